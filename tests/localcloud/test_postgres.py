@@ -1,0 +1,64 @@
+"""The roles are RDS's, and no password is in the server's log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+
+from localcloud import CloudState, PostgresState
+
+
+def test_the_master_is_no_superuser(cloud: CloudState, server: PostgresState) -> None:
+    query = """
+        SELECT rolsuper, rolcreatedb, rolcreaterole, rolinherit, rolreplication, rolvaliduntil::text,
+               ARRAY(SELECT roleid::regrole::text FROM pg_auth_members WHERE member = r.oid ORDER BY 1)
+        FROM pg_roles r WHERE rolname = current_user
+    """
+    with psycopg.connect(**cloud.as_master(server)) as connection:  # type: ignore[arg-type]
+        row = connection.execute(query).fetchone()
+    groups = ["pg_monitor", "pg_signal_backend", "rds_superuser"]
+    assert row == (False, True, True, True, False, "infinity", groups)
+
+
+def test_the_other_roles_and_the_database(cloud: CloudState, server: PostgresState) -> None:
+    roles = "SELECT rolname, rolsuper, rolcanlogin FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1"
+    owners = "SELECT datname, datdba::regrole::text, pg_encoding_to_char(encoding) FROM pg_database ORDER BY 1"
+    with psycopg.connect(**cloud.as_superuser(server)) as connection:  # type: ignore[arg-type]
+        assert connection.execute(roles).fetchall() == [
+            ("postgres", False, True),
+            ("rds_iam", False, False),
+            ("rds_superuser", False, False),
+            ("rdsadmin", True, True),
+        ]
+        assert connection.execute(owners).fetchall()[0] == ("postgres", "postgres", "UTF8")
+
+
+def test_settings(cloud: CloudState, server: PostgresState) -> None:
+    wanted = {
+        "max_connections": "100",
+        "password_encryption": "scram-sha-256",
+        "log_statement": "ddl",
+        "log_min_error_statement": "error",
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": "",
+    }
+    with psycopg.connect(**cloud.as_superuser(server)) as connection:  # type: ignore[arg-type]
+        found = {name: connection.execute(f"SHOW {name}").fetchone() for name in wanted}
+    assert found == {name: (value,) for name, value in wanted.items()}
+
+
+def test_no_password_is_in_the_log_or_in_a_file_that_others_can_read(cloud: CloudState, server: PostgresState) -> None:
+    log = Path(server.log_file).read_text(encoding="utf-8")
+    assert "CREATE ROLE" in log
+    assert "connection received" in log
+    assert cloud.master_password not in log
+    assert cloud.rdsadmin_password not in log
+    assert (Path(cloud.directory, "state.json").stat().st_mode & 0o777) == 0o600
+    assert not Path(server.data_dir).with_name("password").exists()
+
+
+def test_passwords_are_not_in_the_repr(cloud: CloudState) -> None:
+    for password in (cloud.master_password, cloud.rdsadmin_password, cloud.smtp.password):
+        assert len(password) == 32
+        assert password not in repr(cloud)
