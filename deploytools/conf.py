@@ -1,0 +1,106 @@
+"""The one reader of ``settings.DEPLOYTOOLS``: typed, with a default that fits the guide, read at access."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from django.conf import settings
+
+from deploytools.errors import ConfigurationError
+
+STAGES = ("pre-launch", "launch")
+SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+#: Each key with the types it may have and its default.
+KEYS: Mapping[str, tuple[tuple[type, ...], object]] = {
+    "SECRET_NAME": ((str,), "rds/startupwebapp/multi-tenant/master"),
+    "REGION": ((str,), "us-east-1"),
+    "TENANTS": ((list, tuple), ()),
+    "RDS_INSTANCE": ((str,), ""),
+    "APP_ROLE": ((str,), ""),
+    "STAGE": ((str,), "launch"),
+    "REQUIRED_KEYS": ((list, tuple), ("host", "port", "username", "password")),
+    "LOCALE": ((str,), ""),
+    "SSLMODE": ((str,), "verify-full"),
+    "SSLROOTCERT": ((str, Path), ""),
+    "HOSTADDR": ((str,), ""),
+    "PORT": ((int, str), ""),
+}
+CHOICES: Mapping[str, Sequence[str]] = {"STAGE": STAGES, "SSLMODE": SSLMODES}
+
+
+class Configuration:
+    """``settings.DEPLOYTOOLS`` with defaults; read at each access, so that ``override_settings`` works."""
+
+    def _get(self, key: str) -> Any:
+        value = getattr(settings, "DEPLOYTOOLS", {}).get(key, KEYS[key][1])
+        if not isinstance(value, KEYS[key][0]) or (key in CHOICES and value not in CHOICES[key]):
+            raise ConfigurationError(
+                f'DEPLOYTOOLS["{key}"] is {value!r}, which it cannot be.', hint="Run: python manage.py check"
+            )
+        return value
+
+    @property
+    def secret_name(self) -> str:
+        """Name or ARN of the secret in AWS Secrets Manager."""
+        return cast(str, self._get("SECRET_NAME"))
+
+    @property
+    def region(self) -> str:
+        """The AWS Region of the secret and of the RDS instance."""
+        return cast(str, self._get("REGION"))
+
+    @property
+    def tenants(self) -> Sequence[object]:
+        """The wanted tenants as they are written; `deploytools.databases.access.wanted_tenants` parses them."""
+        return cast(Sequence[object], self._get("TENANTS"))
+
+    @property
+    def required_keys(self) -> tuple[str, ...]:
+        """The keys of the secret that the consumer, the production settings, cannot start without."""
+        return tuple(self._get("REQUIRED_KEYS"))
+
+    @property
+    def rds_instance(self) -> str:
+        """Identifier of the RDS instance; empty: the secret's ``dbClusterIdentifier``."""
+        return cast(str, self._get("RDS_INSTANCE"))
+
+    @property
+    def app_role(self) -> str:
+        """The role that owns the databases and that the application logs in as; empty: the secret's ``username``."""
+        return cast(str, self._get("APP_ROLE"))
+
+    @property
+    def stage(self) -> str:
+        """``pre-launch`` (some rules only warn) or ``launch``."""
+        return cast(str, self._get("STAGE"))
+
+    @property
+    def locale(self) -> str:
+        """Locale of new databases, for example ``en_US.UTF-8``; empty: the server's own."""
+        return cast(str, self._get("LOCALE"))
+
+    @property
+    def sslmode(self) -> str:
+        """libpq's ``sslmode`` for every connection these commands make."""
+        return cast(str, self._get("SSLMODE"))
+
+    @property
+    def sslrootcert(self) -> str:
+        """Path of the CA bundle (RDS: ``global-bundle.pem``); empty: libpq's default, ``~/.postgresql/root.crt``."""
+        return str(self._get("SSLROOTCERT"))
+
+    @property
+    def hostaddr(self) -> str:
+        """Address to connect to in place of the one the host name resolves to: the near end of a tunnel."""
+        return cast(str, self._get("HOSTADDR"))
+
+    @property
+    def port(self) -> int | None:
+        """Port to connect to in place of the secret's: the near end of a tunnel."""
+        return int(self._get("PORT")) if self._get("PORT") != "" else None
+
+
+configuration = Configuration()

@@ -1,0 +1,88 @@
+"""Django system checks of settings.DEPLOYTOOLS, compared as whole lists."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.checks import Error
+
+from deploytools.checks import check_settings, check_tenants
+from deploytools.conf import KEYS, configuration
+from deploytools.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("given", "messages"),
+    [
+        ({}, []),
+        ({"TENANTS": ["shop"], "SSLROOTCERT": "/x.pem", "PORT": 15432, "STAGE": "launch"}, []),
+        ({"PORT": "15432"}, []),
+        (
+            [],
+            [Error("DEPLOYTOOLS is not a dict.", hint='Write DEPLOYTOOLS = {"TENANTS": [...]}', id="deploytools.E001")],
+        ),
+        (
+            {"TENNANTS": []},
+            [
+                Error(
+                    'DEPLOYTOOLS has a key that nobody reads: "TENNANTS".',
+                    hint=f"The keys are: {', '.join(KEYS)}.",
+                    id="deploytools.E001",
+                )
+            ],
+        ),
+        (
+            {"REGION": None, "TENANTS": "shop"},
+            [
+                Error('DEPLOYTOOLS["REGION"] is of type NoneType.', hint="It must be: str.", id="deploytools.E002"),
+                Error(
+                    'DEPLOYTOOLS["TENANTS"] is of type str.', hint="It must be: list or tuple.", id="deploytools.E002"
+                ),
+            ],
+        ),
+        (
+            {"STAGE": "prod"},
+            [
+                Error(
+                    "DEPLOYTOOLS[\"STAGE\"] is 'prod'.",
+                    hint="It must be one of: pre-launch, launch.",
+                    id="deploytools.E002",
+                )
+            ],
+        ),
+        (
+            {"PORT": "70000"},
+            [Error('DEPLOYTOOLS["PORT"] is not a port.', hint="It must be from 1 to 65535.", id="deploytools.E002")],
+        ),
+    ],
+)
+def test_settings(settings, given, messages):
+    settings.DEPLOYTOOLS = given
+    assert check_settings() == messages
+
+
+def test_tenants(settings):
+    settings.DEPLOYTOOLS = {"TENANTS": ["shop", "Shop!"]}
+    assert check_tenants() == [
+        Error(
+            '"Shop!" is not a database name that is safe everywhere.',
+            hint="Use 1 to 63 of a-z, 0-9 and _, a letter first.",
+            id="deploytools.E003",
+        )
+    ]
+
+
+def test_defaults_fit_the_guide(settings):
+    settings.DEPLOYTOOLS = {}
+    assert (configuration.secret_name, configuration.region, configuration.sslmode, configuration.port) == (
+        "rds/startupwebapp/multi-tenant/master",
+        "us-east-1",
+        "verify-full",
+        None,
+    )
+
+
+def test_a_wrong_value_is_an_error_at_access(settings):
+    settings.DEPLOYTOOLS = {"STAGE": "prod"}
+    with pytest.raises(ConfigurationError) as caught:
+        _ = configuration.stage
+    assert str(caught.value) == "DEPLOYTOOLS[\"STAGE\"] is 'prod', which it cannot be."
