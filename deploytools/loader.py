@@ -1,0 +1,56 @@
+"""`load_secrets`: what a production settings module imports. Fails closed, and imports no Django.
+
+::
+
+    from deploytools.loader import load_secrets
+
+    secret = load_secrets("rds/startupwebapp/multi-tenant/master", region="us-east-1", required=("password", …))
+    DATABASES["default"]["PASSWORD"] = secret["password"].reveal()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deploytools.errors import SecretIncomplete
+from deploytools.secret.document import Document
+from deploytools.secret.store import SecretStore
+
+#: The command that puts missing keys into the secret; a host project may name its own.
+MEND = "python manage.py sync_secrets FILE"
+
+
+def load_secrets(name: str, *, region: str, required: Iterable[str] = (), mend: str = MEND) -> Document:
+    """The current content of one secret, read once.
+
+    Gives up after seconds, not minutes; never falls back to another source or a default value.
+
+    Args:
+        name: name or ARN of the secret in AWS Secrets Manager.
+        region: its AWS Region.
+        required: keys that must be present and not empty.
+        mend: the command that the error names for putting in missing keys.
+
+    Returns:
+        A read-only mapping of masked values; ``secret["password"].reveal()`` is the password.
+
+    Raises:
+        SecretIncomplete: with *all* required keys that are missing.
+        SecretNotFound, SecretEmpty, SecretDeleted, SecretBinary, SecretNotJson: why the secret cannot be used.
+        NoCredentials, AccessDenied, Unreachable, Throttled, AwsError: why AWS did not give it.
+        ConfigurationError: the AWS profile or Region does not exist.
+    """
+    _, document = SecretStore.connect(name, region).read_current()
+    require(document, required, name=name, mend=mend)
+    return document
+
+
+def require(document: Document, required: Iterable[str], *, name: str, mend: str = MEND) -> None:
+    """Raises `SecretIncomplete` naming every key of `required` that `document` lacks or holds empty."""
+    missing = [key for key in required if key not in document or document[key].reveal() in ("", None)]
+    if missing:
+        raise SecretIncomplete(
+            f"The secret {name} lacks {len(missing)} of the keys it needs: {', '.join(missing)}.",
+            hint=f"Write them into a JSON file and run: {mend}",
+            keys=missing,
+        )
