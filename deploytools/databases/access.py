@@ -1,0 +1,53 @@
+"""From settings and secret to what a command connects to: tenants, server address, application's login."""
+
+from __future__ import annotations
+
+from deploytools.conf import configuration
+from deploytools.databases.server import Login, ServerAddress
+from deploytools.databases.tenants import Tenant, parse_tenants
+from deploytools.errors import ConfigurationError
+from deploytools.loader import load_secrets
+from deploytools.secret.document import Document
+from deploytools.secret.value import Secret
+
+#: What a login needs of the secret.
+REQUIRED = ("host", "port", "username", "password")
+
+
+def server_address(secret: Document) -> ServerAddress:
+    """Where the server is: the secret's host and port, or the near end of a tunnel where the settings name one."""
+    return ServerAddress(
+        host=str(secret["host"].reveal()),
+        port=configuration.port or int(secret["port"].reveal()),
+        hostaddr=configuration.hostaddr,
+        sslmode=configuration.sslmode,
+        sslrootcert=configuration.sslrootcert,
+    )
+
+
+def application_login(secret: Document) -> Login:
+    """The application's role, as the secret has it."""
+    return Login(
+        address=server_address(secret),
+        user=configuration.app_role or str(secret["username"].reveal()),
+        password=Secret(str(secret["password"].reveal())),
+    )
+
+
+def read_secret() -> Document:
+    """The secret, with what a login needs."""
+    return load_secrets(configuration.secret_name, region=configuration.region, required=REQUIRED)
+
+
+def wanted_tenants() -> tuple[Tenant, ...]:
+    """The tenants that the settings name.
+
+    Raises:
+        ConfigurationError: there are none, or with everything that is wrong with their names.
+    """
+    tenants = parse_tenants(configuration.tenants)
+    if not tenants:
+        raise ConfigurationError(
+            "The settings name no tenants.", hint='For example: DEPLOYTOOLS = {"TENANTS": ["startupwebapp_prod"]}'
+        )
+    return tenants

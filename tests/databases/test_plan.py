@@ -1,0 +1,253 @@
+"""Plans as tables: given a catalogue, the steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploytools.databases.plan import (
+    HALF_MADE_LIMIT,
+    INVALID_LIMIT,
+    MARK,
+    DatabaseState,
+    RoleState,
+    ServerState,
+    Wanted,
+    plan_databases,
+)
+from deploytools.databases.steps import (
+    CreateDatabase,
+    CreateRole,
+    DatabaseStep,
+    GrantToMaster,
+    HandOver,
+    Mark,
+    Open,
+    SetPassword,
+    ShutOutPublic,
+)
+from deploytools.databases.tenants import Tenant
+from deploytools.errors import DatabaseError
+
+MASTER = RoleState("postgres", can_create_databases=True, can_create_roles=True, reaches=frozenset({"rds_superuser"}))
+APP = RoleState("app")
+WANTED = Wanted("app", (Tenant("shop"),))
+FRESH = ServerState(160004, MASTER)
+READY = DatabaseState("shop", "app", public_may_connect=False, comment=MARK)
+HALF = DatabaseState("shop", "postgres", allows_connections=False, connection_limit=HALF_MADE_LIMIT)
+
+
+def state(*databases: DatabaseState, **changes: object) -> ServerState:
+    """A server on which the role is in place."""
+    ready = ServerState(
+        160004,
+        MASTER,
+        APP,
+        app_password_works=True,
+        master_may_set_app=True,
+        master_may_grant_app=True,
+        databases={database.name: database for database in databases},
+    )
+    return replace(ready, **changes)  # type: ignore[arg-type]
+
+
+def test_fresh_server():
+    plan = plan_databases(WANTED, FRESH)
+    assert plan.role_steps == (CreateRole("app"), GrantToMaster("app"))
+    assert [tenant.steps for tenant in plan.tenants] == [
+        (
+            CreateDatabase("shop"),
+            ShutOutPublic("shop", "postgres"),
+            Mark("shop", "postgres"),
+            HandOver("shop", "postgres", "app"),
+            Open("shop", "app"),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("database", "steps"),
+    [
+        (READY, ()),
+        (
+            HALF,
+            (
+                ShutOutPublic("shop", "postgres"),
+                Mark("shop", "postgres"),
+                HandOver("shop", "postgres", "app"),
+                Open("shop", "app"),
+            ),
+        ),
+        (
+            replace(HALF, public_may_connect=False),
+            (Mark("shop", "postgres"), HandOver("shop", "postgres", "app"), Open("shop", "app")),
+        ),
+        (
+            replace(HALF, public_may_connect=False, comment=MARK),
+            (HandOver("shop", "postgres", "app"), Open("shop", "app")),
+        ),
+        (replace(HALF, public_may_connect=False, comment=MARK, owner="app"), (Open("shop", "app"),)),
+        (replace(READY, public_may_connect=True), (ShutOutPublic("shop", "app"),)),
+        (replace(READY, owner="other"), (HandOver("shop", "other", "app"),)),
+    ],
+    ids=["ready", "created", "revoked", "marked", "handed over", "opened again to PUBLIC", "given away"],
+)
+def test_converges_from_wherever_it_stopped(database, steps):
+    plan = plan_databases(WANTED, state(database))
+    assert (plan.role_steps, plan.tenants[0].steps, plan.tenants[0].obstacle) == ((), steps, None)
+
+
+@pytest.mark.parametrize(
+    ("database", "sentence"),
+    [
+        (
+            DatabaseState("shop", "else"),
+            "shop exists and was not made by these commands (owner else, PUBLIC may connect); it was left alone.",
+        ),
+        (
+            DatabaseState("shop", "app", public_may_connect=False, is_template=True),
+            "shop exists and was not made by these commands (owner app, PUBLIC may not connect, a template); "
+            "it was left alone.",
+        ),
+        (
+            DatabaseState("shop", "postgres", allows_connections=False),
+            "shop exists and was not made by these commands (owner postgres, PUBLIC may connect); it was left alone.",
+        ),
+        (replace(READY, allows_connections=False), "shop is closed to connections, and not by these commands."),
+        (replace(READY, connection_limit=INVALID_LIMIT), "shop is what an interrupted DROP DATABASE left behind."),
+        (replace(READY, encoding="LATIN1"), "shop has encoding LATIN1 instead of UTF8, which cannot be changed."),
+    ],
+)
+def test_obstacles(database, sentence):
+    (tenant,) = plan_databases(WANTED, state(database)).obstacles
+    assert (str(tenant.obstacle), tenant.steps) == (sentence, ())
+
+
+def test_an_obstacle_of_one_tenant_does_not_stop_another():
+    wanted = replace(WANTED, tenants=(Tenant("shop"), Tenant("other")))
+    plan = plan_databases(wanted, state(DatabaseState("shop", "else")))
+    assert [bool(tenant.steps) for tenant in plan.tenants] == [False, True]
+    assert not plan.is_empty
+
+
+def test_locale_is_set_where_asked_for_and_compared_afterwards():
+    wanted = replace(WANTED, locale="en_US.UTF-8")
+    assert plan_databases(wanted, state()).tenants[0].steps[0] == CreateDatabase("shop", "en_US.UTF-8")
+    (tenant,) = plan_databases(wanted, state(READY)).obstacles
+    assert str(tenant.obstacle) == "shop has locale C.UTF-8 instead of en_US.UTF-8, which cannot be changed."
+
+
+def test_adoption_takes_over_what_somebody_else_made():
+    foreign = DatabaseState("shop", "else")
+    plan = plan_databases(replace(WANTED, adopt=True), state(foreign))
+    assert plan.tenants[0].steps == (
+        ShutOutPublic("shop", "else"),
+        Mark("shop", "else"),
+        HandOver("shop", "else", "app"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({"app_password_works": False}, (SetPassword("app"),)),
+        ({"master_may_set_app": False}, (GrantToMaster("app"),)),
+        ({"app_password_works": False, "master_may_set_app": False}, (SetPassword("app"), GrantToMaster("app"))),
+        ({"master_may_grant_app": False}, ()),
+    ],
+)
+def test_role_steps(changes, steps):
+    assert plan_databases(WANTED, state(READY, **changes)).role_steps == steps
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"master": replace(MASTER, can_create_databases=False)},
+            "The role postgres lacks CREATEDB: permission denied to create what is wanted.",
+        ),
+        (
+            {"master": RoleState("django_app")},
+            "The role django_app lacks CREATEDB and CREATEROLE: permission denied to create what is wanted.",
+        ),
+        ({"master": replace(MASTER, name="app")}, "The application's role and the master are both app."),
+        (
+            {"app_role": replace(APP, is_superuser=True)},
+            "The role app exists and has SUPERUSER, which an application must not have; nothing was changed.",
+        ),
+        (
+            {"app_role": replace(APP, can_create_databases=True, reaches=frozenset({"rds_iam", "friends"}))},
+            "The role app exists and has CREATEDB, rds_iam, which an application must not have; nothing was changed.",
+        ),
+        (
+            {"app_role": replace(APP, reaches=frozenset({"postgres"}))},
+            "The role app exists and has postgres, which an application must not have; nothing was changed.",
+        ),
+        ({"app_role": replace(APP, can_login=False)}, "The role app exists and may not log in."),
+        (
+            {"master_may_set_app": False, "master_may_grant_app": False},
+            "postgres may not be granted app: somebody else made that role, or it was made before an upgrade to "
+            "PostgreSQL 16.",
+        ),
+        (
+            {"app_password_works": False, "master_may_grant_app": False},
+            "postgres may not set the password of app: somebody else made that role, or it was made before an upgrade "
+            "to PostgreSQL 16.",
+        ),
+    ],
+)
+def test_nothing_is_planned_for_a_role_that_is_not_what_it_must_be(changes, sentence):
+    with pytest.raises(DatabaseError) as caught:
+        plan_databases(WANTED, state(READY, **changes))
+    assert str(caught.value) == sentence
+
+
+def carried_out(database: DatabaseState | None, step: DatabaseStep, master: str) -> DatabaseState:
+    """What PostgreSQL makes of one step."""
+    if isinstance(step, CreateDatabase):
+        assert database is None
+        return DatabaseState(step.database, master, allows_connections=False, connection_limit=HALF_MADE_LIMIT)
+    assert database is not None
+    if isinstance(step, HandOver):
+        assert step.owner == database.owner
+        return replace(database, owner=step.to)
+    assert step.owner == database.owner, "only the owner may"
+    if isinstance(step, ShutOutPublic):
+        return replace(database, public_may_connect=False)
+    if isinstance(step, Mark):
+        return replace(database, comment=MARK)
+    return replace(database, allows_connections=True, connection_limit=-1)
+
+
+databases = st.none() | st.builds(
+    DatabaseState,
+    name=st.just("shop"),
+    owner=st.sampled_from(["postgres", "app", "else"]),
+    allows_connections=st.booleans(),
+    connection_limit=st.sampled_from([-1, HALF_MADE_LIMIT, INVALID_LIMIT, 10]),
+    is_template=st.booleans(),
+    public_may_connect=st.booleans(),
+    comment=st.sampled_from(["", MARK, "somebody's"]),
+)
+
+
+@given(database=databases, adopt=st.booleans(), crash_after=st.integers(0, 5))
+def test_any_state_converges_and_public_is_never_let_into_an_open_database(database, adopt, crash_after):
+    wanted = replace(WANTED, adopt=adopt)
+    was_open = database is not None and database.allows_connections and database.public_may_connect
+    before = database
+    for limit in (crash_after, 99):  # A run that is killed after some steps, and the next one.
+        (tenant,) = plan_databases(wanted, state(*([database] if database else []))).tenants
+        for step in tenant.steps[:limit]:
+            database = carried_out(database, step, "postgres")
+            assert was_open or not (database.allows_connections and database.public_may_connect)
+    if tenant.obstacle:
+        assert database == before
+        return
+    assert database is not None
+    assert (database.owner, database.allows_connections, database.public_may_connect) == ("app", True, False)
+    assert plan_databases(wanted, state(database)).is_empty

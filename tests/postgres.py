@@ -1,0 +1,98 @@
+"""A PostgreSQL server as the tests see it: as its owner, as the master, and as whoever they make."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from deploytools.databases.server import Login, ServerAddress
+from deploytools.secret.value import Secret
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """One server.
+
+    Attributes:
+        version: its major version.
+        superuser: RDS's own superuser, for what a test has to prepare or look at.
+        master: the master, no superuser.
+        log_file: what the server writes.
+    """
+
+    version: int
+    address: ServerAddress
+    superuser: Login
+    master: Login
+    log_file: Path
+
+    @contextmanager
+    def admin(self, database: str = "postgres") -> Iterator[psycopg.Connection[Any]]:
+        """A session as the superuser."""
+        with self.superuser.connect(database) as connection:
+            yield connection
+
+    def fresh_name(self) -> str:
+        """A prefix that no other test uses."""
+        return f"t{uuid.uuid4().hex[:10]}"
+
+    def make_role(self, name: str, password: Secret[str], attributes: str = "") -> Login:
+        """A role that the master did not make."""
+        with self.admin() as admin:
+            admin.execute(
+                sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}").format(
+                    sql.Identifier(name),
+                    sql.SQL(attributes),
+                    sql.Literal(scram(admin, name, password)),
+                )
+            )
+        return Login(self.address, name, password)
+
+    def snapshot(self, names: list[str]) -> list[tuple[Any, ...]]:
+        """Everything about the databases `names` that a command could change."""
+        with self.admin() as admin:
+            return [
+                tuple(row)
+                for row in admin.execute(
+                    """
+                    SELECT datname, pg_get_userbyid(datdba)::text, datallowconn, datconnlimit,
+                           shobj_description(oid, 'pg_database'), datacl::text
+                    FROM pg_database WHERE datname = ANY(%s) ORDER BY 1
+                    """,
+                    [names],
+                ).fetchall()
+            ]
+
+    def terminate(self, user: str) -> None:
+        """Cut every session of `user`."""
+        with self.admin() as admin:
+            admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s", [user])
+
+    def log(self) -> str:
+        """What the server has written so far."""
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+    def sweep(self, prefix: str) -> None:
+        """Drop every database and role whose name begins with `prefix`."""
+        assert re.fullmatch(r"t[0-9a-f]{10}", prefix)
+        with self.admin() as admin:
+            admin.execute("UPDATE pg_database SET datconnlimit = -1 WHERE datconnlimit = -2")
+            for (name,) in admin.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"{prefix}%"]):
+                admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            for (name,) in admin.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"{prefix}%"]):
+                admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))
+            for (name,) in admin.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"{prefix}%"]):
+                admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def scram(connection: psycopg.Connection[Any], user: str, password: Secret[str]) -> str:
+    """The verifier of `password`: the tests search the server's log for passwords, and must not put any into it."""
+    return connection.pgconn.encrypt_password(password.reveal().encode(), user.encode(), b"scram-sha-256").decode()
