@@ -1,0 +1,167 @@
+"""Facts and checks by name. An installed app adds its own in a module ``deploy_checks``::
+
+    from deploytools.verification.registry import check, fact
+    from deploytools.verification.findings import Severity, Verdict, failed, passed
+
+    @fact()
+    def catalogue_size() -> int:
+        return Product.objects.count()
+
+    @check("shop.catalogue-not-empty", title="The shop has products", severity=Severity.MEDIUM,
+           guide="Step 9", hint="Run: python manage.py load_sample_data", tags=("shop",))
+    def catalogue_not_empty(catalogue_size: int) -> Verdict:
+        return passed(f"{catalogue_size} products") if catalogue_size else failed("no product")
+
+A check's parameters, and a fact's, are names of facts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from django.utils.module_loading import autodiscover_modules
+
+from deploytools.verification.findings import Severity, Verdict
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: Where the facts and checks of deploytools itself are, in the order of a report.
+MODULES = (
+    "deploytools.verification.sources.connection",
+    "deploytools.verification.sources.databases",
+    "deploytools.verification.sources.project",
+    "deploytools.verification.sources.rds",
+    "deploytools.verification.checks.connection",
+    "deploytools.verification.checks.secret",
+    "deploytools.verification.checks.project",
+    "deploytools.verification.checks.databases",
+    "deploytools.verification.checks.rds",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """How a fact is read.
+
+    Attributes:
+        actions: the IAM actions that reading it needs.
+        deadline: seconds after which it counts as failed.
+        needs: names of the facts that it is read from.
+    """
+
+    name: str
+    read: Callable[..., Any]
+    actions: tuple[str, ...]
+    deadline: float
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question to the facts.
+
+    Attributes:
+        id: permanent, ``area.subject``.
+        title: the good state.
+        judge: a pure function of facts that returns a `Verdict`, or several.
+        needs: names of the facts that it judges.
+        tags: what ``--tag`` selects by; the area is one of them.
+    """
+
+    id: str
+    title: str
+    severity: Severity
+    guide: str
+    hint: str
+    tags: frozenset[str]
+    judge: Callable[..., Verdict | Iterable[Verdict]]
+    needs: tuple[str, ...]
+
+
+@dataclass
+class Registry:
+    """All facts and checks, in the order in which they were registered."""
+
+    sources: dict[str, Source] = field(default_factory=dict)
+    checks: dict[str, Check] = field(default_factory=dict)
+
+    def fact(self, *, actions: Iterable[str] = (), deadline: float = 15.0) -> Callable[[Function], Function]:
+        """Register the decorated function as the source of the fact that bears its name."""
+
+        def register(read: Function) -> Function:
+            name = read.__name__
+            if name in self.sources:
+                raise ValueError(f"The fact {name} is registered twice.")
+            self.sources[name] = Source(name, read, tuple(actions), deadline, _parameters(read))
+            return read
+
+        return register
+
+    def check(
+        self, id: str, *, title: str, severity: Severity, guide: str, hint: str, tags: Iterable[str] = ()
+    ) -> Callable[[Function], Function]:
+        """Register the decorated function as a check.
+
+        Raises:
+            ValueError: the id is taken or malformed, or a text is empty.
+        """
+        if not re.fullmatch(r"[a-z]+\.[a-z0-9-]+", id):
+            raise ValueError(f"{id!r} is not of the form area.subject.")
+        if id in self.checks:
+            raise ValueError(f"The check {id} is registered twice.")
+        if not (title and guide and hint):
+            raise ValueError(f"The check {id} needs a title, a guide reference and a hint.")
+
+        def register(judge: Function) -> Function:
+            every_tag = frozenset({id.split(".")[0], *tags})
+            self.checks[id] = Check(id, title, severity, guide, hint, every_tag, judge, _parameters(judge))
+            return judge
+
+        return register
+
+    def select(self, tags: Iterable[str] = ()) -> tuple[Check, ...]:
+        """The checks that bear one of `tags`; all of them where none is named."""
+        wanted = frozenset(tags)
+        return tuple(check for check in self.checks.values() if not wanted or wanted & check.tags)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Every tag that a check bears, sorted."""
+        return tuple(sorted({tag for check in self.checks.values() for tag in check.tags}))
+
+    def sources_for(self, checks: Iterable[Check]) -> dict[str, Source]:
+        """The sources that `checks` need, those first that others are read from."""
+        ordered: dict[str, Source] = {}
+
+        def visit(name: str) -> None:
+            if name not in ordered:
+                for needed in self.sources[name].needs:
+                    visit(needed)
+                ordered[name] = self.sources[name]
+
+        for check in checks:
+            for name in check.needs:
+                visit(name)
+        return ordered
+
+
+registry = Registry()
+fact = registry.fact
+check = registry.check
+
+
+def load_registry() -> Registry:
+    """The registry with everything in it: ours, and the ``deploy_checks`` of every installed app."""
+    for module in MODULES:
+        importlib.import_module(module)
+    autodiscover_modules("deploy_checks")
+    return registry
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)

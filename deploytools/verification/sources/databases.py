@@ -1,0 +1,57 @@
+"""Facts of the tenants' databases, read as the application's role: the master is not needed to verify."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from deploytools.databases.access import application_login
+from deploytools.databases.catalogue import ConnectionReport, ServerCatalogue, read_catalogue
+from deploytools.databases.migrations import Migration, MigrationGraph, read_applied, read_graph
+from deploytools.databases.server import Login
+from deploytools.errors import DeployError
+from deploytools.secret.sync import SecretState
+from deploytools.verification.registry import fact
+from deploytools.verification.sources.connection import Expectation
+
+#: Logins at the same time: enough to hide latency, few enough for a small instance's slots.
+CONCURRENT_LOGINS = 8
+
+
+@fact()
+def catalogue(secret: SecretState, expectation: Expectation, connection: ConnectionReport) -> ServerCatalogue:
+    """Roles and databases, from the connection that is known to work."""
+    return read_catalogue(application_login(secret.document), connection.database, list(expectation.tenants))
+
+
+@fact()
+def migration_graph() -> MigrationGraph:
+    """The migrations of the code."""
+    return read_graph()
+
+
+@dataclass(frozen=True)
+class TenantReport:
+    """What a login to one tenant's database saw: the migrations applied, or the error."""
+
+    name: str
+    applied: frozenset[Migration] = frozenset()
+    error: DeployError | None = None
+
+
+@fact(deadline=60)
+def tenant_logins(
+    secret: SecretState, expectation: Expectation, connection: ConnectionReport
+) -> tuple[TenantReport, ...]:
+    """A login as the application to each tenant's database."""
+    login = application_login(secret.document)
+    with ThreadPoolExecutor(CONCURRENT_LOGINS) as pool:
+        return tuple(pool.map(lambda name: _look(login, name), expectation.tenants))
+
+
+def _look(login: Login, name: str) -> TenantReport:
+    try:
+        with login.connect(name) as session:
+            return TenantReport(name, read_applied(session))
+    except DeployError as error:
+        return TenantReport(name, error=error)

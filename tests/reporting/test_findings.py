@@ -1,0 +1,84 @@
+"""A report as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from deploytools.reporting.findings import five_lines, to_json, to_text
+from deploytools.verification.findings import Finding, Report, Severity, Status
+
+GOOD = Finding("area.good", "All is well", Severity.HIGH, "Step 1", Status.PASS, "one", "seen", "")
+BAD = Finding("area.bad", "Door shut", Severity.CRITICAL, "Step 2", Status.FAIL, "two", "it is open", "Shut it")
+SAME = replace(BAD, check="other.bad", resource="")
+WORSE = replace(BAD, check="other.worse", resource="", evidence="it is ajar")
+REPORT = Report((BAD, GOOD, replace(GOOD, resource="three"), SAME, WORSE), 1.25, "prod")
+
+
+def plain(status: Status, line: str) -> str:
+    return line
+
+
+def test_text_groups_by_area_worst_last_and_tells_a_cause_once():
+    assert to_text(REPORT, plain).splitlines() == [
+        "area:",
+        "✓ All is well",
+        "    one, three: seen",
+        "✗ Door shut",
+        "    two: it is open",
+        "    → Shut it",
+        "    (area.bad, critical; guide: Step 2)",
+        "",
+        "other:",
+        "✗ Door shut",
+        "    as above",
+        "    (other.bad, critical; guide: Step 2)",
+        "✗ Door shut",
+        "    it is ajar",
+        "    → as above",
+        "    (other.worse, critical; guide: Step 2)",
+        "",
+        "2 pass, 3 fail; 1.2 s, under prod",
+    ]
+
+
+def test_text_keeps_to_80_columns_but_for_what_cannot_be_broken():
+    long = replace(BAD, evidence="word " * 60, hint="https://" + "x" * 100)
+    lines = to_text(Report((long,), 0, "prod"), plain).splitlines()
+    assert [line for line in lines if len(line) > 80] == ["    https://" + "x" * 100]
+
+
+def test_only_the_title_is_painted():
+    painted = to_text(Report((GOOD,), 0, "prod"), lambda status, line: f"<{status}>{line}</>")
+    assert painted.splitlines()[1:3] == ["<pass>✓ All is well</>", "    one: seen"]
+
+
+def test_json_is_stable_and_versioned():
+    document = json.loads(to_json(REPORT))
+    assert list(document) == ["version", "settings", "seconds", "counts", "findings"]
+    assert (document["version"], document["settings"], document["seconds"]) == (1, "prod", 1.25)
+    assert document["counts"] == {"not applicable": 0, "pass": 2, "warn": 0, "unknown": 0, "fail": 3}
+    assert document["findings"][0] == {
+        "check": "area.bad",
+        "resource": "two",
+        "status": "fail",
+        "severity": "critical",
+        "title": "Door shut",
+        "evidence": "it is open",
+        "hint": "Shut it",
+        "guide": "Step 2",
+    }
+
+
+def test_five_lines_keep_the_words_of_the_guide():
+    assert five_lines(Report((GOOD, BAD), 0, "prod"), plain).splitlines() == [
+        "✓ All is well (seen)",
+        "✗ Door shut",
+        "    two: it is open",
+        "    → Shut it",
+        "    (area.bad, critical; guide: Step 2)",
+    ]
+
+
+def test_nothing_checked_is_said():
+    assert to_text(Report((), 0, "prod"), plain) == "nothing was checked; 0.0 s, under prod"
