@@ -1,0 +1,131 @@
+"""Fixtures that share one local cloud between all tests and all pytest-xdist workers.
+
+DEPLOYTOOLS_ALL_POSTGRES=1 (CI) makes a missing version of PostgreSQL a failure instead of a skip.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from django.conf import settings as django_settings
+
+from deploytools.databases.server import Login, ServerAddress
+from deploytools.secret.value import Secret
+from localcloud import CloudState, LocalCloud, PostgresState, find_installations
+from localcloud.environment import MISLEADING, variables
+from tests.deployment import Deployment
+from tests.postgres import Postgres
+
+#: The versions that CI must have: the system's 15, the wheel's 16 and 18. Others that are here are tested, too.
+REQUIRED_VERSIONS = {15, 16, 18}
+INSTALLED = {found.major: found for found in reversed(find_installations())}
+
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+
+
+@pytest.fixture(scope="session")
+def cloud() -> Iterator[CloudState]:
+    """PostgreSQL of every version, the AWS emulator, SMTP. The last worker to leave ends it."""
+    directory = Path(tempfile.gettempdir(), f"deploytools-tests-{RUN[:12]}")
+    with LocalCloud(directory, postgres=[INSTALLED[major] for major in sorted(INSTALLED, reverse=True)]) as state:
+        yield state
+
+
+def _server(cloud: CloudState, version: int) -> Postgres:
+    if version not in INSTALLED:
+        message = f"There is no PostgreSQL {version} on this machine."
+        if os.environ.get("DEPLOYTOOLS_ALL_POSTGRES"):
+            pytest.fail(message)
+        pytest.skip(message)
+    (found,) = [server for server in cloud.postgres if server.major == version]
+    address = _address(found)
+    return Postgres(
+        version,
+        address,
+        superuser=Login(address, "rdsadmin", Secret(cloud.rdsadmin_password)),
+        master=Login(address, "postgres", Secret(cloud.master_password)),
+        log_file=Path(found.log_file),
+    )
+
+
+def _address(server: PostgresState) -> ServerAddress:
+    return ServerAddress(server.host, server.port, server.hostaddr, "verify-full", server.ca_file)
+
+
+@pytest.fixture(params=sorted(REQUIRED_VERSIONS | set(INSTALLED)), ids=lambda version: f"pg{version}")
+def postgres(request: pytest.FixtureRequest, cloud: CloudState) -> Postgres:
+    """Each version of PostgreSQL in turn."""
+    return _server(cloud, request.param)
+
+
+@pytest.fixture
+def one_postgres(cloud: CloudState) -> Postgres:
+    """One version, for what does not depend on it."""
+    return _server(cloud, max(INSTALLED))
+
+
+@pytest.fixture
+def aws_environment(cloud: CloudState, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """This process pointed at the local cloud, and away from any real account."""
+    for name in MISLEADING:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables(cloud).items():
+        monkeypatch.setenv(name, value)
+    return variables(cloud)
+
+
+@pytest.fixture
+def deployment(
+    one_postgres: Postgres, aws_environment: dict[str, str], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Deployment]:
+    """A secret, a role and two tenants of its own, and the settings that name them."""
+    client = boto3.client("secretsmanager")
+    name, address = one_postgres.fresh_name(), one_postgres.address
+    made = Deployment(
+        name,
+        one_postgres,
+        client,
+        aws_environment
+        | {
+            "DB_SECRET_NAME": name,
+            "DB_SSLROOTCERT": address.sslrootcert,
+            "TENANTS": f"{name}_one,{name}_two",
+            "DATABASE_NAME": f"{name}_one",
+            "ALLOWED_HOSTS": "localhost",
+        },
+    )
+    client.create_secret(Name=name)
+    made.put()
+    settings.DEPLOYTOOLS = django_settings.DEPLOYTOOLS | {
+        "SECRET_NAME": name,
+        "TENANTS": made.tenants,
+        "HOSTADDR": address.hostaddr,
+        "SSLMODE": address.sslmode,
+        "SSLROOTCERT": address.sslrootcert,
+    }
+    monkeypatch.setitem(settings.DATABASES["default"], "NAME", made.tenants[0])
+    yield made
+    one_postgres.sweep(name)
+    client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(cloud: CloudState, django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Django's test database is made by the master, not on the server on which others look for ``test_*`` databases."""
+    server = cloud.postgres[-1]
+    from django.db import connections
+
+    connections["default"].settings_dict |= {
+        "HOST": server.host,
+        "PORT": str(server.port),
+        "USER": "postgres",
+        "PASSWORD": cloud.master_password,
+        "OPTIONS": {"hostaddr": server.hostaddr, "sslmode": "verify-full", "sslrootcert": server.ca_file},
+    }

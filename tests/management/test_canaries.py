@@ -1,0 +1,158 @@
+"""No secret value in any output, log, argument, temporary file, report, traceback or in the server's log.
+
+Every value of the secret is a canary. Every command runs as a process of its own, with everything turned up: DEBUG logs
+of botocore, psycopg and Django, ``--traceback``, ``--verbosity 3``; with and without success.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import threading
+import urllib.parse
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.deployment import Deployment, canary_values
+
+ROOT = Path(__file__).parent.parent.parent
+LOUD = ["--traceback", "--verbosity", "3"]
+
+
+def canaries(deployment: Deployment) -> dict[str, str]:
+    """What must not appear anywhere: each sensitive value, as it is and as it is encoded on the way."""
+    values = [value for value in deployment.initial().values() if "canary" in str(value)]
+    values += [
+        deployment.postgres.master.password.reveal(),
+        f"canary-nested-{deployment.name}",
+        f"newCanary{deployment.name}",
+    ]
+    found = {}
+    for value in map(str, values):
+        for kind, encoded in {
+            "plain": value,
+            "base64": base64.b64encode(value.encode()).decode().rstrip("="),
+            "url": urllib.parse.quote(value, safe=""),
+            "json": json.dumps(value)[1:-1],
+        }.items():
+            found[f"{kind} of {value[:12]}"] = encoded
+    return found
+
+
+class Watched:
+    """Runs a command and keeps everything that others could see of it."""
+
+    def __init__(self, deployment: Deployment, directory: Path, **environment: str) -> None:
+        self.temporary = directory / "tmp"
+        self.temporary.mkdir()
+        keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        self.environment = keep | dict(deployment.environment) | {
+            "LOG_LEVEL": "DEBUG",
+            "TMPDIR": str(self.temporary),
+            "PYTHONPATH": str(ROOT),
+            "DJANGO_SETTINGS_MODULE": "tests.loud_settings",
+        } | environment  # fmt: skip
+        self.seen: list[str] = []
+        self.codes: list[int] = []
+
+    def run(self, *arguments: str, stdin: str = "") -> int:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+        )
+        watcher = threading.Thread(target=self._watch, args=(process.pid,))
+        watcher.start()
+        out, _ = process.communicate(stdin, timeout=60)
+        watcher.join()
+        self.seen.append(out)
+        self.seen += [path.read_text(errors="replace") for path in self.temporary.rglob("*") if path.is_file()]
+        self.codes.append(process.returncode)
+        return process.returncode
+
+    def _watch(self, pid: int) -> None:
+        """The arguments and the environment of the process, which everybody and its owner's processes can read."""
+        try:
+            process = psutil.Process(pid)
+            while process.status() != psutil.STATUS_ZOMBIE:
+                self.seen.append(" ".join([*process.cmdline(), *process.environ().values()]))
+                self.seen += [
+                    Path(file.path).read_text(errors="replace") for file in process.open_files() if "tmp" in file.path
+                ]
+                threading.Event().wait(0.05)
+        except (psutil.Error, OSError):
+            return
+
+
+def leaks(deployment: Deployment, watched: Watched, values: dict[str, str]) -> set[str]:
+    everything = "\n".join([*watched.seen, deployment.postgres.log()])
+    return {name for name, value in values.items() if value in everything}
+
+
+def test_no_value_is_seen_when_all_goes_well(deployment, tmp_path):
+    watched, values, new = Watched(deployment, tmp_path), canaries(deployment), f"newCanary{deployment.name}"
+    given = {
+        "email_password": f"{new}-mail",
+        "email_host": "smtp.new-canary-host.net",
+        "extra": new,
+    }
+    watched.run("sync_secrets", "-", "--noinput", *LOUD, stdin=json.dumps(given))
+    watched.run("create_tenant_dbs", "--noinput", *LOUD)
+    watched.run("check_rds", *LOUD)
+    watched.run("verify_deploy", "--format", "json", *LOUD)
+    assert watched.codes == [0, 0, 0, 1]
+    assert leaks(deployment, watched, values) == set()
+    assert "botocore" in "".join(watched.seen), "the logs were not turned up"
+
+
+def test_no_value_is_seen_when_all_goes_wrong(deployment, tmp_path):
+    watched, values, new = Watched(deployment, tmp_path), canaries(deployment), f"newCanary{deployment.name}"
+    bad = dict.fromkeys(canary_values(deployment.name), f"{new} wrong value ") | {"port": new}
+    watched.run("sync_secrets", "-", "--noinput", *LOUD, stdin=json.dumps(bad))
+    watched.run("sync_secrets", "-", "--noinput", *LOUD, stdin=f'{{"password": {new}}}')
+    deployment.put(master_password=deployment.initial()["password"])
+    watched.run("create_tenant_dbs", "--noinput", *LOUD)
+    watched.run("check_rds", *LOUD)
+    deployment.put(host=None)
+    watched.run("verify_deploy", *LOUD)
+    deployment.put_text(json.dumps(deployment.initial())[:-5])
+    watched.run("check_rds", *LOUD)
+    watched.run("sync_secrets", "-", "--noinput", *LOUD, stdin='{"email_port": 25}')
+    assert watched.codes == [1, 2, 2, 1, 2, 2, 2]
+    assert leaks(deployment, watched, values) == set()
+
+
+def test_no_value_is_seen_under_the_production_settings(deployment, tmp_path):
+    watched, values = (
+        Watched(deployment, tmp_path, DJANGO_SETTINGS_MODULE="tests.loud_production"),
+        canaries(deployment),
+    )
+    watched.run("check_rds", *LOUD)
+    deployment.put(django_secret_key=None)
+    watched.run("check_rds", *LOUD)
+    assert watched.codes == [1, 2]
+    assert leaks(deployment, watched, values) == set()
+
+
+@pytest.mark.parametrize("where", ["out", "log", "file"])
+def test_the_search_finds_what_it_looks_for(deployment, tmp_path, where):
+    watched, values = Watched(deployment, tmp_path), canaries(deployment)
+    secret = deployment.initial()["password"]
+    if where == "out":
+        watched.run("shell", "--command", f"print({secret!r})")
+    elif where == "file":
+        (watched.temporary / "left").write_text(secret)
+        watched.run("version")
+    else:
+        with deployment.postgres.admin() as admin:
+            admin.execute(f"CREATE ROLE {deployment.name}_leak PASSWORD '{secret}'")
+    assert leaks(deployment, watched, values)

@@ -1,0 +1,89 @@
+"""What is refused before AWS is asked anything."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import pytest
+
+from deploytools.errors import ConfigurationError, Refused, SecretNotJson
+from deploytools.management.base import DeployCommand
+from deploytools.management.commands.sync_secrets import read_document
+
+
+def write(path, text, mode=0o600):
+    path.write_text(text)
+    path.chmod(mode)
+    return str(path)
+
+
+def test_a_file_that_only_its_owner_may_read(tmp_path):
+    assert list(read_document(write(tmp_path / "s.json", '{"a": 1}'))) == ["a"]
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o640, 0o666])
+def test_a_file_that_others_may_read_is_refused_with_the_command_to_run(tmp_path, mode):
+    file = write(tmp_path / "s.json", '{"a": 1}', mode)
+    with pytest.raises(Refused) as caught:
+        read_document(file)
+    assert (str(caught.value), caught.value.hint) == (
+        f"{file} holds credentials and others may read it.",
+        f"Run: chmod 600 {file}",
+    )
+
+
+def test_standard_input(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"a": 1}'))
+    assert list(read_document("-")) == ["a"]
+
+
+def test_a_pipe_has_no_mode_to_complain_of(tmp_path):
+    reading, writing = os.pipe()
+    os.write(writing, b'{"a": 1}')
+    os.close(writing)
+    assert list(read_document(f"/dev/fd/{reading}")) == ["a"]
+    os.close(reading)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "sentence"),
+    [
+        (None, ConfigurationError, "{file} cannot be read: No such file or directory."),
+        (b"\xff\xfe", ConfigurationError, "{file} cannot be read: it is not UTF-8 text."),
+        (b'{"a": hunter2}', SecretNotJson, "{file} is not JSON: it breaks off at line 1, column 7."),
+    ],
+)
+def test_a_file_that_is_no_document(tmp_path, content, error, sentence):
+    path = tmp_path / "s.json"
+    if content is not None:
+        path.write_bytes(content)
+        path.chmod(0o600)
+    with pytest.raises(error) as caught:
+        read_document(str(path))
+    assert str(caught.value) == sentence.format(file=path)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("answer", ["y\n", "yes\n", " Y \n"])
+def test_yes_goes_on(monkeypatch, answer):
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    DeployCommand().confirm("Go on?", interactive=True)
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "", "yess\n"])
+def test_anything_else_stops(monkeypatch, answer):
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    with pytest.raises(Refused, match="the answer was not yes"):
+        DeployCommand().confirm("Go on?", interactive=True)
+
+
+def test_nobody_to_ask_is_a_no(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    with pytest.raises(Refused, match="this is not a terminal") as caught:
+        DeployCommand().confirm("Go on?", interactive=True)
+    assert caught.value.hint == "Look at the plan with --plan, then say --noinput."

@@ -1,0 +1,170 @@
+"""`check_rds` and `verify_deploy` against real servers: (out, err, exit code)."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import pytest
+
+from tests.management.runner import run
+from tests.sockets import late_port, silent_port
+
+FIVE_LINES = [
+    "✓ Successfully retrieved secrets from AWS Secrets Manager",
+    "✓ Database configuration validated",
+    "✓ Successfully connected to AWS RDS PostgreSQL",
+    "✓ Successfully executed test query",
+    "✓ Django apps configuration loaded successfully",
+]
+
+
+@pytest.fixture
+def made(capsys, deployment):
+    """The deployment with its databases."""
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    return deployment
+
+
+def test_the_five_lines_of_the_guide(capsys, made):
+    result = run(capsys, "check_rds")
+    lines = result.out.splitlines()
+    assert [line.split(" (")[0] for line in lines] == FIVE_LINES
+    assert re.search(rf"\(PostgreSQL {made.postgres.version}\.\d+ as {made.role}, \d+ ms, TLS", lines[2])
+    assert re.fullmatch(r".* \(SELECT 1 in \d+\.\d ms\)", lines[3])
+    assert (result.err, result.code) == ("", 0)
+
+
+def statuses(result):
+    return {finding["check"]: finding["status"] for finding in json.loads(result.out)["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "connect", "kind", "entry"),
+    [
+        (
+            {"password": "wrongPw7kP0mZx2Lw9RtY4vBn6HsD1fGjE3cU"},
+            "fail",
+            "password refused",
+            "password authentication failed for user django_app",
+        ),
+        ({"port": 9}, "fail", "refused", "Cannot connect to RDS from local machine"),
+        ({"host": "db.somewhere-else.net"}, "fail", "certificate of another host", None),
+    ],
+)
+def test_a_broken_link_is_told_in_the_words_of_troubleshooting(capsys, made, changes, connect, kind, entry):
+    made.put(**changes)
+    started = time.monotonic()
+    result = run(capsys, "check_rds", "--format", "json", "--wait", "0" if kind == "refused" else "60")
+    assert time.monotonic() - started < 10, "it slept through what cannot heal"
+    assert statuses(result) == {
+        "connection.secret": "pass",
+        "connection.configuration": "pass",
+        "connection.connect": connect,
+        "connection.query": "not applicable",
+        "connection.apps": "pass",
+    }
+    (broken,) = [f for f in json.loads(result.out)["findings"] if f["check"] == "connection.connect"]
+    assert f"({kind})" in broken["evidence"]
+    assert (f'Troubleshooting: "{entry}"' in broken["hint"]) == bool(entry)
+    assert result.code == 1
+
+
+def test_a_server_that_never_answers_is_given_up_within_the_time_out(capsys, made):
+    with silent_port() as port:
+        made.put(port=port)
+        started = time.monotonic()
+        result = run(capsys, "check_rds", "--format", "json")
+    assert time.monotonic() - started < 12
+    assert "(timed out)" in result.out
+    assert result.code == 1
+
+
+def test_wait_waits_for_what_can_heal_and_says_for_what(capsys, made):
+    with late_port(1.5, to=made.postgres.address.port) as port:
+        made.put(port=port)
+        result = run(capsys, "check_rds", "--wait", "30")
+    assert [line.split(" (")[0] for line in result.out.splitlines()] == FIVE_LINES
+    assert re.fullmatch(r"(Waiting for PostgreSQL \(refused\), \d+ s left …\n)+", result.err)
+    assert result.code == 0
+
+
+def test_an_aws_that_cannot_be_reached(capsys, made, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    result = run(capsys, "check_rds", "--format", "json")
+    assert statuses(result) == {
+        "connection.secret": "unknown",
+        "connection.configuration": "unknown",
+        "connection.connect": "unknown",
+        "connection.query": "unknown",
+        "connection.apps": "pass",
+    }
+    assert result.code == 2
+
+
+def test_without_credentials(capsys, made, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    result = run(capsys, "check_rds")
+    assert 'Troubleshooting: "boto3.exceptions.NoCredentialsError"' in " ".join(result.out.split())
+    assert result.code == 2
+
+
+def test_verify_deploy_finds_what_is_so(capsys, made, monkeypatch):
+    found = run(capsys, "verify_deploy", "--format", "json", "--tag", "databases", "--tag", "rds", "--tag", "secret")
+    document = json.loads(found.out)
+    by_status: dict[str, set[str]] = {}
+    for finding in document["findings"]:
+        by_status.setdefault(finding["status"], set()).add(finding["check"])
+    assert by_status["fail"] == {"databases.migrated", "rds.deletion-protection"}
+    assert by_status.keys() == {"pass", "fail"}
+    assert (found.code, found.err) == (1, "")
+    hints = {item["hint"] for item in document["findings"] if item["check"] == "rds.deletion-protection"}
+    assert hints == {
+        "Run: aws rds modify-db-instance --db-instance-identifier startupwebapp-multi-tenant-prod "
+        "--deletion-protection --apply-immediately (no downtime)"
+    }
+
+
+def test_verify_deploy_before_anything_was_made(capsys, deployment):
+    result = run(capsys, "verify_deploy", "--tag", "databases", "--format", "json")
+    assert set(statuses(result).values()) == {"unknown"}
+    assert result.code == 2
+
+
+def test_an_instance_that_does_not_exist_fails(capsys, made, settings):
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"RDS_INSTANCE": "nobody-knows-it"}
+    result = run(capsys, "verify_deploy", "--tag", "rds", "--format", "json")
+    assert set(statuses(result).values()) == {"fail"}
+    assert result.code == 1
+
+
+def test_output_to_a_file(capsys, made, tmp_path):
+    file = tmp_path / "report.json"
+    result = run(capsys, "check_rds", "--format", "json", "--output", str(file))
+    assert (result.out, result.code, json.loads(file.read_text())["version"]) == ("", 0, 1)
+    failed = run(capsys, "check_rds", "--output", str(tmp_path / "no" / "where"))
+    assert failed.err == (
+        f"Error: The report could not be written to {tmp_path}/no/where: No such file or directory.\n"
+        "Hint: Name another --output.\n"
+    )
+    assert failed.code == 2
+
+
+def test_list_looks_at_nothing(capsys, deployment, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    result = run(capsys, "verify_deploy", "--list", "--tag", "rds")
+    assert [line.split()[0] for line in result.out.splitlines()] == [
+        "rds.deletion-protection",
+        "rds.automated-backups",
+        "rds.not-public",
+        "rds.encrypted",
+    ]
+    assert result.code == 0
+
+
+def test_a_tag_that_nothing_bears(capsys, deployment):
+    result = run(capsys, "verify_deploy", "--tag", "nope")
+    assert result.err.startswith("Error: No check bears the tag nope.\nHint: The tags are: ")
+    assert result.code == 2
