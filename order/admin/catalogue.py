@@ -1,0 +1,153 @@
+"""The shopkeeper's catalogue: products with their SKUs, SKUs with their prices, terms of sale."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+
+from order.models import (
+    Configuration,
+    DiscountCode,
+    DiscountType,
+    Product,
+    ProductImage,
+    ProductSku,
+    ProductVideo,
+    ShippingMethod,
+    Sku,
+    SkuImage,
+    SkuInventory,
+    SkuPrice,
+    SkuType,
+)
+from order.models.money import format_money
+from StartupWebApp.shop import current_shop
+from StartupWebApp.shopkeeping import Inline, ModelAdmin
+
+
+class ProductSkuInline(Inline):
+    """What is sold on a product's page."""
+
+    model = ProductSku
+    related = ("sku",)
+    verbose_name_plural = "SKUs"
+
+
+class ProductImageInline(Inline):
+    """A product's pictures."""
+
+    model = ProductImage
+
+
+class ProductVideoInline(Inline):
+    """A product's films."""
+
+    model = ProductVideo
+
+
+@admin.register(Product)
+class ProductAdmin(ModelAdmin):
+    """Products by title."""
+
+    list_display = ("title", "identifier", "is_published", "sku_count", "updated_at")
+    list_filter = ("is_published", "skus__type")
+    search_fields = ("title", "identifier", "headline", "skus__code")
+    prepopulated_fields = {"slug": ("title",)}  # noqa: RUF012
+    readonly_fields = ("created_at", "updated_at")
+    inlines = (ProductSkuInline, ProductImageInline, ProductVideoInline)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Product]:
+        """Products with the number of their SKUs."""
+        products: QuerySet[Product] = super().get_queryset(request)
+        return products.annotate(sku_count=Count("product_skus", distinct=True))
+
+    @admin.display(description="SKUs", ordering="sku_count")
+    def sku_count(self, product: Any) -> int:
+        """How many SKUs the product has."""
+        count: int = product.sku_count
+        return count
+
+
+class SkuPriceInline(Inline):
+    """What a SKU costs and has cost."""
+
+    model = SkuPrice
+
+
+class SkuInventoryInline(Inline):
+    """How many there are."""
+
+    model = SkuInventory
+
+
+class SkuImageInline(Inline):
+    """A SKU's pictures."""
+
+    model = SkuImage
+
+
+@admin.register(Sku)
+class SkuAdmin(ModelAdmin):
+    """SKUs by code, with stock and the current price."""
+
+    list_display = ("code", "title", "color", "size", "type", "stock", "price", "is_active")
+    list_filter = ("is_active", "type", "color", "size")
+    list_select_related = ("type", "inventory")
+    search_fields = ("code", "title", "color", "size")
+    inlines = (SkuPriceInline, SkuInventoryInline, SkuImageInline)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Sku]:
+        """SKUs with their current price in the shop's currency."""
+        self.currency = current_shop().currency
+        return Sku.objects.with_price(self.currency).order_by(*self.get_ordering(request))
+
+    @admin.display(description="stock", ordering="inventory__quantity")
+    def stock(self, sku: Sku) -> int | None:
+        """How many there are; None where that is not counted."""
+        inventory: SkuInventory | None = getattr(sku, "inventory", None)
+        return None if inventory is None else inventory.quantity
+
+    @admin.display(description="price", ordering="current_price")
+    def price(self, sku: Sku) -> str | None:
+        """What it costs now."""
+        price: Decimal | None = sku.current_price
+        return None if price is None else format_money(price, self.currency)
+
+
+@admin.register(DiscountCode)
+class DiscountCodeAdmin(ModelAdmin):
+    """Discount codes, the current ones told from the others by their dates."""
+
+    list_display = ("code", "type", "percent_off", "amount_off", "minimum_subtotal", "starts_at", "ends_at")
+    list_filter = ("type", "is_combinable", "starts_at", "ends_at")
+    list_select_related = ("type",)
+    search_fields = ("code", "description")
+
+
+@admin.register(ShippingMethod)
+class ShippingMethodAdmin(ModelAdmin):
+    """Ways of shipping."""
+
+    list_display = ("title", "identifier", "carrier", "price", "currency", "is_active")
+    list_filter = ("is_active", "carrier")
+    search_fields = ("title", "identifier", "carrier")
+
+
+@admin.register(SkuType, DiscountType)
+class TypeAdmin(ModelAdmin):
+    """Reference rows."""
+
+    list_display = ("title", "identifier", "description")
+    search_fields = ("title", "identifier")
+
+
+@admin.register(Configuration)
+class ConfigurationAdmin(ModelAdmin):
+    """The shop's settings."""
+
+    list_display = ("key", "value", "description")
+    search_fields = ("key", "description")

@@ -1,0 +1,238 @@
+"""The shopkeeper's desk: orders and what happens to them, carts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, QuerySet, Sum
+from django.http import HttpRequest
+
+from order.models import (
+    Cart,
+    CartDiscount,
+    CartShippingMethod,
+    CartSku,
+    Order,
+    OrderBillingAddress,
+    OrderDiscount,
+    OrderPayment,
+    OrderShippingAddress,
+    OrderShippingMethod,
+    OrderSku,
+    OrderState,
+    OrderStatus,
+    Status,
+)
+from order.models.money import format_money
+from StartupWebApp.shopkeeping import Inline, ModelAdmin, ReadOnly, ReadOnlyInline, StackedInline
+
+
+class OrderSkuInline(ReadOnlyInline):
+    """What was bought."""
+
+    model = OrderSku
+    related = ("sku",)
+    fields = ("sku", "title", "quantity", "price_each", "line_total")
+    readonly_fields = ("line_total",)
+
+
+class OrderDiscountInline(ReadOnlyInline):
+    """What was taken off."""
+
+    model = OrderDiscount
+    related = ("discount_code",)
+
+
+class OrderPaymentInline(ReadOnlyInline):
+    """What was paid."""
+
+    model = OrderPayment
+    fields = ("provider_reference", "amount", "state", "created_at")
+
+
+class OrderStatusInline(Inline):
+    """Where the order has been. A status is added, and then it stands."""
+
+    model = OrderStatus
+    related = ("status",)
+    extra = 1
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """History is not rewritten."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nor shortened."""
+        return False
+
+
+class OrderShippingMethodInline(Inline):
+    """How it is sent; the tracking number is filled in here."""
+
+    model = OrderShippingMethod
+    related = ("shipping_method",)
+    readonly_fields = ("shipping_method", "cost")
+    can_delete = False
+
+
+class AddressInline(StackedInline):
+    """An address, folded away."""
+
+    classes = ("collapse",)
+    extra = 0
+
+
+class OrderShippingAddressInline(AddressInline):
+    """Where it goes."""
+
+    model = OrderShippingAddress
+
+
+class OrderBillingAddressInline(AddressInline):
+    """Where the bill goes."""
+
+    model = OrderBillingAddress
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """Orders by where they are now, not by where they have been."""
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Every state."""
+        return [(value, str(label)) for value, label in OrderState.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The orders in the chosen state."""
+        return queryset.filter(status_identifier=self.value()) if self.value() else queryset
+
+
+@admin.register(Order)
+class OrderAdmin(ModelAdmin):
+    """Orders, the newest first. Amounts and lines stand as they were agreed; statuses are added."""
+
+    list_display = ("identifier", "customer", "current_status", "amount", "placed_at")
+    list_filter = (StatusFilter, "placed_at", "currency")
+    date_hierarchy = "placed_at"
+    search_fields = ("identifier", "email", "member__user__first_name", "member__user__last_name", "lines__sku__code")
+    readonly_fields = (
+        "identifier",
+        "member",
+        "prospect",
+        "currency",
+        "subtotal",
+        "discount",
+        "shipping",
+        "tax",
+        "total",
+        "placed_at",
+    )
+    fieldsets = (
+        (None, {"fields": (("identifier", "placed_at"), ("member", "prospect"), "email")}),
+        ("Amounts", {"fields": (("subtotal", "discount"), ("shipping", "tax"), ("total", "currency"))}),
+    )
+    inlines = (
+        OrderSkuInline,
+        OrderStatusInline,
+        OrderShippingMethodInline,
+        OrderDiscountInline,
+        OrderPaymentInline,
+        OrderShippingAddressInline,
+        OrderBillingAddressInline,
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
+        """Orders with their customer and their newest status."""
+        return Order.objects.with_status().select_related("member__user", "prospect")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Orders come from the checkout."""
+        return False
+
+    @admin.display(description="customer", ordering="email")
+    def customer(self, order: Order) -> str:
+        """Who, in words; the address where there is nobody left."""
+        return str(order.member or order.email)
+
+    @admin.display(description="status", ordering="status_title")
+    def current_status(self, order: Order) -> str | None:
+        """Where the order is."""
+        return order.status_title
+
+    @admin.display(description="total", ordering="total")
+    def amount(self, order: Order) -> str:
+        """What was to be paid."""
+        return format_money(order.total, order.currency)
+
+
+class CartSkuInline(Inline):
+    """What is in a cart."""
+
+    model = CartSku
+    related = ("sku",)
+
+
+class CartDiscountInline(Inline):
+    """The codes that were typed."""
+
+    model = CartDiscount
+    related = ("discount_code",)
+
+
+class CartShippingMethodInline(Inline):
+    """How it shall be sent."""
+
+    model = CartShippingMethod
+    related = ("shipping_method",)
+
+
+@admin.register(Cart)
+class CartAdmin(ModelAdmin):
+    """Carts, the newest first."""
+
+    list_display = ("__str__", "owner", "state", "line_count", "item_count", "created_at")
+    list_filter = ("state", "created_at")
+    search_fields = ("member__user__email", "member__user__last_name", "lines__sku__code")
+    autocomplete_fields = ("member",)
+    readonly_fields = ("created_at", "updated_at")
+    inlines = (CartSkuInline, CartDiscountInline, CartShippingMethodInline)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Cart]:
+        """Carts with their owner and how much is in them."""
+        carts: QuerySet[Cart] = super().get_queryset(request).select_related("member__user")
+        return carts.annotate(line_count=Count("lines"), item_count=Sum("lines__quantity", default=0))
+
+    @admin.display(description="owner")
+    def owner(self, cart: Cart) -> str:
+        """A member's name, or that there is none."""
+        return str(cart.member or "A visitor")
+
+    @admin.display(description="lines", ordering="line_count")
+    def line_count(self, cart: Any) -> int:
+        """How many lines."""
+        count: int = cart.line_count
+        return count
+
+    @admin.display(description="items", ordering="item_count")
+    def item_count(self, cart: Any) -> int:
+        """How many things."""
+        count: int = cart.item_count
+        return count
+
+
+@admin.register(Status)
+class StatusAdmin(ReadOnly, ModelAdmin):
+    """What an order's states are called; they are a closed set."""
+
+    list_display = ("title", "identifier", "description")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """The words may be changed; the set may not."""
+        return ModelAdmin.has_change_permission(self, request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The identifier is what the code knows."""
+        return ("identifier",)

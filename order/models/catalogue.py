@@ -1,0 +1,143 @@
+"""What the shop shows: products and the pictures of them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import ClassVar
+
+from django.contrib.staticfiles.storage import staticfiles_storage
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.urls import reverse
+from django.utils import timezone
+
+MISSING_IMAGE = "order/missing.svg"
+
+
+class ProductQuerySet(models.QuerySet["Product"]):
+    """What the pages ask of products."""
+
+    def published(self) -> ProductQuerySet:
+        """Products that visitors may see."""
+        return self.filter(is_published=True)
+
+    def with_price(self, currency: str) -> ProductQuerySet:
+        """Adds `lowest_price`: the lowest current price of an active SKU in `currency`, None where there is none.
+
+        By title: Django drops a model's own ordering from a query that groups.
+        """
+        on_sale = Q(skus__is_active=True, skus__prices__currency=currency, skus__prices__valid_until__isnull=True)
+        lowest = models.Min("skus__prices__amount", filter=on_sale)
+        return self.annotate(lowest_price=lowest).order_by("title", "pk")  # type: ignore[no-redef]
+
+
+class Product(models.Model):
+    """Something with a page of its own. What is bought is one of its SKUs."""
+
+    lowest_price: Decimal | None  # added by `with_price`
+
+    identifier = models.CharField(max_length=40, help_text="Names the product in lists and reports.")
+    slug = models.SlugField(max_length=80, unique=True, help_text="The last part of the page's address.")
+    title = models.CharField(max_length=120)
+    headline = models.CharField(max_length=200, blank=True)
+    description = models.TextField(blank=True)
+    is_published = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+    skus = models.ManyToManyField("order.Sku", through="order.ProductSku", related_name="products")
+
+    objects = ProductQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("title", "pk")
+        indexes = (models.Index(fields=["title"], condition=Q(is_published=True), name="order_product_published"),)
+        constraints = (
+            models.UniqueConstraint(Lower("identifier"), name="order_product_identifier_unique"),
+            models.CheckConstraint(condition=~Q(title=""), name="order_product_has_title"),
+        )
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        """The product's page."""
+        return reverse("order:product", args=[self.slug])
+
+
+class Picture(models.Model):
+    """A static file that shows something, and its words for who cannot see it."""
+
+    path = models.CharField(
+        max_length=200,
+        validators=[RegexValidator(r"^[\w-]+(/[\w-]+)*\.(svg|png|jpg|webp|avif)$", "A path below the static files.")],
+        help_text="Below the static files, for example order/products/mug.svg.",
+    )
+    alternative_text = models.CharField(max_length=200)
+    position = models.PositiveSmallIntegerField(default=0, help_text="The lowest comes first.")
+
+    class Meta:
+        abstract = True
+        ordering = ("position", "pk")
+        constraints: ClassVar[tuple[models.BaseConstraint, ...]] = (
+            models.CheckConstraint(condition=~Q(alternative_text=""), name="%(app_label)s_%(class)s_has_text"),
+        )
+
+    def __str__(self) -> str:
+        return self.alternative_text
+
+    @property
+    def url(self) -> str:
+        """The file's address, or a stand-in's: a wrong path in the admin must not take a page down."""
+        try:
+            return staticfiles_storage.url(self.path)
+        except ValueError:
+            return staticfiles_storage.url(MISSING_IMAGE)
+
+
+class ProductImage(Picture):
+    """A picture of a product; the first one is on the product list."""
+
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="images")
+
+    class Meta(Picture.Meta):
+        db_table = "order_product_image"
+        constraints = (
+            *Picture.Meta.constraints,
+            models.UniqueConstraint(fields=["product", "path"], name="order_product_image_unique"),
+        )
+
+
+class ProductVideo(models.Model):
+    """A film about a product, elsewhere. The pages link to it: nothing foreign is embedded."""
+
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="videos")
+    url = models.URLField()
+    title = models.CharField(max_length=120)
+    position = models.PositiveSmallIntegerField(default=0, help_text="The lowest comes first.")
+
+    class Meta:
+        db_table = "order_product_video"
+        ordering = ("position", "pk")
+        constraints = (models.UniqueConstraint(fields=["product", "url"], name="order_product_video_unique"),)
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class ProductSku(models.Model):
+    """This SKU is sold on that product's page."""
+
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="product_skus")
+    sku = models.ForeignKey("order.Sku", on_delete=models.CASCADE, related_name="product_skus", verbose_name="SKU")
+    position = models.PositiveSmallIntegerField(default=0, help_text="The lowest comes first.")
+
+    class Meta:
+        db_table = "order_product_sku"
+        ordering = ("position", "pk")
+        verbose_name = "product SKU"
+        constraints = (models.UniqueConstraint(fields=["product", "sku"], name="order_product_sku_unique"),)
+
+    def __str__(self) -> str:
+        return str(self.sku)

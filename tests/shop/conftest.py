@@ -1,0 +1,51 @@
+"""A database of its own for the tests of migrations: empty, of a role that owns it and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connections
+from psycopg import sql
+from pytest_django.plugin import DjangoDbBlocker
+
+from deploytools.secret.value import Secret
+from tests.postgres import Postgres
+
+
+def _empty_database(server: Postgres, blocker: DjangoDbBlocker) -> Iterator[str]:
+    name, password = server.fresh_name(), Secret("a-password-for-tests-only")
+    server.make_role(name, password, "NOSUPERUSER NOCREATEDB NOCREATEROLE")
+    with server.admin() as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(name)))
+    address = server.address
+    connections.settings[name] = {
+        **connections.settings["default"],
+        "NAME": name,
+        "USER": name,
+        "PASSWORD": password.reveal(),
+        "HOST": address.host,
+        "PORT": str(address.port),
+        "OPTIONS": {
+            "hostaddr": address.hostaddr,
+            "sslmode": address.sslmode,
+            "sslrootcert": address.sslrootcert,
+        },
+    }
+    with blocker.unblock():
+        yield name
+        connections[name].close()
+    del connections[name], connections.settings[name]
+    server.sweep(name)
+
+
+@pytest.fixture
+def empty_database(one_postgres: Postgres, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The alias of an empty database."""
+    yield from _empty_database(one_postgres, django_db_blocker)
+
+
+@pytest.fixture
+def empty_database_of_each_version(postgres: Postgres, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The alias of an empty database, on each version of PostgreSQL in turn."""
+    yield from _empty_database(postgres, django_db_blocker)

@@ -1,0 +1,145 @@
+"""The shopkeeper's side of `user`: who buys, and what they were told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+
+from StartupWebApp.shopkeeping import ModelAdmin, ReadOnly, ReadOnlyInline, StackedInline
+from user.models import (
+    Ad,
+    AdStatus,
+    AdType,
+    ChatMessage,
+    DefaultShippingAddress,
+    Email,
+    EmailSent,
+    EmailStatus,
+    EmailType,
+    EmailUnsubscribeReason,
+    Member,
+    MemberTermsOfUseVersionAgreed,
+    Prospect,
+    TermsOfUseVersion,
+)
+
+
+class DefaultShippingAddressInline(StackedInline):
+    """Where a member's orders go."""
+
+    model = DefaultShippingAddress
+    extra = 0
+
+
+class AgreementInline(ReadOnlyInline):
+    """What a member agreed to."""
+
+    model = MemberTermsOfUseVersionAgreed
+    related = ("version",)
+
+
+@admin.register(Member)
+class MemberAdmin(ModelAdmin):
+    """Members, the newest first."""
+
+    list_display = ("__str__", "email", "newsletter_subscriber", "email_verified", "order_count", "created_at")
+    list_filter = ("newsletter_subscriber", "email_verified", "email_unsubscribed", "created_at")
+    search_fields = ("user__first_name", "user__last_name", "user__email", "user__username", "phone_number")
+    autocomplete_fields = ("user",)
+    readonly_fields = ("created_at", "stripe_customer_token")
+    inlines = (DefaultShippingAddressInline, AgreementInline)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
+        """Members with their account and the number of their orders."""
+        members: QuerySet[Member] = super().get_queryset(request).select_related("user")
+        return members.annotate(order_count=Count("orders"))
+
+    @admin.display(description="email", ordering="user__email")
+    def email(self, member: Member) -> str:
+        """The account's address."""
+        return member.user.email
+
+    @admin.display(description="orders", ordering="order_count")
+    def order_count(self, member: Any) -> int:
+        """How many orders."""
+        count: int = member.order_count
+        return count
+
+
+@admin.register(Prospect)
+class ProspectAdmin(ModelAdmin):
+    """People without an account."""
+
+    list_display = ("email", "first_name", "last_name", "email_unsubscribed", "converted_to", "created_at")
+    list_filter = ("email_unsubscribed", "created_at")
+    list_select_related = ("converted_to__user",)
+    search_fields = ("email", "first_name", "last_name")
+    autocomplete_fields = ("converted_to",)
+
+
+@admin.register(TermsOfUseVersion)
+class TermsOfUseVersionAdmin(ModelAdmin):
+    """The terms of use, the newest first."""
+
+    list_display = ("version", "note", "published_at")
+
+
+@admin.register(Email)
+class EmailAdmin(ModelAdmin):
+    """Mailings."""
+
+    list_display = ("code", "subject", "type", "status")
+    list_filter = ("status", "type")
+    list_select_related = ("type", "status")
+    search_fields = ("code", "subject")
+
+
+@admin.register(EmailSent)
+class EmailSentAdmin(ReadOnly, ModelAdmin):
+    """What was sent to whom."""
+
+    list_display = ("email", "address", "member", "prospect", "sent_at")
+    list_filter = ("sent_at",)
+    list_select_related = ("email", "member__user", "prospect")
+    search_fields = ("address", "email__code")
+
+
+@admin.register(Ad)
+class AdAdmin(ModelAdmin):
+    """Advertisements."""
+
+    list_display = ("code", "headline", "type", "status", "starts_at", "ends_at")
+    list_filter = ("status", "type")
+    list_select_related = ("type", "status")
+    search_fields = ("code", "headline")
+
+
+@admin.register(ChatMessage)
+class ChatMessageAdmin(ModelAdmin):
+    """Questions; those without an answer have an empty last column."""
+
+    list_display = ("__str__", "member", "prospect", "email", "created_at", "answered_at")
+    list_filter = (("answered_at", admin.EmptyFieldListFilter), "created_at")
+    list_select_related = ("member__user", "prospect")
+    search_fields = ("message", "email", "name")
+    autocomplete_fields = ("member", "prospect")
+
+
+@admin.register(EmailUnsubscribeReason)
+class EmailUnsubscribeReasonAdmin(ReadOnly, ModelAdmin):
+    """Why people left."""
+
+    list_display = ("reason", "member", "prospect", "comment", "created_at")
+    list_filter = ("reason", "created_at")
+    list_select_related = ("member__user", "prospect")
+
+
+@admin.register(EmailType, EmailStatus, AdType, AdStatus)
+class ReferenceAdmin(ModelAdmin):
+    """Reference rows."""
+
+    list_display = ("title", "identifier", "description")
+    search_fields = ("title", "identifier")
