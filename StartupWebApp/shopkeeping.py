@@ -1,0 +1,68 @@
+"""Parts of the admin that the apps share: inlines and lists whose number of queries does not grow with their rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import ForeignKey, Model, QuerySet
+from django.forms import ModelChoiceField
+from django.forms.models import ModelChoiceIterator
+from django.http import HttpRequest
+
+# The admin's classes take a type only in their stubs.
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+    StackedInline = admin.StackedInline[Any, Any]
+    TabularInline = admin.TabularInline[Any, Any]
+else:
+    from django.contrib.admin import ModelAdmin, StackedInline, TabularInline
+
+__all__ = ["Inline", "ModelAdmin", "ReadOnly", "ReadOnlyInline", "StackedInline"]
+
+
+class SharedChoices:
+    """An inline whose rows share one list of choices, read once: Django reads it again for each row."""
+
+    def formfield_for_foreignkey(
+        self, db_field: ForeignKey[Any, Any], request: HttpRequest, **options: Any
+    ) -> ModelChoiceField[Any] | None:
+        """The field, with its choices already read."""
+        field: ModelChoiceField[Any] | None = super().formfield_for_foreignkey(  # type: ignore[misc]
+            db_field, request, **options
+        )
+        if field is not None and isinstance(field.choices, ModelChoiceIterator):
+            field.choices = list(field.choices)
+        return field
+
+
+class Inline(SharedChoices, TabularInline):
+    """Rows of a part; `related` names what their words are made of."""
+
+    extra = 0
+    related: tuple[str, ...] = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """The rows, with what their words need."""
+        rows = super().get_queryset(request)
+        return rows.select_related(*self.related) if self.related else rows
+
+
+class ReadOnly:
+    """For what happened: it is looked at, not edited."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody adds."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody changes."""
+        return False
+
+
+class ReadOnlyInline(ReadOnly, Inline):
+    """Rows of what happened; they go only with their parent."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody deletes one alone."""
+        return False
