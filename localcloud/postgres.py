@@ -213,7 +213,7 @@ class PostgresServer:
         parameters["port"] = str(self.port)
         if not self.binaries.has_tls:
             parameters["sslmode"] = "disable"
-        return psycopg.connect(**parameters, autocommit=True)  # type: ignore[arg-type]
+        return psycopg.connect(**parameters, autocommit=True)
 
     def _ended(self) -> bool:
         return self.process is None or self.process.poll() is not None

@@ -44,7 +44,7 @@ class PostgresState:
         """The major version, as in ``16``."""
         return int(self.version.partition(".")[0])
 
-    def connection(self, user: str, password: str, dbname: str = "postgres") -> dict[str, str]:
+    def connection(self, user: str, password: str, dbname: str = "postgres") -> dict[str, Any]:
         """Keyword arguments for `psycopg.connect`: with TLS, and the certificate and its name verified."""
         return {
             "host": self.host,
@@ -94,11 +94,11 @@ class CloudState:
         """The server that the secret names."""
         return self.postgres[0]
 
-    def as_master(self, server: PostgresState | None = None, dbname: str = "postgres") -> dict[str, str]:
+    def as_master(self, server: PostgresState | None = None, dbname: str = "postgres") -> dict[str, Any]:
         """Keyword arguments for `psycopg.connect` as the master, on the main server unless another is given."""
         return (server or self.main).connection(MASTER, self.master_password, dbname)
 
-    def as_superuser(self, server: PostgresState | None = None, dbname: str = "postgres") -> dict[str, str]:
+    def as_superuser(self, server: PostgresState | None = None, dbname: str = "postgres") -> dict[str, Any]:
         """The same as RDS's own superuser, which a real customer never is."""
         return (server or self.main).connection(SUPERUSER, self.rdsadmin_password, dbname)
 

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import psutil
@@ -47,7 +48,7 @@ def demo(directory: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def world(directory: Path) -> tuple[object, ...]:
+def world(directory: Path) -> tuple[Any, ...]:
     """Everything that a second walk could change: the secret's versions, the databases, their rows."""
     cloud = attach(directory)
     client = boto3.client(
@@ -64,7 +65,7 @@ def world(directory: Path) -> tuple[object, ...]:
     return versions, content, databases, [rows(cloud.as_superuser(dbname=tenant)) for tenant in TENANTS]
 
 
-def rows(connection: dict[str, str]) -> list[tuple[str, int]]:
+def rows(connection: dict[str, Any]) -> list[tuple[str, int]]:
     """How many rows each table of the shop and of Django's users has."""
     with psycopg.connect(**connection) as session:
         names = session.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1").fetchall()
@@ -88,7 +89,7 @@ def test_the_walk_and_a_second_one_that_changes_nothing(directory):
     assert out.count("\n57 tables\n") == len(TENANTS)
     assert "✗ The RDS instance is protected against deletion" in out
     before = world(directory)
-    assert [len(tables) for tables in before[3]] == [57, 57, 57]  # type: ignore[index, union-attr]
+    assert [len(tables) for tables in before[3]] == [57, 57, 57]
 
     second = demo(directory, "--keep")
     again, _ = second.communicate(timeout=300)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 
 class Crash(BaseException):
@@ -18,3 +18,10 @@ def client_error(code: str, message: str) -> ClientError:
 
 def fail(code: str, message: str) -> NoReturn:
     raise client_error(code, message)
+
+
+DENIED = client_error("AccessDeniedException", "User: arn:aws:iam::123456789012:user/u is not authorized")
+THROTTLED = client_error("ThrottlingException", "Rate exceeded")
+INTERNAL = client_error("InternalServiceError", "An error occurred on the server side.")
+EXPIRED = client_error("ExpiredTokenException", "The security token included in the request is expired")
+NO_ANSWER = ReadTimeoutError(endpoint_url="https://secretsmanager.us-east-1.amazonaws.com")

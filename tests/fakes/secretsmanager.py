@@ -1,7 +1,8 @@
 """A strict stand-in for boto3's Secrets Manager client: what the service promises, and every way it can fail.
 
 Stricter than an emulator: labels sit on one version only, move at once and by compare-and-swap; sizes and quotas hold.
-Calls have names: ``Describe``, ``Get AWSCURRENT``, ``Get version``, ``Put``, ``Move <label>``, ``Drop <label>``, ``Create``.
+Calls have names: ``Describe``, ``Get AWSCURRENT``, ``Get version``, ``Put``, ``Move <label>``, ``Drop <label>``,
+``Create``.
 """
 
 from __future__ import annotations
@@ -33,13 +34,6 @@ def patch(holder: Fake, name: str, value: object) -> Iterator[None]:
         yield
     finally:
         setattr(holder, name, held)
-
-
-DENIED = client_error("AccessDeniedException", "User: arn:aws:iam::123456789012:user/u is not authorized")
-THROTTLED = client_error("ThrottlingException", "Rate exceeded")
-INTERNAL = client_error("InternalServiceError", "An error occurred on the server side.")
-EXPIRED = client_error("ExpiredTokenException", "The security token included in the request is expired")
-NO_ANSWER = ReadTimeoutError(endpoint_url="https://secretsmanager.us-east-1.amazonaws.com")
 
 
 @dataclass

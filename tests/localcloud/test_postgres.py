@@ -15,7 +15,7 @@ def test_the_master_is_no_superuser(cloud: CloudState, server: PostgresState) ->
                ARRAY(SELECT roleid::regrole::text FROM pg_auth_members WHERE member = r.oid ORDER BY 1)
         FROM pg_roles r WHERE rolname = current_user
     """
-    with psycopg.connect(**cloud.as_master(server)) as connection:  # type: ignore[arg-type]
+    with psycopg.connect(**cloud.as_master(server)) as connection:
         row = connection.execute(query).fetchone()
     groups = ["pg_monitor", "pg_signal_backend", "rds_superuser"]
     assert row == (False, True, True, True, False, "infinity", groups)
@@ -24,7 +24,7 @@ def test_the_master_is_no_superuser(cloud: CloudState, server: PostgresState) ->
 def test_the_other_roles_and_the_database(cloud: CloudState, server: PostgresState) -> None:
     roles = "SELECT rolname, rolsuper, rolcanlogin FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1"
     owners = "SELECT datname, datdba::regrole::text, pg_encoding_to_char(encoding) FROM pg_database ORDER BY 1"
-    with psycopg.connect(**cloud.as_superuser(server)) as connection:  # type: ignore[arg-type]
+    with psycopg.connect(**cloud.as_superuser(server)) as connection:
         assert connection.execute(roles).fetchall() == [
             ("postgres", False, True),
             ("rds_iam", False, False),
@@ -43,7 +43,7 @@ def test_settings(cloud: CloudState, server: PostgresState) -> None:
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": "",
     }
-    with psycopg.connect(**cloud.as_superuser(server)) as connection:  # type: ignore[arg-type]
+    with psycopg.connect(**cloud.as_superuser(server)) as connection:
         found = {name: connection.execute(f"SHOW {name}").fetchone() for name in wanted}
     assert found == {name: (value,) for name, value in wanted.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -90,7 +91,9 @@ def test_forwards_backwards_and_forwards_again(empty_database):
 def test_rows_in_use_outlive_their_seeding_and_changed_rows_stay_changed(empty_database):
     alias = empty_database
     migrate(alias)
-    order = Order.objects.using(alias).create(identifier="O-1", email="a@example.com", subtotal=1, total=1)
+    order = Order.objects.using(alias).create(
+        identifier="O-1", email="a@example.com", subtotal=Decimal(1), total=Decimal(1)
+    )
     paid = Status.objects.using(alias).get(identifier="paid")
     OrderStatus.objects.using(alias).create(order=order, status=paid)
 

@@ -6,6 +6,7 @@ import pytest
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import DecimalField, FloatField
 
 from order.models import DiscountType, Status
 from tests.shop.builders import DEFAULTS, make
@@ -113,7 +114,7 @@ def test_money_is_decimal_with_two_places_everywhere():
         (field.max_digits, field.decimal_places)
         for model in MODELS
         for field in model._meta.get_fields()
-        if field.__class__.__name__ == "DecimalField" and field.name != "percent_off"
+        if isinstance(field, DecimalField) and field.name != "percent_off"
     }
-    floats = [f for model in MODELS for f in model._meta.get_fields() if f.__class__.__name__ == "FloatField"]
+    floats = [f for model in MODELS for f in model._meta.get_fields() if isinstance(f, FloatField)]
     assert (amounts, floats) == ({(10, 2)}, [])
