@@ -26,6 +26,13 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
+class Stage(StrEnum):
+    """How far the deployment has come, and from when on a check binds: before that its failures only warn."""
+
+    PRE_LAUNCH = "pre-launch"
+    LAUNCH = "launch"
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a check's function returns.

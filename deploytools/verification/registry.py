@@ -1,15 +1,16 @@
 """Facts and checks by name. An installed app adds its own in a module ``deploy_checks``::
 
     from deploytools.verification.registry import check, fact
-    from deploytools.verification.findings import Severity, Verdict, failed, passed
+    from deploytools.verification.findings import Severity, Stage, Verdict, failed, passed
 
     @fact()
     def catalogue_size() -> int:
         return Product.objects.count()
 
     @check("shop.catalogue-not-empty", title="The shop has products", severity=Severity.MEDIUM,
-           guide="Step 9", hint="Run: python manage.py load_sample_data", tags=("shop",))
+           stage=Stage.LAUNCH, guide="Step 9", hint="Run: python manage.py load_sample_data")
     def catalogue_not_empty(catalogue_size: int) -> Verdict:
+        "A shop without products takes no orders."
         return passed(f"{catalogue_size} products") if catalogue_size else failed("no product")
 
 A check's parameters, and a fact's, are names of facts.
@@ -26,7 +27,7 @@ from typing import Any, TypeVar
 
 from django.utils.module_loading import autodiscover_modules
 
-from deploytools.verification.findings import Severity, Verdict
+from deploytools.verification.findings import Severity, Stage, Verdict
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -68,6 +69,9 @@ class Check:
     Attributes:
         id: permanent, ``area.subject``.
         title: the good state.
+        why: why it matters, one or two sentences: the docstring of its function.
+        stage: from when on it binds; before, a failure only warns.
+        peers: the ids of what others check, for example ``Prowler rds_instance_backup_enabled``, ``FSBP RDS.11``.
         judge: a pure function of facts that returns a `Verdict`, or several.
         needs: names of the facts that it judges.
         tags: what ``--tag`` selects by; the area is one of them.
@@ -75,10 +79,13 @@ class Check:
 
     id: str
     title: str
+    why: str
     severity: Severity
+    stage: Stage
     guide: str
     hint: str
     tags: frozenset[str]
+    peers: tuple[str, ...]
     judge: Callable[..., Verdict | Iterable[Verdict]]
     needs: tuple[str, ...]
 
@@ -103,9 +110,18 @@ class Registry:
         return register
 
     def check(
-        self, id: str, *, title: str, severity: Severity, guide: str, hint: str, tags: Iterable[str] = ()
+        self,
+        id: str,
+        *,
+        title: str,
+        severity: Severity,
+        stage: Stage,
+        guide: str,
+        hint: str,
+        tags: Iterable[str] = (),
+        peers: Iterable[str] = (),
     ) -> Callable[[Function], Function]:
-        """Register the decorated function as a check.
+        """Register the decorated function as a check; its docstring says why the check matters.
 
         Raises:
             ValueError: the id is taken or malformed, or a text is empty.
@@ -118,8 +134,22 @@ class Registry:
             raise ValueError(f"The check {id} needs a title, a guide reference and a hint.")
 
         def register(judge: Function) -> Function:
-            every_tag = frozenset({id.split(".")[0], *tags})
-            self.checks[id] = Check(id, title, severity, guide, hint, every_tag, judge, _parameters(judge))
+            why = inspect.getdoc(judge) or ""
+            if not why:
+                raise ValueError(f"The check {id} has no docstring that says why it matters.")
+            self.checks[id] = Check(
+                id=id,
+                title=title,
+                why=why,
+                severity=severity,
+                stage=stage,
+                guide=guide,
+                hint=hint,
+                tags=frozenset({id.split(".")[0], *tags}),
+                peers=tuple(peers),
+                judge=judge,
+                needs=_parameters(judge),
+            )
             return judge
 
         return register

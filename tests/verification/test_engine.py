@@ -14,6 +14,7 @@ from deploytools.verification.findings import (
     Finding,
     Report,
     Severity,
+    Stage,
     Status,
     failed,
     not_applicable,
@@ -24,7 +25,13 @@ from deploytools.verification.findings import (
 from deploytools.verification.registry import Registry, load_registry
 from deploytools.verification.runner import judge_all, read_facts
 
-DETAILS: dict[str, Any] = {"title": "Good", "severity": Severity.HIGH, "guide": "Step 1", "hint": "Mend it"}
+DETAILS: dict[str, Any] = {
+    "title": "Good",
+    "severity": Severity.HIGH,
+    "stage": Stage.PRE_LAUNCH,
+    "guide": "Step 1",
+    "hint": "Mend it",
+}
 
 
 def test_a_fact_is_read_once_and_shared():
@@ -45,6 +52,7 @@ def test_a_fact_is_read_once_and_shared():
 
     @registry.check("a.check", **DETAILS)
     def check(second, first):
+        """It matters."""
         return passed(f"{second} {first}")
 
     facts = read_facts(registry.sources_for(registry.select()))
@@ -124,6 +132,7 @@ def test_what_could_not_be_read_is_never_a_pass(raised, fact, status, evidence, 
 
     @registry.check("a.direct", **DETAILS)
     def direct(world):
+        """It matters."""
         return passed("never")
 
     facts = read_facts(registry.sources)
@@ -146,14 +155,17 @@ def test_an_unexpected_exception_is_unknown_and_its_text_is_not_shown():
 
     @registry.check("a.fact", **DETAILS)
     def of_fact(world):
+        """It matters."""
         return passed("never")
 
     @registry.check("a.itself", **DETAILS)
     def of_itself(fine):
+        """It matters."""
         raise KeyError("hunter2")
 
     @registry.check("a.nothing", **DETAILS)
     def of_nothing(fine):
+        """It matters."""
         return []
 
     findings = judge_all(registry.select(), read_facts(registry.sources))
@@ -178,6 +190,7 @@ def test_what_depends_on_a_missing_fact_says_so_with_the_root_hint():
 
     @registry.check("a.leaf", **DETAILS)
     def leaf(between):
+        """It matters."""
         return passed("never")
 
     (finding,) = judge_all(registry.select(), read_facts(registry.sources))
@@ -214,9 +227,18 @@ def test_exit_codes(verdicts, exit_code):
 )
 def test_the_registry_refuses_what_is_half_defined(id, changes, problem):
     registry = Registry()
-    registry.check("a.b", **DETAILS)(lambda: passed(""))
+
+    @registry.check("a.b", **DETAILS)
+    def first():
+        """It matters."""
+
     with pytest.raises(ValueError, match=problem):
         registry.check(id, **DETAILS | changes)
+
+
+def test_a_check_says_why_it_matters():
+    with pytest.raises(ValueError, match=r"The check a\.b has no docstring that says why it matters\."):
+        Registry().check("a.b", **DETAILS)(lambda: passed(""))
 
 
 def test_every_check_of_ours_needs_facts_that_exist():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deploytools.secret.contract import problems
 from deploytools.secret.sync import SecretState
-from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import AppsReport, ConnectionAttempt, Expectation
 from deploytools.verification.troubleshooting import advice
@@ -17,6 +17,7 @@ CONNECTION_KEYS = ("engine", "host", "port", "username", "password")
     "connection.secret",
     title="Successfully retrieved secrets from AWS Secrets Manager",
     severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
     guide="Step 6",
     hint="Run: aws sts get-caller-identity",
     tags=TAGS,
@@ -30,6 +31,7 @@ def secret_retrieved(secret: SecretState) -> Verdict:
     "connection.configuration",
     title="Database configuration validated",
     severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
     guide="Step 6",
     hint="Run: python manage.py sync_secrets FILE",
     tags=TAGS,
@@ -52,6 +54,7 @@ def configuration_validated(secret: SecretState, expectation: Expectation) -> Ve
     "connection.connect",
     title="Successfully connected to AWS RDS PostgreSQL",
     severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
     guide="Step 6",
     hint="Run: python manage.py check_rds",
     tags=TAGS,
@@ -70,6 +73,7 @@ def connected(connection_attempt: ConnectionAttempt) -> Verdict:
     "connection.query",
     title="Successfully executed test query",
     severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
     guide="Step 6",
     hint="Run: python manage.py check_rds",
     tags=TAGS,
@@ -86,6 +90,7 @@ def queried(connection_attempt: ConnectionAttempt) -> Verdict:
     "connection.apps",
     title="Django apps configuration loaded successfully",
     severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
     guide="Step 6",
     hint="Run: python manage.py check",
     tags=TAGS,

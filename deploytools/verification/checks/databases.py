@@ -8,7 +8,7 @@ from deploytools.databases.catalogue import ConnectionReport, ServerCatalogue
 from deploytools.databases.migrations import MigrationGraph
 from deploytools.databases.plan import ENCODING, DatabaseState
 from deploytools.errors import ConnectionFailed, ConnectionFailure
-from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
 from deploytools.verification.sources.databases import TenantReport
@@ -30,6 +30,7 @@ def _each(
     "databases.exists",
     title="Every tenant has its database",
     severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
     guide="Step 5",
     hint=CREATE,
 )
@@ -49,6 +50,7 @@ def exists(catalogue: ServerCatalogue, expectation: Expectation) -> Iterable[Ver
     "databases.owner",
     title="Every tenant's database belongs to the application's role",
     severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
     guide="Step 5",
     hint=CREATE,
 )
@@ -68,6 +70,7 @@ def owner(catalogue: ServerCatalogue, expectation: Expectation) -> Iterable[Verd
     "databases.encoding",
     title="Every tenant's database stores UTF-8",
     severity=Severity.MEDIUM,
+    stage=Stage.PRE_LAUNCH,
     guide="Step 5",
     hint="It cannot be changed: dump, create anew, restore",
 )
@@ -86,6 +89,7 @@ def encoding(catalogue: ServerCatalogue, expectation: Expectation) -> Iterable[V
     "databases.public-shut-out",
     title="PUBLIC may connect to no tenant's database",
     severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
     guide="Security Checklist: access only from the backend application",
     hint=CREATE,
 )
@@ -104,6 +108,7 @@ def public_shut_out(catalogue: ServerCatalogue, expectation: Expectation) -> Ite
     "databases.migrated",
     title="Every tenant's database has all migrations",
     severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
     guide="Step 7",
     hint="Run: DATABASE_NAME=… python manage.py migrate",
 )
@@ -137,6 +142,7 @@ def migrated(tenant_logins: tuple[TenantReport, ...], migration_graph: Migration
     "databases.role-harmless",
     title="The application's role may do nothing but its work",
     severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
     guide="Security Checklist: least privilege",
     hint="As whoever gave it: ALTER ROLE … NOSUPERUSER NOCREATEDB NOCREATEROLE; REVOKE … FROM …",
 )
@@ -152,6 +158,7 @@ def role_harmless(catalogue: ServerCatalogue) -> Verdict:
     "databases.no-test-databases",
     title="No test run left a database on the server",
     severity=Severity.MEDIUM,
+    stage=Stage.PRE_LAUNCH,
     guide="Step 10",
     hint="Look at them, drop them, and run tests with scripts/test",
 )
@@ -165,6 +172,7 @@ def no_test_databases(catalogue: ServerCatalogue) -> Verdict:
     "databases.server-verified",
     title="The connection is encrypted and the server's name is verified",
     severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
     guide="Step 6",
     hint="Download AWS's CA bundle and set DB_SSLROOTCERT=/path/to/global-bundle.pem: sslmode becomes verify-full",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploytools.verification.findings import Severity, Verdict, failed, passed
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, passed
 from deploytools.verification.registry import check
 from deploytools.verification.sources.project import ProjectReport
 
@@ -11,6 +11,7 @@ from deploytools.verification.sources.project import ProjectReport
     "django.check-deploy",
     title="Django's check --deploy finds nothing",
     severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
     guide="Security Checklist: Django SECRET_KEY is unique for production",
     hint="Run: python manage.py check --deploy",
     tags=("startup",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploytools.verification.findings import Severity, Verdict, failed, passed, unknown, warned
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, passed, unknown, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.rds import RdsInstance
 
@@ -34,6 +34,7 @@ def _switch(instance: RdsInstance, field: str, value: bool | None, *, wanted: bo
     "rds.deletion-protection",
     title="The RDS instance is protected against deletion",
     severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
     guide="Security Checklist: RDS deletion protection enabled",
     hint="Run: aws rds modify-db-instance --deletion-protection",
 )
@@ -47,6 +48,7 @@ def deletion_protection(rds_instance: RdsInstance) -> Verdict:
     "rds.automated-backups",
     title="The RDS instance is backed up automatically",
     severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
     guide="Security Checklist: RDS automated backups enabled",
     hint="Run: aws rds modify-db-instance --backup-retention-period 14",
 )
@@ -67,6 +69,7 @@ def automated_backups(rds_instance: RdsInstance) -> Verdict:
     "rds.not-public",
     title="The RDS instance has no public address",
     severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
     guide="Security Checklist: RDS security group only allows access from backend application",
     hint="Run: aws rds modify-db-instance --no-publicly-accessible",
 )
@@ -80,6 +83,7 @@ def not_public(rds_instance: RdsInstance) -> Verdict:
     "rds.encrypted",
     title="The RDS instance's storage is encrypted",
     severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
     guide="Security Checklist",
     hint="It cannot be turned on later: restore an encrypted copy of a snapshot, before there is data",
 )

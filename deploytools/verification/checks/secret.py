@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from deploytools.secret.contract import problems
 from deploytools.secret.sync import SecretState
-from deploytools.verification.findings import Severity, Verdict, failed, passed, warned
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, passed, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
 
@@ -17,6 +17,7 @@ CHECKLIST = "Security Checklist: All production secrets stored in AWS Secrets Ma
     "secret.complete",
     title="The secret has every key that the production settings need",
     severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
     guide=CHECKLIST,
     hint="Write the missing keys into a JSON file and run: python manage.py sync_secrets FILE",
     tags=("startup",),
@@ -33,6 +34,7 @@ def complete(secret: SecretState, expectation: Expectation) -> Verdict:
     "secret.contract",
     title="Every value of the secret is a real one of the right form",
     severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
     guide="Security Checklist: Stripe, e-mail, passwords, SECRET_KEY",
     hint="Write the right values into a JSON file and run: python manage.py sync_secrets FILE",
 )
@@ -51,6 +53,7 @@ def contract(secret: SecretState, expectation: Expectation) -> Iterable[Verdict]
     "secret.no-rotation-under-way",
     title="No rotation of the secret is half done",
     severity=Severity.MEDIUM,
+    stage=Stage.PRE_LAUNCH,
     guide="Step 4",
     hint="Wait for it, or end one that failed: aws secretsmanager cancel-rotate-secret --secret-id SECRET",
 )
