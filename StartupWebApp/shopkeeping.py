@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import ForeignKey, Model, QuerySet
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 else:
     from django.contrib.admin import ModelAdmin, StackedInline, TabularInline
 
-__all__ = ["Inline", "ModelAdmin", "ReadOnly", "ReadOnlyInline", "StackedInline"]
+__all__ = ["ClosedSet", "Inline", "ModelAdmin", "ReadOnly", "ReadOnlyInline", "StackedInline"]
 
 
 class SharedChoices:
@@ -49,7 +49,7 @@ class Inline(SharedChoices, TabularInline):
 
 
 class ReadOnly:
-    """For what happened: it is looked at, not edited."""
+    """For what happened: it is looked at, not edited. Who wants to be forgotten can be: it may be deleted."""
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Nobody adds."""
@@ -57,6 +57,21 @@ class ReadOnly:
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Nobody changes."""
+        return False
+
+
+class ClosedSet(ReadOnly, ModelAdmin):
+    """For rows that code knows by their identifiers: the words may be changed, the set may not."""
+
+    list_display = ("title", "identifier", "description")
+    readonly_fields: ClassVar[tuple[str, ...]] = ("identifier",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """As for any other row."""
+        return ModelAdmin.has_change_permission(self, request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody deletes."""
         return False
 
 

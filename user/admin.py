@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
-from StartupWebApp.shopkeeping import ModelAdmin, ReadOnly, ReadOnlyInline, StackedInline
+from StartupWebApp.shopkeeping import ClosedSet, ModelAdmin, ReadOnly, ReadOnlyInline, StackedInline
 from user.models import (
     Ad,
     AdStatus,
@@ -137,7 +137,12 @@ class EmailUnsubscribeReasonAdmin(ReadOnly, ModelAdmin):
     list_select_related = ("member__user", "prospect")
 
 
-@admin.register(EmailType, EmailStatus, AdType, AdStatus)
+@admin.register(EmailStatus, AdStatus)
+class StatusAdmin(ClosedSet):
+    """What the states of emails and advertisements are called."""
+
+
+@admin.register(EmailType, AdType)
 class ReferenceAdmin(ModelAdmin):
     """Reference rows."""
 

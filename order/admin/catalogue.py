@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import Count, QuerySet, Value
 from django.http import HttpRequest
 
 from order.models import (
@@ -26,7 +25,7 @@ from order.models import (
 )
 from order.models.money import format_money
 from StartupWebApp.shop import current_shop
-from StartupWebApp.shopkeeping import Inline, ModelAdmin
+from StartupWebApp.shopkeeping import ClosedSet, Inline, ModelAdmin
 
 
 class ProductSkuInline(Inline):
@@ -102,8 +101,9 @@ class SkuAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Sku]:
         """SKUs with their current price in the shop's currency."""
-        self.currency = current_shop().currency
-        return Sku.objects.with_price(self.currency).order_by(*self.get_ordering(request))
+        currency = current_shop().currency
+        priced = Sku.objects.with_price(currency).annotate(price_currency=Value(currency))
+        return priced.order_by(*self.get_ordering(request))
 
     @admin.display(description="stock", ordering="inventory__quantity")
     def stock(self, sku: Sku) -> int | None:
@@ -112,10 +112,9 @@ class SkuAdmin(ModelAdmin):
         return None if inventory is None else inventory.quantity
 
     @admin.display(description="price", ordering="current_price")
-    def price(self, sku: Sku) -> str | None:
+    def price(self, sku: Any) -> str | None:
         """What it costs now."""
-        price: Decimal | None = sku.current_price
-        return None if price is None else format_money(price, self.currency)
+        return None if sku.current_price is None else format_money(sku.current_price, sku.price_currency)
 
 
 @admin.register(DiscountCode)
@@ -137,12 +136,19 @@ class ShippingMethodAdmin(ModelAdmin):
     search_fields = ("title", "identifier", "carrier")
 
 
-@admin.register(SkuType, DiscountType)
-class TypeAdmin(ModelAdmin):
-    """Reference rows."""
+@admin.register(SkuType)
+class SkuTypeAdmin(ModelAdmin):
+    """Kinds of things that are sold."""
 
     list_display = ("title", "identifier", "description")
     search_fields = ("title", "identifier")
+
+
+@admin.register(DiscountType)
+class DiscountTypeAdmin(ClosedSet):
+    """Kinds of discounts, one for each thing that the code can do."""
+
+    readonly_fields = ("identifier", "action")
 
 
 @admin.register(Configuration)

@@ -11,6 +11,8 @@ from django.http import HttpRequest
 from order.models import (
     Cart,
     CartDiscount,
+    CartPayment,
+    CartShippingAddress,
     CartShippingMethod,
     CartSku,
     Order,
@@ -25,7 +27,7 @@ from order.models import (
     Status,
 )
 from order.models.money import format_money
-from StartupWebApp.shopkeeping import Inline, ModelAdmin, ReadOnly, ReadOnlyInline, StackedInline
+from StartupWebApp.shopkeeping import ClosedSet, Inline, ModelAdmin, ReadOnlyInline, StackedInline
 
 
 class OrderSkuInline(ReadOnlyInline):
@@ -189,6 +191,19 @@ class CartShippingMethodInline(Inline):
     related = ("shipping_method",)
 
 
+class CartShippingAddressInline(AddressInline):
+    """Where it shall go."""
+
+    model = CartShippingAddress
+
+
+class CartPaymentInline(ReadOnlyInline):
+    """Who will pay; the tokens are Stripe's business."""
+
+    model = CartPayment
+    fields = ("email",)
+
+
 @admin.register(Cart)
 class CartAdmin(ModelAdmin):
     """Carts, the newest first."""
@@ -198,7 +213,13 @@ class CartAdmin(ModelAdmin):
     search_fields = ("member__user__email", "member__user__last_name", "lines__sku__code")
     autocomplete_fields = ("member",)
     readonly_fields = ("created_at", "updated_at")
-    inlines = (CartSkuInline, CartDiscountInline, CartShippingMethodInline)
+    inlines = (
+        CartSkuInline,
+        CartDiscountInline,
+        CartShippingMethodInline,
+        CartShippingAddressInline,
+        CartPaymentInline,
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Cart]:
         """Carts with their owner and how much is in them."""
@@ -224,15 +245,5 @@ class CartAdmin(ModelAdmin):
 
 
 @admin.register(Status)
-class StatusAdmin(ReadOnly, ModelAdmin):
-    """What an order's states are called; they are a closed set."""
-
-    list_display = ("title", "identifier", "description")
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The words may be changed; the set may not."""
-        return ModelAdmin.has_change_permission(self, request, obj)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The identifier is what the code knows."""
-        return ("identifier",)
+class StatusAdmin(ClosedSet):
+    """What an order's states are called."""

@@ -90,27 +90,13 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="SkuType",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("identifier", models.SlugField(max_length=40, unique=True)),
-                ("title", models.CharField(max_length=80)),
-                ("description", models.CharField(blank=True, max_length=255)),
-            ],
-            options={
-                "verbose_name": "SKU type",
-                "db_table": "order_sku_type",
-                "abstract": False,
-            },
-        ),
-        migrations.CreateModel(
             name="Cart",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "anonymous_id",
                     models.UUIDField(
-                        blank=True, help_text="The visitor's cookie, where there is no member.", null=True, unique=True
+                        blank=True, help_text="The visitor's cookie, where there is no member.", null=True
                     ),
                 ),
                 (
@@ -212,7 +198,10 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(
                         django.db.models.functions.text.Lower("key"), name="order_configuration_key_unique"
-                    )
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("key", ""), _negated=True), name="order_configuration_has_key"
+                    ),
                 ],
             },
         ),
@@ -264,9 +253,14 @@ class Migration(migrations.Migration):
                 "abstract": False,
                 "constraints": [
                     models.CheckConstraint(
+                        condition=models.Q(("identifier__regex", "^[a-z0-9][a-z0-9-]*$")),
+                        name="order_discounttype_identifier",
+                        violation_error_message="An identifier is made of small letters, digits and hyphens.",
+                    ),
+                    models.CheckConstraint(
                         condition=models.Q(("action__in", ["percent", "amount", "free-shipping"])),
                         name="order_discount_type_action",
-                    )
+                    ),
                 ],
             },
         ),
@@ -507,7 +501,7 @@ class Migration(migrations.Migration):
                 ("identifier", models.SlugField(max_length=40, unique=True)),
                 ("title", models.CharField(max_length=80)),
                 ("description", models.CharField(blank=True, max_length=255)),
-                ("carrier", models.CharField(max_length=60)),
+                ("carrier", models.CharField(blank=True, max_length=60)),
                 (
                     "currency",
                     models.CharField(
@@ -532,6 +526,11 @@ class Migration(migrations.Migration):
                 "ordering": ("price", "pk"),
                 "abstract": False,
                 "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("identifier__regex", "^[a-z0-9][a-z0-9-]*$")),
+                        name="order_shippingmethod_identifier",
+                        violation_error_message="An identifier is made of small letters, digits and hyphens.",
+                    ),
                     models.CheckConstraint(
                         condition=models.Q(("price__gte", Decimal("0.00"))),
                         name="order_shipping_method_price_not_negative",
@@ -785,6 +784,27 @@ class Migration(migrations.Migration):
                 "ordering": ("currency", "-valid_from"),
             },
         ),
+        migrations.CreateModel(
+            name="SkuType",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("identifier", models.SlugField(max_length=40, unique=True)),
+                ("title", models.CharField(max_length=80)),
+                ("description", models.CharField(blank=True, max_length=255)),
+            ],
+            options={
+                "verbose_name": "SKU type",
+                "db_table": "order_sku_type",
+                "abstract": False,
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("identifier__regex", "^[a-z0-9][a-z0-9-]*$")),
+                        name="order_skutype_identifier",
+                        violation_error_message="An identifier is made of small letters, digits and hyphens.",
+                    )
+                ],
+            },
+        ),
         migrations.AddField(
             model_name="sku",
             name="type",
@@ -843,6 +863,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="cart",
+            index=models.Index(fields=["-created_at"], name="order_cart_created"),
+        ),
+        migrations.AddIndex(
+            model_name="cart",
             index=models.Index(fields=["state", "-created_at"], name="order_cart_state"),
         ),
         migrations.AddConstraint(
@@ -856,6 +880,12 @@ class Migration(migrations.Migration):
             model_name="cart",
             constraint=models.UniqueConstraint(
                 condition=models.Q(("state", "open")), fields=("member",), name="order_cart_one_open_a_member"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="cart",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "open")), fields=("anonymous_id",), name="order_cart_one_open_a_visitor"
             ),
         ),
         migrations.AddConstraint(
@@ -964,6 +994,12 @@ class Migration(migrations.Migration):
             model_name="order",
             constraint=models.UniqueConstraint(
                 django.db.models.functions.text.Lower("identifier"), name="order_order_identifier_unique"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("identifier", ""), _negated=True), name="order_order_has_identifier"
             ),
         ),
         migrations.AddConstraint(
@@ -1130,6 +1166,20 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="product",
             constraint=models.CheckConstraint(
+                condition=models.Q(("identifier", ""), _negated=True), name="order_product_has_identifier"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="product",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("slug__regex", "^[a-z0-9_-]+$")),
+                name="order_product_slug_is_small",
+                violation_error_message="An address is made of small letters, digits, hyphens and underscores.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="product",
+            constraint=models.CheckConstraint(
                 condition=models.Q(("title", ""), _negated=True), name="order_product_has_title"
             ),
         ),
@@ -1206,6 +1256,10 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("currency__in", ["USD", "EUR", "GBP"])), name="order_sku_price_currency"
             ),
+        ),
+        migrations.AddIndex(
+            model_name="sku",
+            index=models.Index(fields=["code"], name="order_sku_code"),
         ),
         migrations.AddConstraint(
             model_name="sku",

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Lower
 from django.utils import timezone
 
@@ -28,8 +28,8 @@ class SkuQuerySet(models.QuerySet["Sku"]):
 
     def with_price(self, currency: str) -> SkuQuerySet:
         """Adds `current_price`: the price now in `currency`, None where there is none."""
-        current = Q(prices__currency=currency, prices__valid_until__isnull=True)
-        return self.annotate(current_price=models.Min("prices__amount", filter=current))  # type: ignore[no-redef]
+        current = SkuPrice.objects.filter(sku=OuterRef("pk"), currency=currency, valid_until__isnull=True)
+        return self.annotate(current_price=Subquery(current.values("amount")))  # type: ignore[no-redef]
 
 
 class Sku(models.Model):
@@ -51,6 +51,7 @@ class Sku(models.Model):
     class Meta:
         ordering = ("code",)
         verbose_name = "SKU"
+        indexes = (models.Index(fields=["code"], name="order_sku_code"),)
         constraints = (
             models.UniqueConstraint(Lower("code"), name="order_sku_code_unique"),
             models.CheckConstraint(condition=~Q(code=""), name="order_sku_has_code"),

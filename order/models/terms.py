@@ -18,7 +18,7 @@ from StartupWebApp.reference import ReferenceRow
 class ShippingMethod(ReferenceRow):
     """A carrier's service and its price."""
 
-    carrier = models.CharField(max_length=60)
+    carrier = models.CharField(max_length=60, blank=True)
     currency = currency_field()
     price = money_field(validators=[MinValueValidator(ZERO)])
     tracking_url = models.URLField(blank=True, help_text="The tracking number is put at its end.")
@@ -28,6 +28,7 @@ class ShippingMethod(ReferenceRow):
         db_table = "order_shipping_method"
         ordering = ("price", "pk")
         constraints = (
+            *ReferenceRow.Meta.constraints,
             models.CheckConstraint(condition=Q(price__gte=ZERO), name="order_shipping_method_price_not_negative"),
             currency_constraint("order_shipping_method_currency"),
         )
@@ -49,6 +50,7 @@ class DiscountType(ReferenceRow):
     class Meta(ReferenceRow.Meta):
         db_table = "order_discount_type"
         constraints = (
+            *ReferenceRow.Meta.constraints,
             models.CheckConstraint(condition=Q(action__in=DiscountAction.values), name="order_discount_type_action"),
         )
 
