@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import Count, QuerySet, Value
 from django.http import HttpRequest
 
@@ -25,7 +26,7 @@ from order.models import (
 )
 from order.models.money import format_money
 from StartupWebApp.shop import current_shop
-from StartupWebApp.shopkeeping import ClosedSet, Inline, ModelAdmin
+from StartupWebApp.shopkeeping import ASSUME_HTTPS, BaseInlineFormSet, ClosedSet, Inline, ModelAdmin
 
 
 class ProductSkuInline(Inline):
@@ -46,6 +47,7 @@ class ProductVideoInline(Inline):
     """A product's films."""
 
     model = ProductVideo
+    formfield_overrides = ASSUME_HTTPS
 
 
 @admin.register(Product)
@@ -71,10 +73,23 @@ class ProductAdmin(ModelAdmin):
         return count
 
 
+class SkuPriceFormSet(BaseInlineFormSet):
+    """All prices of a SKU: the old one can be ended and the new one added in one go."""
+
+    def clean(self) -> None:
+        """Raises `ValidationError` where a currency would have two current prices; Django checks no such constraint."""
+        super().clean()
+        kept = [form.cleaned_data for form in self.forms if form.is_valid() and form not in self.deleted_forms]
+        current = [price["currency"] for price in kept if price.get("currency") and not price["valid_until"]]
+        if len(current) != len(set(current)):
+            raise ValidationError("A currency has one current price: say until when the old one was valid.")
+
+
 class SkuPriceInline(Inline):
     """What a SKU costs and has cost."""
 
     model = SkuPrice
+    formset = SkuPriceFormSet
 
 
 class SkuInventoryInline(Inline):
@@ -131,6 +146,7 @@ class DiscountCodeAdmin(ModelAdmin):
 class ShippingMethodAdmin(ModelAdmin):
     """Ways of shipping."""
 
+    formfield_overrides = ASSUME_HTTPS
     list_display = ("title", "identifier", "carrier", "price", "currency", "is_active")
     list_filter = ("is_active", "carrier")
     search_fields = ("title", "identifier", "carrier")

@@ -874,12 +874,16 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("member__isnull", True), ("anonymous_id__isnull", True), _connector="XOR"),
                 name="order_cart_one_owner",
+                violation_error_message="A cart is a member's or a visitor's: fill in one of the two.",
             ),
         ),
         migrations.AddConstraint(
             model_name="cart",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "open")), fields=("member",), name="order_cart_one_open_a_member"
+                condition=models.Q(("state", "open")),
+                fields=("member",),
+                name="order_cart_one_open_a_member",
+                violation_error_message="This member has an open cart already.",
             ),
         ),
         migrations.AddConstraint(
@@ -957,6 +961,7 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="order_discount_code_percent",
+                violation_error_message="A percentage is more than 0 and at most 100.",
             ),
         ),
         migrations.AddConstraint(
@@ -964,6 +969,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("amount_off__isnull", True), ("amount_off__gt", Decimal("0.00")), _connector="OR"),
                 name="order_discount_code_amount",
+                violation_error_message="An amount is more than nothing.",
             ),
         ),
         migrations.AddConstraint(
@@ -978,6 +984,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("ends_at__isnull", True), ("ends_at__gt", models.F("starts_at")), _connector="OR"),
                 name="order_discount_code_ends_after_start",
+                violation_error_message="A code ends after it starts.",
             ),
         ),
         migrations.AddConstraint(
@@ -1239,7 +1246,9 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="skuprice",
             constraint=models.CheckConstraint(
-                condition=models.Q(("amount__gt", Decimal("0.00"))), name="order_sku_price_positive"
+                condition=models.Q(("amount__gt", Decimal("0.00"))),
+                name="order_sku_price_positive",
+                violation_error_message="A price is more than nothing.",
             ),
         ),
         migrations.AddConstraint(
@@ -1249,6 +1258,7 @@ class Migration(migrations.Migration):
                     ("valid_until__isnull", True), ("valid_until__gt", models.F("valid_from")), _connector="OR"
                 ),
                 name="order_sku_price_ends_after_start",
+                violation_error_message="A price ends after it starts.",
             ),
         ),
         migrations.AddConstraint(

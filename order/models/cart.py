@@ -40,10 +40,15 @@ class Cart(models.Model):
         )
         constraints = (
             models.CheckConstraint(
-                condition=Q(member__isnull=True) ^ Q(anonymous_id__isnull=True), name="order_cart_one_owner"
+                condition=Q(member__isnull=True) ^ Q(anonymous_id__isnull=True),
+                name="order_cart_one_owner",
+                violation_error_message="A cart is a member's or a visitor's: fill in one of the two.",
             ),
             models.UniqueConstraint(
-                fields=["member"], condition=Q(state=CartState.OPEN), name="order_cart_one_open_a_member"
+                fields=["member"],
+                condition=Q(state=CartState.OPEN),
+                name="order_cart_one_open_a_member",
+                violation_error_message="This member has an open cart already.",
             ),
             models.UniqueConstraint(
                 fields=["anonymous_id"], condition=Q(state=CartState.OPEN), name="order_cart_one_open_a_visitor"

@@ -124,10 +124,15 @@ class SkuPrice(models.Model):
                 name="order_sku_price_one_current",
                 violation_error_message="This SKU has a current price in this currency: end that one first.",
             ),
-            models.CheckConstraint(condition=Q(amount__gt=ZERO), name="order_sku_price_positive"),
+            models.CheckConstraint(
+                condition=Q(amount__gt=ZERO),
+                name="order_sku_price_positive",
+                violation_error_message="A price is more than nothing.",
+            ),
             models.CheckConstraint(
                 condition=Q(valid_until__isnull=True) | Q(valid_until__gt=F("valid_from")),
                 name="order_sku_price_ends_after_start",
+                violation_error_message="A price ends after it starts.",
             ),
             currency_constraint("order_sku_price_currency"),
         )

@@ -85,9 +85,12 @@ class DiscountCode(models.Model):
             models.CheckConstraint(
                 condition=Q(percent_off__isnull=True) | Q(percent_off__gt=0, percent_off__lte=100),
                 name="order_discount_code_percent",
+                violation_error_message="A percentage is more than 0 and at most 100.",
             ),
             models.CheckConstraint(
-                condition=Q(amount_off__isnull=True) | Q(amount_off__gt=ZERO), name="order_discount_code_amount"
+                condition=Q(amount_off__isnull=True) | Q(amount_off__gt=ZERO),
+                name="order_discount_code_amount",
+                violation_error_message="An amount is more than nothing.",
             ),
             models.CheckConstraint(
                 condition=Q(minimum_subtotal__gte=ZERO), name="order_discount_code_minimum_not_negative"
@@ -95,6 +98,7 @@ class DiscountCode(models.Model):
             models.CheckConstraint(
                 condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("starts_at")),
                 name="order_discount_code_ends_after_start",
+                violation_error_message="A code ends after it starts.",
             ),
             currency_constraint("order_discount_code_currency"),
         )

@@ -419,6 +419,7 @@ class Migration(migrations.Migration):
                             _connector="OR",
                         ),
                         name="user_ad_ends_after_start",
+                        violation_error_message="It ends after it starts.",
                     ),
                 ],
             },
@@ -546,6 +547,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("email_unsubscribed", True), ("newsletter_subscriber", True), _negated=True),
                 name="user_member_one_wish",
+                violation_error_message="Who unsubscribed is no newsletter subscriber.",
             ),
         ),
         migrations.AddConstraint(

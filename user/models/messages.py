@@ -126,6 +126,7 @@ class Ad(models.Model):
             models.CheckConstraint(
                 condition=Q(ends_at__isnull=True) | Q(starts_at__isnull=True) | Q(ends_at__gt=F("starts_at")),
                 name="user_ad_ends_after_start",
+                violation_error_message="It ends after it starts.",
             ),
         )
 

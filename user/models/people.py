@@ -33,7 +33,9 @@ class Member(models.Model):
         indexes = (models.Index(fields=["-created_at"], name="user_member_created"),)
         constraints = (
             models.CheckConstraint(
-                condition=~Q(newsletter_subscriber=True, email_unsubscribed=True), name="user_member_one_wish"
+                condition=~Q(newsletter_subscriber=True, email_unsubscribed=True),
+                name="user_member_one_wish",
+                violation_error_message="Who unsubscribed is no newsletter subscriber.",
             ),
             models.UniqueConstraint(
                 fields=["stripe_customer_token"],
