@@ -24,9 +24,9 @@ class ProductQuerySet(models.QuerySet["Product"]):
         return self.filter(is_published=True)
 
     def with_price(self, currency: str) -> ProductQuerySet:
-        """Adds `lowest_price`: the lowest current price of an active SKU in `currency`, None where there is none.
+        """Adds `lowest_price` and `highest_price` of the active SKUs now in `currency`, None where there is none.
 
-        A subquery: it is asked for the products of one page, where a join would group the whole catalogue first.
+        Subqueries: they are asked for the products of one page; a join would group the whole catalogue first.
         """
         on_sale = ProductSku.objects.filter(
             product=OuterRef("pk"),
@@ -34,14 +34,18 @@ class ProductQuerySet(models.QuerySet["Product"]):
             sku__prices__currency=currency,
             sku__prices__valid_until__isnull=True,
         )
-        amounts = on_sale.order_by("sku__prices__amount").values("sku__prices__amount")
-        return self.annotate(lowest_price=Subquery(amounts[:1]))  # type: ignore[no-redef]
+        amounts = on_sale.values("sku__prices__amount")
+        return self.annotate(  # type: ignore[no-redef]
+            lowest_price=Subquery(amounts.order_by("sku__prices__amount")[:1]),
+            highest_price=Subquery(amounts.order_by("-sku__prices__amount")[:1]),
+        )
 
 
 class Product(models.Model):
     """Something with a page of its own. What is bought is one of its SKUs."""
 
     lowest_price: Decimal | None  # added by `with_price`
+    highest_price: Decimal | None
 
     identifier = models.CharField(max_length=40, help_text="Names the product in lists and reports.")
     slug = models.SlugField(max_length=80, unique=True, help_text="The last part of the page's address.")
