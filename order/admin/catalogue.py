@@ -108,9 +108,9 @@ class SkuImageInline(Inline):
 class SkuAdmin(ModelAdmin):
     """SKUs by code, with stock and the current price."""
 
-    list_display = ("code", "title", "color", "size", "type", "stock", "price", "is_active")
+    list_display = ("code", "title", "color", "size", "stock", "price", "is_active")
     list_filter = ("is_active", "type", "color", "size")
-    list_select_related = ("type", "inventory")
+    list_select_related = ("inventory",)
     search_fields = ("code", "title", "color", "size")
     inlines = (SkuPriceInline, SkuInventoryInline, SkuImageInline)
 
