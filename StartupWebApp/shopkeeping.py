@@ -26,6 +26,7 @@ ASSUME_HTTPS: dict[type[Field[Any, Any]], dict[str, Any]] = {URLField: {"assume_
 
 __all__ = [
     "ASSUME_HTTPS",
+    "AddressInline",
     "BaseInlineFormSet",
     "ClosedSet",
     "Inline",
@@ -100,3 +101,10 @@ class ReadOnlyInline(ReadOnly, Inline):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Nobody deletes one alone."""
         return False
+
+
+class AddressInline(StackedInline):
+    """An address, folded away."""
+
+    classes = ("collapse",)
+    extra = 0
