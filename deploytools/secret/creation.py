@@ -68,6 +68,17 @@ class SecretCreation(SecretLabels):
             hint="Wait a minute where it was deleted just now; otherwise allow secretsmanager:DescribeSecret on it.",
         )
 
+    def is_deleted(self) -> bool:
+        """Whether the secret is scheduled for deletion.
+
+        Raises:
+            SecretNotFound: there is no such secret, or it is gone for good.
+        """
+        try:
+            return "DeletedDate" in self._describe()
+        except NotFound as error:
+            raise self._why_unreadable(error) from error
+
     def restore(self) -> bool:
         """Undo the deletion that the secret is scheduled for.
 
@@ -77,11 +88,7 @@ class SecretCreation(SecretLabels):
         Raises:
             SecretNotFound: there is no such secret, or it is gone for good.
         """
-        try:
-            description = self._describe()
-        except NotFound as error:
-            raise self._why_unreadable(error) from error
-        if "DeletedDate" not in description:
+        if not self.is_deleted():
             return False
         with aws.calling("secretsmanager:RestoreSecret", self.name):
             self.client.restore_secret(SecretId=self.name)
@@ -102,12 +109,13 @@ class SecretCreation(SecretLabels):
         except SecretDeleted:
             raise
         except SecretError as error:
-            raise self._taken() from error
+            raise self.taken() from error
         if stored != document:
-            raise self._taken()
+            raise self.taken()
         return version
 
-    def _taken(self) -> SecretExists:
+    def taken(self) -> SecretExists:
+        """What to raise where something else is there already."""
         return SecretExists(
             f"The secret {self.name} exists already in {self.region} and holds something else; nothing was written.",
             hint="Without --create its values are merged, none is lost: sync_secrets FILE",
