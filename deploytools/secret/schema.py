@@ -23,17 +23,22 @@ def schema(fields: Sequence[Field]) -> dict[str, Any]:
         "type": "object",
         "properties": {field.name: _property(field) for field in fields},
         "additionalProperties": True,
+        "$defs": {"placeholder": {"type": "string", "pattern": "|".join(map(any_case, (PLACEHOLDER, EXAMPLE_DOMAIN)))}},
     }
 
 
 def _property(field: Field) -> Mapping[str, Any]:
-    own = [f"^({pattern})$" for pattern in (field.placeholder,) if pattern]
-    refused = [any_case(PLACEHOLDER), any_case(EXAMPLE_DOMAIN), *own]
-    accepted = {**field.rule.schema, "not": {"type": "string", "pattern": "|".join(refused)}}
-    if not field.stand_in:
-        return {"description": field.shape, **accepted}
-    stand_in = {"type": "string", "pattern": f"^({field.stand_in})$"}
-    return {"description": field.shape, "anyOf": [accepted, stand_in]}
+    refused: Mapping[str, Any] = {"$ref": "#/$defs/placeholder"}
+    if field.placeholder:
+        refused = {"anyOf": [refused, _whole(field.placeholder)]}
+    accepted = {**field.rule.schema, "not": refused}
+    if field.stand_in:
+        accepted = {"anyOf": [accepted, _whole(field.stand_in)]}
+    return {"description": field.shape, **accepted}
+
+
+def _whole(pattern: str) -> Mapping[str, Any]:
+    return {"type": "string", "pattern": f"^({pattern})$"}
 
 
 def any_case(pattern: re.Pattern[str]) -> str:
