@@ -23,6 +23,7 @@ from tests.secret.world import (
     fake,
     finish_rotation,
     overwrite,
+    roll_back,
     start_rotation,
     store,
     sync,
@@ -45,14 +46,10 @@ def plan(secret: Fake, version: str = FIRST) -> RollbackPlan:
     return plan_rollback(target.read(), version, target.read_version(version), stage="launch")
 
 
-def roll_back(secret: Fake, version: str = FIRST) -> None:
-    store(secret).roll_back(plan(secret, version))
-
-
 def test_the_calls_of_a_rollback():
     secret = written()
     versions, current = copy.deepcopy(secret.stored.versions), secret.stored.labels["AWSCURRENT"]
-    roll_back(secret)
+    roll_back(secret, FIRST)
     assert secret.calls == ["Get AWSCURRENT", "Describe", "Get version", *MOVES]
     assert secret.stored.labels == {"AWSCURRENT": FIRST, "AWSPREVIOUS": current}
     assert secret.stored.versions == versions
@@ -77,10 +74,10 @@ def test_back_to_what_breaks_the_contract_is_told():
 
 def test_to_the_version_that_is_current_writes_nothing():
     secret = written()
-    roll_back(secret)
+    roll_back(secret, FIRST)
     before = copy.deepcopy(secret.secrets)
     secret.calls.clear()
-    roll_back(secret)
+    roll_back(secret, FIRST)
     assert secret.secrets == before
     assert secret.calls == ["Get AWSCURRENT", "Describe", "Get version"]
 
@@ -93,11 +90,11 @@ def test_any_failure_at_any_call_then_run_again_with_the_version(place, error, w
     current = secret.stored.labels["AWSCURRENT"]
     secret.on("*", Crash() if error is Crash else error, skip=place, when=when)
     try:
-        roll_back(secret)
+        roll_back(secret, FIRST)
     except (Crash, AwsError):
         assert content(secret) in (STORED, STORED | {"a": "a1", "new": 7})
     secret.forget()
-    roll_back(secret)
+    roll_back(secret, FIRST)
     assert secret.stored.labels == {"AWSCURRENT": FIRST, "AWSPREVIOUS": current}
     assert len(secret.stored.versions) == 2
 
@@ -105,7 +102,7 @@ def test_any_failure_at_any_call_then_run_again_with_the_version(place, error, w
 def test_a_lost_answer_that_botocore_asks_again():
     secret = written()
     secret.on("Move AWSCURRENT", when="again")
-    roll_back(secret)
+    roll_back(secret, FIRST)
     assert content(secret) == STORED
 
 
@@ -113,7 +110,7 @@ def test_another_writer_comes_first():
     secret = written()
     secret.on("Move AWSCURRENT", partial(overwrite, secret, OTHER, b="theirs"))
     with pytest.raises(SecretConflict) as caught:
-        roll_back(secret)
+        roll_back(secret, FIRST)
     assert str(caught.value) == "Somebody else has just written prod/shop; AWSCURRENT stayed where they put it."
     assert content(secret) == STORED | {"a": "a1", "new": 7, "b": "theirs"}
 
@@ -122,7 +119,7 @@ def test_another_writer_comes_right_after():
     secret = written()
     secret.on("Move AWSCURRENT", partial(overwrite, secret, OTHER, b="theirs"), when="after")
     with pytest.raises(SecretConflict, match=f"was rolled back, but AWSCURRENT names version {OTHER} now"):
-        roll_back(secret)
+        roll_back(secret, FIRST)
     assert content(secret) == STORED | {"b": "theirs"}
 
 
@@ -130,7 +127,7 @@ def test_another_writer_comes_right_after():
 def test_reading_back_old_values(reads):
     secret = written()
     secret.on("Move AWSCURRENT", partial(secret.read_stale, reads), when="after")
-    roll_back(secret)
+    roll_back(secret, FIRST)
     assert content(secret) == STORED
 
 
@@ -138,7 +135,7 @@ def test_old_values_for_ever_are_not_called_done():
     secret = written()
     secret.on("Move AWSCURRENT", partial(secret.read_stale, 99), when="after")
     with pytest.raises(SecretConflict):
-        roll_back(secret)
+        roll_back(secret, FIRST)
 
 
 def test_rotation_under_way_is_refused():
@@ -146,7 +143,7 @@ def test_rotation_under_way_is_refused():
     start_rotation(secret, ROTATED, b="rotated")
     before = copy.deepcopy(secret.secrets)
     with pytest.raises(RotationUnderWay):
-        roll_back(secret)
+        roll_back(secret, FIRST)
     assert secret.secrets == before
 
 
@@ -154,14 +151,14 @@ def test_rotation_that_begins_meanwhile_is_told():
     secret = written()
     secret.on("Move AWSCURRENT", partial(start_rotation, secret, ROTATED, b="rotated"))
     with pytest.raises(RotationUnderWay, match="this rollback came in between and may get lost"):
-        roll_back(secret)
+        roll_back(secret, FIRST)
 
 
 def test_the_label_of_a_finished_rotation_does_not_stay_behind():
     secret = fake()
     start_rotation(secret, ROTATED, b="rotated")
     finish_rotation(secret)
-    roll_back(secret)
+    roll_back(secret, FIRST)
     assert secret.stored.labels == {"AWSCURRENT": FIRST, "AWSPREVIOUS": ROTATED}
 
 

@@ -452,6 +452,61 @@ def test_a_version_that_does_not_hold_what_was_written():
         sync(secret, a="a1")
 
 
+# Keys that go, and values that are made only where there is none.
+
+
+def test_a_key_that_goes():
+    secret = fake()
+    sync(secret, unset=["a", "never there"], b="b1")
+    assert content(secret) == {key: value for key, value in STORED.items() if key != "a"} | {"b": "b1"}
+    before = copy.deepcopy(secret.secrets)
+    assert sync(secret, unset=["a"], b="b1").is_empty
+    assert secret.secrets == before
+
+
+def test_a_key_that_goes_is_changed_by_another_meanwhile():
+    secret = fake()
+    secret.on("Put", partial(sync, secret, a="theirs"))
+    with pytest.raises(SecretConflict, match="Somebody else has just changed a in prod/shop"):
+        sync(secret, unset=["a"])
+    assert content(secret) == STORED | {"a": "theirs"}
+
+
+def test_a_key_that_goes_was_taken_out_by_another():
+    secret = fake()
+    secret.on("Put", partial(sync, secret, unset=["a"], b="b1"))
+    assert sync(secret, unset=["a"]).is_empty
+    assert content(secret) == {key: value for key, value in STORED.items() if key != "a"} | {"b": "b1"}
+
+
+def test_a_key_that_went_and_is_back_is_told():
+    secret = fake()
+    secret.on("Move AWSCURRENT", partial(sync, secret, a="back"), when="after")
+    with pytest.raises(SecretConflict, match="a version without a as given"):
+        sync(secret, unset=["a"])
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("place", range(len(ALL)))
+def test_crash_at_each_call_of_a_removal_then_run_again(place, when):
+    secret = fake()
+    secret.on("*", Crash(), skip=place, when=when)
+    with pytest.raises(Crash):
+        sync(secret, unset=["a"], fills={"made": "m1"})
+    sync(secret, unset=["a"], fills={"made": "m1"})
+    assert content(secret) == {key: value for key, value in STORED.items() if key != "a"} | {"made": "m1"}
+    assert len(secret.stored.versions) == 2
+
+
+def test_what_another_made_meanwhile_is_kept():
+    """Two runs make a value for the same missing key: the first one's stays, and the second writes its own rest."""
+    secret = fake()
+    secret.on("Put", partial(sync, secret, fills={"made": "theirs"}))
+    plan = sync(secret, fills={"made": "ours"}, a="a1")
+    assert content(secret) == STORED | {"made": "theirs", "a": "a1"}
+    assert plan.made == ()
+
+
 # Rotation.
 
 
