@@ -17,7 +17,8 @@ ORDER = ["management", "reporting", "verification", "databases", "loader", "secr
 MAY_ALSO = {"checks": {"databases.tenants", "secret.host"}, "apps": {"checks"}}
 PURE = {
     "secret.contract", "secret.document", "secret.sync", "secret.value", "secret.rules", "secret.making", "secret.mail",
-    "secret.fingerprint", "secret.rollback", "secret.request", "secret.schema", "secret.policy",
+    "secret.fingerprint", "secret.inspection", "secret.pairs", "secret.rollback", "secret.request",
+    "secret.schema", "secret.policy",
     "databases.tenants", "databases.plan", "databases.steps",
     "verification.findings", "verification.facts", "verification.troubleshooting", "errors",
 }  # fmt: skip

@@ -13,8 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from deploytools.secret.contract import GMAIL_HOST
 from deploytools.secret.document import Document
+from deploytools.secret.pairs import GMAIL_HOST
 from deploytools.secret.value import Secret
 
 SUBMISSION = 587

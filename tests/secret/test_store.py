@@ -297,6 +297,17 @@ def test_put_denied():
     assert secret.calls == ["Get AWSCURRENT", "Describe", "Put"]
 
 
+def test_a_replica_in_another_region_is_read_only():
+    secret = fake()
+    before = copy.deepcopy(secret.secrets)
+    said = "Operation not permitted on a replica secret. Call must be made in primary secret's region."
+    secret.on("Put", client_error("InvalidRequestException", said))
+    with pytest.raises(AwsError) as caught:
+        sync(secret, a="a1")
+    assert str(caught.value) == f"secretsmanager:PutSecretValue failed for prod/shop: {said}"
+    assert secret.secrets == before
+
+
 def test_moving_labels_denied_leaves_our_label_and_tells(caplog):
     """The version stays behind under our label: this identity may not take it off either."""
     secret = fake()
