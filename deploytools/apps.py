@@ -14,7 +14,8 @@ class DeployToolsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks of ``settings.DEPLOYTOOLS``."""
-        from deploytools.checks import check_settings, check_tenants
+        from deploytools.checks import check_secret_fields, check_settings, check_tenants
 
         checks.register(check_settings, "deploytools")
         checks.register(check_tenants, "deploytools")
+        checks.register(check_secret_fields, "deploytools")

@@ -1,7 +1,8 @@
 """Django system checks of ``settings.DEPLOYTOOLS``: an error tells what is wrong and what would be right.
 
 ``deploytools.E001`` an unknown key, or no dict · ``E002`` a wrong type or a value outside the choices · ``E003`` a
-tenant's name. They import neither boto3 nor psycopg: every start of Django runs them.
+tenant's name · ``E010`` a row of ``SECRET_FIELDS``. They import neither boto3 nor psycopg: every start of Django runs
+them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from django.core.checks import CheckMessage, Error
 from deploytools.conf import CHOICES, KEYS, configuration
 from deploytools.databases.tenants import name_violations
 from deploytools.errors import ConfigurationError
+from deploytools.secret.host import violations
 
 
 def check_settings(**_: object) -> list[CheckMessage]:
@@ -68,3 +70,12 @@ def check_tenants(**_: object) -> list[CheckMessage]:
     except ConfigurationError:
         return []  # Of a wrong type: deploytools.E002 says so.
     return [Error(sentence, hint=hint, id="deploytools.E003") for sentence, hint in violations]
+
+
+def check_secret_fields(**_: object) -> list[CheckMessage]:
+    """Django system check of the host's own keys of the secret."""
+    try:
+        rows = configuration.secret_fields
+    except ConfigurationError:
+        return []  # Of a wrong type: deploytools.E002 says so.
+    return [Error(sentence, hint=hint, id="deploytools.E010") for sentence, hint in violations(rows)]

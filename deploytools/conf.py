@@ -22,6 +22,7 @@ KEYS: Mapping[str, tuple[tuple[type, ...], object]] = {
     "APP_ROLE": ((str,), ""),
     "STAGE": ((str,), "launch"),
     "REQUIRED_KEYS": ((list, tuple), ("host", "port", "username", "password")),
+    "SECRET_FIELDS": ((dict,), {}),
     "LOCALE": ((str,), ""),
     "SSLMODE": ((str,), "verify-full"),
     "SSLROOTCERT": ((str, Path), ""),
@@ -61,6 +62,11 @@ class Configuration:
     def required_keys(self) -> tuple[str, ...]:
         """The keys of the secret that the consumer, the production settings, cannot start without."""
         return tuple(self._get("REQUIRED_KEYS"))
+
+    @property
+    def secret_fields(self) -> Mapping[str, Mapping[str, Any]]:
+        """The host's own keys of the secret as they are written; `deploytools.secret.host` makes rows of them."""
+        return cast(Mapping[str, Mapping[str, Any]], self._get("SECRET_FIELDS"))
 
     @property
     def rds_instance(self) -> str:

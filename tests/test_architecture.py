@@ -14,9 +14,11 @@ MODULES = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): pat
 
 #: A room may import those after it in this order, and itself.
 ORDER = ["management", "reporting", "verification", "databases", "loader", "secret", "checks", "aws", "conf", "errors"]
-MAY_ALSO = {"checks": {"databases.tenants"}, "apps": {"checks"}}
+MAY_ALSO = {"checks": {"databases.tenants", "secret.host"}, "apps": {"checks"}}
 PURE = {
-    "secret.contract", "secret.document", "secret.sync", "secret.value",
+    "secret.contract", "secret.document", "secret.sync", "secret.value", "secret.rules", "secret.making", "secret.mail",
+    "secret.fingerprint", "secret.inspection", "secret.pairs", "secret.rollback", "secret.request",
+    "secret.schema", "secret.policy",
     "databases.tenants", "databases.plan", "databases.steps",
     "verification.findings", "verification.facts", "verification.troubleshooting", "errors",
 }  # fmt: skip
