@@ -8,7 +8,7 @@ from deploytools.databases.server import Login, ServerAddress
 from deploytools.databases.tenant_secrets import TenantSecrets
 from deploytools.databases.tenants import Tenant, parse_tenants
 from deploytools.errors import ConfigurationError
-from deploytools.loader import load_secrets
+from deploytools.loader import load_secrets, load_tenant_secret
 from deploytools.secret.document import Document
 from deploytools.secret.value import Secret
 
@@ -44,9 +44,7 @@ def tenant_login(secret: Document, tenant: str) -> Login:
     """
     if configuration.is_shared:
         return application_login(secret)
-    name = configuration.tenant_secret_prefix + tenant
-    mend = "python manage.py create_tenant_dbs"
-    document = load_secrets(name, region=configuration.region, required=("username", "password"), mend=mend)
+    document = load_tenant_secret(configuration.tenant_secret_prefix + tenant, region=configuration.region)
     user, password = (str(document[key].reveal()) for key in ("username", "password"))
     return Login(server_address(secret), user, Secret(password))
 

@@ -38,9 +38,11 @@ def hand_over_objects(connection: Connection, former: str, to: str) -> None:
           AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
           AND s.classid = ANY(%(catalogues)s::regclass[]::oid[])
           AND NOT EXISTS (  -- A serial's sequence goes with its table.
-              SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = s.objid
-              AND s.classid = d.classid AND d.refclassid = d.classid AND d.deptype IN ('a', 'i'))
-        ORDER BY s.classid = 'pg_class'::regclass DESC, s.objid
+              SELECT FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
+              WHERE s.classid = d.classid AND c.oid = s.objid AND c.relkind = 'S'
+                AND d.refclassid = d.classid AND d.deptype IN ('a', 'i'))
+        ORDER BY s.classid = 'pg_namespace'::regclass DESC,  -- Who gets a table must own its schema by then.
+                 s.classid = 'pg_class'::regclass DESC, s.objid
         """,
         {"former": former, "to": to, "catalogues": list(OWNED_CATALOGUES)},
     ).fetchall()

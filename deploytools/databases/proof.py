@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from deploytools.databases.server import Connection, Login, translating
 from deploytools.databases.state import Wanted
+from deploytools.databases.tenants import Tenant
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
 
 #: With more pairs of login and foreign database than this, each login is tried on its two neighbours' databases only;
@@ -99,17 +100,20 @@ def read_reach(connection: Connection, wanted: Wanted) -> Reach:
 def judge_reach(holders: Sequence[tuple[str, str]], wanted: Wanted, master: str) -> Reach:
     """Which of the (database, role) pairs are breaches.
 
-    The other ISOLATION's owner is allowed until ``--finish``: a plan's remark tells of it.
+    Owners under the other ISOLATION are allowed until ``--finish``: a plan's remark tells of them. Those of tenants
+    that share a role now reach all of them through it.
     """
-    allowed = {
-        tenant.name: {wanted.role_of(tenant), master, *(() if wanted.finish else (wanted.former_role_of(tenant),))}
-        for tenant in wanted.tenants
-    }
+
+    def allowed(tenant: Tenant) -> set[str]:
+        former = wanted.roles if wanted.is_shared else (wanted.former_role_of(tenant),)
+        return {wanted.role_of(tenant), master, *(() if wanted.finish else former)}
+
+    may = {tenant.name: allowed(tenant) for tenant in wanted.tenants}
     known = {"PUBLIC", *wanted.roles}
     breaches: dict[str, tuple[str, ...]] = {}
     others: dict[str, tuple[str, ...]] = {}
     for database, role in holders:
-        if role not in allowed[database]:
+        if role not in may[database]:
             found = breaches if role in known else others
             found[database] = (*found.get(database, ()), role)
     return Reach(breaches, others)

@@ -132,7 +132,8 @@ class Tenancy:
     def _proved_apart(self, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
         """Every tenant's database turns the others away: by the catalogue, and by logins that are refused."""
         reach = self.reach()
-        logins = self._read_secrets()[1]
+        sound = {outcome.tenant.name for outcome in outcomes if not outcome.error}
+        logins = {name: login for name, login in self._read_secrets()[1].items() if name in sound}
 
         def turn_away(outcome: Outcome) -> None:
             name = outcome.tenant.name
