@@ -111,13 +111,9 @@ def test_production_takes_everything_from_the_secret(deployment):
 
 
 def test_production_takes_the_login_from_the_tenants_own_secret(deployment):
-    prefix = f"{deployment.name}/tenant/"
-    per_tenant = {
-        "ISOLATION": "role-per-tenant",
-        "TENANT_SECRET_PREFIX": prefix,
-        "DATABASE_NAME": deployment.tenants[1],
-    }
-    own = {"host": "db.internal", "port": 6432, "username": deployment.tenants[1], "password": "own-password"}
+    prefix, tenant = f"{deployment.name}/tenant/", deployment.tenants[1]
+    per_tenant = {"ISOLATION": "role-per-tenant", "TENANT_SECRET_PREFIX": prefix, "DATABASE_NAME": tenant}
+    own = {"host": "db.internal", "port": 6432, "username": tenant, "password": "own-password"}
     code = "from django.conf import settings as s; d = s.DATABASES['default'];"
     code += "print([d[k] for k in ('HOST', 'PORT', 'USER', 'PASSWORD')], s.EMAIL_PORT)"
     shell = ("shell", "--verbosity", "0", "--command", code)

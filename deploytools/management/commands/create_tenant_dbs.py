@@ -20,7 +20,9 @@ from deploytools.errors import Refused, explain
 from deploytools.management.base import FINDINGS, DeployCommand, exit_with
 from deploytools.management.master import find_master
 from deploytools.management.progress import Progress
+from deploytools.management.script import STDOUT, write_script
 from deploytools.reporting import console, tenants
+from deploytools.secret.document import Document
 from deploytools.secret.store import SecretStore
 
 APPLIED = "the application's role logs in and creates a table, PUBLIC is shut out"
@@ -40,6 +42,13 @@ class Command(DeployCommand):
         self.add_change_options(parser)
         self.add_report_options(parser)
         parser.add_argument("--verify", action="store_true", help="Prove what is there; change nothing.")
+        parser.add_argument(
+            "--sql",
+            nargs="?",
+            const=STDOUT,
+            metavar="FILE",
+            help="Write the work as a script for psql (mode 0600, no password in it) and ask no server.",
+        )
         parser.add_argument("--adopt", action="store_true", help="Take over databases that somebody else made.")
         parser.add_argument(
             "--finish",
@@ -69,7 +78,12 @@ class Command(DeployCommand):
         """Everything after the question happens in one session that holds the lock."""
         self._format, self._output = options["format"], options["output"]
         look_only = plan or check or verify
-        with self._tenancy(look_only=look_only, interactive=interactive, **options) as tenancy:
+        secret = read_secret()
+        wanted = self._wanted(application_login(secret).user, **options)
+        if options["sql"] is not None:
+            write_script(self, secret, wanted, options["sql"], interactive=interactive)
+            return
+        with self._tenancy(secret, wanted, look_only=look_only, interactive=interactive, **options) as tenancy:
             if verify:
                 self._end(tenancy, None, tenancy.verify())
                 return
@@ -84,22 +98,25 @@ class Command(DeployCommand):
             progress = Progress(self.stderr, len(planned.tenants), options["verbosity"])
             self._end(tenancy, planned, tenancy.apply(planned, progress))
 
+    def _wanted(self, app_role: str, *, adopt: bool, finish: bool, **_: Any) -> Wanted:
+        return Wanted(
+            app_role,
+            wanted_tenants(),
+            locale=configuration.locale,
+            adopt=adopt,
+            is_shared=configuration.is_shared,
+            finish=finish,
+        )
+
     @contextmanager
-    def _tenancy(self, *, look_only: bool, interactive: bool, **options: Any) -> Iterator[Tenancy]:
+    def _tenancy(
+        self, secret: Document, wanted: Wanted, *, look_only: bool, interactive: bool, **options: Any
+    ) -> Iterator[Tenancy]:
         """The wanted tenants on the server that is meant, in a session of the master's."""
-        secret = read_secret()
         master = find_master(
             secret, username=options["master_username"], named=options["master_secret"], interactive=interactive
         )
         app = application_login(secret)
-        wanted = Wanted(
-            app.user,
-            wanted_tenants(),
-            locale=configuration.locale,
-            adopt=options["adopt"],
-            is_shared=configuration.is_shared,
-            finish=options["finish"],
-        )
         shared_secret = SecretStore.connect(configuration.secret_name, configuration.region)
         login = master.login
         with session(login) if look_only else locked(login, wait=options["lock_timeout"]) as connection:
