@@ -233,12 +233,13 @@ def locked(login: Login, *, wait: float) -> Iterator[Connection]:
         yield connection
 
 
-#: What an administrator may have set for a role otherwise, and a run that creates databases cannot do with. Those that
-#: this version does not know are left out.
+#: What an administrator may have set for a role otherwise, and a run that creates databases cannot do with; and that a
+#: lock does not outlive a vanished client by hours. Those that this version does not know are left out.
 _SESSION_SETTINGS = """
     SELECT set_config(name, value, false) FROM (VALUES
         ('statement_timeout', '0'), ('transaction_timeout', '0'), ('idle_session_timeout', '0'),
-        ('idle_in_transaction_session_timeout', '0'), ('default_transaction_read_only', 'off')
+        ('idle_in_transaction_session_timeout', '0'), ('default_transaction_read_only', 'off'),
+        ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3')
     ) AS wanted(name, value) JOIN pg_settings USING (name)
 """
 
