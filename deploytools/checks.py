@@ -1,8 +1,8 @@
 """Django system checks of ``settings.DEPLOYTOOLS``: an error tells what is wrong and what would be right.
 
 ``deploytools.E001`` an unknown key, or no dict · ``E002`` a wrong type or a value outside the choices · ``E003`` a
-tenant's name · ``E010`` a row of ``SECRET_FIELDS``. They import neither boto3 nor psycopg: every start of Django runs
-them.
+tenant's name or option · ``E010`` a row of ``SECRET_FIELDS``. They import neither boto3 nor psycopg: every start of
+Django runs them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
 from deploytools.conf import CHOICES, KEYS, configuration
-from deploytools.databases.tenants import name_violations
+from deploytools.databases.tenants import name_violations, option_violations
 from deploytools.errors import ConfigurationError
 from deploytools.secret.host import violations
 
@@ -64,9 +64,12 @@ def _wrong(key: str, value: object) -> list[CheckMessage]:
 
 
 def check_tenants(**_: object) -> list[CheckMessage]:
-    """Django system check of the tenants' names."""
+    """Django system check of the tenants' names and options."""
     try:
-        violations = name_violations(configuration.tenants)
+        violations = [
+            *name_violations(configuration.tenants),
+            *option_violations(configuration.tenant_options, 'DEPLOYTOOLS["TENANT_OPTIONS"]'),
+        ]
     except ConfigurationError:
         return []  # Of a wrong type: deploytools.E002 says so.
     return [Error(sentence, hint=hint, id="deploytools.E003") for sentence, hint in violations]

@@ -19,7 +19,7 @@ PURE = {
     "secret.contract", "secret.document", "secret.sync", "secret.value", "secret.rules", "secret.making", "secret.mail",
     "secret.fingerprint", "secret.inspection", "secret.pairs", "secret.rollback", "secret.request",
     "secret.schema", "secret.policy",
-    "databases.tenants", "databases.plan", "databases.steps",
+    "databases.tenants", "databases.plan", "databases.steps", "databases.state", "databases.obstacles",
     "verification.findings", "verification.facts", "verification.troubleshooting", "errors",
 }  # fmt: skip
 IMPURE = {"django", "boto3", "botocore", "psycopg", "os", "time", "datetime", "random", "secrets"}
