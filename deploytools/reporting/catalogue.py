@@ -76,8 +76,9 @@ def to_markdown(checks: Sequence[Check], actions: Mapping[str, Sequence[str]]) -
     lines = [
         "# Checks",
         "",
-        "Generated: `python manage.py verify_deploy --list --output docs/checks.md`. Each check's id is permanent.",
-        "`verify_deploy --explain ID` prints one of them; [verification.md](verification.md) tells how to use them.",
+        "Generated: `python manage.py verify_deploy --list --format markdown --output docs/checks.md`.",
+        "Each id is permanent. `verify_deploy --explain ID` prints one of them. How to use them:",
+        "[verification.md](verification.md).",
         "",
     ]
     for area, group in groupby(checks, key=lambda check: check.id.split(".")[0]):

@@ -37,9 +37,8 @@ ENDINGS = {
 def destinations(formats: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str, Path | None]]:
     """Each format with the file that it goes to; None is stdout.
 
-    A file gets the format that its ending names, or, with another ending, the one format that was asked for, or text. A
-    format
-    that was asked for and that no file gets goes to stdout.
+    A file gets the format that its ending names, or, with another ending, the one format that was asked for, or text.
+    A format that was asked for and that no file gets goes to stdout.
 
     Args:
         formats: what was asked for; nothing: text.

@@ -14,12 +14,15 @@ from django.template import Context, Engine
 
 from deploytools.reporting import guide
 from deploytools.reporting.condensed import SYMBOLS, grouped, listed
-from deploytools.verification.findings import Finding, Report, Status
+from deploytools.verification.findings import Finding, Report, Severity, Status
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 
 #: Names that are shown before the rest is folded away.
 UNFOLDED = 8
+
+#: What somebody has to do something about.
+URGENT = frozenset({Status.FAIL, Status.UNKNOWN, Status.WARN})
 
 
 def to_html(report: Report) -> str:
@@ -97,8 +100,9 @@ class Item:
 
     @property
     def advice(self) -> str:
-        """The hint, without a command that is all there is of it."""
-        return self.finding.hint if f"Run: {self.command}" != self.finding.hint else "Run:"
+        """The hint; what it says around its command, where it has one."""
+        before, found, after = self.finding.hint.partition(f": {self.command}")
+        return f"{before}{after}".rstrip(".") + ":" if self.command and found else self.finding.hint
 
 
 def command_in(hint: str) -> str:
@@ -108,16 +112,22 @@ def command_in(hint: str) -> str:
 
 
 def sections(report: Report) -> list[dict[str, Any]]:
-    """The findings by section of the guide, the worst first in each."""
+    """What is to be done, the worst first; then everything else by section of the guide."""
     anchored: set[str] = set()
-    return [
-        {"heading": guide.heading(section), "items": _items(findings, anchored)}
-        for section, findings in guide.by_section(report.findings).items()
-    ]
+    urgent = [finding for finding in report.findings if finding.status in URGENT]
+    rest = [finding for finding in report.findings if finding.status not in URGENT]
+    parts = [("To be done", urgent)] if urgent else []
+    parts += [(guide.heading(section), found) for section, found in guide.by_section(rest).items()]
+    return [{"heading": heading, "items": _items(findings, anchored)} for heading, findings in parts]
+
+
+def _urgency(item: Item) -> tuple[int, int]:
+    statuses, severities = list(Status), list(Severity)
+    return -statuses.index(item.finding.status), -severities.index(item.finding.severity)
 
 
 def _items(findings: Iterable[Finding], anchored: set[str]) -> list[Item]:
-    items = [Item(finding, names) for finding, names in reversed(grouped(findings))]
+    items = sorted((Item(finding, names) for finding, names in grouped(findings)), key=_urgency)
     for item in items:
         if item.finding.check not in anchored:
             anchored.add(item.finding.check)
@@ -126,7 +136,7 @@ def _items(findings: Iterable[Finding], anchored: set[str]) -> list[Item]:
 
 
 def matrix(report: Report) -> dict[str, Any]:
-    """The worst status of each check for each tenant."""
+    """The worst status of each check for each tenant; tenants with something to be done come first."""
     order = list(Status)
     names = set(report.tenants)
     worst: dict[tuple[str, str], Status] = {}
@@ -136,15 +146,20 @@ def matrix(report: Report) -> dict[str, Any]:
             titles.setdefault(finding.check, finding.title)
             key = (finding.resource, finding.check)
             worst[key] = max(finding.status, worst.get(key, finding.status), key=order.index)
+    rows = [_row(tenant, [worst.get((tenant, id)) for id in titles]) for tenant in report.tenants if titles]
     return {
-        "checks": [{"id": id, "title": title, "anchor": id} for id, title in titles.items()],
-        "rows": [_row(tenant, [worst.get((tenant, id)) for id in titles]) for tenant in report.tenants if titles],
+        "checks": [
+            {"area": id.split(".")[0], "subject": id.split(".")[1], "title": title, "anchor": id}
+            for id, title in titles.items()
+        ],
+        "rows": sorted(rows, key=lambda row: not row["is_urgent"]),
     }
 
 
 def _row(tenant: str, statuses: Sequence[Status | None]) -> dict[str, Any]:
     return {
         "tenant": tenant,
+        "is_urgent": not URGENT.isdisjoint(status for status in statuses if status),
         "css": " ".join(sorted({css(status) for status in statuses if status})),
         "cells": [
             {"css": css(status), "symbol": SYMBOLS[status], "status": status}

@@ -59,4 +59,4 @@ def _finding_line(finding: Finding) -> str:
 
 def _escaped(text: str) -> str:
     """`text` with nothing in it that Markdown or HTML would read."""
-    return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*\[\]<>|~]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
