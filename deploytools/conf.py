@@ -51,8 +51,9 @@ class Configuration:
             self._overrides = before
 
     def _get(self, key: str) -> Any:
-        given = getattr(settings, "DEPLOYTOOLS", {}) | self._overrides
-        value = given.get(key, KEYS[key][1])
+        given = getattr(settings, "DEPLOYTOOLS", {})
+        written = given if isinstance(given, dict) else {}  # deploytools.E001 tells of anything else.
+        value = (written | self._overrides).get(key, KEYS[key][1])
         if not isinstance(value, KEYS[key][0]) or (key in CHOICES and value not in CHOICES[key]):
             raise ConfigurationError(
                 f'DEPLOYTOOLS["{key}"] is {value!r}, which it cannot be.', hint="Run: python manage.py check"
