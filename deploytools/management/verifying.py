@@ -16,7 +16,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from deploytools.conf import STAGES, configuration
-from deploytools.databases.access import wanted_tenants
+from deploytools.databases.tenants import parse_tenants
 from deploytools.errors import ConfigurationError, NoCredentials
 from deploytools.management.base import DeployCommand
 from deploytools.reporting.findings import Paint
@@ -201,8 +201,8 @@ def ending_at_once() -> Iterator[None]:
 
 
 def tenants() -> tuple[str, ...]:
-    """The names of all tenants."""
-    return tuple(tenant.name for tenant in wanted_tenants())
+    """The names of all tenants; of none where the settings name none."""
+    return tuple(tenant.name for tenant in parse_tenants(configuration.tenants))
 
 
 def settings_module() -> str:

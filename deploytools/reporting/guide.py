@@ -23,6 +23,7 @@ SECTIONS: Mapping[str, str] = {
     "Step 11": "Verify complete setup",
     CHECKLIST_SECTION: "before proceeding to production deployment",
     "Troubleshooting": "what goes wrong",
+    "Next Steps": "after Phase 9",
 }
 
 CHECKLIST = (

@@ -134,6 +134,8 @@ class Registry:
             raise ValueError(f"The check {id} is registered twice.")
         if not (title and guide and hint):
             raise ValueError(f"The check {id} needs a title, a guide reference and a hint.")
+        if severity not in list(Severity) or stage not in list(Stage):
+            raise ValueError(f"The check {id} needs a severity and a stage.")
 
         def register(judge: Function) -> Function:
             why = inspect.getdoc(judge) or ""

@@ -16,6 +16,10 @@ import boto3
 import pytest
 
 from deploytools.conf import STAGES
+from deploytools.errors import ConnectionFailed, ConnectionFailure
+from deploytools.management.commands.check_rds import healing_error
+from deploytools.verification.facts import Failed, Value
+from deploytools.verification.sources.connection import ConnectionAttempt
 from tests.management.runner import Result, run
 from tests.sockets import late_port, silent_port
 
@@ -364,6 +368,36 @@ def test_the_list_as_json_and_not_as_html(capsys, deployment):
         "Error: The list of checks does not come as html.\nHint: It comes as text, json, markdown.\n",
         2,
     )
+
+
+def test_the_list_needs_no_tenants(capsys, deployment, settings):
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"TENANTS": []}
+    assert run(capsys, "verify_deploy", "--list").code == 0
+    assert run(capsys, "verify_deploy", "--iam-policy").code == 0
+
+
+@pytest.mark.parametrize("kind", ConnectionFailure)
+def test_only_what_can_heal_is_waited_for(kind):
+    error = ConnectionFailed("No.", hint="", kind=kind)
+    healing = kind.value in {"no such name", "refused", "timed out", "starting up"}
+    for fact in (Failed(error), Value(ConnectionAttempt(error=error))):
+        assert healing_error({"other": Value(1), "attempt": fact}) is (error if healing else None)
+
+
+def test_the_shop_asks_for_products(capsys, made):
+    options = ("verify_deploy", "--tag", "shop", "--stage", "launch", "--format", "json")
+
+    def answer():
+        result = run(capsys, *options)
+        (finding,) = json.loads(result.out)["findings"]
+        return finding["status"], finding["evidence"], result.code
+
+    assert answer() == ("not applicable", "there are no tables yet (see databases.migrated)", 0)
+    with made.login().connect(made.tenants[0]) as session:
+        session.execute("CREATE TABLE order_product (id int)")
+        assert answer() == ("fail", "there is no product", 1)
+        session.execute("INSERT INTO order_product VALUES (1), (2)")
+    assert answer() == ("pass", "2 products", 0)
 
 
 @pytest.fixture

@@ -329,6 +329,8 @@ def test_a_selection_that_cannot_be_meant(three_checks, options, message, hint):
         ("nodot", {}, "'nodot' is not of the form area.subject."),
         ("a.c", {"hint": ""}, "The check a.c needs a title, a guide reference and a hint."),
         ("a.c", {"guide": ""}, "The check a.c needs a title, a guide reference and a hint."),
+        ("a.c", {"severity": None}, "The check a.c needs a severity and a stage."),
+        ("a.c", {"stage": "later"}, "The check a.c needs a severity and a stage."),
     ],
 )
 def test_the_registry_refuses_what_is_half_defined(id, changes, problem):
