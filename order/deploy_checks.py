@@ -15,11 +15,9 @@ def catalogue_size(secret: SecretState, connection: ConnectionReport) -> int | N
     """How many products this process's tenant has, counted as the application; None before it is migrated."""
     login = application_login(secret.document)
     with login.connect(connection.database) as session, translating("count its products"):
-        table = session.execute("SELECT to_regclass('order_product') AS name").fetchone()
-        found = (
-            session.execute("SELECT count(*) AS number FROM order_product").fetchone() if table and table.name else None
-        )
-        return int(found.number) if found else None
+        tables = session.execute("SELECT 1 WHERE to_regclass('order_product') IS NOT NULL").fetchall()
+        rows = session.execute("SELECT count(*) AS number FROM order_product").fetchall() if tables else []
+    return int(rows[0].number) if rows else None
 
 
 @check(
