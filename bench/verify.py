@@ -158,7 +158,7 @@ def _section(seconds: Mapping[str, float], few: dict[str, Any], many: dict[str, 
 
 def _postgres(parts: dict[str, Any]) -> float:
     names = {"connection_attempt", "connection", "catalogue", "tenant_logins"}
-    return sum(spent for name, spent in parts["facts"].items() if name in names)
+    return float(sum(spent for name, spent in parts["facts"].items() if name in names))
 
 
 def _slowest(parts: dict[str, Any]) -> str:

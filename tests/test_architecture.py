@@ -20,7 +20,7 @@ PURE = {
     "secret.contract", "secret.document", "secret.sync", "secret.value",
     "databases.tenants", "databases.plan", "databases.steps",
     "verification.findings", "verification.facts", "verification.troubleshooting", "errors",
-    "verification.waivers", "verification.policy", "verification.differences", "verification.stored",
+    "verification.waivers", "verification.least_privilege", "verification.differences", "verification.stored",
     "reporting.text", "reporting.guide", "reporting.condensed", "reporting.json", "reporting.junit",
     "reporting.github", "reporting.markdown", "reporting.findings",
 }  # fmt: skip

@@ -18,7 +18,7 @@ from deploytools.reporting.findings import to_text
 from deploytools.reporting.formats import destinations
 from deploytools.verification import account, differences, replay
 from deploytools.verification.findings import Change, Report, Severity
-from deploytools.verification.policy import Place, policy
+from deploytools.verification.least_privilege import Place, policy
 from deploytools.verification.registry import Check, Registry, load_registry
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploytools.verification.policy import Place, policy
+from deploytools.verification.least_privilege import Place, policy
 
 ACTIONS = ("rds:DescribeDBInstances", "secretsmanager:GetSecretValue", "ec2:DescribeSecurityGroups")
 
