@@ -248,7 +248,7 @@ def test_it_fits_a_phone(page):
     [
         ("Run: aws rds modify-db-instance --x (no downtime)", "aws rds modify-db-instance --x"),
         ("Run: python manage.py migrate", "python manage.py migrate"),
-        ("Write it and run: python x", ""),
+        ("Write it and run: python x", "python x"),
         ("Look. Run: a --b c.json; then d.", "a --b c.json"),
         ("Run: a.b c. Then look.", "a.b c"),
         ("", ""),
