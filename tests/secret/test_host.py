@@ -131,7 +131,7 @@ WORDS = "validators, shape, sensitive, number, required_from, made_by, placehold
 )
 def test_wrong_rows(settings, row, sentence, hint):
     settings.DEPLOYTOOLS = {"SECRET_FIELDS": {"own": row}}
-    assert check_secret_fields() == [Error(sentence, hint=hint, id="deploytools.E010")]
+    assert check_secret_fields() == [Error(sentence, hint=hint, id="deploytools.E006")]
 
 
 @pytest.mark.parametrize("name", ["password", "", 7])
