@@ -31,9 +31,13 @@ from deploytools.errors import (
 if TYPE_CHECKING:
     from types_boto3_cloudwatch import CloudWatchClient
     from types_boto3_ec2 import EC2Client
+    from types_boto3_ecs import ECSClient
+    from types_boto3_iam import IAMClient
     from types_boto3_rds import RDSClient
     from types_boto3_secretsmanager import SecretsManagerClient
+    from types_boto3_sesv2 import SESV2Client
     from types_boto3_sns import SNSClient
+    from types_boto3_ssm import SSMClient
     from types_boto3_sts import STSClient
 
 #: Seconds to connect, seconds to wait for an answer, and how often in all. Standard mode retries throttling and 5xx.
@@ -53,7 +57,20 @@ BAD_CREDENTIALS = {
     "UnrecognizedClientException",
 }
 THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"}
-NOT_FOUND = {"ResourceNotFoundException", "DBInstanceNotFound", "DBInstanceNotFoundFault", "InvalidGroup.NotFound"}
+NOT_FOUND = {
+    "ClusterNotFoundException",
+    "DBInstanceNotFound",
+    "DBInstanceNotFoundFault",
+    "DBParameterGroupNotFound",
+    "InvalidGroup.NotFound",
+    "InvalidInstanceID.NotFound",
+    "InvalidPrefixListID.NotFound",
+    "NoSuchEntity",
+    "NotFound",
+    "NotFoundException",
+    "ResourceNotFoundException",
+    "ServiceNotFoundException",
+}
 
 
 @overload
@@ -68,6 +85,14 @@ def client(service: Literal["cloudwatch"], region: str) -> CloudWatchClient: ...
 def client(service: Literal["sns"], region: str) -> SNSClient: ...
 @overload
 def client(service: Literal["sts"], region: str) -> STSClient: ...
+@overload
+def client(service: Literal["ecs"], region: str) -> ECSClient: ...
+@overload
+def client(service: Literal["iam"], region: str) -> IAMClient: ...
+@overload
+def client(service: Literal["sesv2"], region: str) -> SESV2Client: ...
+@overload
+def client(service: Literal["ssm"], region: str) -> SSMClient: ...
 def client(service: Any, region: str) -> Any:
     """A client of `service` in `region`.
 
