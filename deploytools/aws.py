@@ -11,12 +11,15 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
 from botocore import exceptions
 from botocore.config import Config
+from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
+from botocore.session import Session as BotocoreSession
 
 from deploytools.errors import (
     AccessDenied,
@@ -106,7 +109,7 @@ def client(service: Any, region: str) -> Any:
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
     )
     try:
-        made = boto3.Session(region_name=region).client(service, config=config)
+        made = boto3.Session(region_name=region, botocore_session=_session()).client(service, config=config)
     except exceptions.ProfileNotFound as error:
         raise ConfigurationError(
             f"{error}.", hint="Unset AWS_PROFILE or name one of: aws configure list-profiles"
@@ -121,6 +124,19 @@ def client(service: Any, region: str) -> Any:
         raise _translate(error, f"Making a client of {service}", region) from error
     _withhold_wire_logs()
     return made
+
+
+def _session() -> BotocoreSession:
+    """A session of its own for each client: it reads environment and profile anew. What is heavy, the descriptions of
+    AWS's services, is read once a process."""
+    session = BotocoreSession()
+    session.register_component("data_loader", _loader())
+    return session
+
+
+@cache
+def _loader() -> Loader:
+    return create_loader()
 
 
 @contextmanager
