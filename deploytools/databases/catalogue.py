@@ -241,7 +241,7 @@ class ConnectionSlots:
 
 
 def read_slots(login: Login, database: str) -> ConnectionSlots:
-    """The server's connection slots, as the application's role sees them."""
+    """The server's connection slots. ``pg_stat_activity`` would hide from the application's role whose they are."""
     with login.connect(database) as connection, translating("show its connections"):
         row = connection.execute(
             """
@@ -249,7 +249,7 @@ def read_slots(login: Login, database: str) -> ConnectionSlots:
                     WHERE name IN ('superuser_reserved_connections', 'reserved_connections',
                                    'rds.rds_superuser_reserved_connections')) AS reserved,
                    current_setting('max_connections')::int AS maximum,
-                   (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used
+                   (SELECT sum(numbackends) FROM pg_stat_database)::int AS used
             """
         ).fetchone()
     if row is None:
