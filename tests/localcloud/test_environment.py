@@ -26,7 +26,7 @@ def test_what_is_set_and_what_is_taken_away(cloud: CloudState) -> None:
         "DB_SSLROOTCERT": cloud.ca_file,
         "SMTP_HOST": "127.0.0.1",
         "SMTP_PORT": str(cloud.smtp.port),
-        "SMTP_USER": "notifications@example.com",
+        "SMTP_USER": "notifications@mosaicmeshai.com",
         "SMTP_PASSWORD": cloud.smtp.password,
     }
 

@@ -118,7 +118,7 @@ def test_verify_deploy_finds_what_is_so(capsys, made, monkeypatch):
     by_status: dict[str, set[str]] = {}
     for finding in document["findings"]:
         by_status.setdefault(finding["status"], set()).add(finding["check"])
-    assert by_status["fail"] == {"databases.migrated", "rds.deletion-protection", "secret.in-use"}
+    assert by_status["fail"] == {"databases.migrated", "rds.deletion-protection"}
     assert by_status["warn"] == {"rds.multi-az"}
     assert by_status["not applicable"] == {
         "databases.connection-budget",

@@ -111,10 +111,14 @@ SECRET = [
         {"secret.stripe-live": FAIL, "secret.stripe-form": FAIL},
         "is a test-mode key",
     ),
-    Fault(secret(stripe_secret_key=PLACEHOLDER), {"secret.stripe-form": FAIL}, "is still a placeholder"),
+    Fault(
+        secret(stripe_secret_key=PLACEHOLDER),
+        {"secret.stripe-live": FAIL, "secret.stripe-form": FAIL},
+        "is still a placeholder",
+    ),
     Fault(
         secret(stripe_secret_key="pk_live_51AbCdEfGhIjKlMnOpQrStUv"),
-        {"secret.stripe-form": FAIL},
+        {"secret.stripe-live": FAIL, "secret.stripe-form": FAIL},
         "is not a secret or restricted key of Stripe's",
     ),
     Fault(
@@ -177,10 +181,10 @@ SECRET = [
     Fault({"stray_values": StrayValues("/", 20_000, False, ())}, {"secret.not-in-code": UNKNOWN}, "first 20,000 files"),
     Fault(
         {"settings_in_use": SettingsInUse(("EMAIL_HOST",), ("SECRET_KEY",))},
-        {"secret.in-use": FAIL},
+        {"django.credentials": FAIL},
         "differing: SECRET_KEY",
     ),
-    Fault({"settings_in_use": SettingsInUse((), ())}, {"secret.in-use": FAIL}, "holds none of them"),
+    Fault({"settings_in_use": SettingsInUse((), ())}, {"django.credentials": FAIL}, "holds none of them"),
 ]
 
 MAIL = [

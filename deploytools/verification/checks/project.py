@@ -9,6 +9,7 @@ from deploytools.verification.findings import Severity, Stage, Verdict, failed, 
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
 from deploytools.verification.sources.project import ProjectReport
+from deploytools.verification.sources.secret import SettingsInUse
 
 
 @check(
@@ -100,3 +101,21 @@ def proxy_header(project: ProjectReport, expectation: Expectation) -> Verdict:
     if not expectation.url and not expectation.ecs_service:
         return not_applicable("nobody says that a load balancer is before it (URL, ECS_SERVICE)")
     return failed("SECURE_PROXY_SSL_HEADER is not set")
+
+
+@check(
+    "django.credentials",
+    title="Django's credentials are the secret's",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide="Security Checklist: All production secrets stored in AWS Secrets Manager (not in code)",
+    hint="Run it under the production settings; restart processes that began before the secret was changed",
+    tags=("startup",),
+)
+def credentials(settings_in_use: SettingsInUse) -> Verdict:
+    """A value of the environment or of a default that wins over the secret's is found when the secret is rotated."""
+    if settings_in_use.differing:
+        return failed(f"differing: {', '.join(settings_in_use.differing)}")
+    if not settings_in_use.agreeing:
+        return failed("the secret holds none of them")
+    return passed(f"equal: {', '.join(settings_in_use.agreeing)}")

@@ -70,8 +70,7 @@ def complete(secret: SecretState, expectation: Expectation) -> Verdict:
 )
 def stripe_live(secret: SecretState) -> Iterable[Verdict]:
     """With a test key the shop says that the customer has paid, and no money comes. Until launch that is meant."""
-    early = [item for item in _problems(secret, "pre-launch") if item.is_warning]
-    return _judge(secret, STRIPE[:2], early, _names)
+    return _judge(secret, STRIPE[:2], _problems(secret), _names)
 
 
 @check(

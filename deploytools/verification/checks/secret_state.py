@@ -8,7 +8,7 @@ from typing import Any
 from deploytools.secret.sync import SecretState
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
-from deploytools.verification.sources.secret import ResourcePolicy, SecretDescription, SettingsInUse, StrayValues
+from deploytools.verification.sources.secret import ResourcePolicy, SecretDescription, StrayValues
 
 CHECKLIST = "Security Checklist: All production secrets stored in AWS Secrets Manager (not in code)"
 
@@ -107,21 +107,3 @@ def not_in_code(stray_values: StrayValues) -> Iterable[Verdict]:
     if not stray_values.is_complete:
         found.append(unknown(f"only the first {stray_values.files:,} files of {stray_values.directory} were read"))
     return found or [passed(f"{stray_values.files:,} files of the project read")]
-
-
-@check(
-    "secret.in-use",
-    title="Django's credentials are the secret's",
-    severity=Severity.HIGH,
-    stage=Stage.PRE_LAUNCH,
-    guide=CHECKLIST,
-    hint="Run it under the production settings; restart processes that began before the secret was changed",
-    tags=("startup",),
-)
-def in_use(settings_in_use: SettingsInUse) -> Verdict:
-    """A value of the environment or of a default that wins over the secret's is found when the secret is rotated."""
-    if settings_in_use.differing:
-        return failed(f"differing: {', '.join(settings_in_use.differing)}")
-    if not settings_in_use.agreeing:
-        return failed("the secret holds none of them")
-    return passed(f"equal: {', '.join(settings_in_use.agreeing)}")
