@@ -106,6 +106,15 @@ class SecretReader:
                 f"{self.name} --region {self.region}",
             ) from error
 
+    def read_labelled(self, label: str) -> Document:
+        """Content of the version that carries `label`, for example ``AWSPREVIOUS``.
+
+        Raises:
+            SecretBinary, SecretNotJson: why it cannot be used.
+            AwsError: there is no such version, it is empty, or AWS could not be asked.
+        """
+        return self._parse(self._get(VersionStage=label)[1])
+
     def _looks(self) -> Iterator[None]:
         """One turn for each time that it is worth looking, with longer and longer waits between."""
         for attempt in range(LOOKS):

@@ -18,6 +18,7 @@ from deploytools.secret.value import Secret
 CURRENT = "AWSCURRENT"
 PREVIOUS = "AWSPREVIOUS"
 PENDING = "AWSPENDING"
+PREVIOUS = "AWSPREVIOUS"
 
 NOTHING = Document({})
 
