@@ -11,6 +11,8 @@ import django.db.models.functions.text
 import django.utils.timezone
 from django.db import migrations, models
 
+import order.models.stock
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -766,8 +768,21 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("amount", models.DecimalField(decimal_places=2, max_digits=10)),
-                ("valid_from", models.DateTimeField(default=django.utils.timezone.now)),
-                ("valid_until", models.DateTimeField(blank=True, help_text="Empty: the current price.", null=True)),
+                (
+                    "valid_from",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, validators=[order.models.stock.not_to_come]
+                    ),
+                ),
+                (
+                    "valid_until",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Empty: the current price.",
+                        null=True,
+                        validators=[order.models.stock.not_to_come],
+                    ),
+                ),
                 (
                     "sku",
                     models.ForeignKey(

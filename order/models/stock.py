@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Lower
@@ -103,14 +105,22 @@ class SkuInventory(models.Model):
         return "On back order" if self.is_back_orderable else "Sold out"
 
 
+def not_to_come(moment: datetime) -> None:
+    """Raises `ValidationError` for a moment to come: a price that is entered is the price at once."""
+    if moment > timezone.now():
+        raise ValidationError("This is still to come: prices change when they are entered.")
+
+
 class SkuPrice(models.Model):
     """What a SKU costs, from when until when. A new price ends the old one: there is one current price a currency."""
 
     sku = models.ForeignKey(Sku, on_delete=models.CASCADE, related_name="prices", verbose_name="SKU")
     currency = currency_field()
     amount = money_field()
-    valid_from = models.DateTimeField(default=timezone.now)
-    valid_until = models.DateTimeField(null=True, blank=True, help_text="Empty: the current price.")
+    valid_from = models.DateTimeField(default=timezone.now, validators=[not_to_come])
+    valid_until = models.DateTimeField(
+        null=True, blank=True, validators=[not_to_come], help_text="Empty: the current price."
+    )
 
     class Meta:
         db_table = "order_sku_price"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from order import models as order
-from tests.shop.builders import NOON, make
+from tests.shop.builders import make
 from tests.shop.markup import Page
 from tests.shop.test_admin import READ_ONLY, a_row, address
 from tests.shop.test_tables import CLOSED
@@ -132,27 +133,36 @@ def test_a_product_gets_a_sku(shopkeeper):
     assert [entry.sku for entry in product.product_skus.all()] == [sku]
 
 
+LAST_YEAR = datetime(2024, 11, 21, tzinfo=UTC)
 NEW_PRICE = {
     "prices__TOTAL_FORMS": 2,
     "prices__1__currency": "USD",
     "prices__1__amount": "13.00",
-    "prices__1__valid_from_0": "2025-12-01",
+    "prices__1__valid_from_0": "2025-02-01",
     "prices__1__valid_from_1": "00:00",
 }
 
 
 def test_a_second_current_price_is_refused_in_words(shopkeeper):
-    price = make(order.SkuPrice, valid_from=NOON)
+    price = make(order.SkuPrice, valid_from=LAST_YEAR)
     complaints = send(shopkeeper, address(order.Sku, "change", price.sku_id), **NEW_PRICE)
     assert "A currency has one current price: say until when the old one was valid." in str(complaints)
     assert order.SkuPrice.objects.count() == 1
 
 
 def test_a_new_price_ends_the_old_one_in_one_form(shopkeeper):
-    price = make(order.SkuPrice, valid_from=NOON)
-    ended = {"prices__0__valid_until_0": "2025-12-01", "prices__0__valid_until_1": "00:00"}
+    price = make(order.SkuPrice, valid_from=LAST_YEAR)
+    ended = {"prices__0__valid_until_0": "2025-02-01", "prices__0__valid_until_1": "00:00"}
     assert send(shopkeeper, address(order.Sku, "change", price.sku_id), **NEW_PRICE, **ended) == []
     assert order.Sku.objects.with_price("USD").get().current_price == Decimal("13.00")
+
+
+@pytest.mark.parametrize("field", ["valid_from", "valid_until"])
+def test_a_price_to_come_is_refused(shopkeeper, field):
+    price = make(order.SkuPrice, valid_from=LAST_YEAR)
+    tomorrow = {f"prices__0__{field}_0": "2999-01-01", f"prices__0__{field}_1": "00:00"}
+    complaints = send(shopkeeper, address(order.Sku, "change", price.sku_id), **tomorrow)
+    assert "This is still to come: prices change when they are entered." in str(complaints)
 
 
 @pytest.mark.parametrize(
