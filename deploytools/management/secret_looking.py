@@ -86,7 +86,10 @@ class LookingCommand(DeployCommand):
             self.stdout.write(filled, ending="")
             return
         write_private(Path(options["template"]), filled)
-        self.stdout.write(f"{options['template']}: {len(made)} keys to fill in. Nobody but you may read it.")
+        self.stdout.write(
+            f"{options['template']}: {len(made)} keys to fill in; delete the lines of what you do not have yet. "
+            "Nobody but you may read it."
+        )
 
     def validate(self, options: Options) -> None:
         """Judge what is given, as far as that goes without the secret."""

@@ -87,12 +87,19 @@ class SecretCreation(SecretLabels):
 
         Raises:
             SecretNotFound: there is no such secret, or it is gone for good.
+            SecretError: the service does not say that it is back.
         """
         if not self.is_deleted():
             return False
         with aws.calling("secretsmanager:RestoreSecret", self.name):
             self.client.restore_secret(SecretId=self.name)
-        return True
+        for _ in self._looks():
+            if not self.is_deleted():
+                return True
+        raise SecretError(
+            f"{self.name} was restored, and is still said to be scheduled for deletion.",
+            hint="Wait a minute and run it again.",
+        )
 
     # The steps of a creation.
 
@@ -118,7 +125,7 @@ class SecretCreation(SecretLabels):
         """What to raise where something else is there already."""
         return SecretExists(
             f"The secret {self.name} exists already in {self.region} and holds something else; nothing was written.",
-            hint="Without --create its values are merged, none is lost: sync_secrets FILE",
+            hint="Without --create values are merged into it and none is lost: python manage.py sync_secrets FILE",
         )
 
     def _try_create(self, request: Mapping[str, Any], text: Secret[str]) -> bool:

@@ -95,7 +95,8 @@ def test_template(capsys, deployment, tmp_path):
     deployment.put(email_user=None, **PLACEHOLDER)
     path = tmp_path / "fill-in.json"
     result = run(capsys, "sync_secrets", "--template", str(path))
-    assert result == Result(f"{path}: 2 keys to fill in. Nobody but you may read it.\n", "", 0)
+    said = "2 keys to fill in; delete the lines of what you do not have yet. Nobody but you may read it."
+    assert result == Result(f"{path}: {said}\n", "", 0)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert json.loads(path.read_text()) == {
         "email_user": "REPLACE_ME: you@your-domain.com, or the SES SMTP user",
