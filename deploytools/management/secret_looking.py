@@ -21,7 +21,7 @@ from deploytools.secret.document import Document
 from deploytools.secret.inspection import inspect, template
 from deploytools.secret.policy import policy
 from deploytools.secret.request import NOTHING, Request
-from deploytools.secret.schema import schema
+from deploytools.secret.schema import SCHEMA, schema
 
 if TYPE_CHECKING:
     from deploytools.secret.store import SecretStore
@@ -60,7 +60,7 @@ class LookingCommand(DeployCommand):
             self.file = read_document(options["file"])
         return gather(
             ValueOptions.of(options),
-            self.file if options["file"] else None,
+            self.file.without({SCHEMA}) if options["file"] else None,
             self.fields,
             region=configuration.region,
             interactive=options["interactive"],

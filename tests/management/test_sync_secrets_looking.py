@@ -178,6 +178,13 @@ def test_schema(capsys, no_aws):
     assert judge.is_valid({"password": "short"}) is False
 
 
+def test_the_editors_member_is_not_a_key_of_the_secret(capsys, deployment, write):
+    before = deployment.document()
+    result = run(capsys, "sync_secrets", write({"$schema": "./schema.json", "email_port": 2525}), "--noinput")
+    assert (result.err, result.code) == ("", 0)
+    assert deployment.document() == before | {"email_port": 2525}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "expected"), [(["--schema"], False), (["--set", "port=1", "--validate"], False), (["--show"], True)]

@@ -144,6 +144,7 @@ def test_regenerate_says_that_the_role_has_to_follow(capsys, deployment):
         "The database role has to follow the new password, at once; until then nobody logs in anew:\n"
         "  python manage.py create_tenant_dbs\n"
     ) in result.out
+    assert "  changed    password (made here)\n" in result.out
     assert list(changed(deployment, before)) == ["password"]
 
 

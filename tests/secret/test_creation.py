@@ -169,9 +169,10 @@ def test_two_who_create_something_different():
 def test_two_who_fill_an_empty_one_differently():
     secret = empty()
     secret.on("Put", partial(store(secret).create, Document({"a": "theirs"})))
-    with pytest.raises(SecretConflict):
+    with pytest.raises(SecretExists):
         create(secret)
     assert content(secret) == {"a": "theirs"}
+    assert STAGED not in secret.stored.labels
 
 
 def test_a_key_written_after_the_creation_is_fine():
@@ -212,6 +213,15 @@ def test_reading_back_what_was_there_before(reads):
     secret.on("Create", partial(secret.read_stale, reads), when="after")
     create(secret)
     assert content(secret) == VALUES
+
+
+@pytest.mark.parametrize("reads", range(1, 8))
+def test_a_first_value_that_is_not_seen_at_once(reads):
+    secret = empty()
+    secret.on("Put", partial(secret.read_stale, reads), when="after")
+    create(secret)
+    assert content(secret) == VALUES
+    assert len(secret.stored.versions) == 1
 
 
 def test_too_large():
