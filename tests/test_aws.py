@@ -137,6 +137,7 @@ def test_the_requests_of_a_restoration(stubbed):
     store, stubber = stubbed
     stubber.add_response("describe_secret", {"DeletedDate": datetime(2030, 1, 1, tzinfo=UTC)}, {"SecretId": NAME})
     stubber.add_response("restore_secret", {}, {"SecretId": NAME})
+    stubber.add_response("describe_secret", {"Name": NAME}, {"SecretId": NAME})
     assert store.restore() is True
 
 

@@ -21,7 +21,7 @@ from deploytools.secret.document import Document
 from deploytools.secret.inspection import inspect, template
 from deploytools.secret.policy import policy
 from deploytools.secret.request import NOTHING, Request
-from deploytools.secret.schema import schema
+from deploytools.secret.schema import SCHEMA, schema
 
 if TYPE_CHECKING:
     from deploytools.secret.store import SecretStore
@@ -60,7 +60,7 @@ class LookingCommand(DeployCommand):
             self.file = read_document(options["file"])
         return gather(
             ValueOptions.of(options),
-            self.file if options["file"] else None,
+            self.file.without({SCHEMA}) if options["file"] else None,
             self.fields,
             region=configuration.region,
             interactive=options["interactive"],
@@ -86,7 +86,10 @@ class LookingCommand(DeployCommand):
             self.stdout.write(filled, ending="")
             return
         write_private(Path(options["template"]), filled)
-        self.stdout.write(f"{options['template']}: {len(made)} keys to fill in. Nobody but you may read it.")
+        self.stdout.write(
+            f"{options['template']}: {len(made)} keys to fill in; delete the lines of what you do not have yet. "
+            "Nobody but you may read it."
+        )
 
     def validate(self, options: Options) -> None:
         """Judge what is given, as far as that goes without the secret."""

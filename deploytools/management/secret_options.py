@@ -57,6 +57,8 @@ def mode_of(options: Mapping[str, Any]) -> str:
         raise ConfigurationError(
             f"{_option(mode)} takes no values, and {_option(values[0])} gives some.", hint="Run the two one by one."
         )
+    if mode == "validate" and options["from_secret"]:
+        raise ConfigurationError("--validate asks AWS nothing, so --from-secret has no value.", hint="Leave one out.")
     for name, allowed in (("create", {"sync", "iam_policy"}), ("delete_file", {"sync"})):
         if options[name] and mode not in allowed:
             raise ConfigurationError(f"{_option(name)} and {_option(mode)} do not go together.", hint="Leave one out.")

@@ -66,7 +66,7 @@ def gather(
     if provider == "ses":
         ways = [(name, mail.with_derived_password(values, mail_region)) for name, values in ways]
     fills = make(fields, secrets.choice) if options.generate else NOTHING
-    return combine(ways, unset=options.unset, fills=fills)
+    return combine(ways, unset=options.unset, fills=fills, made=options.regenerate)
 
 
 def _named_ways(

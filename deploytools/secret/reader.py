@@ -170,11 +170,13 @@ class SecretReader:
             )
         if "DeletedDate" in description:
             return SecretDeleted(
-                f"The secret {where} is scheduled for deletion.", hint="Bring it back: sync_secrets --restore"
+                f"The secret {where} is scheduled for deletion.",
+                hint="Bring it back: python manage.py sync_secrets --restore",
             )
         if isinstance(error, NotFound):
             return SecretEmpty(
-                f"The secret {where} exists and has no value yet.", hint="Put a first value: sync_secrets FILE --create"
+                f"The secret {where} exists and has no value yet.",
+                hint="Put a first value: python manage.py sync_secrets FILE --create",
             )
         return error
 

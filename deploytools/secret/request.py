@@ -27,18 +27,22 @@ class Request:
         given: what each key is to be.
         unset: the keys to take out.
         fills: what keys are to be that are missing or hold a placeholder.
+        made: the keys of `given` whose values were made here.
     """
 
     given: Document
     unset: tuple[str, ...] = ()
     fills: Document = field(default_factory=lambda: NOTHING)
+    made: tuple[str, ...] = ()
 
 
 #: One way in which values come, for example ``--ask``, and what came by it.
 Way = tuple[str, Mapping[str, Secret[Any]]]
 
 
-def combine(ways: Iterable[Way], *, unset: Sequence[str] = (), fills: Document = NOTHING) -> Request:
+def combine(
+    ways: Iterable[Way], *, unset: Sequence[str] = (), fills: Document = NOTHING, made: Sequence[str] = ()
+) -> Request:
     """All values in one request.
 
     Raises:
@@ -55,7 +59,7 @@ def combine(ways: Iterable[Way], *, unset: Sequence[str] = (), fills: Document =
         origin |= dict.fromkeys(values, name)
     for _, values in ways:
         given = given.merge(values)
-    return Request(given, tuple(unset), fills.without(unset))
+    return Request(given, tuple(unset), fills.without(unset), tuple(made))
 
 
 def assignments(option: str, texts: Iterable[str]) -> dict[str, str]:

@@ -12,13 +12,16 @@ from typing import Any
 
 from deploytools.secret.contract import EXAMPLE_DOMAIN, PLACEHOLDER, Field
 
+#: The member of a file that tells an editor where its schema is; it belongs to the file, not to the secret.
+SCHEMA = "$schema"
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schema(fields: Sequence[Field]) -> dict[str, Any]:
     """A JSON Schema of a file for `sync_secrets`: any part of the secret, and keys that nobody here knows."""
     return {
-        "$schema": DIALECT,
+        SCHEMA: DIALECT,
         "title": "Values for sync_secrets",
         "type": "object",
         "properties": {field.name: _property(field) for field in fields},

@@ -101,7 +101,7 @@ class SecretStore(SecretCreation):
         contested = [
             key
             for key, wanted in plan.wanted.items()
-            if key not in plan.made and state.document.get(key) not in {plan.state.document.get(key), wanted}
+            if key not in plan.filled and state.document.get(key) not in {plan.state.document.get(key), wanted}
         ]
         if contested:
             raise SecretConflict(

@@ -68,7 +68,8 @@ class SyncPlan:
         warnings: what the stage still allows in the keys given.
         remaining: what other keys, which this plan leaves alone, still break.
         unset: the keys that were asked to go.
-        made: the keys of `given` whose values were made here because there was none.
+        filled: the keys of `given` whose values are taken only because there was none.
+        made: the keys of `given` whose values were made here.
         missing: what the consumer requires and will not be there.
         unknown: the keys that are kept and that no row of the contract knows.
     """
@@ -80,6 +81,7 @@ class SyncPlan:
     warnings: tuple[Problem, ...]
     remaining: tuple[Problem, ...]
     unset: tuple[str, ...] = ()
+    filled: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
@@ -112,6 +114,7 @@ def plan_sync(
     stage: str,
     unset: Collection[str] = (),
     fills: Document = NOTHING,
+    made: Collection[str] = (),
     required: Collection[str] = (),
     fields: Sequence[Field] = FIELDS,
 ) -> SyncPlan:
@@ -122,7 +125,8 @@ def plan_sync(
 
     Args:
         unset: the keys to take out.
-        fills: values for keys that are missing or hold a placeholder; of the others nothing is taken.
+        fills: values made here for keys that are missing or hold a placeholder; of the others nothing is taken.
+        made: the keys of `given` whose values were made here.
         required: the keys that the consumer cannot start without.
         fields: the rows of the contract.
 
@@ -133,9 +137,9 @@ def plan_sync(
     """
     _refuse_to_unset_required(unset, required, stage, fields)
     rows = by_name(fields)
-    made = [key for key in fills if key not in given and _is_vacant(state.document.get(key), rows.get(key))]
+    filled = [key for key in fills if key not in given and _is_vacant(state.document.get(key), rows.get(key))]
     given = normalise(
-        Document({}).merge({key: fills[key] for key in made} | dict(given)), state.document, fields=fields
+        Document({}).merge({key: fills[key] for key in filled} | dict(given)), state.document, fields=fields
     )
     after = state.document.merge(given).without(unset)
     after.to_json()
@@ -150,7 +154,8 @@ def plan_sync(
         warnings=tuple(problem for problem in found if problem.key in given),
         remaining=tuple(problem for problem in found if problem.key not in given),
         unset=tuple(unset),
-        made=tuple(made),
+        filled=tuple(filled),
+        made=(*made, *filled),
         missing=missing(after, required, stage=stage, fields=fields),
         unknown=tuple(change.key for change in changes if change.kind is ChangeKind.KEPT and change.key not in rows),
     )

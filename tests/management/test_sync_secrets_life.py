@@ -163,7 +163,7 @@ def test_restore(capsys, deployment, absent, file):
     refusal = run(capsys, "sync_secrets", file, "--noinput")
     assert refusal.err == (
         f"Error: The secret {absent} in us-east-1 is scheduled for deletion.\n"
-        "Hint: Bring it back: sync_secrets --restore\n"
+        "Hint: Bring it back: python manage.py sync_secrets --restore\n"
     )
     scheduled = f"Secret {absent} in us-east-1 is scheduled for deletion.\n"
     assert run(capsys, "sync_secrets", "--restore", "--check") == (scheduled, "", 1)

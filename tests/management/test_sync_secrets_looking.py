@@ -95,7 +95,8 @@ def test_template(capsys, deployment, tmp_path):
     deployment.put(email_user=None, **PLACEHOLDER)
     path = tmp_path / "fill-in.json"
     result = run(capsys, "sync_secrets", "--template", str(path))
-    assert result == Result(f"{path}: 2 keys to fill in. Nobody but you may read it.\n", "", 0)
+    said = "2 keys to fill in; delete the lines of what you do not have yet. Nobody but you may read it."
+    assert result == Result(f"{path}: {said}\n", "", 0)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert json.loads(path.read_text()) == {
         "email_user": "REPLACE_ME: you@your-domain.com, or the SES SMTP user",
@@ -175,6 +176,13 @@ def test_schema(capsys, no_aws):
     judge = jsonschema.Draft202012Validator(json.loads(result.out))
     assert judge.is_valid(canary_values("0123456789") | {"port": 5432}) is True
     assert judge.is_valid({"password": "short"}) is False
+
+
+def test_the_editors_member_is_not_a_key_of_the_secret(capsys, deployment, write):
+    before = deployment.document()
+    result = run(capsys, "sync_secrets", write({"$schema": "./schema.json", "email_port": 2525}), "--noinput")
+    assert (result.err, result.code) == ("", 0)
+    assert deployment.document() == before | {"email_port": 2525}
 
 
 @pytest.mark.slow

@@ -144,6 +144,7 @@ def test_regenerate_says_that_the_role_has_to_follow(capsys, deployment):
         "The database role has to follow the new password, at once; until then nobody logs in anew:\n"
         "  python manage.py create_tenant_dbs\n"
     ) in result.out
+    assert "  changed    password (made here)\n" in result.out
     assert list(changed(deployment, before)) == ["password"]
 
 
@@ -269,6 +270,7 @@ def test_what_it_would_not_do(capsys, deployment, arguments, sentence, hint):
             "--stripe needs stripe_secret_key and stripe_publishable_key, and nobody can be asked.",
         ),
         (["--show", "--set", "port=1"], "--show takes no values, and --set gives some."),
+        (["--from-secret", "a=b#c", "--validate"], "--validate asks AWS nothing, so --from-secret has no value."),
         (["--show", "--delete-file"], "--delete-file and --show do not go together."),
         (["--rollback", "--create"], "--create and --rollback do not go together."),
         (["--set", "port=1", "--tag", "a=b"], "--tag and --kms-key-id are for a secret that is created."),

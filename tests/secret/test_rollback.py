@@ -72,6 +72,16 @@ def test_back_to_what_breaks_the_contract_is_told():
     assert Change("password", ChangeKind.CHANGED) in made.changes
 
 
+def test_the_same_write_again_after_a_rollback():
+    """Base and content are the same, so its version is there already: it becomes current again, and none is made."""
+    secret = written()
+    first, versions = secret.stored.labels["AWSCURRENT"], dict(secret.stored.versions)
+    roll_back(secret, FIRST)
+    assert sync(secret, a="a1", new=7).token == first
+    assert secret.stored.versions == versions
+    assert secret.stored.labels == {"AWSCURRENT": first, "AWSPREVIOUS": FIRST}
+
+
 def test_to_the_version_that_is_current_writes_nothing():
     secret = written()
     roll_back(secret, FIRST)

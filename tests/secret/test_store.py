@@ -176,7 +176,7 @@ def test_what_cannot_be_used(secret, error, message):
 def test_a_deleted_secret_names_the_way_back():
     with pytest.raises(SecretDeleted) as caught:
         store(deleted()).read()
-    assert caught.value.hint == "Bring it back: sync_secrets --restore"
+    assert caught.value.hint == "Bring it back: python manage.py sync_secrets --restore"
 
 
 def test_absent_or_empty_where_describe_is_denied():

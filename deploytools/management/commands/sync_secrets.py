@@ -80,7 +80,9 @@ class Command(LookingCommand):
 
     def plan(self, request: Request, state: SecretState) -> SyncPlan:
         """What `request` changes in `state`."""
-        return plan_sync(state, request.given, unset=request.unset, fills=request.fills, **self.judging)
+        return plan_sync(
+            state, request.given, unset=request.unset, fills=request.fills, made=request.made, **self.judging
+        )
 
     def create(self, options: Options, planned: SyncPlan) -> None:
         """Create the secret, read it back, say so."""
