@@ -19,7 +19,7 @@ MAY_ALSO = {"checks": {"databases.tenants", "verification.waivers"}, "apps": {"c
 PURE = {
     "secret.contract", "secret.document", "secret.sync", "secret.value",
     "databases.tenants", "databases.plan", "databases.steps",
-    "verification.findings", "verification.facts", "verification.troubleshooting", "errors",
+    "verification.findings", "verification.facts", "verification.policies", "verification.troubleshooting", "errors",
     "verification.waivers", "verification.least_privilege", "verification.differences", "verification.stored",
     "reporting.text", "reporting.guide", "reporting.condensed", "reporting.json", "reporting.junit",
     "reporting.github", "reporting.markdown", "reporting.findings",

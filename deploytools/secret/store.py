@@ -77,6 +77,15 @@ class SecretStore:
             raise self._why_unreadable(error) from error
         return version, self._parse(text)
 
+    def read_labelled(self, label: str) -> Document:
+        """Content of the version that carries `label`, for example ``AWSPREVIOUS``.
+
+        Raises:
+            SecretBinary, SecretNotJson: why it cannot be used.
+            AwsError: there is no such version, it is empty, or AWS could not be asked.
+        """
+        return self._parse(self._get(VersionStage=label)[1])
+
     def read(self) -> SecretState:
         """The secret with its labels; what a plan starts from. Looks again where AWSCURRENT moves between the two.
 

@@ -15,6 +15,7 @@ from deploytools.secret.document import Change, ChangeKind, Document, diff
 
 CURRENT = "AWSCURRENT"
 PENDING = "AWSPENDING"
+PREVIOUS = "AWSPREVIOUS"
 
 
 @dataclass(frozen=True)
