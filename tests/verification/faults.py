@@ -181,10 +181,10 @@ SECRET = [
     Fault({"stray_values": StrayValues("/", 20_000, False, ())}, {"secret.not-in-code": UNKNOWN}, "first 20,000 files"),
     Fault(
         {"settings_in_use": SettingsInUse(("EMAIL_HOST",), ("SECRET_KEY",))},
-        {"django.credentials": FAIL},
+        {"settings.from-secret": FAIL},
         "differing: SECRET_KEY",
     ),
-    Fault({"settings_in_use": SettingsInUse((), ())}, {"django.credentials": FAIL}, "holds none of them"),
+    Fault({"settings_in_use": SettingsInUse((), ())}, {"settings.from-secret": FAIL}, "holds none of them"),
 ]
 
 MAIL = [

@@ -104,7 +104,7 @@ def proxy_header(project: ProjectReport, expectation: Expectation) -> Verdict:
 
 
 @check(
-    "django.credentials",
+    "settings.from-secret",
     title="Django's credentials are the secret's",
     severity=Severity.HIGH,
     stage=Stage.PRE_LAUNCH,
