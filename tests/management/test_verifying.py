@@ -153,7 +153,7 @@ def test_an_account_that_cannot_be_proved_stops_everything_too(capsys, made, set
 
 def test_no_account_is_asked_for_where_nothing_is_read_from_aws(capsys, made, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    result = run(capsys, "verify_deploy", "--tag", "django", "--format", "json")
+    result = run(capsys, "verify_deploy", "--only", "django.check-deploy", "--format", "json")
     assert json.loads(result.out)["account"] == ""
     assert result.code == 1
 
@@ -304,7 +304,7 @@ def test_facts_are_kept_and_judged_again_with_no_network(capsys, made, tmp_path,
     changed = {check: status for check, status in statuses(after).items() if status != statuses(before)[check]}
     assert {(check.split(".")[0], status) for check, status in changed.items()} == {("secret", "unknown")}
     assert (after.err, after.code) == ("", 2)
-    narrow = run(capsys, "verify_deploy", "--tag", "django", "--replay", str(file))
+    narrow = run(capsys, "verify_deploy", "--only", "django.check-deploy", "--replay", str(file))
     assert (narrow.code, "The file of facts has no project." in narrow.out) == (2, True)
     other = run(capsys, "verify_deploy", "--replay", str(file), "--stage", "launch")
     assert other == Result(
@@ -444,7 +444,7 @@ def test_the_policy_of_some_checks_only(capsys, deployment):
     assert document["Statement"][0]["Action"] == ["sts:GetCallerIdentity"]
     assert {action.split(":")[0] for action in document["Statement"][1]["Action"]} == {"secretsmanager"}
     assert document["Statement"][1]["Resource"] == f"arn:aws:secretsmanager:us-east-1:*:secret:{deployment.name}-??????"
-    nothing = json.loads(run(capsys, "verify_deploy", "--iam-policy", "--tag", "django").out)
+    nothing = json.loads(run(capsys, "verify_deploy", "--iam-policy", "--only", "django.check-deploy").out)
     assert nothing["Statement"] == []
 
 
