@@ -34,6 +34,11 @@ def application_login(secret: Document) -> Login:
     )
 
 
+def tenant_login(secret: Document, tenant: str) -> Login:
+    """Who the application is in the database of `tenant`: the one place that knows whether tenants share a role."""
+    return application_login(secret)
+
+
 def read_secret() -> Document:
     """The secret, with what a login needs."""
     return load_secrets(configuration.secret_name, region=configuration.region, required=REQUIRED)
