@@ -91,11 +91,11 @@ class MigrationGraph:
         more, is such a pair, too: nothing can ever apply the rest.
         """
         standing = self._standing(applied)
+        known = applied | {one for one, replaces in self.replaced_by.items() if replaces and replaces <= applied}
         broken = {
             (migration, parent)
-            for migration in standing.settled & standing.active
-            for parent in self._parents(migration, standing)
-            if parent not in standing.settled
+            for migration in applied & standing.active
+            for parent in self._parents(migration, standing) - known
         }
         lost = {(squashed, gone) for squashed in standing.active for gone in self._lost(squashed, standing.settled)}
         return tuple(sorted(broken | lost))
