@@ -94,7 +94,7 @@ class MigrationGraph:
         known = applied | {one for one, replaces in self.replaced_by.items() if replaces and replaces <= applied}
         broken = {
             (migration, parent)
-            for migration in applied & standing.active
+            for migration in known & standing.active
             for parent in self._parents(migration, standing) - known
         }
         lost = {(squashed, gone) for squashed in standing.active for gone in self._lost(squashed, standing.settled)}
