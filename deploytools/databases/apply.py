@@ -17,11 +17,14 @@ from deploytools.databases.recheck import require_as_planned, require_done
 from deploytools.databases.server import Connection, Login, translating
 from deploytools.databases.statements import no_verifier, statement, verifier
 from deploytools.databases.steps import (
+    CompareTables,
     CreateRole,
     HandOverObjects,
+    MigrateTables,
     OwnerStep,
     SetPassword,
     Step,
+    TablesStep,
     WriteSecret,
 )
 from deploytools.databases.tenants import Tenant
@@ -61,6 +64,7 @@ class Work:
         master: to work inside a tenant's database.
         read_login: a role with the password in its secret, as it is at this moment.
         write_secret: writes a tenant's own secret.
+        bring_tables: migrates, or compares, the tables of a database that is being made.
         prove: shows that a tenant works and is shut, or raises.
         workers: proofs at the same time.
     """
@@ -69,6 +73,7 @@ class Work:
     master: Login
     read_login: Callable[[str], Login]
     write_secret: Callable[[WriteSecret], object]
+    bring_tables: Callable[[TablesStep], None]
     prove: Callable[[Tenant], None]
     workers: int = 1
 
@@ -77,9 +82,9 @@ def apply_plan(work: Work, plan: DatabasePlan, watcher: Watcher) -> tuple[Outcom
     """Carry out `plan` and prove each tenant, while the next is made. A tenant that fails does not stop the others.
 
     Raises:
-        DatabaseError: a step of the shared role's failed; no tenant was touched.
+        DatabaseError: a step of the shared role's or of the template's failed; no tenant was touched.
     """
-    for step in plan.role_steps:
+    for step in (*plan.role_steps, *plan.template_steps):
         run_step(work, step)
         watcher.step_done(step)
     with ThreadPoolExecutor(work.workers) as pool:
@@ -137,6 +142,9 @@ def run_step(work: Work, step: Step) -> None:
     """
     if isinstance(step, WriteSecret):
         work.write_secret(step)
+        return
+    if isinstance(step, MigrateTables | CompareTables):
+        work.bring_tables(step)
         return
     with translating(str(step)):
         require_as_planned(work.connection, step)
