@@ -17,10 +17,8 @@ from deploytools.databases.recheck import require_as_planned, require_done
 from deploytools.databases.server import Connection, Login, translating
 from deploytools.databases.statements import no_verifier, statement, verifier
 from deploytools.databases.steps import (
-    CompareTables,
     CreateRole,
     HandOverObjects,
-    MigrateTables,
     OwnerStep,
     SetPassword,
     Step,
@@ -143,7 +141,7 @@ def run_step(work: Work, step: Step) -> None:
     if isinstance(step, WriteSecret):
         work.write_secret(step)
         return
-    if isinstance(step, MigrateTables | CompareTables):
+    if isinstance(step, get_args(TablesStep)):
         work.bring_tables(step)
         return
     with translating(str(step)):

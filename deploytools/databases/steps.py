@@ -230,6 +230,16 @@ class CompareTables:
 
 
 @dataclass(frozen=True)
+class MakeSuperuser:
+    """Django's ``createsuperuser``, with what the secret says."""
+
+    database: str
+
+    def __str__(self) -> str:
+        return f"make the secret's superuser in {self.database}"
+
+
+@dataclass(frozen=True)
 class SealTemplate:
     """``ALTER DATABASE … IS_TEMPLATE true ALLOW_CONNECTIONS false``, and the mark that it is complete."""
 
@@ -266,6 +276,6 @@ RoleStep = CreateRole | SetPassword | GrantToMaster | SetRoleDefaults | LetForme
 #: What an owner may do to its database.
 TemplateStep = LetOwnerIn | SealTemplate | UnsealTemplate | DropTemplate
 OwnerStep = ShutOutPublic | Mark | Open | SetDatabaseDefault | LimitConnections | TemplateStep
-TablesStep = MigrateTables | CompareTables
+TablesStep = MigrateTables | CompareTables | MakeSuperuser
 DatabaseStep = CreateDatabase | CloneTemplate | HandOver | HandOverObjects | OwnerStep | TablesStep
 Step = WriteSecret | RoleStep | DatabaseStep

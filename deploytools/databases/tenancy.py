@@ -14,7 +14,8 @@ from deploytools.databases.proof import Reach, prove, read_reach, require_refuse
 from deploytools.databases.reading import read_databases, read_roles, read_state
 from deploytools.databases.server import Connection, Login, free_slots
 from deploytools.databases.state import DatabaseState, RoleState, SecretNeed, ServerState, Wanted
-from deploytools.databases.steps import Step, TablesStep, WriteSecret
+from deploytools.databases.steps import MakeSuperuser, Step, TablesStep, WriteSecret
+from deploytools.databases.superuser import Account, has_superuser, make_superuser, with_superusers
 from deploytools.databases.tables import bring_tables, read_templates
 from deploytools.databases.tenant_secrets import TenantSecrets, settled
 from deploytools.databases.tenants import Tenant
@@ -36,6 +37,7 @@ class Tenancy:
         app: the shared role, with the password in the shared secret.
         secrets: the tenants' own, or None where they share the role.
         graph: the code's migrations, where new tenants get their tables, or None.
+        account: who is to be a superuser in each tenant, or None.
         shared_secret: to look at again before a password is set, or None.
     """
 
@@ -46,6 +48,7 @@ class Tenancy:
     secrets: TenantSecrets | None = None
     shared_secret: SecretStore | None = None
     graph: MigrationGraph | None = None
+    account: Account | None = None
 
     @property
     def workers(self) -> int:
@@ -57,7 +60,18 @@ class Tenancy:
         needs, logins = self._read_secrets()
         tried = [self.app, *logins.values()] if self.wanted.is_shared else list(logins.values())
         state = read_state(self.connection, self.wanted, tried, needs, workers=self.workers)
-        return plan_databases(self.wanted, state)
+        plan = plan_databases(self.wanted, state)
+        return with_superusers(plan, self._lacking(state, self.account)) if self.account else plan
+
+    def _lacking(self, state: ServerState, account: Account) -> set[str]:
+        """The tenants that have no superuser of the secret's name."""
+
+        def lacks(tenant: Tenant) -> bool:
+            database = state.databases.get(tenant.name)
+            is_there = database is not None and database.allows_connections and not database.is_half_made
+            return not (is_there and has_superuser(self._login(tenant), tenant.name, account))
+
+        return {tenant.name for tenant in self.wanted.tenants if lacks(tenant)}
 
     def apply(self, plan: DatabasePlan, watcher: Watcher) -> tuple[Outcome, ...]:
         """Do it, read back, and prove it by logging in.
@@ -130,8 +144,11 @@ class Tenancy:
         if step.database in owners:
             login = self._login(owners[step.database])
         else:
-            login = self._read_login(step.owner) if self.wanted.is_shared else self.master
-        bring_tables(login, step, self.graph or MigrationGraph({}))
+            login = self.app if self.wanted.is_shared else self.master
+        if not isinstance(step, MakeSuperuser):
+            bring_tables(login, step, self.graph or MigrationGraph({}))
+        elif self.account:
+            make_superuser(login, step.database, self.account)
 
     # Proof.
 

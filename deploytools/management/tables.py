@@ -17,12 +17,15 @@ from deploytools.management.progress import Progress
 
 
 def add_tables_options(parser: CommandParser) -> None:
-    """``--migrate``, ``--no-template`` and ``--prune-templates``."""
+    """What new databases are filled with, and ``--prune-templates``."""
     parser.add_argument(
         "--migrate",
         action="store_true",
         help="Give new tenants their tables: as a copy of a template that is migrated once. (Existing ones: "
         "migrate_tenants.)",
+    )
+    parser.add_argument(
+        "--superuser", action="store_true", help="Make the secret's superuser_* one in each tenant that has none."
     )
     parser.add_argument(
         "--no-template", action="store_true", help="With --migrate: run the migrations in each instead."
@@ -35,7 +38,14 @@ def add_tables_options(parser: CommandParser) -> None:
 
 
 def with_tables(
-    wanted: Wanted, *, migrate: bool, no_template: bool, prune_templates: bool, sql: str | None, **_: Any
+    wanted: Wanted,
+    *,
+    migrate: bool,
+    no_template: bool,
+    prune_templates: bool,
+    superuser: bool,
+    sql: str | None,
+    **_: Any,
 ) -> Wanted:
     """`wanted`, with the template that new tenants are copied from.
 
@@ -44,9 +54,10 @@ def with_tables(
     """
     if no_template and not (migrate or prune_templates):
         raise ConfigurationError("--no-template says how to --migrate.", hint="Say --migrate --no-template.")
-    if sql is not None and (migrate or prune_templates):
+    if sql is not None and (migrate or prune_templates or superuser):
         raise ConfigurationError(
-            "A script for psql cannot run Django's migrations.", hint="Run the script, then: migrate_tenants"
+            "A script for psql makes the databases and nothing in them.",
+            hint="Run the script, then: python manage.py migrate_tenants",
         )
     name = "" if no_template or not (migrate or prune_templates) else template_name(wanted)
     return replace(wanted, migrate=migrate, template=name)

@@ -16,6 +16,7 @@ from deploytools.databases.migrations import read_graph
 from deploytools.databases.plan import DatabasePlan
 from deploytools.databases.server import locked, server_version, session
 from deploytools.databases.state import Wanted
+from deploytools.databases.superuser import read_account
 from deploytools.databases.tenancy import Tenancy
 from deploytools.errors import Refused, explain
 from deploytools.management.base import FINDINGS, DeployCommand, exit_with
@@ -136,7 +137,8 @@ class Command(DeployCommand):
                     raise
                 self.stderr.write(explain(doubt))
             secrets, graph = tenant_secrets(secret, master.arn), read_graph() if wanted.migrate else None
-            yield Tenancy(connection, login, app, wanted, secrets, shared_secret, graph)
+            account = read_account(secret) if options["superuser"] else None
+            yield Tenancy(connection, login, app, wanted, secrets, shared_secret, graph, account)
 
     def _say(self, text: str) -> None:
         """To people: on stdout, unless that is for one JSON document."""
