@@ -31,10 +31,10 @@ AGAIN = "Look at the plan again: python manage.py create_tenant_dbs --plan"
 def require_as_planned(connection: Connection, step: Step) -> None:
     """Raises DatabaseError where somebody changed what `step` was planned for, since it was planned."""
     if isinstance(step, CreateRole):
-        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [step.role]).fetchone():
+        if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [step.role]).fetchone():
             raise _changed(f"the role {step.role} has come into being")
     elif isinstance(step, CreateDatabase | CloneTemplate):
-        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [step.database]).fetchone():
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [step.database]).fetchone():
             raise _changed(f"the database {step.database} has come into being")
     elif isinstance(step, LetOwnerIn | Open):
         _require_owner(connection, step.database, step.owner, is_opened=True)
