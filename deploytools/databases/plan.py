@@ -211,7 +211,7 @@ def _option_steps(tenant: Tenant, database: DatabaseState, owner: str) -> Iterat
     for setting, value in options.database_settings.items():
         if milliseconds(database.settings.get(setting)) != value:
             yield SetDatabaseDefault(name, owner, setting, value)
-    if database.is_half_made:
+    if database.connection_limit == HALF_MADE_LIMIT:
         yield Open(name, owner, -1 if options.connection_limit is None else options.connection_limit)
     elif options.connection_limit not in (None, database.connection_limit):
         yield LimitConnections(name, owner, options.connection_limit or -1)
