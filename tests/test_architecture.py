@@ -24,7 +24,7 @@ PURE = {
     "secret.fingerprint", "secret.inspection", "secret.pairs", "secret.rollback", "secret.request",
     "secret.schema", "secret.policy",
     "databases.tenants", "databases.plan", "databases.steps", "databases.state", "databases.obstacles",
-    "databases.failures",
+    "databases.history", "databases.fleet", "databases.templates", "databases.failures",
     "verification.findings", "verification.facts", "verification.policies", "verification.troubleshooting", "errors",
     "verification.waivers", "verification.least_privilege", "verification.differences", "verification.stored",
     "reporting.text", "reporting.guide", "reporting.condensed", "reporting.json", "reporting.junit",

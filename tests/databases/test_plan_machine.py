@@ -28,6 +28,7 @@ from deploytools.databases.steps import (
     LetFormerRoleStay,
     LimitConnections,
     Mark,
+    Open,
     SetDatabaseDefault,
     SetPassword,
     SetRoleDefaults,
@@ -90,6 +91,7 @@ def _database(state: ServerState, step: Step) -> DatabaseState:
         objects[step.to] = objects.get(step.to, 0) + objects.pop(step.former)
         assert database.owner == step.to, "42501: who gets a table must be able to create one"
         return replace(database, objects=objects)
+    assert isinstance(step, ShutOutPublic | Mark | SetDatabaseDefault | LimitConnections | Open)
     assert step.owner == database.owner
     if isinstance(step, ShutOutPublic):
         return replace(database, public_may_connect=False)
