@@ -114,6 +114,24 @@ def test_no_value_is_seen_when_all_goes_well(deployment, tmp_path):
     assert "botocore" in "".join(watched.seen), "the logs were not turned up"
 
 
+def test_no_value_is_seen_while_tenants_are_migrated(deployment, tmp_path):
+    account = {
+        "superuser_username": f"canaryBoss{deployment.name}",
+        "superuser_password": f"canary-Zx81{deployment.name}",
+    }
+    deployment.put(**account)
+    apps = "django.contrib.contenttypes,django.contrib.auth"
+    watched = Watched(deployment, tmp_path, DJANGO_SETTINGS_MODULE="tests.loud_fleet", FLEET_APPS=apps, FLEET="v1")
+    watched.run("create_tenant_dbs", "--migrate", "--superuser", "--noinput", *LOUD)
+    watched.environment["FLEET"] = "failing"
+    watched.run("migrate_tenants", "--noinput", "--keep-going", *LOUD)
+    watched.environment["FLEET"] = "v2"
+    watched.run("migrate_tenants", "--noinput", *LOUD)
+    assert watched.codes == [0, 2, 0]
+    values = canaries(deployment) | {"superuser's password": account["superuser_password"]}
+    assert leaks(deployment, watched, values) == set()
+
+
 def test_no_value_is_seen_when_all_goes_wrong(deployment, tmp_path):
     watched, values, new = Watched(deployment, tmp_path), canaries(deployment), f"newCanary{deployment.name}"
     bad = dict.fromkeys(canary_values(deployment.name), f"{new} wrong value ") | {"port": new}
