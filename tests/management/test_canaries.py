@@ -116,7 +116,7 @@ def test_no_value_is_seen_when_all_goes_well(deployment, tmp_path):
 
 def test_no_value_is_seen_while_tenants_are_migrated(deployment, tmp_path):
     account = {
-        "superuser_username": f"canaryBoss{deployment.name}",
+        "superuser_username": "boss",
         "superuser_password": f"canary-Zx81{deployment.name}",
     }
     deployment.put(**account)
