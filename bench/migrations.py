@@ -1,4 +1,4 @@
-"""Tenants' databases: made with their tables, and brought forward, beside what does the same without these tools."""
+"""Tenants made with their tables, and brought forward, beside what does the same without these tools."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def run() -> str:
         version = here.cloud.main.major
     head = ["what", "these tools", "beside", "ratio"]
     versions = circumstances(f"PostgreSQL {version}", f"Django {django.__version__}")
-    return "\n\n".join(["## Tenants' databases", versions, table(head, rows), notes])
+    return "\n\n".join(["## Tables and migrations", versions, table(head, rows), notes])
 
 
 def row(what: str, ours: float, beside: str, theirs: float) -> list[str]:
