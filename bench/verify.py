@@ -22,7 +22,9 @@ FEW, MANY = 3, 300
 ROUNDS = 6
 
 #: The facts that are read from PostgreSQL; those that declare IAM actions and are none of these are read from AWS.
-POSTGRES = frozenset({"connection_attempt", "connection", "catalogue", "catalogue_size", "server", "tenant_logins"})
+POSTGRES = frozenset(
+    {"connection_attempt", "connection", "catalogue", "catalogue_size", "connection_slots", "tenant_logins"}
+)
 
 #: What somebody would write by hand: the secret, a login, one query, with Django set up as the application has it.
 BARE = """
@@ -154,7 +156,7 @@ def _section(seconds: Mapping[str, float], few: dict[str, Any], many: dict[str, 
                     ["judging", _s(few["judged"]), _s(many["judged"])],
                 ],
             ),
-            circumstances(version),
+            circumstances(version, f"load average {os.getloadavg()[0]:.0f}"),
         ]
     )
 
