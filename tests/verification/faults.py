@@ -256,9 +256,14 @@ DATABASES = [
         "1 applied that this code does not have, first order.0099_new",
     ),
     Fault(tenant(applied=frozenset({FIRST, ("gone", "0001_initial")})), {}),
-    Fault(tenant(error=REFUSED), {"databases.migrated": UNKNOWN}, "No connection (refused)."),
-    Fault(tenant(error=NO_CONNECT), {"databases.migrated": FAIL}, "No CONNECT."),
-    Fault(tenant(error=NO_DATABASE), {"databases.migrated": NA}, MISSING),
+    Fault(
+        tenant(error=REFUSED),
+        {"databases.login": FAIL, "databases.migrated": UNKNOWN},
+        "No connection (refused).",
+    ),
+    Fault(tenant(error=CANCELLED), {"databases.migrated": UNKNOWN}, "PostgreSQL refused."),
+    Fault(tenant(error=NO_CONNECT), {"databases.login": FAIL, "databases.migrated": UNKNOWN}, "No CONNECT."),
+    Fault(tenant(error=NO_DATABASE), {"databases.login": NA, "databases.migrated": NA}, MISSING),
     Fault(
         role(is_superuser=True, reaches=frozenset({"rds_iam"})),
         {"databases.role-harmless": FAIL},

@@ -200,7 +200,6 @@ def test_values_that_would_be_a_leak(wire):
         "password",
         "django_secret_key",
         "stripe_secret_key",
-        "stripe_publishable_key",
         "email_password",
     }
     assert telling_values(secret.document)["password"] == str(DOCUMENT["password"]).encode()

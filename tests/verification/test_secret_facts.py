@@ -13,7 +13,12 @@ from deploytools.verification.sources import secret as source
 from deploytools.verification.sources.secret import settings_in_use, stray_values
 from tests.verification.world import DOCUMENT
 
-SECRET = SecretState("prod", "us-east-1", "v1", Document(DOCUMENT | {"api": "canary-of-another-app", "short": "abc"}))
+SECRET = SecretState(
+    "prod",
+    "us-east-1",
+    "v1",
+    Document(DOCUMENT | {"api": "canary7of9another1app2", "short": "abc", "site": "https://www.shop.net/a1b2c3"}),
+)
 PASSWORD = str(DOCUMENT["password"])
 
 
@@ -48,8 +53,8 @@ def test_a_value_is_found_wherever_it_stands(tree, file, text, line):
 
 
 def test_a_key_that_nobody_here_knows_is_searched_for_too(tree):
-    (tree / "x.yaml").write_text("token: canary-of-another-app\n")
-    assert stray_values(SECRET).found == (("api", "x.yaml", 1),)
+    (tree / "x.yaml").write_text("site: https://www.shop.net/a1b2c3\ntoken: canary7of9another1app2\n")
+    assert stray_values(SECRET).found == (("api", "x.yaml", 2),)
 
 
 @pytest.mark.parametrize("file", [".git/config", ".venv/lib/x.py", "node_modules/a/b.js"])

@@ -105,6 +105,29 @@ def public_shut_out(catalogue: ServerCatalogue, expectation: Expectation) -> Ite
 
 
 @check(
+    "databases.login",
+    title="The application logs in to every tenant's database",
+    severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
+    guide="Step 5",
+    hint=CREATE,
+)
+def login(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdict]:
+    """The catalogue says what should work; a login shows that it does, for each tenant and not for one."""
+    for tenant in tenant_logins:
+        if _is_missing(tenant):
+            yield not_applicable(MISSING, tenant.name)
+        elif isinstance(tenant.error, ConnectionFailed):
+            yield failed(str(tenant.error), tenant.name, tenant.error.hint)
+        else:
+            yield passed("the application logs in", tenant.name)
+
+
+def _is_missing(tenant: TenantReport) -> bool:
+    return isinstance(tenant.error, ConnectionFailed) and tenant.error.kind is ConnectionFailure.NO_DATABASE
+
+
+@check(
     "databases.migrated",
     title="Every tenant's database has all migrations",
     severity=Severity.HIGH,
@@ -115,11 +138,8 @@ def public_shut_out(catalogue: ServerCatalogue, expectation: Expectation) -> Ite
 def migrated(tenant_logins: tuple[TenantReport, ...], migration_graph: MigrationGraph) -> Iterable[Verdict]:
     """New code on an old table fails at the first query. It is what ``migrate --check`` asks, for all tenants."""
     for tenant in tenant_logins:
-        if isinstance(tenant.error, ConnectionFailed) and tenant.error.kind is ConnectionFailure.NO_DATABASE:
+        if _is_missing(tenant):
             yield not_applicable(MISSING, tenant.name)
-            continue
-        if isinstance(tenant.error, ConnectionFailed) and tenant.error.kind is ConnectionFailure.NO_CONNECT:
-            yield failed(str(tenant.error), tenant.name, tenant.error.hint)
             continue
         if tenant.error:
             yield unknown(str(tenant.error), tenant.name, tenant.error.hint)

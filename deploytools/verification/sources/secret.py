@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,12 @@ LARGEST_FILE, MOST_FILES = 1_000_000, 20_000
 
 #: A shorter value is a word that may stand anywhere.
 SHORTEST_VALUE = 12
+
+#: Different characters that a credential has at least.
+MANY_LETTERS = 10
+
+#: In the table of the secret's fields, and known to whoever visits the shop or gets mail from it.
+KNOWN_TO_ALL = {"stripe_publishable_key", "superuser_username", "superuser_email"}
 
 
 @dataclass(frozen=True)
@@ -121,9 +128,16 @@ def telling_values(document: Document) -> dict[str, bytes]:
         for key, value in texts.items()
         if isinstance(value, str)
         and len(value) >= SHORTEST_VALUE
-        and (key not in BY_NAME or BY_NAME[key].is_sensitive)
+        and (BY_NAME[key].is_sensitive if key in BY_NAME else _looks_random(value))
+        and key not in KNOWN_TO_ALL
         and not is_placeholder(value)
     }
+
+
+def _looks_random(value: str) -> bool:
+    """Whether a value that no rule of ours knows is a credential, and not a name or an address."""
+    is_mixed = any(letter.isdigit() for letter in value) and any(letter.isalpha() for letter in value)
+    return is_mixed and len(set(value)) >= MANY_LETTERS and not re.search(r"://|@|\s|\.[a-z]+$", value)
 
 
 def _files(root: Path) -> Iterator[Path]:
