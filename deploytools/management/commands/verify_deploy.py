@@ -102,7 +102,7 @@ class Command(VerifyingCommand):
     def _send_mail(self, address: str) -> None:
         sender = "" if settings.DEFAULT_FROM_EMAIL == NO_SENDER else settings.DEFAULT_FROM_EMAIL
         dialogue = send_test_mail(secret(), address, sender=sender)
-        self.stderr.write(f"{dialogue.host} took a mail to {address}; look whether it arrives.")
+        self.stderr.write(f"A mail to {address} was taken by {dialogue.server}; look whether it arrives.")
 
     def _answer(
         self,
