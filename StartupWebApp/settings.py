@@ -136,6 +136,8 @@ DEPLOYTOOLS: dict[str, Any] = {
     "SECRET_NAME": env.str("DB_SECRET_NAME", default="rds/startupwebapp/multi-tenant/master"),
     "REGION": env.str("AWS_REGION", default="us-east-1"),
     "TENANTS": env.list("TENANTS", default=["startupwebapp_prod", "healthtech_experiment", "fintech_experiment"]),
+    "ISOLATION": env.str("ISOLATION", default="shared"),
+    "TENANT_SECRET_PREFIX": env.str("TENANT_SECRET_PREFIX", default="rds/startupwebapp/tenant/"),
     # What settings_production reads of the secret, and cannot start without.
     "REQUIRED_KEYS": (
         "host",

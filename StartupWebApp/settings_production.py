@@ -7,7 +7,7 @@ Refuses to start on a secret that is missing, unreadable or incomplete, and neve
 from __future__ import annotations
 
 from deploytools.errors import ConfigurationError
-from deploytools.loader import load_secrets
+from deploytools.loader import load_secrets, load_tenant_secret
 from StartupWebApp.settings import *  # noqa: F403
 from StartupWebApp.settings import DATABASES, DEPLOYTOOLS, env
 
@@ -25,16 +25,25 @@ _secret = load_secrets(
     mend="python manage.py sync_secrets FILE --settings StartupWebApp.settings",
 )
 
+# With a role per tenant, this process knows the login of its own tenant only.
+_login = _secret
+if DEPLOYTOOLS["ISOLATION"] == "role-per-tenant":
+    _login = load_tenant_secret(
+        DEPLOYTOOLS["TENANT_SECRET_PREFIX"] + DATABASES["default"]["NAME"],
+        region=DEPLOYTOOLS["REGION"],
+        mend="python manage.py create_tenant_dbs --settings StartupWebApp.settings",
+    )
+
 PRODUCTION = True
 DEBUG = False
 SECRET_KEY = _secret["django_secret_key"].reveal()
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS")
 
 DATABASES["default"] |= {
-    "HOST": _secret["host"].reveal(),
-    "PORT": DEPLOYTOOLS["PORT"] or str(_secret["port"].reveal()),
-    "USER": _secret["username"].reveal(),
-    "PASSWORD": _secret["password"].reveal(),
+    "HOST": _login["host"].reveal(),
+    "PORT": DEPLOYTOOLS["PORT"] or str(_login["port"].reveal()),
+    "USER": _login["username"].reveal(),
+    "PASSWORD": _login["password"].reveal(),
     "CONN_MAX_AGE": 600,
     "CONN_HEALTH_CHECKS": True,
     "OPTIONS": {

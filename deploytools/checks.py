@@ -1,7 +1,7 @@
 """Django system checks of ``settings.DEPLOYTOOLS``: an error tells what is wrong and what would be right.
 
 ``deploytools.E001`` an unknown key, or no dict · ``E002`` a wrong type or a value outside the choices · ``E003`` a
-tenant's name. They import neither boto3 nor psycopg: every start of Django runs them.
+tenant's name or option. They import neither boto3 nor psycopg: every start of Django runs them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
 from deploytools.conf import CHOICES, KEYS, configuration
-from deploytools.databases.tenants import name_violations
+from deploytools.databases.tenants import name_violations, option_violations
 from deploytools.errors import ConfigurationError
 
 
@@ -62,9 +62,12 @@ def _wrong(key: str, value: object) -> list[CheckMessage]:
 
 
 def check_tenants(**_: object) -> list[CheckMessage]:
-    """Django system check of the tenants' names."""
+    """Django system check of the tenants' names and options."""
     try:
-        violations = name_violations(configuration.tenants)
+        violations = [
+            *name_violations(configuration.tenants),
+            *option_violations(configuration.tenant_options, 'DEPLOYTOOLS["TENANT_OPTIONS"]'),
+        ]
     except ConfigurationError:
         return []  # Of a wrong type: deploytools.E002 says so.
     return [Error(sentence, hint=hint, id="deploytools.E003") for sentence, hint in violations]

@@ -10,6 +10,7 @@ from django.conf import settings
 
 from deploytools.errors import ConfigurationError
 
+ISOLATIONS = ("shared", "role-per-tenant")
 STAGES = ("pre-launch", "launch")
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
@@ -18,6 +19,9 @@ KEYS: Mapping[str, tuple[tuple[type, ...], object]] = {
     "SECRET_NAME": ((str,), "rds/startupwebapp/multi-tenant/master"),
     "REGION": ((str,), "us-east-1"),
     "TENANTS": ((list, tuple), ()),
+    "TENANT_OPTIONS": ((dict,), {}),
+    "ISOLATION": ((str,), "shared"),
+    "TENANT_SECRET_PREFIX": ((str,), "rds/startupwebapp/tenant/"),
     "RDS_INSTANCE": ((str,), ""),
     "APP_ROLE": ((str,), ""),
     "STAGE": ((str,), "launch"),
@@ -28,7 +32,7 @@ KEYS: Mapping[str, tuple[tuple[type, ...], object]] = {
     "HOSTADDR": ((str,), ""),
     "PORT": ((int, str), ""),
 }
-CHOICES: Mapping[str, Sequence[str]] = {"STAGE": STAGES, "SSLMODE": SSLMODES}
+CHOICES: Mapping[str, Sequence[str]] = {"ISOLATION": ISOLATIONS, "STAGE": STAGES, "SSLMODE": SSLMODES}
 
 
 class Configuration:
@@ -56,6 +60,21 @@ class Configuration:
     def tenants(self) -> Sequence[object]:
         """The wanted tenants as they are written; `deploytools.databases.access.wanted_tenants` parses them."""
         return cast(Sequence[object], self._get("TENANTS"))
+
+    @property
+    def tenant_options(self) -> Mapping[str, object]:
+        """Options of the tenants that do not say otherwise."""
+        return cast(Mapping[str, object], self._get("TENANT_OPTIONS"))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether one role owns all tenants' databases; else each tenant has a role and a secret of its own."""
+        return cast(str, self._get("ISOLATION")) == "shared"
+
+    @property
+    def tenant_secret_prefix(self) -> str:
+        """What comes before a tenant's name in the name of its own secret."""
+        return cast(str, self._get("TENANT_SECRET_PREFIX"))
 
     @property
     def required_keys(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@
     DeployError                      exit code 2: could not run, or could not look
     ├── Refused                      exit code 1: would not do it
     │   ├── InvalidSecret            the document breaks the contract
+    │   ├── SecretExists             the secret that would be created is there
     │   ├── SecretConflict           somebody else changed the same key, or would not stop writing
     │   ├── RotationUnderWay         a rotation would undo the write
     │   └── ForeignDatabase          a database or role that these commands did not make
@@ -51,6 +52,10 @@ class Refused(DeployError):
 
 class InvalidSecret(Refused):
     """The document that would be written breaks the contract."""
+
+
+class SecretExists(Refused):
+    """The secret that would be created exists with another value; nothing was written."""
 
 
 class SecretConflict(Refused):

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deploytools.errors import SecretIncomplete
+from deploytools.errors import SecretEmpty, SecretIncomplete, SecretNotFound
 from deploytools.secret.document import Document
 from deploytools.secret.store import SecretStore
 
 #: The command that puts missing keys into the secret; a host project may name its own.
 MEND = "python manage.py sync_secrets FILE"
+
+#: The command that makes a tenant's own secret, and the keys in it that a login needs.
+MEND_TENANT = "python manage.py create_tenant_dbs"
+LOGIN_KEYS = ("host", "port", "username", "password")
 
 
 def load_secrets(name: str, *, region: str, required: Iterable[str] = (), mend: str = MEND) -> Document:
@@ -43,6 +47,25 @@ def load_secrets(name: str, *, region: str, required: Iterable[str] = (), mend: 
     _, document = SecretStore.connect(name, region).read_current()
     require(document, required, name=name, mend=mend)
     return document
+
+
+def load_tenant_secret(name: str, *, region: str, mend: str = MEND_TENANT) -> Document:
+    """A tenant's own secret, with ``host port username password dbname``: where each tenant has a role of its own.
+
+    Args:
+        name: as for `load_secrets`.
+        mend: the command that makes it.
+
+    Raises:
+        As `load_secrets`.
+    """
+    try:
+        return load_secrets(name, region=region, required=LOGIN_KEYS, mend=mend)
+    except SecretIncomplete as error:
+        error.hint = f"Run: {mend}"
+        raise
+    except (SecretNotFound, SecretEmpty) as error:
+        raise type(error)(f"{error}"[:-1] + ", the tenant's own.", hint=f"Run: {mend}") from error
 
 
 def require(document: Document, required: Iterable[str], *, name: str, mend: str = MEND) -> None:

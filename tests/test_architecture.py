@@ -17,7 +17,8 @@ ORDER = ["management", "reporting", "verification", "databases", "loader", "secr
 MAY_ALSO = {"checks": {"databases.tenants"}, "apps": {"checks"}}
 PURE = {
     "secret.contract", "secret.document", "secret.sync", "secret.value",
-    "databases.tenants", "databases.plan", "databases.steps",
+    "databases.tenants", "databases.plan", "databases.steps", "databases.state", "databases.obstacles",
+    "databases.history", "databases.fleet",
     "verification.findings", "verification.facts", "verification.troubleshooting", "errors",
 }  # fmt: skip
 IMPURE = {"django", "boto3", "botocore", "psycopg", "os", "time", "datetime", "random", "secrets"}

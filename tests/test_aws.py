@@ -26,7 +26,8 @@ from deploytools.errors import (
     Unreachable,
 )
 from deploytools.secret.document import Document
-from deploytools.secret.store import STAGED, SecretStore
+from deploytools.secret.labels import STAGED
+from deploytools.secret.store import SecretStore
 from deploytools.secret.sync import SecretState, plan_sync
 from tests.fakes import endpoints
 from tests.secret.reach import reachable

@@ -110,6 +110,30 @@ def test_production_takes_everything_from_the_secret(deployment):
     assert (default["CONN_MAX_AGE"], default["CONN_HEALTH_CHECKS"]) == (600, True)
 
 
+def test_production_takes_the_login_from_the_tenants_own_secret(deployment):
+    prefix, tenant = f"{deployment.name}/tenant/", deployment.tenants[1]
+    per_tenant = {"ISOLATION": "role-per-tenant", "TENANT_SECRET_PREFIX": prefix, "DATABASE_NAME": tenant}
+    own = {"host": "db.internal", "port": 6432, "username": tenant, "password": "own-password"}
+    code = "from django.conf import settings as s; d = s.DATABASES['default'];"
+    code += "print([d[k] for k in ('HOST', 'PORT', 'USER', 'PASSWORD')], s.EMAIL_PORT)"
+    shell = ("shell", "--verbosity", "0", "--command", code)
+    environment = PRODUCTION | deployment.environment | per_tenant | {"DB_PORT": ""}
+    assert manage(*shell, **environment) == (
+        "",
+        f"Error: There is no secret {prefix}{tenant} in us-east-1, the tenant's own.\n"
+        "Hint: Run: python manage.py create_tenant_dbs --settings StartupWebApp.settings\n",
+        2,
+    )
+    deployment.client.create_secret(Name=prefix + tenant, SecretString=json.dumps(own))
+    out, err, _ = manage(*shell, **environment)
+    assert (out, err) == (f"['db.internal', '6432', '{tenant}', 'own-password'] 587\n", "")
+    deployment.client.put_secret_value(SecretId=prefix + tenant, SecretString='{"host": "db", "port": 1}')
+    assert manage(*shell, **environment)[1].splitlines() == [
+        f"Error: The secret {prefix}{tenant} lacks 2 of the keys it needs: username, password.",
+        "Hint: Run: python manage.py create_tenant_dbs --settings StartupWebApp.settings",
+    ]
+
+
 def test_the_tests_do_not_run_on_production(deployment):
     out, err, code = manage("test", **PRODUCTION, **deployment.environment)
     assert (out, code) == ("", 1)

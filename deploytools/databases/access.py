@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from deploytools import aws
 from deploytools.conf import configuration
 from deploytools.databases.server import Login, ServerAddress
+from deploytools.databases.tenant_secrets import TenantSecrets
 from deploytools.databases.tenants import Tenant, parse_tenants
 from deploytools.errors import ConfigurationError
-from deploytools.loader import load_secrets
+from deploytools.loader import load_secrets, load_tenant_secret
 from deploytools.secret.document import Document
 from deploytools.secret.value import Secret
 
@@ -34,6 +36,39 @@ def application_login(secret: Document) -> Login:
     )
 
 
+def tenant_login(secret: Document, tenant: str) -> Login:
+    """Who works in a tenant's database: the shared role, or the tenant's own, from the tenant's own secret.
+
+    Args:
+        secret: the secret that all tenants share.
+    """
+    if configuration.is_shared:
+        return application_login(secret)
+    document = load_tenant_secret(configuration.tenant_secret_prefix + tenant, region=configuration.region)
+    user, password = (str(document[key].reveal()) for key in ("username", "password"))
+    return Login(server_address(secret), user, Secret(password))
+
+
+def tenant_secrets(secret: Document, master_arn: str = "") -> TenantSecrets | None:
+    """The tenants' own secrets, or None where they share one.
+
+    Args:
+        secret: the secret that all tenants share; host and port come from it.
+        master_arn: ARN of the secret with the master's credentials; empty: not known.
+    """
+    if configuration.is_shared:
+        return None
+    return TenantSecrets(
+        client=aws.client("secretsmanager", configuration.region),
+        region=configuration.region,
+        prefix=configuration.tenant_secret_prefix,
+        host=str(secret["host"].reveal()),
+        port=int(secret["port"].reveal()),
+        address=server_address(secret),
+        master_arn=master_arn,
+    )
+
+
 def read_secret() -> Document:
     """The secret, with what a login needs."""
     return load_secrets(configuration.secret_name, region=configuration.region, required=REQUIRED)
@@ -45,7 +80,7 @@ def wanted_tenants() -> tuple[Tenant, ...]:
     Raises:
         ConfigurationError: there are none, or with everything that is wrong with their names.
     """
-    tenants = parse_tenants(configuration.tenants)
+    tenants = parse_tenants(configuration.tenants, configuration.tenant_options)
     if not tenants:
         raise ConfigurationError(
             "The settings name no tenants.", hint='For example: DEPLOYTOOLS = {"TENANTS": ["startupwebapp_prod"]}'

@@ -1,34 +1,31 @@
-"""Carries out a `DatabasePlan`: each step as SQL, with identifiers composed and passwords only as SCRAM verifiers."""
+"""Carries out a `DatabasePlan`, step by step; each step looks first whether the world is still as planned."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import singledispatch
+from dataclasses import dataclass, replace
+from typing import Protocol, get_args
 
 from psycopg import sql
 from psycopg.errors import Diagnostic
 
-from deploytools.databases.catalogue import prove
-from deploytools.databases.plan import ENCODING, HALF_MADE_LIMIT, MARK, DatabasePlan, TenantPlan
+from deploytools.databases.objects import hand_over_objects
+from deploytools.databases.plan import DatabasePlan, TenantPlan
+from deploytools.databases.recheck import require_as_planned, require_done
 from deploytools.databases.server import Connection, Login, translating
+from deploytools.databases.statements import no_verifier, statement, verifier
 from deploytools.databases.steps import (
-    CreateDatabase,
     CreateRole,
-    DatabaseStep,
-    GrantToMaster,
-    HandOver,
-    Mark,
-    Open,
+    HandOverObjects,
+    OwnerStep,
     SetPassword,
-    ShutOutPublic,
     Step,
+    WriteSecret,
 )
 from deploytools.databases.tenants import Tenant
 from deploytools.errors import DatabaseError, DeployError
-
-Progress = Callable[[Step], None]
 
 
 @dataclass(frozen=True)
@@ -41,61 +38,123 @@ class Outcome:
     """
 
     tenant: Tenant
-    done: tuple[DatabaseStep, ...] = ()
+    done: tuple[Step, ...] = ()
     error: DeployError | None = None
 
 
-def apply_plan(connection: Connection, plan: DatabasePlan, app: Login, progress: Progress) -> tuple[Outcome, ...]:
-    """Carry out `plan`, then prove each tenant. A tenant that fails does not stop the others.
+class Watcher(Protocol):
+    """Who is told how far it is."""
 
-    Args:
+    def step_done(self, step: Step) -> None:
+        """One step was carried out."""
+
+    def tenant_done(self, outcome: Outcome) -> None:
+        """One tenant is through, proved or not."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What steps are carried out with.
+
+    Attributes:
         connection: the master's session, holding the lock.
-        app: the application's role, with the password it is to have.
-        progress: called with each step once it is done.
+        master: to work inside a tenant's database.
+        read_login: a role with the password in its secret, as it is at this moment.
+        write_secret: writes a tenant's own secret.
+        prove: shows that a tenant works and is shut, or raises.
+        workers: proofs at the same time.
+    """
+
+    connection: Connection
+    master: Login
+    read_login: Callable[[str], Login]
+    write_secret: Callable[[WriteSecret], object]
+    prove: Callable[[Tenant], None]
+    workers: int = 1
+
+
+def apply_plan(work: Work, plan: DatabasePlan, watcher: Watcher) -> tuple[Outcome, ...]:
+    """Carry out `plan` and prove each tenant, while the next is made. A tenant that fails does not stop the others.
 
     Raises:
-        DatabaseError: a step of the role's failed, or the session was lost; tenants after it were not touched.
+        DatabaseError: a step of the shared role's failed; no tenant was touched.
     """
     for step in plan.role_steps:
-        _run(connection, step, app)
-        progress(step)
-    return tuple(_apply_tenant(connection, tenant_plan, app, progress) for tenant_plan in plan.tenants)
+        run_step(work, step)
+        watcher.step_done(step)
+    with ThreadPoolExecutor(work.workers) as pool:
+        proofs = [_begin(work, tenant, watcher, pool) for tenant in plan.tenants]
+        return tuple(proof.result() for proof in proofs)
 
 
-def _apply_tenant(connection: Connection, plan: TenantPlan, app: Login, progress: Progress) -> Outcome:
+def _begin(work: Work, plan: TenantPlan, watcher: Watcher, pool: ThreadPoolExecutor) -> Future[Outcome]:
+    outcome = _apply_tenant(work, plan, watcher)
+
+    def end() -> Outcome:
+        proved = outcome if outcome.error else _proved(work, outcome)
+        watcher.tenant_done(proved)
+        return proved
+
+    return pool.submit(end)
+
+
+def _proved(work: Work, outcome: Outcome) -> Outcome:
+    try:
+        work.prove(outcome.tenant)
+    except DeployError as error:
+        return replace(outcome, error=error)
+    return outcome
+
+
+def _apply_tenant(work: Work, plan: TenantPlan, watcher: Watcher) -> Outcome:
     if plan.obstacle:
         return Outcome(plan.tenant, error=plan.obstacle)
-    done: list[DatabaseStep] = []
+    if work.connection.broken and plan.steps:
+        return Outcome(plan.tenant, error=_lost(plan.tenant))
+    done: list[Step] = []
     try:
         for step in plan.steps:
-            _run(connection, step, app)
-            progress(step)
+            run_step(work, step)
+            watcher.step_done(step)
             done.append(step)
-        prove(app, plan.tenant.name)
     except DeployError as error:
-        if connection.broken:
-            raise
         return Outcome(plan.tenant, tuple(done), error)
     return Outcome(plan.tenant, tuple(done))
 
 
-def _run(connection: Connection, step: Step, app: Login) -> None:
-    owner = step.owner if isinstance(step, ShutOutPublic | Mark | HandOver | Open) else None
-    with translating(str(step)), _acting_as(connection, owner):
-        with _no_idle_revoke(connection):
-            connection.execute(statement(step, _verifier(connection, app)))
-        if isinstance(step, ShutOutPublic):
-            _require_shut(connection, step)
+def _lost(tenant: Tenant) -> DatabaseError:
+    return DatabaseError(
+        f"The master's session was lost before {tenant.name} was begun.",
+        hint="Run it again: what was done stays, the rest is left.",
+    )
 
 
-def _verifier(connection: Connection, app: Login) -> Callable[[], str]:
-    """The password as PostgreSQL stores it (RFC 5803), made on this side: the server never sees the password."""
+def run_step(work: Work, step: Step) -> None:
+    """Carry out one step.
 
-    def make() -> str:
-        password = app.password.reveal().encode()
-        return connection.pgconn.encrypt_password(password, app.user.encode(), b"scram-sha-256").decode()
+    Raises:
+        DeployError: it failed, the world is not as it was planned for, or it did nothing.
+    """
+    if isinstance(step, WriteSecret):
+        work.write_secret(step)
+        return
+    with translating(str(step)):
+        require_as_planned(work.connection, step)
+        if isinstance(step, HandOverObjects):
+            with work.master.connect(step.database) as inside:
+                hand_over_objects(inside, step.former, step.to)
+        else:
+            _execute(work, step)
+        require_done(work.connection, step)
 
-    return make
+
+def _execute(work: Work, step: Step) -> None:
+    make_verifier = no_verifier
+    if isinstance(step, CreateRole | SetPassword):
+        make_verifier = verifier(work.connection, work.read_login(step.role))
+    owner = step.owner if isinstance(step, get_args(OwnerStep)) else None
+    with _acting_as(work.connection, owner), _no_idle_revoke(work.connection):
+        work.connection.execute(statement(step, make_verifier))
 
 
 @contextmanager
@@ -128,69 +187,3 @@ def _no_idle_revoke(connection: Connection) -> Iterator[None]:
         connection.remove_notice_handler(listen)
     if idle:
         raise DatabaseError(f"PostgreSQL revoked nothing: {idle[0]}.", hint="The master must own the database.")
-
-
-def _require_shut(connection: Connection, step: ShutOutPublic) -> None:
-    row = connection.execute(
-        "SELECT has_database_privilege('public', %s, 'CONNECT') AS is_open", [step.database]
-    ).fetchone()
-    if row is None or row.is_open:
-        raise DatabaseError(
-            f"PUBLIC may still connect to {step.database}: somebody else granted it, too.",
-            hint=f"Look at who granted it, in psql: \\l {step.database}",
-        )
-
-
-@singledispatch
-def statement(step: Step, verifier: Callable[[], str]) -> sql.Composed:
-    """The SQL of `step`.
-
-    Args:
-        verifier: makes the SCRAM verifier of the application's password.
-    """
-    raise NotImplementedError(type(step))
-
-
-@statement.register
-def _(step: CreateRole, verifier: Callable[[], str]) -> sql.Composed:
-    return sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(step.role), sql.Literal(verifier()))
-
-
-@statement.register
-def _(step: SetPassword, verifier: Callable[[], str]) -> sql.Composed:
-    return sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(step.role), sql.Literal(verifier()))
-
-
-@statement.register
-def _(step: GrantToMaster, verifier: Callable[[], str]) -> sql.Composed:
-    return sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(step.role))
-
-
-@statement.register
-def _(step: CreateDatabase, verifier: Callable[[], str]) -> sql.Composed:
-    locale = sql.SQL(" LOCALE {}").format(sql.Literal(step.locale)) if step.locale else sql.SQL("")
-    return sql.SQL(
-        "CREATE DATABASE {} TEMPLATE template0 ENCODING {}{} ALLOW_CONNECTIONS false CONNECTION LIMIT {}"
-    ).format(sql.Identifier(step.database), sql.Literal(ENCODING), locale, sql.Literal(HALF_MADE_LIMIT))
-
-
-@statement.register
-def _(step: ShutOutPublic, verifier: Callable[[], str]) -> sql.Composed:
-    return sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(sql.Identifier(step.database))
-
-
-@statement.register
-def _(step: Mark, verifier: Callable[[], str]) -> sql.Composed:
-    return sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(step.database), sql.Literal(MARK))
-
-
-@statement.register
-def _(step: HandOver, verifier: Callable[[], str]) -> sql.Composed:
-    return sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(step.database), sql.Identifier(step.to))
-
-
-@statement.register
-def _(step: Open, verifier: Callable[[], str]) -> sql.Composed:
-    return sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1").format(
-        sql.Identifier(step.database)
-    )

@@ -1,57 +1,61 @@
-"""Which migrations the code has and which a database has: two sets, compared without Django's executor.
+"""Which migrations the code has and which a database has, read without Django's executor.
 
 The executor's own look at a database costs a connection of Django's and an alias in ``DATABASES`` for each tenant.
+What the two are to each other, `deploytools.databases.history` says.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import psycopg
 from django.db.migrations.loader import MigrationLoader
 
+from deploytools.databases.history import Migration, MigrationGraph, dotted
 from deploytools.databases.server import Connection, translating
+from deploytools.errors import ConfigurationError
 
-Migration = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class MigrationGraph:
-    """The migrations of the code.
-
-    Attributes:
-        replaced_by: for each migration the ones that it replaces (squashed ones), empty for most.
-    """
-
-    replaced_by: dict[Migration, frozenset[Migration]]
-
-    def missing_from(self, applied: frozenset[Migration]) -> tuple[Migration, ...]:
-        """What the code has and the database has not, in order of name."""
-        return tuple(
-            sorted(
-                migration
-                for migration, replaces in self.replaced_by.items()
-                if migration not in applied and not (replaces and replaces <= applied)
-            )
-        )
-
-    def unknown_in(self, applied: frozenset[Migration]) -> tuple[Migration, ...]:
-        """What the database has of the code's apps and the code has not: the database is ahead of the code."""
-        known = set(self.replaced_by).union(*self.replaced_by.values())
-        apps = {app for app, _ in self.replaced_by}
-        return tuple(sorted(migration for migration in applied - known if migration[0] in apps))
+__all__ = ["Migration", "MigrationGraph", "read_applied", "read_graph"]
 
 
 def read_graph() -> MigrationGraph:
-    """The migrations of the installed apps; asks no database."""
-    nodes = MigrationLoader(None, ignore_no_migrations=True).graph.nodes
-    return MigrationGraph({key: frozenset(node.replaces) for key, node in nodes.items() if node is not None})
+    """The migrations of the installed apps; asks no database.
+
+    Raises:
+        ConfigurationError: two migrations of one app are both its last.
+    """
+    loader = MigrationLoader(None, ignore_no_migrations=True)
+    if conflicts := loader.detect_conflicts():
+        leaves = [dotted((app, name)) for app, names in sorted(conflicts.items()) for name in sorted(names)]
+        raise ConfigurationError(
+            f"The code's migrations are in conflict: {', '.join(leaves)} are all the last of their app.",
+            hint="Run: python manage.py makemigrations --merge",
+        )
+    migrations = loader.disk_migrations
+    needs: dict[Migration, set[Migration]] = {key: set() for key in migrations}
+    for key, migration in migrations.items():
+        needs[key] |= {found for one in migration.dependencies if (found := _resolved(loader, one, key))}
+        for one in migration.run_before:
+            if found := _resolved(loader, one, key):
+                needs.setdefault(found, set()).add(key)
+    return MigrationGraph(
+        {key: frozenset((app, name) for app, name in migration.replaces) for key, migration in migrations.items()},
+        {key: frozenset(parents) for key, parents in needs.items()},
+    )
+
+
+def _resolved(loader: MigrationLoader, dependency: Migration, key: Migration) -> Migration | None:
+    """The migration that a dependency names; ``__first__`` and ``__latest__`` are names, too."""
+    app, name = dependency
+    if (app, name) == (key[0], "__first__"):
+        return None
+    found = loader.check_key((app, name), key[0])
+    return (found[0], found[1]) if found else None
 
 
 def read_applied(connection: Connection) -> frozenset[Migration]:
-    """What ``django_migrations`` of this database says; empty where there is no such table yet."""
+    """What ``django_migrations`` of this database says, in one query; empty where there is no such table yet."""
     with translating("show its migrations"):
-        exists = connection.execute("SELECT to_regclass('django_migrations') IS NOT NULL AS it_does").fetchone()
-        if exists is None or not exists.it_does:
+        try:
+            rows = connection.execute("SELECT app, name FROM django_migrations").fetchall()
+        except psycopg.errors.UndefinedTable:
             return frozenset()
-        rows = connection.execute("SELECT app, name FROM django_migrations").fetchall()
     return frozenset((row.app, row.name) for row in rows)

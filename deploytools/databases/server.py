@@ -233,12 +233,36 @@ def locked(login: Login, *, wait: float) -> Iterator[Connection]:
         yield connection
 
 
+#: What an administrator may have set for a role otherwise, and a run that creates databases cannot do with. Those that
+#: this version does not know are left out.
+_SESSION_SETTINGS = """
+    SELECT set_config(name, value, false) FROM (VALUES
+        ('statement_timeout', '0'), ('transaction_timeout', '0'), ('idle_session_timeout', '0'),
+        ('idle_in_transaction_session_timeout', '0'), ('default_transaction_read_only', 'off')
+    ) AS wanted(name, value) JOIN pg_settings USING (name)
+"""
+
+
+def free_slots(connection: Connection) -> int:
+    """How many more connections the server takes from roles that are no superusers."""
+    with translating("show its connections"):
+        row = connection.execute(
+            """
+            SELECT (SELECT sum(CASE name WHEN 'max_connections' THEN 1 ELSE -1 END * setting::integer) FROM pg_settings
+                    WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections',
+                                   'rds.rds_superuser_reserved_connections'))
+                 - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS free
+            """
+        ).fetchone()
+    return int(row.free) if row else 0
+
+
 @contextmanager
 def session(login: Login) -> Iterator[Connection]:
     """The master's session in the maintenance database, without a statement time-out, on a primary server."""
     with _connect_master(login) as connection:
         with translating("prepare the session"):
-            connection.execute("SET statement_timeout = 0")
+            connection.execute(_SESSION_SETTINGS)
             is_replica = connection.execute("SELECT pg_is_in_recovery()").fetchone()
         if is_replica and is_replica[0]:
             raise DatabaseError(f"{login.address} is a read replica.", hint=_SQLSTATE_HINTS["25006"], sqlstate="25006")

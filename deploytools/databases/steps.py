@@ -40,6 +40,54 @@ class GrantToMaster:
 
 
 @dataclass(frozen=True)
+class SetRoleDefaults:
+    """``ALTER ROLE … SET``, one for each setting."""
+
+    role: str
+    settings: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return f"set {', '.join(name for name, _ in self.settings)} of role {self.role} as Django wants them"
+
+
+@dataclass(frozen=True)
+class WriteSecret:
+    """A tenant's own secret, created or brought up to date; its password, where it has one, stays."""
+
+    secret: str
+    tenant: str
+    keys: tuple[str, ...]
+    is_new: bool
+
+    def __str__(self) -> str:
+        if self.is_new:
+            return f"create secret {self.secret} with a new password for role {self.tenant}"
+        return f"write {', '.join(self.keys)} into secret {self.secret}"
+
+
+@dataclass(frozen=True)
+class LetFormerRoleStay:
+    """``GRANT role TO former``: processes that run as the former owner go on working until they are restarted."""
+
+    role: str
+    former: str
+
+    def __str__(self) -> str:
+        return f"let {self.former} act as {self.role} until --finish, so that what runs as {self.former} goes on"
+
+
+@dataclass(frozen=True)
+class ShutOutFormerRole:
+    """``REVOKE role FROM former``, once nothing runs as the former owner any more."""
+
+    role: str
+    former: str
+
+    def __str__(self) -> str:
+        return f"take {self.role} from {self.former}, which loses its way into the database"
+
+
+@dataclass(frozen=True)
 class CreateDatabase:
     """``CREATE DATABASE … TEMPLATE template0 ALLOW_CONNECTIONS false``."""
 
@@ -85,16 +133,59 @@ class HandOver:
 
 
 @dataclass(frozen=True)
-class Open:
-    """``ALTER DATABASE … ALLOW_CONNECTIONS true``, as the owner."""
+class HandOverObjects:
+    """``ALTER … OWNER TO`` for each table, view, sequence, type and function in the database; never REASSIGN OWNED,
+    which reaches into other databases.
+    """
+
+    database: str
+    former: str
+    to: str
+    count: int
+
+    def __str__(self) -> str:
+        return f"hand {self.count} objects in {self.database} over from {self.former} to {self.to}, one by one"
+
+
+@dataclass(frozen=True)
+class SetDatabaseDefault:
+    """``ALTER DATABASE … SET``, in milliseconds, as the owner."""
 
     database: str
     owner: str
+    setting: str
+    milliseconds: int
+
+    def __str__(self) -> str:
+        return f"set {self.setting} of {self.database} to {self.milliseconds} ms"
+
+
+@dataclass(frozen=True)
+class LimitConnections:
+    """``ALTER DATABASE … CONNECTION LIMIT``, as the owner."""
+
+    database: str
+    owner: str
+    limit: int
+
+    def __str__(self) -> str:
+        return f"limit {self.database} to {self.limit} connections" if self.limit >= 0 else f"unlimit {self.database}"
+
+
+@dataclass(frozen=True)
+class Open:
+    """``ALTER DATABASE … ALLOW_CONNECTIONS true``, with the limit that is meant, as the owner."""
+
+    database: str
+    owner: str
+    limit: int = -1
 
     def __str__(self) -> str:
         return f"open {self.database} to connections"
 
 
-RoleStep = CreateRole | SetPassword | GrantToMaster
-DatabaseStep = CreateDatabase | ShutOutPublic | Mark | HandOver | Open
-Step = RoleStep | DatabaseStep
+RoleStep = CreateRole | SetPassword | GrantToMaster | SetRoleDefaults | LetFormerRoleStay | ShutOutFormerRole
+#: What an owner may do to its database.
+OwnerStep = ShutOutPublic | Mark | Open | SetDatabaseDefault | LimitConnections
+DatabaseStep = CreateDatabase | HandOver | HandOverObjects | OwnerStep
+Step = WriteSecret | RoleStep | DatabaseStep

@@ -1,10 +1,9 @@
-"""Plans and outcomes as text for people."""
+"""Plans as text for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from deploytools.databases.apply import Outcome
 from deploytools.databases.plan import DatabasePlan
 from deploytools.reporting.text import wrapped
 from deploytools.secret.contract import Problem
@@ -51,17 +50,5 @@ def database_plan(plan: DatabasePlan) -> str:
         if tenant.obstacle:
             lines += [f"  ! {tenant.obstacle}", f"    Hint: {tenant.obstacle.hint}"]
         lines += [f"  - {step}" for step in tenant.steps]
+        lines += [f"  · {tenant.remark}"] if tenant.remark else []
     return "\n".join(lines)
-
-
-def outcomes(results: Iterable[Outcome]) -> str:
-    """One line a tenant, with a hint where it failed."""
-    return "\n".join(line for result in results for line in _outcome_lines(result))
-
-
-def _outcome_lines(result: Outcome) -> list[str]:
-    name = result.tenant.name
-    if result.error:
-        return [f"✗ {name}: {result.error}", f"  Hint: {result.error.hint}"]
-    done = f"{len(result.done)} steps done" if result.done else "nothing to do"
-    return [f"✓ {name}: {done}; the application's role logs in and creates a table, PUBLIC is shut out"]

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from psycopg import sql
 
 from deploytools.databases import apply
-from deploytools.databases.apply import Outcome, apply_plan
-from deploytools.databases.catalogue import prove, read_catalogue, read_state
-from deploytools.databases.plan import HALF_MADE_LIMIT, MARK, DatabasePlan, Wanted, plan_databases
-from deploytools.databases.server import Login, locked, session
-from deploytools.databases.steps import CreateDatabase, CreateRole, GrantToMaster, SetPassword, Step
+from deploytools.databases.apply import Outcome
+from deploytools.databases.catalogue import read_catalogue
+from deploytools.databases.plan import DatabasePlan
+from deploytools.databases.proof import prove
+from deploytools.databases.server import Connection, Login, locked, session
+from deploytools.databases.state import HALF_MADE_LIMIT, MARK, ROLE_DEFAULTS, Wanted
+from deploytools.databases.statements import no_verifier, statement
+from deploytools.databases.steps import CreateDatabase, CreateRole, GrantToMaster, SetPassword, SetRoleDefaults, Step
+from deploytools.databases.tenancy import Tenancy
 from deploytools.databases.tenants import Tenant
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
 from deploytools.secret.value import Secret
@@ -38,16 +43,30 @@ class Site:
     def names(self) -> list[str]:
         return [tenant.name for tenant in self.wanted.tenants]
 
-    def plan(self, **changes: object) -> DatabasePlan:
+    def plan(self, **changes: Any) -> DatabasePlan:
         with session(self.master) as connection:
-            wanted = replace(self.wanted, **changes)  # type: ignore[arg-type]
-            return plan_databases(wanted, read_state(connection, wanted, self.app))
+            return self.tenancy(connection, **changes).plan()
 
-    def run(self, progress: object = lambda step: None, **changes: object) -> tuple[Outcome, ...]:
+    def run(self, step_done: Callable[[Step], object] = lambda step: None, **changes: Any) -> tuple[Outcome, ...]:
         with locked(self.master, wait=30) as connection:
-            wanted = replace(self.wanted, **changes)  # type: ignore[arg-type]
-            plan = plan_databases(wanted, read_state(connection, wanted, self.app))
-            return apply_plan(connection, plan, self.app, progress)  # type: ignore[arg-type]
+            tenancy = self.tenancy(connection, **changes)
+            return tenancy.apply(tenancy.plan(), Told(step_done))
+
+    def tenancy(self, connection: Connection, **changes: Any) -> Tenancy:
+        return Tenancy(connection, self.master, self.app, replace(self.wanted, **changes))
+
+
+@dataclass(frozen=True)
+class Told:
+    """A watcher."""
+
+    told: Callable[[Step], object]
+
+    def step_done(self, step: Step) -> None:
+        self.told(step)
+
+    def tenant_done(self, outcome: Outcome) -> None:
+        pass
 
 
 @pytest.fixture
@@ -66,8 +85,9 @@ def errors(outcomes: tuple[Outcome, ...]) -> list[str | None]:
 def test_from_nothing_to_proved_and_a_second_run_changes_nothing(site):
     done: list[Step] = []
     assert errors(site.run(done.append)) == [None, None]
-    assert (done[0], done[1]) == (CreateRole(site.app.user), GrantToMaster(site.app.user))
-    assert len(done) == 2 + 2 * 5
+    assert done[:2] == [CreateRole(site.app.user), GrantToMaster(site.app.user)]
+    assert done[2] == SetRoleDefaults(site.app.user, tuple(ROLE_DEFAULTS.items()))
+    assert len(done) == 3 + 2 * 5
     before = site.postgres.snapshot(site.names)
     again: list[Step] = []
     assert site.plan().is_empty
@@ -116,7 +136,7 @@ class Killed(BaseException):
     """As a kill -9 of the command: nothing after it runs."""
 
 
-@pytest.mark.parametrize("survived", range(12))
+@pytest.mark.parametrize("survived", range(13))
 def test_interrupted_after_any_step_the_next_run_converges(site, survived):
     count = iter(range(100))
 
@@ -237,10 +257,13 @@ def test_a_master_without_its_powers_is_told_before_anything_is_done(site, attri
 
 
 def test_a_locale_that_the_server_lacks(site):
-    first, second = errors(site.run(locale="xx_XX.UTF-8"))
-    assert first is not None
-    assert second is not None
-    assert "xx_XX.UTF-8" in first
+    with pytest.raises(DatabaseError) as caught:
+        site.run(locale="xx_XX.UTF-8")
+    assert (str(caught.value), caught.value.sqlstate) == (
+        "The server has no locale xx_XX.UTF-8; nothing was created.",
+        "42809",
+    )
+    assert "to one that it has: C" in caught.value.hint
     assert site.postgres.snapshot(site.names) == []
 
 
@@ -255,7 +278,7 @@ def test_an_interrupted_drop_is_told_and_not_altered(site):
 
 def test_half_made_databases_are_closed_and_known_by_their_limit(site):
     with locked(site.master, wait=30) as connection:
-        connection.execute(apply.statement(CreateDatabase(site.names[0]), lambda: ""))
+        connection.execute(statement(CreateDatabase(site.names[0]), no_verifier))
     assert site.postgres.snapshot([site.names[0]]) == [(site.names[0], "postgres", False, HALF_MADE_LIMIT, None, None)]
     assert errors(site.run()) == [None, None]
 
@@ -265,8 +288,10 @@ def test_the_session_is_lost_half_way_and_the_next_run_converges(site):
         if isinstance(step, CreateDatabase):
             site.postgres.terminate(site.master.user)
 
-    with pytest.raises(DatabaseError):
-        site.run(cut)
+    first, second = errors(site.run(cut))
+    assert first is not None
+    assert "terminating connection" in first
+    assert second == f"The master's session was lost before {site.names[1]} was begun."
     assert errors(site.run()) == [None, None]
 
 
@@ -313,5 +338,5 @@ def test_locks_keep_two_runs_apart(site):
 
 def test_statements_are_composed_not_formatted():
     evil = 'x"; DROP DATABASE y; --'
-    text = apply.statement(CreateDatabase(evil), lambda: "").as_string(None)
+    text = statement(CreateDatabase(evil), no_verifier).as_string(None)
     assert text.startswith('CREATE DATABASE "x""; DROP DATABASE y; --" TEMPLATE template0')

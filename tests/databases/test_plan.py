@@ -8,55 +8,49 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploytools.databases.plan import (
+from deploytools.databases.plan import plan_databases
+from deploytools.databases.state import (
     HALF_MADE_LIMIT,
     INVALID_LIMIT,
     MARK,
+    ROLE_DEFAULTS,
     DatabaseState,
     RoleState,
     ServerState,
     Wanted,
-    plan_databases,
 )
 from deploytools.databases.steps import (
     CreateDatabase,
     CreateRole,
-    DatabaseStep,
     GrantToMaster,
     HandOver,
     Mark,
     Open,
     SetPassword,
+    SetRoleDefaults,
     ShutOutPublic,
+    Step,
 )
 from deploytools.databases.tenants import Tenant
 from deploytools.errors import DatabaseError
 
 MASTER = RoleState("postgres", can_create_databases=True, can_create_roles=True, reaches=frozenset({"rds_superuser"}))
-APP = RoleState("app")
+APP = RoleState("app", settings=ROLE_DEFAULTS, password_works=True, master_may_set=True, master_may_grant=True)
+DEFAULTS = SetRoleDefaults("app", tuple(ROLE_DEFAULTS.items()))
 WANTED = Wanted("app", (Tenant("shop"),))
 FRESH = ServerState(160004, MASTER)
 READY = DatabaseState("shop", "app", public_may_connect=False, comment=MARK)
 HALF = DatabaseState("shop", "postgres", allows_connections=False, connection_limit=HALF_MADE_LIMIT)
 
 
-def state(*databases: DatabaseState, **changes: object) -> ServerState:
+def state(*databases: DatabaseState, app: RoleState = APP, master: RoleState = MASTER) -> ServerState:
     """A server on which the role is in place."""
-    ready = ServerState(
-        160004,
-        MASTER,
-        APP,
-        app_password_works=True,
-        master_may_set_app=True,
-        master_may_grant_app=True,
-        databases={database.name: database for database in databases},
-    )
-    return replace(ready, **changes)  # type: ignore[arg-type]
+    return ServerState(160004, master, {"app": app}, {database.name: database for database in databases})
 
 
 def test_fresh_server():
     plan = plan_databases(WANTED, FRESH)
-    assert plan.role_steps == (CreateRole("app"), GrantToMaster("app"))
+    assert plan.role_steps == (CreateRole("app"), GrantToMaster("app"), DEFAULTS)
     assert [tenant.steps for tenant in plan.tenants] == [
         (
             CreateDatabase("shop"),
@@ -137,7 +131,10 @@ def test_locale_is_set_where_asked_for_and_compared_afterwards():
     wanted = replace(WANTED, locale="en_US.UTF-8")
     assert plan_databases(wanted, state()).tenants[0].steps[0] == CreateDatabase("shop", "en_US.UTF-8")
     (tenant,) = plan_databases(wanted, state(READY)).obstacles
-    assert str(tenant.obstacle) == "shop has locale C.UTF-8 instead of en_US.UTF-8, which cannot be changed."
+    assert str(tenant.obstacle) == (
+        "shop has locale C.UTF-8 instead of en_US.UTF-8 and LC_CTYPE C.UTF-8 instead of en_US.UTF-8, "
+        "which cannot be changed."
+    )
 
 
 def test_adoption_takes_over_what_somebody_else_made():
@@ -153,14 +150,20 @@ def test_adoption_takes_over_what_somebody_else_made():
 @pytest.mark.parametrize(
     ("changes", "steps"),
     [
-        ({"app_password_works": False}, (SetPassword("app"),)),
-        ({"master_may_set_app": False}, (GrantToMaster("app"),)),
-        ({"app_password_works": False, "master_may_set_app": False}, (SetPassword("app"), GrantToMaster("app"))),
-        ({"master_may_grant_app": False}, ()),
+        ({"password_works": False}, (SetPassword("app"),)),
+        ({"master_may_set": False}, (GrantToMaster("app"),)),
+        ({"password_works": False, "master_may_set": False}, (SetPassword("app"), GrantToMaster("app"))),
+        ({"master_may_grant": False}, ()),
+        ({"settings": {}}, (DEFAULTS,)),
+        ({"settings": {}, "master_may_grant": False}, ()),
+        (
+            {"settings": {"timezone": "Europe/Berlin", "client_encoding": "UTF8"}},
+            (SetRoleDefaults("app", (("default_transaction_isolation", "read committed"),)),),
+        ),
     ],
 )
 def test_role_steps(changes, steps):
-    assert plan_databases(WANTED, state(READY, **changes)).role_steps == steps
+    assert plan_databases(WANTED, state(READY, app=replace(APP, **changes))).role_steps == steps
 
 
 @pytest.mark.parametrize(
@@ -176,25 +179,25 @@ def test_role_steps(changes, steps):
         ),
         ({"master": replace(MASTER, name="app")}, "The application's role and the master are both app."),
         (
-            {"app_role": replace(APP, is_superuser=True)},
+            {"app": replace(APP, is_superuser=True)},
             "The role app exists and has SUPERUSER, which an application must not have; nothing was changed.",
         ),
         (
-            {"app_role": replace(APP, can_create_databases=True, reaches=frozenset({"rds_iam", "friends"}))},
+            {"app": replace(APP, can_create_databases=True, reaches=frozenset({"rds_iam", "friends"}))},
             "The role app exists and has CREATEDB, rds_iam, which an application must not have; nothing was changed.",
         ),
         (
-            {"app_role": replace(APP, reaches=frozenset({"postgres"}))},
+            {"app": replace(APP, reaches=frozenset({"postgres"}))},
             "The role app exists and has postgres, which an application must not have; nothing was changed.",
         ),
-        ({"app_role": replace(APP, can_login=False)}, "The role app exists and may not log in."),
+        ({"app": replace(APP, can_login=False)}, "The role app exists and may not log in."),
         (
-            {"master_may_set_app": False, "master_may_grant_app": False},
+            {"app": replace(APP, master_may_set=False, master_may_grant=False)},
             "postgres may not be granted app: somebody else made that role, or it was made before an upgrade to "
             "PostgreSQL 16.",
         ),
         (
-            {"app_password_works": False, "master_may_grant_app": False},
+            {"app": replace(APP, password_works=False, master_may_grant=False)},
             "postgres may not set the password of app: somebody else made that role, or it was made before an upgrade "
             "to PostgreSQL 16.",
         ),
@@ -206,7 +209,7 @@ def test_nothing_is_planned_for_a_role_that_is_not_what_it_must_be(changes, sent
     assert str(caught.value) == sentence
 
 
-def carried_out(database: DatabaseState | None, step: DatabaseStep, master: str) -> DatabaseState:
+def carried_out(database: DatabaseState | None, step: Step, master: str) -> DatabaseState:
     """What PostgreSQL makes of one step."""
     if isinstance(step, CreateDatabase):
         assert database is None
@@ -215,6 +218,7 @@ def carried_out(database: DatabaseState | None, step: DatabaseStep, master: str)
     if isinstance(step, HandOver):
         assert step.owner == database.owner
         return replace(database, owner=step.to)
+    assert isinstance(step, ShutOutPublic | Mark | Open)
     assert step.owner == database.owner, "only the owner may"
     if isinstance(step, ShutOutPublic):
         return replace(database, public_may_connect=False)

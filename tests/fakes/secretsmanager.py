@@ -2,7 +2,7 @@
 
 Stricter than an emulator: labels sit on one version only, move at once and by compare-and-swap; sizes and quotas hold.
 Calls have names: ``Describe``, ``Get AWSCURRENT``, ``Get version``, ``Put``, ``Move <label>``, ``Drop <label>``,
-``Create``.
+``Create``, ``Restore``.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class Stored:
     versions: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     deleted: bool = False
+    tags: list[dict[str, str]] = field(default_factory=list)
+    kms_key_id: str = ""
 
     def labels_of(self, version: str) -> list[str]:
         return sorted(label for label, at in self.labels.items() if at == version)
@@ -121,16 +123,27 @@ class Fake:
         assert value is not None
         return value["SecretString"]
 
-    def create_secret(self, *, Name: str, **request: Any) -> dict[str, Any]:
+    def create_secret(
+        self, *, Name: str, Tags: list[dict[str, str]] | None = None, KmsKeyId: str = "", **request: Any
+    ) -> dict[str, Any]:
+        """Refuses a name that is taken, even where the token is the same: the least that the service may do."""
+
         def create() -> dict[str, Any]:
             if Name in self.secrets and self.secrets[Name].deleted:
                 fail("InvalidRequestException", "a secret with this name is already scheduled for deletion.")
             if Name in self.secrets:
                 fail("ResourceExistsException", f"the secret {Name} already exists.")
-            self.secrets[Name] = Stored()
+            self.secrets[Name] = Stored(tags=Tags or [], kms_key_id=KmsKeyId)
             return self._put(Name, **request) if request else {"Name": Name}
 
         return self._write("Create", create)
+
+    def restore_secret(self, *, SecretId: str) -> dict[str, Any]:
+        def restore() -> dict[str, Any]:
+            self._find(SecretId, may_be_deleted=True).deleted = False
+            return {"Name": SecretId}
+
+        return self._write("Restore", restore)
 
     def describe_secret(self, *, SecretId: str) -> dict[str, Any]:
         def describe() -> dict[str, Any]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from psycopg import sql
 
-from deploytools.databases.catalogue import prove
+from deploytools.databases.proof import prove
 from tests.management.runner import Result, run
+
+PROOF = "the application's role logs in and creates a table, PUBLIC is shut out"
+MASTER = "· the master postgres may act as the owner of 2 of 2 databases"
 
 
 def steps(deployment):
     lines = [
         f"create role {deployment.role} (LOGIN, nothing else; password as in the secret)",
         f"grant {deployment.role} to the master, so that it may hand databases over",
+        f"set client_encoding, default_transaction_isolation, timezone of role {deployment.role} as Django wants them",
     ]
     for tenant in deployment.tenants:
         lines += [
@@ -27,23 +32,21 @@ def steps(deployment):
     return lines
 
 
-def heading(result):
-    return result.out.splitlines()[0]
-
-
 def test_from_nothing_to_proved_and_again(capsys, deployment):
     result = run(capsys, "create_tenant_dbs", "--noinput")
     first, *rest = result.out.splitlines()
-    assert first.startswith("PostgreSQL ")
-    assert first.endswith(f" at {deployment.postgres.address}, as postgres:")
+    assert re.fullmatch(
+        rf"PostgreSQL [0-9.]+ at {re.escape(str(deployment.postgres.address))}, as postgres "
+        r"\(password: master_\* in the shared secret; system_identifier [0-9]+\):",
+        first,
+    )
     assert rest == [
         *(f"  - {step}" for step in steps(deployment)),
-        *(
-            f"✓ {tenant}: 5 steps done; the application's role logs in and creates a table, PUBLIC is shut out"
-            for tenant in deployment.tenants
-        ),
+        *(f"✓ {tenant}: 5 steps done; {PROOF}" for tenant in deployment.tenants),
+        MASTER,
     ]
-    assert (result.err.splitlines(), result.code) == ([f"done: {step}" for step in steps(deployment)], 0)
+    assert re.fullmatch(r"(\[[12]/2\] t\w+_(one|two): 5 steps done\n){2}", result.err)
+    assert result.code == 0
     for tenant in deployment.tenants:
         prove(deployment.login(), tenant)
 
@@ -51,10 +54,8 @@ def test_from_nothing_to_proved_and_again(capsys, deployment):
     again = run(capsys, "create_tenant_dbs")
     assert again == Result(
         f"{first}\n  Everything is in place.\n"
-        + "".join(
-            f"✓ {tenant}: nothing to do; the application's role logs in and creates a table, PUBLIC is shut out\n"
-            for tenant in deployment.tenants
-        ),
+        + "".join(f"✓ {tenant}: nothing to do; {PROOF}\n" for tenant in deployment.tenants)
+        + f"{MASTER}\n",
         "",
         0,
     )
@@ -85,12 +86,12 @@ def test_a_foreign_database_is_left_alone_and_told(capsys, deployment):
     before = deployment.postgres.snapshot([one])
     result = run(capsys, "create_tenant_dbs", "--noinput")
     assert result.code == 1
-    assert result.out.splitlines()[-3:] == [
+    assert result.out.splitlines()[-4:-1] == [
         f"✗ {one}: {one} exists and was not made by these commands (owner rdsadmin, PUBLIC may connect); "
         "it was left alone.",
         "  Hint: If it is this tenant's, look at what would change and take it over: "
         "python manage.py create_tenant_dbs --adopt --plan",
-        f"✓ {two}: 5 steps done; the application's role logs in and creates a table, PUBLIC is shut out",
+        f"✓ {two}: 5 steps done; {PROOF}",
     ]
     assert deployment.postgres.snapshot([one]) == before
     assert run(capsys, "create_tenant_dbs", "--check").code == 1
@@ -108,7 +109,7 @@ def test_a_foreign_database_is_left_alone_and_told(capsys, deployment):
         (
             {"master_password": None},
             "Error: The password of the master user postgres is not known.",
-            "Hint: Put master_username and master_password into the secret (sync_secrets), or set",
+            "Hint: Name a secret that has it (--master-secret), put master_username and master_password into",
         ),
         (
             {"password": None, "host": None},

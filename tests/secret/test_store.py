@@ -29,7 +29,9 @@ from deploytools.errors import (
     Unreachable,
 )
 from deploytools.secret.document import Document
-from deploytools.secret.store import READ_BACK_ATTEMPTS, STAGED, WRITE_ATTEMPTS, SecretStore
+from deploytools.secret.labels import STAGED
+from deploytools.secret.reader import LOOKS
+from deploytools.secret.store import WRITE_ATTEMPTS, SecretStore
 from deploytools.secret.sync import SecretState, SyncPlan, plan_sync
 from tests.fakes.errors import DENIED, EXPIRED, INTERNAL, NO_ANSWER, THROTTLED, Crash, client_error
 from tests.fakes.secretsmanager import Fake, Stored
@@ -174,9 +176,7 @@ def test_what_cannot_be_used(secret, error, message):
 def test_a_deleted_secret_names_the_way_back():
     with pytest.raises(SecretDeleted) as caught:
         store(deleted()).read()
-    assert caught.value.hint == (
-        "Bring it back: aws secretsmanager restore-secret --secret-id prod/shop --region us-east-1"
-    )
+    assert caught.value.hint == "Bring it back: sync_secrets --restore"
 
 
 def test_absent_or_empty_where_describe_is_denied():
@@ -572,7 +572,7 @@ def test_awspending_on_an_empty_version_is_refused():
 # Old reads.
 
 
-@pytest.mark.parametrize("reads", range(1, 2 * READ_BACK_ATTEMPTS))
+@pytest.mark.parametrize("reads", range(1, 2 * LOOKS))
 def test_reading_back_old_values(reads):
     secret = fake()
     secret.on("Move AWSCURRENT", partial(secret.read_stale, reads), when="after")
@@ -581,7 +581,7 @@ def test_reading_back_old_values(reads):
     assert STAGED not in secret.stored.labels
 
 
-@pytest.mark.parametrize("reads", [1, READ_BACK_ATTEMPTS])
+@pytest.mark.parametrize("reads", [1, LOOKS])
 def test_the_new_version_is_not_found_at_first(reads):
     secret = fake()
     secret.on("Get version", client_error("ResourceNotFoundException", "can't find the version"), times=reads)
@@ -594,7 +594,7 @@ def test_the_new_version_is_never_found():
     secret.on("Get version", client_error("ResourceNotFoundException", "can't find the version"), times=99)
     with pytest.raises(NotFound):
         sync(secret, a="a1")
-    assert secret.calls.count("Get version") == READ_BACK_ATTEMPTS + 1
+    assert secret.calls.count("Get version") == LOOKS + 1
 
 
 def test_old_values_for_ever_are_not_called_done():

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from deploytools.errors import DeployError, RotationUnderWay
-from deploytools.secret.store import STAGED
+from deploytools.secret.labels import STAGED
 from tests.fakes.errors import NO_ANSWER, THROTTLED, Crash
 from tests.fakes.secretsmanager import CURRENT, PENDING
 from tests.secret.world import FIRST, NAME, STORED, content, fake, finish_rotation, start_rotation, sync

@@ -14,11 +14,13 @@ from deploytools.errors import (
     SecretConflict,
     SecretDeleted,
     SecretEmpty,
+    SecretExists,
     SecretNotFound,
     SecretNotJson,
 )
 from deploytools.secret.document import Document
-from deploytools.secret.store import STAGED, SecretStore
+from deploytools.secret.labels import STAGED
+from deploytools.secret.store import SecretStore
 from deploytools.secret.sync import SecretState, SyncPlan, plan_sync
 from tests.fakes import endpoints
 
@@ -125,3 +127,36 @@ def test_absent_and_deleted(store, client):
         store.read()
     with pytest.raises(SecretNotFound):
         SecretStore.connect("nowhere", REGION).read()
+
+
+# Creation and restoration.
+
+
+def test_creation(client):
+    name = f"shop/{uuid.uuid4()}"
+    created = SecretStore.connect(name, REGION)
+    version = created.create(Document(STORED), tags={"tenant": "one"}, kms_key_id="alias/shop")
+    assert created.read().labels == {version: ("AWSCURRENT",)}
+    assert created.read().document == Document(STORED)
+    description = client.describe_secret(SecretId=name)
+    assert (description["Tags"], description["KmsKeyId"]) == ([{"Key": "tenant", "Value": "one"}], "alias/shop")
+    assert created.create(Document(STORED)) == version
+    with pytest.raises(SecretExists):
+        created.create(Document({"a": "another"}))
+
+
+def test_a_first_value_for_an_empty_secret(client):
+    name = f"shop/{uuid.uuid4()}"
+    client.create_secret(Name=name)
+    filled = SecretStore.connect(name, REGION)
+    version = filled.create(Document(STORED))
+    assert (filled.read().version, filled.read().document) == (version, Document(STORED))
+
+
+def test_restoration(store, client):
+    client.delete_secret(SecretId=store.name)
+    with pytest.raises(SecretDeleted):
+        store.create(Document({"a": 1}))
+    assert store.restore() is True
+    assert store.read().document == Document(STORED)
+    assert store.restore() is False

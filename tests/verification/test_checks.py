@@ -9,7 +9,7 @@ import pytest
 
 from deploytools.databases.catalogue import ConnectionReport, ServerCatalogue
 from deploytools.databases.migrations import MigrationGraph
-from deploytools.databases.plan import DatabaseState, RoleState
+from deploytools.databases.state import DatabaseState, RoleState
 from deploytools.errors import ConnectionFailed, ConnectionFailure, NotFound
 from deploytools.secret.document import Document
 from deploytools.secret.sync import SecretState

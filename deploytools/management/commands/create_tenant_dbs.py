@@ -1,40 +1,70 @@
-"""`create_tenant_dbs`: the tenants' role and databases, made, shut to PUBLIC and proved (guide, Step 5)."""
+"""`create_tenant_dbs`: the tenants' roles and databases, made, shut to PUBLIC and proved (guide, Step 5)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from deploytools.conf import configuration
-from deploytools.databases.access import application_login, read_secret, wanted_tenants
-from deploytools.databases.apply import Outcome, apply_plan
-from deploytools.databases.catalogue import read_state
-from deploytools.databases.plan import DatabasePlan, Wanted, plan_databases
-from deploytools.databases.server import Connection, Login, locked, server_version, session
-from deploytools.databases.steps import Step
+from deploytools.databases.access import application_login, read_secret, tenant_secrets, wanted_tenants
+from deploytools.databases.apply import Outcome
+from deploytools.databases.identity import read_identity, require_meant
+from deploytools.databases.plan import DatabasePlan
+from deploytools.databases.server import locked, server_version, session
+from deploytools.databases.state import Wanted
+from deploytools.databases.tenancy import Tenancy
+from deploytools.errors import Refused, explain
 from deploytools.management.base import FINDINGS, DeployCommand, exit_with
-from deploytools.management.master import master_login
-from deploytools.reporting import console
+from deploytools.management.master import find_master
+from deploytools.management.progress import Progress
+from deploytools.management.script import STDOUT, write_script
+from deploytools.reporting import console, tenants
+from deploytools.secret.document import Document
+from deploytools.secret.store import SecretStore
+
+APPLIED = "the application's role logs in and creates a table, PUBLIC is shut out"
 
 
 class Command(DeployCommand):
     """Look, plan, show, apply, prove."""
 
     help = (
-        "Create the role and the databases of all tenants (DEPLOYTOOLS['TENANTS']) on the RDS instance, shut PUBLIC "
-        "out, and prove it by logging in. Runs as the master user. What is in place is left alone; nothing is "
-        "ever dropped."
+        "Create the roles and the databases of all tenants (DEPLOYTOOLS['TENANTS']) on the RDS instance, shut PUBLIC "
+        "and other tenants out, and prove it by logging in. Runs as the master user. What is in place is left alone; "
+        "nothing is ever dropped."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The options of every command that changes something, and who to be."""
         self.add_change_options(parser)
+        self.add_report_options(parser)
+        parser.add_argument("--verify", action="store_true", help="Prove what is there; change nothing.")
+        parser.add_argument(
+            "--sql",
+            nargs="?",
+            const=STDOUT,
+            metavar="FILE",
+            help="Write the work as a script for psql (mode 0600, no password in it) and ask no server.",
+        )
         parser.add_argument("--adopt", action="store_true", help="Take over databases that somebody else made.")
+        parser.add_argument(
+            "--finish",
+            action="store_true",
+            help="After a change of ISOLATION and a restart of the application: shut the former roles out.",
+        )
+        parser.add_argument("--master-secret", metavar="NAME_OR_ARN", help="Secret with the master's credentials.")
         parser.add_argument(
             "--master-username",
             metavar="NAME",
-            help="Master user (default: the secret's master_username, DB_MASTER_USERNAME, postgres).",
+            help="Master user (default: as in the secret, DB_MASTER_USERNAME, postgres).",
+        )
+        parser.add_argument(
+            "--expect-system-identifier",
+            metavar="NUMBER",
+            help="Refuse to write to any server but the one with this system_identifier.",
         )
         parser.add_argument(
             "--lock-timeout",
@@ -44,43 +74,76 @@ class Command(DeployCommand):
             help="How long to wait for another run to finish (default: 60).",
         )
 
-    def handle(
-        self,
-        *,
-        plan: bool,
-        check: bool,
-        interactive: bool,
-        adopt: bool,
-        master_username: str | None,
-        lock_timeout: float,
-        **_: Any,
-    ) -> None:
+    def handle(self, *, plan: bool, check: bool, verify: bool, interactive: bool, **options: Any) -> None:
         """Everything after the question happens in one session that holds the lock."""
+        self._format, self._output = options["format"], options["output"]
+        look_only = plan or check or verify
         secret = read_secret()
-        app = application_login(secret)
-        master = master_login(secret, username=master_username, interactive=interactive)
-        wanted = Wanted(app.user, wanted_tenants(), locale=configuration.locale, adopt=adopt)
-        look_only = plan or check
-        with session(master) if look_only else locked(master, wait=lock_timeout) as connection:
-            planned = self._show_plan(connection, wanted, app)
+        wanted = self._wanted(application_login(secret).user, **options)
+        if options["sql"] is not None:
+            write_script(self, secret, wanted, options["sql"], interactive=interactive)
+            return
+        with self._tenancy(secret, wanted, look_only=look_only, interactive=interactive, **options) as tenancy:
+            if verify:
+                self._end(tenancy, None, tenancy.verify())
+                return
+            planned = tenancy.plan()
+            self._say(console.database_plan(planned) or "  Everything is in place.")
             if look_only:
+                self._report_plan(planned)
                 exit_with(FINDINGS if check and not (planned.is_empty and not planned.obstacles) else 0)
                 return
             if not planned.is_empty:
                 self.confirm("Apply this plan?", interactive=interactive)
-            results = apply_plan(connection, planned, app, self._progress)
-        self.stdout.write(console.outcomes(results))
-        exit_with(_exit_code(results))
+            progress = Progress(self.stderr, len(planned.tenants), options["verbosity"])
+            self._end(tenancy, planned, tenancy.apply(planned, progress))
 
-    def _show_plan(self, connection: Connection, wanted: Wanted, app: Login) -> DatabasePlan:
-        self.stdout.write(f"PostgreSQL {server_version(connection)} at {app.address}, as {connection.info.user}:")
-        planned = plan_databases(wanted, read_state(connection, wanted, app))
-        self.stdout.write(console.database_plan(planned) or "  Everything is in place.")
-        return planned
+    def _wanted(self, app_role: str, *, adopt: bool, finish: bool, **_: Any) -> Wanted:
+        return Wanted(
+            app_role,
+            wanted_tenants(),
+            locale=configuration.locale,
+            adopt=adopt,
+            is_shared=configuration.is_shared,
+            finish=finish,
+        )
 
-    def _progress(self, step: Step) -> None:
-        self.stderr.write(f"done: {step}")
+    @contextmanager
+    def _tenancy(
+        self, secret: Document, wanted: Wanted, *, look_only: bool, interactive: bool, **options: Any
+    ) -> Iterator[Tenancy]:
+        """The wanted tenants on the server that is meant, in a session of the master's."""
+        master = find_master(
+            secret, username=options["master_username"], named=options["master_secret"], interactive=interactive
+        )
+        app = application_login(secret)
+        shared_secret = SecretStore.connect(configuration.secret_name, configuration.region)
+        login = master.login
+        with session(login) if look_only else locked(login, wait=options["lock_timeout"]) as connection:
+            self._server = f"PostgreSQL {server_version(connection)} at {app.address}, as {login.user}"
+            identity = read_identity(connection)
+            self._say(f"{self._server} (password: {master.source}; system_identifier {identity.system_identifier}):")
+            try:
+                require_meant(identity, app.address, options["expect_system_identifier"])
+            except Refused as doubt:
+                if not look_only:
+                    raise
+                self.stderr.write(explain(doubt))
+            yield Tenancy(connection, login, app, wanted, tenant_secrets(secret, master.arn), shared_secret)
 
+    def _say(self, text: str) -> None:
+        """To people: on stdout, unless that is for one JSON document."""
+        (self.stderr if self._format == "json" else self.stdout).write(text)
 
-def _exit_code(results: tuple[Outcome, ...]) -> int:
-    return max((result.error.exit_code for result in results if result.error), default=0)
+    def _report_plan(self, plan: DatabasePlan) -> None:
+        if self._format == "json":
+            self.report(tenants.to_json(self._server, plan, (), ()), self._output)
+
+    def _end(self, tenancy: Tenancy, plan: DatabasePlan | None, results: Sequence[Outcome]) -> None:
+        remarks = [] if tenancy.connection.broken else tenancy.remarks()
+        if self._format == "json":
+            text = tenants.to_json(self._server, plan, results, remarks)
+        else:
+            text = tenants.to_text(results, remarks, APPLIED)
+        self.report(text, self._output)
+        exit_with(max((result.error.exit_code for result in results if result.error), default=0))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from deploytools.databases.catalogue import ConnectionReport, ServerCatalogue
 from deploytools.databases.migrations import MigrationGraph
-from deploytools.databases.plan import ENCODING, DatabaseState
+from deploytools.databases.state import ENCODING, DatabaseState
 from deploytools.errors import ConnectionFailed, ConnectionFailure
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check

@@ -5,11 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from deploytools.databases.access import application_login
+from deploytools.databases.access import application_login, tenant_login
 from deploytools.databases.catalogue import ConnectionReport, ServerCatalogue, read_catalogue
 from deploytools.databases.migrations import Migration, MigrationGraph, read_applied, read_graph
-from deploytools.databases.server import Login
 from deploytools.errors import DeployError
+from deploytools.secret.document import Document
 from deploytools.secret.sync import SecretState
 from deploytools.verification.registry import fact
 from deploytools.verification.sources.connection import Expectation
@@ -44,14 +44,13 @@ def tenant_logins(
     secret: SecretState, expectation: Expectation, connection: ConnectionReport
 ) -> tuple[TenantReport, ...]:
     """A login as the application to each tenant's database."""
-    login = application_login(secret.document)
     with ThreadPoolExecutor(CONCURRENT_LOGINS) as pool:
-        return tuple(pool.map(lambda name: _look(login, name), expectation.tenants))
+        return tuple(pool.map(lambda name: _look(secret.document, name), expectation.tenants))
 
 
-def _look(login: Login, name: str) -> TenantReport:
+def _look(secret: Document, name: str) -> TenantReport:
     try:
-        with login.connect(name) as session:
+        with tenant_login(secret, name).connect(name) as session:
             return TenantReport(name, read_applied(session))
     except DeployError as error:
         return TenantReport(name, error=error)

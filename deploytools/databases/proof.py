@@ -1,0 +1,119 @@
+"""The proof that a tenant works and is shut: real logins, and who the catalogue says may come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from deploytools.databases.server import Connection, Login, translating
+from deploytools.databases.state import Wanted
+from deploytools.databases.tenants import Tenant
+from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
+
+#: With more pairs of login and foreign database than this, each login is tried on its two neighbours' databases only;
+#: the catalogue is asked of all pairs either way.
+MOST_PAIRS = 1_000
+
+
+def prove(login: Login, database: str, strangers: Iterable[Login] = ()) -> None:
+    """Show that the application's role can work in `database` and that PUBLIC and `strangers` cannot come in.
+
+    Logs in, creates a table and rolls it back, asks the catalogue, and lets each stranger try.
+
+    Raises:
+        ConnectionFailed, DatabaseError: what could not be shown.
+    """
+    with login.connect(database) as connection, translating(f"let {login.user} work in {database}"):
+        with connection.transaction(force_rollback=True):
+            connection.execute("CREATE TABLE deploytools_proof (id integer)")
+        row = connection.execute(
+            "SELECT has_database_privilege('public', current_database(), 'CONNECT') AS is_open"
+        ).fetchone()
+    if row is None or row.is_open:
+        raise DatabaseError(
+            f"PUBLIC may connect to {database}.", hint="Run it again: python manage.py create_tenant_dbs"
+        )
+    for stranger in strangers:
+        require_refused(stranger, database)
+
+
+def require_refused(stranger: Login, database: str) -> None:
+    """Raises DatabaseError where `stranger` gets into `database`, ConnectionFailed where that could not be tried."""
+    try:
+        stranger.connect(database).close()
+    except ConnectionFailed as error:
+        if error.kind is ConnectionFailure.NO_CONNECT:
+            return
+        raise
+    raise DatabaseError(
+        f"{stranger.user} can log in to {database}.",
+        hint=f"Find out how, in psql: \\l {database} and \\du {stranger.user}; then REVOKE it.",
+    )
+
+
+def strangers_of(tenant: str, logins: Mapping[str, Login]) -> tuple[Login, ...]:
+    """The logins of other tenants that must be refused by this tenant's database: all, or two where there are many.
+
+    Args:
+        logins: with a role per tenant each tenant's own login, by tenant.
+    """
+    names = list(logins)
+    if len(names) * (len(names) - 1) <= MOST_PAIRS:
+        return tuple(login for name, login in logins.items() if name != tenant)
+    at = names.index(tenant)
+    return logins[names[at - 1]], logins[names[(at + 1) % len(names)]]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Who may connect to the tenants' databases, by database.
+
+    Attributes:
+        breaches: PUBLIC, or the role of another tenant.
+        others: login roles that these commands know nothing of.
+    """
+
+    breaches: Mapping[str, tuple[str, ...]]
+    others: Mapping[str, tuple[str, ...]]
+
+
+def read_reach(connection: Connection, wanted: Wanted) -> Reach:
+    """Who holds CONNECT on the tenants' databases, directly or as a member of who does; superusers apart."""
+    with translating("show who may connect"):
+        rows = connection.execute(
+            """
+            WITH RECURSIVE holder(database, role) AS (
+                SELECT d.datname, acl.grantee FROM pg_database d,
+                       aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS acl
+                WHERE d.datname = ANY(%s) AND acl.privilege_type = 'CONNECT'
+                UNION SELECT holder.database, m.member FROM holder JOIN pg_auth_members m ON m.roleid = holder.role
+            )
+            SELECT holder.database::text, coalesce(r.rolname::text, 'PUBLIC') AS role
+            FROM holder LEFT JOIN pg_roles r ON r.oid = holder.role
+            WHERE holder.role = 0 OR (r.rolcanlogin AND NOT r.rolsuper) ORDER BY 1, 2
+            """,
+            [[tenant.name for tenant in wanted.tenants]],
+        ).fetchall()
+    return judge_reach([(row.database, row.role) for row in rows], wanted, connection.info.user)
+
+
+def judge_reach(holders: Sequence[tuple[str, str]], wanted: Wanted, master: str) -> Reach:
+    """Which of the (database, role) pairs are breaches.
+
+    Owners under the other ISOLATION are allowed until ``--finish``: a plan's remark tells of them. Those of tenants
+    that share a role now reach all of them through it.
+    """
+
+    def allowed(tenant: Tenant) -> set[str]:
+        former = wanted.roles if wanted.is_shared else (wanted.former_role_of(tenant),)
+        return {wanted.role_of(tenant), master, *(() if wanted.finish else former)}
+
+    may = {tenant.name: allowed(tenant) for tenant in wanted.tenants}
+    known = {"PUBLIC", *wanted.roles}
+    breaches: dict[str, tuple[str, ...]] = {}
+    others: dict[str, tuple[str, ...]] = {}
+    for database, role in holders:
+        if role not in may[database]:
+            found = breaches if role in known else others
+            found[database] = (*found.get(database, ()), role)
+    return Reach(breaches, others)

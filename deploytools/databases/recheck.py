@@ -1,0 +1,82 @@
+"""Looks before and after each step: is the world still as planned, and did the step take effect?"""
+
+from __future__ import annotations
+
+from deploytools.databases.server import Connection
+from deploytools.databases.state import INVALID_LIMIT
+from deploytools.databases.steps import (
+    CreateDatabase,
+    CreateRole,
+    HandOver,
+    HandOverObjects,
+    LimitConnections,
+    Mark,
+    Open,
+    SetDatabaseDefault,
+    ShutOutFormerRole,
+    ShutOutPublic,
+    Step,
+)
+from deploytools.errors import DatabaseError
+
+AGAIN = "Look at the plan again: python manage.py create_tenant_dbs --plan"
+
+
+def require_as_planned(connection: Connection, step: Step) -> None:
+    """Raises DatabaseError where somebody changed what `step` was planned for, since it was planned."""
+    if isinstance(step, CreateRole):
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [step.role]).fetchone():
+            raise _changed(f"the role {step.role} has come into being")
+    elif isinstance(step, CreateDatabase):
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [step.database]).fetchone():
+            raise _changed(f"the database {step.database} has come into being")
+    elif isinstance(step, ShutOutPublic | Mark | HandOver | Open | SetDatabaseDefault | LimitConnections):
+        _require_owner(connection, step.database, step.owner, is_opened=isinstance(step, Open))
+    elif isinstance(step, HandOverObjects):
+        _require_owner(connection, step.database, step.to)
+
+
+def _require_owner(connection: Connection, database: str, owner: str, *, is_opened: bool = False) -> None:
+    row = connection.execute(
+        """
+        SELECT pg_get_userbyid(datdba)::text AS owner, datconnlimit,
+               has_database_privilege('public', oid, 'CONNECT') AS is_public
+        FROM pg_database WHERE datname = %s
+        """,
+        [database],
+    ).fetchone()
+    if row is None:
+        raise _changed(f"{database} has gone")
+    if row.datconnlimit == INVALID_LIMIT:  # ALTER DATABASE would be FATAL to the session.
+        raise _changed(f"somebody has begun to drop {database}")
+    if row.owner != owner:
+        raise _changed(f"{database} belongs to {row.owner}, not to {owner}")
+    if is_opened and row.is_public:
+        raise _changed(f"PUBLIC may connect to {database}, so that it stays closed")
+
+
+def _changed(what: str) -> DatabaseError:
+    return DatabaseError(f"Somebody else changed the server meanwhile: {what}.", hint=AGAIN)
+
+
+def require_done(connection: Connection, step: Step) -> None:
+    """Raises DatabaseError where PostgreSQL said yes and nothing changed."""
+    if isinstance(step, ShutOutPublic):
+        query = "SELECT has_database_privilege('public', %s, 'CONNECT') AS remains"
+        if _remains(connection, query, step.database):
+            raise DatabaseError(
+                f"PUBLIC may still connect to {step.database}: somebody else granted it, too.",
+                hint=f"Look at who granted it, in psql: \\l {step.database}",
+            )
+    elif isinstance(step, ShutOutFormerRole):
+        query = "SELECT pg_has_role(%s, %s, 'MEMBER') AS remains"
+        if _remains(connection, query, step.former, step.role):
+            raise DatabaseError(
+                f"{step.former} is still a member of {step.role}: somebody else granted it, too.",
+                hint=f"Look at who granted it, in psql: \\drg {step.former}",
+            )
+
+
+def _remains(connection: Connection, query: str, *names: str) -> bool:
+    row = connection.execute(query.encode(), list(names)).fetchone()
+    return row is None or bool(row.remains)

@@ -1,0 +1,135 @@
+"""The SQL of each step, with identifiers composed and passwords only as SCRAM verifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import singledispatch
+
+from psycopg import sql
+
+from deploytools.databases.server import Connection, Login
+from deploytools.databases.state import ENCODING, HALF_MADE_LIMIT, MARK
+from deploytools.databases.steps import (
+    CreateDatabase,
+    CreateRole,
+    GrantToMaster,
+    HandOver,
+    LetFormerRoleStay,
+    LimitConnections,
+    Mark,
+    Open,
+    SetDatabaseDefault,
+    SetPassword,
+    SetRoleDefaults,
+    ShutOutFormerRole,
+    ShutOutPublic,
+    Step,
+)
+
+Verifier = Callable[[], str]
+
+
+def verifier(connection: Connection, login: Login) -> Verifier:
+    """The password as PostgreSQL stores it (RFC 5803), made on this side: the server never sees the password."""
+
+    def make() -> str:
+        password = login.password.reveal().encode()
+        return connection.pgconn.encrypt_password(password, login.user.encode(), b"scram-sha-256").decode()
+
+    return make
+
+
+def no_verifier() -> str:
+    """For steps that need none."""
+    raise NotImplementedError("This step sets no password.")
+
+
+@singledispatch
+def statement(step: Step, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    """The SQL of `step`.
+
+    Args:
+        make_verifier: makes the SCRAM verifier of the role's password.
+    """
+    raise NotImplementedError(type(step))
+
+
+def _named(text: str, *names: str, **literals: object) -> sql.Composed:
+    """`text` with ``{}`` for identifiers and ``{name}`` for literals."""
+    parts = {key: sql.Literal(value) for key, value in literals.items()}
+    return sql.SQL(text).format(*map(sql.Identifier, names), **parts)
+
+
+@statement.register
+def _(step: CreateRole, make_verifier: Verifier) -> sql.Composed:
+    return _named("CREATE ROLE {} LOGIN PASSWORD {verifier}", step.role, verifier=make_verifier())
+
+
+@statement.register
+def _(step: SetPassword, make_verifier: Verifier) -> sql.Composed:
+    return _named("ALTER ROLE {} PASSWORD {verifier}", step.role, verifier=make_verifier())
+
+
+@statement.register
+def _(step: GrantToMaster, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    return _named("GRANT {} TO CURRENT_USER", step.role)
+
+
+@statement.register
+def _(step: SetRoleDefaults, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    return sql.SQL("; ").join(
+        _named("ALTER ROLE {} SET {} TO {value}", step.role, name, value=value) for name, value in step.settings
+    )
+
+
+@statement.register
+def _(step: LetFormerRoleStay, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    return _named("GRANT {} TO {}", step.role, step.former)
+
+
+@statement.register
+def _(step: ShutOutFormerRole, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    return _named("REVOKE {} FROM {}", step.role, step.former)
+
+
+@statement.register
+def _(step: CreateDatabase, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    locale = _named(" LOCALE {locale}", locale=step.locale) if step.locale else sql.SQL("")
+    return (
+        _named("CREATE DATABASE {} TEMPLATE template0 ENCODING {encoding}", step.database, encoding=ENCODING)
+        + locale
+        + _named(" ALLOW_CONNECTIONS false CONNECTION LIMIT {limit}", limit=HALF_MADE_LIMIT)
+    )
+
+
+@statement.register
+def _(step: ShutOutPublic, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    return _named("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC", step.database)
+
+
+@statement.register
+def _(step: Mark, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    return _named("COMMENT ON DATABASE {} IS {mark}", step.database, mark=MARK)
+
+
+@statement.register
+def _(step: HandOver, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    return _named("ALTER DATABASE {} OWNER TO {}", step.database, step.to)
+
+
+@statement.register
+def _(step: SetDatabaseDefault, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    value = f"{step.milliseconds}ms"
+    return _named("ALTER DATABASE {} SET {} TO {value}", step.database, step.setting, value=value)
+
+
+@statement.register
+def _(step: LimitConnections, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    return _named("ALTER DATABASE {} CONNECTION LIMIT {limit}", step.database, limit=step.limit)
+
+
+@statement.register
+def _(step: Open, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    return _named(
+        "ALTER DATABASE {} WITH ALLOW_CONNECTIONS true CONNECTION LIMIT {limit}", step.database, limit=step.limit
+    )

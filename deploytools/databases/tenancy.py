@@ -1,0 +1,188 @@
+"""One run on one server: look, plan, apply, read back, prove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+from deploytools.databases.apply import Outcome, Watcher, Work, apply_plan
+from deploytools.databases.plan import DatabasePlan, TenantPlan, plan_databases, transition_remark
+from deploytools.databases.proof import Reach, prove, read_reach, require_refused, strangers_of
+from deploytools.databases.reading import read_databases, read_roles, read_state
+from deploytools.databases.server import Connection, Login, free_slots
+from deploytools.databases.state import RoleState, SecretNeed, ServerState, Wanted
+from deploytools.databases.steps import WriteSecret
+from deploytools.databases.tenant_secrets import TenantSecrets, settled
+from deploytools.databases.tenants import Tenant
+from deploytools.errors import DatabaseError, DeployError, Refused
+from deploytools.secret.store import SecretStore
+from deploytools.secret.value import Secret
+
+#: Logins at the same time: enough to hide latency; half of the server's free slots stay free.
+MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Tenancy:
+    """The wanted tenants on one server.
+
+    Attributes:
+        connection: the master's session.
+        master: who that is.
+        app: the shared role, with the password in the shared secret.
+        secrets: the tenants' own, or None where they share the role.
+        shared_secret: to look at again before a password is set, or None.
+    """
+
+    connection: Connection
+    master: Login
+    app: Login
+    wanted: Wanted
+    secrets: TenantSecrets | None = None
+    shared_secret: SecretStore | None = None
+
+    @property
+    def workers(self) -> int:
+        """How many logins at the same time."""
+        return max(1, min(MOST_WORKERS, free_slots(self.connection) // 2))
+
+    def plan(self) -> DatabasePlan:
+        """What is to be done."""
+        needs, logins = self._read_secrets()
+        tried = [self.app, *logins.values()] if self.wanted.is_shared else list(logins.values())
+        state = read_state(self.connection, self.wanted, tried, needs, workers=self.workers)
+        return plan_databases(self.wanted, state)
+
+    def apply(self, plan: DatabasePlan, watcher: Watcher) -> tuple[Outcome, ...]:
+        """Do it, read back, and prove it by logging in.
+
+        Raises:
+            DatabaseError: a step of the shared role's failed; no tenant was touched.
+        """
+        work = Work(
+            connection=self.connection,
+            master=self.master,
+            read_login=self._read_login,
+            write_secret=self._write_secret,
+            prove=lambda tenant: prove(self._login(tenant), tenant.name),
+            workers=self.workers,
+        )
+        outcomes = apply_plan(work, plan, watcher)
+        if self.connection.broken:
+            return outcomes
+        return self._proved_apart(self._read_back(outcomes))
+
+    def verify(self) -> tuple[Outcome, ...]:
+        """The proof alone; changes nothing.
+
+        Raises:
+            Refused: the shared role is not as it must be.
+        """
+        plan = self.plan()
+        if plan.role_steps:
+            raise Refused(
+                f"The shared role is not as it must be; left to do: {plan.role_steps[0]}.",
+                hint="Run: python manage.py create_tenant_dbs",
+            )
+        with ThreadPoolExecutor(self.workers) as pool:
+            return self._proved_apart(tuple(pool.map(self._verified, plan.tenants)))
+
+    def _verified(self, plan: TenantPlan) -> Outcome:
+        try:
+            _require_nothing_left(plan)
+            prove(self._login(plan.tenant), plan.tenant.name)
+        except DeployError as error:
+            return Outcome(plan.tenant, error=error)
+        return Outcome(plan.tenant)
+
+    # Secrets and logins.
+
+    def _read_secrets(self) -> tuple[Mapping[str, SecretNeed], Mapping[str, Login]]:
+        return self.secrets.read(self.wanted.tenants) if self.secrets else ({}, {})
+
+    def _login(self, tenant: Tenant) -> Login:
+        """Who works in the tenant's database."""
+        return self.secrets.login(tenant.name) if self.secrets else self.app
+
+    def _read_login(self, role: str) -> Login:
+        """`role` with the password in its secret as it is now: a rotation may have changed it since the plan."""
+        if self.secrets:
+            return self.secrets.settled_login(role)
+        if self.shared_secret is None:
+            return self.app
+        return replace(self.app, password=Secret(str(settled(self.shared_secret)["password"].reveal())))
+
+    def _write_secret(self, step: WriteSecret) -> object:
+        return self.secrets.write(step) if self.secrets else None
+
+    # Proof.
+
+    def _read_back(self, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+        """Look again: what was done must have left nothing to do."""
+        state = read_state(self.connection, self.wanted, ())
+        proved = {name: replace(role, password_works=True) for name, role in state.roles.items()}
+        left = plan_databases(self.wanted, replace(state, roles=proved)).tenants
+        return tuple(
+            outcome if outcome.error else _judged(outcome, partial(_require_nothing_left, plan))
+            for outcome, plan in zip(outcomes, left, strict=True)
+        )
+
+    def _proved_apart(self, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+        """Every tenant's database turns the others away: by the catalogue, and by logins that are refused."""
+        reach = self.reach()
+        sound = {outcome.tenant.name for outcome in outcomes if not outcome.error}
+        logins = {name: login for name, login in self._read_secrets()[1].items() if name in sound}
+
+        def turn_away(outcome: Outcome) -> None:
+            name = outcome.tenant.name
+            _require_no_breach(name, reach)
+            if name in logins:
+                for stranger in strangers_of(name, logins):
+                    require_refused(stranger, name)
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            return tuple(pool.map(lambda o: o if o.error else _judged(o, partial(turn_away, o)), outcomes))
+
+    def reach(self) -> Reach:
+        """Who may connect to the tenants' databases."""
+        return read_reach(self.connection, self.wanted)
+
+    def remarks(self) -> list[str]:
+        """What a person should know and no step mends: who else gets in."""
+        known = read_databases(self.connection, [tenant.name for tenant in self.wanted.tenants])
+        roles = read_roles(self.connection, list(self.wanted.roles))
+        state = ServerState(0, RoleState(self.master.user), roles=roles)
+        transitions = [transition_remark(t, self.wanted, state) for t in self.wanted.tenants if t.name in known]
+        others = [f"{', '.join(roles)} may connect to {name}, too" for name, roles in self.reach().others.items()]
+        owned = sum(database.master_owns for database in known.values())
+        master = f"the master {self.master.user} may act as the owner of {owned} of {len(known)} databases"
+        return [*filter(None, transitions), *others, master]
+
+
+def _judged(outcome: Outcome, judge: Callable[[], None]) -> Outcome:
+    try:
+        judge()
+    except DeployError as error:
+        return replace(outcome, error=error)
+    return outcome
+
+
+def _require_nothing_left(plan: TenantPlan) -> None:
+    if plan.obstacle:
+        raise plan.obstacle
+    if plan.steps:
+        raise DatabaseError(
+            f"{plan.tenant.name} is not as it must be; left to do: {plan.steps[0]}.",
+            hint="Run: python manage.py create_tenant_dbs",
+        )
+
+
+def _require_no_breach(name: str, reach: Reach) -> None:
+    if name in reach.breaches:
+        who = ", ".join(reach.breaches[name])
+        raise DatabaseError(
+            f"{who} may connect to {name}, directly or as a member of who may.",
+            hint=f"Look at who granted it, in psql: \\l {name} and \\drg; then REVOKE it.",
+        )

@@ -1,0 +1,54 @@
+"""``create_tenant_dbs --sql``: the script for psql, written where nobody else can read it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploytools.databases.access import application_login, tenant_secrets
+from deploytools.databases.script import sql_script
+from deploytools.databases.server import Login
+from deploytools.databases.state import Wanted
+from deploytools.databases.steps import WriteSecret
+from deploytools.errors import ConfigurationError
+from deploytools.management.base import DeployCommand
+from deploytools.secret.document import Document
+
+STDOUT = "-"
+
+
+def write_script(command: DeployCommand, secret: Document, wanted: Wanted, file: str, *, interactive: bool) -> None:
+    """Write the script to `file`, or to stdout. Asks no server; tenants' secrets that are missing are made first.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+        DeployError: a tenant's own secret cannot be used.
+    """
+    script = sql_script(wanted, _logins(command, secret, wanted, interactive=interactive))
+    if file == STDOUT:
+        command.stdout.write(script, ending="")
+        return
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as target:  # noqa: PTH123 - its mode is set before a byte is in it
+            os.fchmod(target.fileno(), 0o600)
+            target.write(script)
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be written: {error.strerror}.", hint="Name another FILE.") from None
+    command.stderr.write(f"{Path(file)} written. As the master user: psql … --file {file}; then delete it.")
+
+
+def _logins(command: DeployCommand, secret: Document, wanted: Wanted, *, interactive: bool) -> Mapping[str, Login]:
+    secrets = tenant_secrets(secret)
+    if secrets is None:
+        return {wanted.app_role: application_login(secret)}
+    needs, logins = secrets.read(wanted.tenants)
+    for need in needs.values():
+        if need.obstacle:
+            raise need.obstacle
+    steps = [WriteSecret(need.secret, name, need.keys, need.is_new) for name, need in needs.items() if need.keys]
+    if steps:
+        command.stderr.write("\n".join(f"  - {step}" for step in steps))
+        command.confirm("The script needs these passwords. Write these secrets?", interactive=interactive)
+    return logins | {step.tenant: secrets.write(step) for step in steps}

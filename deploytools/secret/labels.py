@@ -1,0 +1,68 @@
+"""AWS Secrets Manager: staging labels, and the one move that decides who wins: compare-and-swap of AWSCURRENT."""
+
+from __future__ import annotations
+
+import logging
+
+from deploytools import aws
+from deploytools.errors import AwsError, RotationUnderWay
+from deploytools.secret.reader import SecretReader
+from deploytools.secret.sync import CURRENT, PENDING, SecretState
+
+logger = logging.getLogger(__name__)
+
+#: Our label on a version that is not current yet. Fixed: a label a run would leak one of twenty slots at each crash.
+STAGED = "deploytools-pending"
+
+
+class SecretLabels(SecretReader):
+    """One secret in one Region, with the labels of its versions."""
+
+    def _rotation(self, state: SecretState, consequence: str) -> RotationUnderWay:
+        return RotationUnderWay(
+            f"A rotation of {self.name} is under way (AWSPENDING is on version {state.pending_version}); "
+            f"it would undo what others write meanwhile, and {consequence}.",
+            hint="Wait for it to finish, then run it again. One that failed long ago is ended with: aws secretsmanager "
+            f"update-secret-version-stage --secret-id {self.name} --region {self.region} --version-stage {PENDING} "
+            f"--remove-from-version-id {state.pending_version}",
+        )
+
+    def _end_finished_rotation(self, state: SecretState) -> None:
+        """AWS's rotation functions leave AWSPENDING on the version that they made current, where it does no harm.
+
+        It would stay on that version when it is current no more, and read as a rotation under way, to AWS as well.
+        """
+        if PENDING in state.labels.get(state.version, ()):
+            self._remove_label(PENDING, state.version)
+
+    def _is_current(self, version: str) -> bool:
+        return CURRENT in self._labels().get(version, ())
+
+    def _promote(self, version: str, base: str) -> bool:
+        """Move AWSCURRENT from `base` to `version`; False when AWSCURRENT was no longer on `base`."""
+        try:
+            with aws.calling("secretsmanager:UpdateSecretVersionStage", self.name):
+                self.client.update_secret_version_stage(
+                    SecretId=self.name, VersionStage=CURRENT, MoveToVersionId=version, RemoveFromVersionId=base
+                )
+        except AwsError as error:
+            if self._is_current(version):
+                return True  # It took effect and the answer was lost.
+            if aws.error_code(error) in {"InvalidParameterException", "InvalidRequestException"}:
+                return False
+            self._drop_label(version)
+            raise
+        return True
+
+    def _drop_label(self, version: str) -> None:
+        """Take our label off `version`. It does no harm where it stays, so a failure is only told."""
+        try:
+            self._remove_label(STAGED, version)
+        except AwsError as error:
+            is_elsewhere = aws.error_code(error) == "InvalidParameterException"
+            level = logging.DEBUG if is_elsewhere else logging.WARNING
+            logger.log(level, "The label %s stays on version %s until the next write: %s", STAGED, version, error)
+
+    def _remove_label(self, label: str, version: str) -> None:
+        with aws.calling("secretsmanager:UpdateSecretVersionStage", self.name):
+            self.client.update_secret_version_stage(SecretId=self.name, VersionStage=label, RemoveFromVersionId=version)
