@@ -153,6 +153,7 @@ DEPLOYTOOLS: dict[str, Any] = {
         "email_password",
     ),
     "STAGE": env.str("STAGE", default="pre-launch"),
+    "ACCOUNT": env.str("AWS_ACCOUNT", default=""),
     "SSLMODE": "verify-full" if env.str("DB_SSLROOTCERT", default="") else "require",
     "SSLROOTCERT": env.str("DB_SSLROOTCERT", default=""),
     "HOSTADDR": env.str("DB_HOSTADDR", default=""),

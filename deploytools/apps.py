@@ -14,7 +14,8 @@ class DeployToolsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks of ``settings.DEPLOYTOOLS``."""
-        from deploytools.checks import check_settings, check_tenants
+        from deploytools.checks import check_settings, check_tenants, check_waivers
 
         checks.register(check_settings, "deploytools")
         checks.register(check_tenants, "deploytools")
+        checks.register(check_waivers, "deploytools")

@@ -1,11 +1,14 @@
 """Django system checks of ``settings.DEPLOYTOOLS``: an error tells what is wrong and what would be right.
 
 ``deploytools.E001`` an unknown key, or no dict · ``E002`` a wrong type or a value outside the choices · ``E003`` a
-tenant's name or option. They import neither boto3 nor psycopg: every start of Django runs them.
+tenant's name or option · ``E004`` a waiver · ``E005`` an AWS account that is no number of twelve digits. They import
+neither boto3 nor psycopg: every start of Django runs them.
 """
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import cast
 
 from django.conf import settings
@@ -14,6 +17,7 @@ from django.core.checks import CheckMessage, Error
 from deploytools.conf import CHOICES, KEYS, configuration
 from deploytools.databases.tenants import name_violations, option_violations
 from deploytools.errors import ConfigurationError
+from deploytools.verification.waivers import EXAMPLE, violations
 
 
 def check_settings(**_: object) -> list[CheckMessage]:
@@ -56,6 +60,14 @@ def _wrong(key: str, value: object) -> list[CheckMessage]:
                 id="deploytools.E002",
             )
         ]
+    if key == "ACCOUNT" and value and not re.fullmatch(r"[0-9]{12}", str(value)):
+        return [
+            Error(
+                f'DEPLOYTOOLS["ACCOUNT"] is {value!r}, which is no AWS account.',
+                hint="It has twelve digits, as a text: aws sts get-caller-identity --query Account",
+                id="deploytools.E005",
+            )
+        ]
     if key == "PORT" and value != "" and not (str(value).isdecimal() and 0 < int(cast(str, value)) < 65536):
         return [Error('DEPLOYTOOLS["PORT"] is not a port.', hint="It must be from 1 to 65535.", id="deploytools.E002")]
     return []
@@ -71,3 +83,15 @@ def check_tenants(**_: object) -> list[CheckMessage]:
     except ConfigurationError:
         return []  # Of a wrong type: deploytools.E002 says so.
     return [Error(sentence, hint=hint, id="deploytools.E003") for sentence, hint in violations]
+
+
+def check_waivers(**_: object) -> list[CheckMessage]:
+    """Django system check of the waivers."""
+    try:
+        found = violations(configuration.waivers, datetime.now(UTC).date())
+    except ConfigurationError:
+        return []  # Of a wrong type: deploytools.E002 says so.
+    return [
+        Error(f'DEPLOYTOOLS["WAIVERS"]: {sentence}', hint=f"For example: {EXAMPLE}", id="deploytools.E004")
+        for sentence in found
+    ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +26,8 @@ KEYS: Mapping[str, tuple[tuple[type, ...], object]] = {
     "RDS_INSTANCE": ((str,), ""),
     "APP_ROLE": ((str,), ""),
     "STAGE": ((str,), "launch"),
+    "ACCOUNT": ((str,), ""),
+    "WAIVERS": ((list, tuple), ()),
     "REQUIRED_KEYS": ((list, tuple), ("host", "port", "username", "password")),
     "LOCALE": ((str,), ""),
     "SSLMODE": ((str,), "verify-full"),
@@ -38,8 +41,23 @@ CHOICES: Mapping[str, Sequence[str]] = {"ISOLATION": ISOLATIONS, "STAGE": STAGES
 class Configuration:
     """``settings.DEPLOYTOOLS`` with defaults; read at each access, so that ``override_settings`` works."""
 
+    def __init__(self) -> None:
+        self._overrides: dict[str, object] = {}
+
+    @contextmanager
+    def overriding(self, **values: object) -> Iterator[None]:
+        """While it lasts, in all threads, `values` are what the settings hold: for what an option names."""
+        before = self._overrides
+        self._overrides = before | values
+        try:
+            yield
+        finally:
+            self._overrides = before
+
     def _get(self, key: str) -> Any:
-        value = getattr(settings, "DEPLOYTOOLS", {}).get(key, KEYS[key][1])
+        given = getattr(settings, "DEPLOYTOOLS", {})
+        written = given if isinstance(given, dict) else {}  # deploytools.E001 tells of anything else.
+        value = (written | self._overrides).get(key, KEYS[key][1])
         if not isinstance(value, KEYS[key][0]) or (key in CHOICES and value not in CHOICES[key]):
             raise ConfigurationError(
                 f'DEPLOYTOOLS["{key}"] is {value!r}, which it cannot be.', hint="Run: python manage.py check"
@@ -95,6 +113,21 @@ class Configuration:
     def stage(self) -> str:
         """``pre-launch`` (some rules only warn) or ``launch``."""
         return cast(str, self._get("STAGE"))
+
+    @property
+    def account(self) -> str:
+        """The number of the AWS account that this deployment is in; empty: any."""
+        return cast(str, self._get("ACCOUNT"))
+
+    @property
+    def waivers(self) -> Sequence[object]:
+        """Failures that are accepted, as written; `deploytools.verification.waivers` parses them."""
+        return cast(Sequence[object], self._get("WAIVERS"))
+
+    @property
+    def database(self) -> str:
+        """The database of this process: ``DATABASES["default"]["NAME"]``, or what the option ``--tenant`` names."""
+        return str(self._overrides.get("DATABASE") or settings.DATABASES.get("default", {}).get("NAME", ""))
 
     @property
     def locale(self) -> str:

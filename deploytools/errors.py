@@ -10,6 +10,7 @@
     │   ├── RotationUnderWay         a rotation would undo the write
     │   └── ForeignDatabase          a database or role that these commands did not make
     ├── ConfigurationError           settings or environment
+    │   └── WrongAccount             the credentials are of another AWS account
     ├── AwsError                     anything AWS answered, or did not
     │   ├── NoCredentials · AccessDenied · Unreachable · Throttled
     │   └── NotFound
@@ -72,6 +73,10 @@ class ForeignDatabase(Refused):
 
 class ConfigurationError(DeployError):
     """Settings or environment are missing or contradict each other."""
+
+
+class WrongAccount(ConfigurationError):
+    """The credentials are of another AWS account than the settings name."""
 
 
 class AwsError(DeployError):

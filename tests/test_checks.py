@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from django.core.checks import Error
 
-from deploytools.checks import check_settings, check_tenants
+from deploytools.checks import check_settings, check_tenants, check_waivers
 from deploytools.conf import KEYS, configuration
 from deploytools.errors import ConfigurationError
+from deploytools.verification.waivers import EXAMPLE
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,41 @@ from deploytools.errors import ConfigurationError
 def test_settings(settings, given, messages):
     settings.DEPLOYTOOLS = given
     assert check_settings() == messages
+
+
+def test_an_account(settings):
+    settings.DEPLOYTOOLS = {"ACCOUNT": "123456789012"}
+    assert check_settings() == []
+    settings.DEPLOYTOOLS = {"ACCOUNT": "1234-5678-9012"}
+    assert check_settings() == [
+        Error(
+            "DEPLOYTOOLS[\"ACCOUNT\"] is '1234-5678-9012', which is no AWS account.",
+            hint="It has twelve digits, as a text: aws sts get-caller-identity --query Account",
+            id="deploytools.E005",
+        )
+    ]
+
+
+@pytest.mark.parametrize("given", [[], {"WAIVERS": "all"}, {"WAIVERS": []}])
+def test_waivers_of_a_wrong_type_are_told_of_once(settings, given):
+    settings.DEPLOYTOOLS = given
+    assert check_waivers() == []
+
+
+def test_waivers(settings):
+    settings.DEPLOYTOOLS = {"WAIVERS": [{"check": "rds.encrypted", "reason": "it moves", "owner": "ops"}]}
+    assert check_waivers() == [
+        Error('DEPLOYTOOLS["WAIVERS"]: Waiver 1 has no expires.', hint=f"For example: {EXAMPLE}", id="deploytools.E004")
+    ]
+
+
+def test_what_an_option_names_comes_before_the_settings(settings):
+    settings.DEPLOYTOOLS = {"STAGE": "launch"}
+    with configuration.overriding(STAGE="pre-launch", DATABASE="other"):
+        with configuration.overriding(DATABASE="third"):
+            assert (configuration.stage, configuration.database) == ("pre-launch", "third")
+        assert configuration.database == "other"
+    assert (configuration.stage, configuration.database) == ("launch", settings.DATABASES["default"]["NAME"])
 
 
 def test_tenants(settings):

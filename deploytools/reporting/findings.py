@@ -1,59 +1,36 @@
-"""A verification report as text for people and as JSON for programs."""
+"""A verification report as text for people."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from itertools import groupby, zip_longest
 
+from deploytools.reporting import guide
+from deploytools.reporting.condensed import SYMBOLS, condensed
 from deploytools.reporting.text import wrapped
-from deploytools.verification.findings import Finding, Report, Status
-from deploytools.verification.registry import Check
-
-#: Version of the JSON: it grows when a member changes its meaning or goes away.
-VERSION = 1
-
-SYMBOLS = {
-    Status.PASS: "✓",
-    Status.WARN: "!",
-    Status.UNKNOWN: "?",
-    Status.FAIL: "✗",
-    Status.NOT_APPLICABLE: "-",
-}
-
-#: Resources that a line of text names before it says "and … more".
-MOST_NAMES = 8
+from deploytools.verification.findings import Change, Finding, Report, Status
 
 #: Colours a line by its status; the identity where there is no terminal.
 Paint = Callable[[Status, str], str]
 
 
-def to_text(report: Report, paint: Paint) -> str:
-    """Every finding under its area, the worst last in each, then one line of counts."""
+def plain(status: Status, line: str) -> str:
+    """`line` as it is."""
+    return line
+
+
+def to_text(report: Report, paint: Paint = plain) -> str:
+    """Every finding under its section of the guide, the worst last in each, then one line of counts."""
+    if report.changes is not None:
+        return "\n".join([*change_lines(report.changes, paint), "", counts_line(report)])
     lines: list[str] = []
     told: set[str] = set()
-    for area, findings in groupby(report.findings, key=lambda finding: finding.check.split(".")[0]):
-        lines.append(f"{area}:")
+    for section, findings in guide.by_section(report.findings).items():
+        lines.append(f"{guide.heading(section)}:")
         for _, group in groupby(condensed(findings), key=lambda finding: (finding.check, finding.status)):
             lines += check_lines(list(group), paint, told)
         lines.append("")
     return "\n".join([*lines, counts_line(report)])
-
-
-def condensed(findings: Iterable[Finding]) -> list[Finding]:
-    """The order of a report, worst last; findings that differ in the resource only become one."""
-    resources: dict[Finding, list[str]] = {}
-    for finding in findings:
-        resources.setdefault(replace(finding, resource=""), []).append(finding.resource)
-    merged = [replace(finding, resource=_listed(names)) for finding, names in resources.items()]
-    order = list(Status)
-    return sorted(merged, key=lambda finding: order.index(finding.status))
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def check_lines(findings: Sequence[Finding], paint: Paint, told: set[str]) -> list[str]:
@@ -75,7 +52,8 @@ def check_lines(findings: Sequence[Finding], paint: Paint, told: set[str]) -> li
 
 def _seen_lines(finding: Finding, told: set[str]) -> list[str]:
     seen = "as above" if _is_told(finding, told) else finding.evidence
-    return _indented(f"{finding.resource}: {seen}" if finding.resource else seen)
+    lines = _indented(f"{finding.resource}: {seen}" if finding.resource else seen)
+    return lines + (_indented(f"waived: {finding.waiver}") if finding.waiver else [])
 
 
 def _hint_lines(finding: Finding, told: set[str]) -> list[str]:
@@ -94,37 +72,24 @@ def _indented(text: str) -> list[str]:
     return wrapped(text, indent="    ")
 
 
+def change_lines(changes: Iterable[Change], paint: Paint) -> list[str]:
+    """A change a paragraph: what it was, what it is, what is seen."""
+    lines: list[str] = []
+    for change in changes:
+        name = f"{change.check} {change.resource}".rstrip()
+        line = f"{name}: {change.before or 'not there'} → {change.after or 'not there'}"
+        lines += [paint(change.after or Status.NOT_APPLICABLE, line), *_indented(change.evidence)]
+    return lines or ["Nothing changed."]
+
+
 def counts_line(report: Report) -> str:
     """How many findings of each status, and how long it took."""
     counts = ", ".join(f"{number} {status}" for status, number in report.counts.items() if number)
-    return f"{counts or 'nothing was checked'}; {report.seconds:.1f} s, under {report.settings}"
+    stage = f" ({report.stage})"
+    return f"{counts or 'nothing was checked'}; {report.seconds:.1f} s, under {report.settings}{stage}"
 
 
-def to_json(report: Report) -> str:
-    """The report as one JSON document, in the registry's order, with no time inside the findings."""
-    document = {
-        "version": VERSION,
-        "settings": report.settings,
-        "seconds": round(report.seconds, 3),
-        "counts": dict(report.counts),
-        "findings": [
-            {
-                "check": finding.check,
-                "resource": finding.resource,
-                "status": finding.status,
-                "severity": finding.severity,
-                "title": finding.title,
-                "evidence": finding.evidence,
-                "hint": finding.hint,
-                "guide": finding.guide,
-            }
-            for finding in report.findings
-        ],
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False)
-
-
-def five_lines(report: Report, paint: Paint) -> str:
+def five_lines(report: Report, paint: Paint = plain) -> str:
     """The lines of the guide's Step 6, word for word, with what was found beside each; hints under those that fail."""
     lines: list[str] = []
     told: set[str] = set()
@@ -134,10 +99,3 @@ def five_lines(report: Report, paint: Paint) -> str:
         else:
             lines += check_lines([finding], paint, told)
     return "\n".join(lines)
-
-
-def check_list(checks: Iterable[Check]) -> str:
-    """The lines of ``--list``."""
-    return "\n".join(
-        f"{check.id:<32} {check.severity:<9} {check.title} [{', '.join(sorted(check.tags))}]" for check in checks
-    )

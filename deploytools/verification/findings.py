@@ -12,6 +12,7 @@ class Status(StrEnum):
 
     NOT_APPLICABLE = "not applicable"
     PASS = "pass"  # noqa: S105
+    WAIVED = "waived"
     WARN = "warn"
     UNKNOWN = "unknown"
     FAIL = "fail"
@@ -24,6 +25,11 @@ class Severity(StrEnum):
     MEDIUM = "medium"
     HIGH = "high"
     CRITICAL = "critical"
+
+    def reaches(self, level: Severity) -> bool:
+        """Whether it is `level` or worse."""
+        order = list(Severity)
+        return order.index(self) >= order.index(level)
 
 
 class Stage(StrEnum):
@@ -85,6 +91,7 @@ class Finding:
         severity: how much a failure matters.
         guide: the guide's step or checklist item.
         hint: what to do; empty where nothing is to be done.
+        waiver: why, by whom and until when a failure is accepted; empty where it is not.
     """
 
     check: str
@@ -95,6 +102,24 @@ class Finding:
     resource: str
     evidence: str
     hint: str
+    waiver: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One finding that is new, gone, or says something else.
+
+    Attributes:
+        before: the status then; None: there was no such finding.
+        after: the status now; None: there is no such finding any more.
+        evidence: what is seen now, or was seen last.
+    """
+
+    check: str
+    resource: str
+    before: Status | None
+    after: Status | None
+    evidence: str
 
 
 @dataclass(frozen=True)
@@ -104,11 +129,21 @@ class Report:
     Attributes:
         seconds: how long the run took.
         settings: the settings module that was judged.
+        stage: the stage it was judged for.
+        account: the AWS account that was looked at; empty where none was.
+        tenants: the tenants that are wanted; findings about one bear its name as resource.
+        fail_level: failures below it do not change the exit code.
+        changes: what changed since another report; None where none was given.
     """
 
     findings: tuple[Finding, ...]
     seconds: float
     settings: str
+    stage: Stage = Stage.LAUNCH
+    account: str = ""
+    tenants: tuple[str, ...] = ()
+    fail_level: Severity = Severity.LOW
+    changes: tuple[Change, ...] | None = None
 
     @property
     def counts(self) -> dict[Status, int]:
@@ -121,4 +156,20 @@ class Report:
         """2 when something could not be looked at, or nothing was; 1 when something fails; else 0."""
         if not self.findings or self.counts[Status.UNKNOWN]:
             return 2
-        return 1 if self.counts[Status.FAIL] else 0
+        return 1 if any(self._counts_as_failure(finding) for finding in self.findings) else 0
+
+    @property
+    def verdict(self) -> str:
+        """The answer in one sentence."""
+        if not self.findings:
+            return "Not known: nothing was looked at."
+        unknown, failed = self.counts[Status.UNKNOWN], self.counts[Status.FAIL]
+        if unknown:
+            return f"Not known: {unknown} could not be looked at, {failed} fail."
+        if not failed:
+            return "As it should be: nothing fails."
+        below = "" if self.exit_code else f", none of them {self.fail_level} or worse"
+        return f"Not as it should be: {failed} {'fails' if failed == 1 else 'fail'}{below}."
+
+    def _counts_as_failure(self, finding: Finding) -> bool:
+        return finding.status is Status.FAIL and finding.severity.reaches(self.fail_level)

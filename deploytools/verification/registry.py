@@ -18,6 +18,7 @@ A check's parameters, and a fact's, are names of facts.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import re
@@ -27,6 +28,7 @@ from typing import Any, TypeVar
 
 from django.utils.module_loading import autodiscover_modules
 
+from deploytools.errors import ConfigurationError
 from deploytools.verification.findings import Severity, Stage, Verdict
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -132,6 +134,8 @@ class Registry:
             raise ValueError(f"The check {id} is registered twice.")
         if not (title and guide and hint):
             raise ValueError(f"The check {id} needs a title, a guide reference and a hint.")
+        if severity not in list(Severity) or stage not in list(Stage):
+            raise ValueError(f"The check {id} needs a severity and a stage.")
 
         def register(judge: Function) -> Function:
             why = inspect.getdoc(judge) or ""
@@ -154,10 +158,41 @@ class Registry:
 
         return register
 
-    def select(self, tags: Iterable[str] = ()) -> tuple[Check, ...]:
-        """The checks that bear one of `tags`; all of them where none is named."""
-        wanted = frozenset(tags)
-        return tuple(check for check in self.checks.values() if not wanted or wanted & check.tags)
+    def select(
+        self, tags: Iterable[str] = (), *, only: Iterable[str] = (), exclude: Iterable[str] = ()
+    ) -> tuple[Check, ...]:
+        """The checks that bear one of `tags` and are among `only`, where any are named, and not among `exclude`.
+
+        Raises:
+            ConfigurationError: nothing bears a tag or an id, or nothing is left.
+        """
+        wanted, chosen, left_out = frozenset(tags), frozenset(only), frozenset(exclude)
+        for tag in sorted(wanted - set(self.tags)):
+            raise ConfigurationError(f"No check bears the tag {tag}.", hint=f"The tags are: {', '.join(self.tags)}.")
+        for id in sorted(chosen | left_out):
+            self.named(id)
+        selected = tuple(
+            check
+            for check in self.checks.values()
+            if (not wanted or wanted & check.tags) and (not chosen or check.id in chosen) and check.id not in left_out
+        )
+        if not selected:
+            raise ConfigurationError("No check is left to run.", hint="Ask for less with --tag, --only and --exclude.")
+        return selected
+
+    def named(self, id: str) -> Check:
+        """The check with that id.
+
+        Raises:
+            ConfigurationError: there is none; with the ids that look like it.
+        """
+        if id not in self.checks:
+            near = difflib.get_close_matches(id, self.checks)
+            meant = f"Did you mean {' or '.join(near)}? " if near else ""
+            raise ConfigurationError(
+                f"There is no check {id}.", hint=f"{meant}All ids: python manage.py verify_deploy --list"
+            )
+        return self.checks[id]
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -178,6 +213,10 @@ class Registry:
             for name in check.needs:
                 visit(name)
         return ordered
+
+    def actions_for(self, checks: Iterable[Check]) -> tuple[str, ...]:
+        """The IAM actions that reading the facts of `checks` needs, sorted."""
+        return tuple(sorted({action for source in self.sources_for(checks).values() for action in source.actions}))
 
 
 registry = Registry()

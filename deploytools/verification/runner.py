@@ -8,20 +8,28 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
+from dataclasses import replace
 from threading import Thread
 
 from deploytools.errors import AccessDenied, DeployError, NotFound, SecretNotFound
 from deploytools.verification.facts import Absent, Denied, Fact, Failed, NotTried, Value
-from deploytools.verification.findings import Finding, Status, Verdict
+from deploytools.verification.findings import Finding, Stage, Status, Verdict
 from deploytools.verification.registry import Check, Source
+from deploytools.verification.stored import Withheld
 from deploytools.verification.troubleshooting import advice
 
 logger = logging.getLogger(__name__)
 
 
-def judge_all(checks: Iterable[Check], facts: Mapping[str, Fact]) -> tuple[Finding, ...]:
-    """The findings of all `checks`, in their order."""
-    return tuple(finding for check in checks for finding in judge(check, facts))
+def judge_all(checks: Iterable[Check], facts: Mapping[str, Fact], stage: Stage = Stage.LAUNCH) -> tuple[Finding, ...]:
+    """The findings of all `checks`, in their order; what binds from launch on only warns at an earlier `stage`."""
+    return tuple(_at_stage(finding, check, stage) for check in checks for finding in judge(check, facts))
+
+
+def _at_stage(finding: Finding, check: Check, stage: Stage) -> Finding:
+    if finding.status is Status.FAIL and check.stage is Stage.LAUNCH and stage is Stage.PRE_LAUNCH:
+        return replace(finding, status=Status.WARN, evidence=f"{finding.evidence} (from launch on a failure)")
+    return finding
 
 
 def read_facts(sources: Mapping[str, Source]) -> dict[str, Fact]:
@@ -104,6 +112,8 @@ def judge(check: Check, facts: Mapping[str, Fact]) -> tuple[Finding, ...]:
     try:
         result = check.judge(**values)
         verdicts = (result,) if isinstance(result, Verdict) else tuple(result)
+    except Withheld as error:
+        return (_finding(check, Verdict(Status.UNKNOWN, str(error), hint=error.hint)),)
     except Exception as error:
         logger.debug("The check %s raised.", check.id, exc_info=True)
         problem = _unexpected(f"The check {check.id}", error)

@@ -108,8 +108,16 @@ def test_no_value_is_seen_when_all_goes_well(deployment, tmp_path):
     watched.run("sync_secrets", "-", "--noinput", *LOUD, stdin=json.dumps(given))
     watched.run("create_tenant_dbs", "--noinput", *LOUD)
     watched.run("check_rds", *LOUD)
-    watched.run("verify_deploy", "--format", "json", *LOUD)
-    assert watched.codes == [0, 0, 0, 1]
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    names = ("a.txt", "a.json", "a.xml", "a.html", "a.md")
+    outputs = [part for name in names for part in ("--output", str(reports / name))]
+    kept = str(reports / "facts.json")
+    watched.run("verify_deploy", "--format", "github", *outputs, "--facts", kept, *LOUD)
+    watched.run("verify_deploy", "--replay", kept, *LOUD)
+    watched.seen += [path.read_text() for path in reports.iterdir()]
+    assert len(list(reports.iterdir())) == len(names) + 1
+    assert watched.codes == [0, 0, 0, 1, 2]
     assert leaks(deployment, watched, values) == set()
     assert "botocore" in "".join(watched.seen), "the logs were not turned up"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from deploytools.reporting.findings import five_lines, to_json, to_text
-from deploytools.verification.findings import Finding, Report, Severity, Status
+from deploytools.reporting.findings import five_lines, to_text
+from deploytools.reporting.json import to_json
+from deploytools.verification.findings import Change, Finding, Report, Severity, Status
 
 GOOD = Finding("area.good", "All is well", Severity.HIGH, "Step 1", Status.PASS, "one", "seen", "")
 BAD = Finding("area.bad", "Door shut", Severity.CRITICAL, "Step 2", Status.FAIL, "two", "it is open", "Shut it")
@@ -19,17 +20,17 @@ def plain(status: Status, line: str) -> str:
     return line
 
 
-def test_text_groups_by_area_worst_last_and_tells_a_cause_once():
+def test_text_groups_by_section_of_the_guide_worst_last_and_tells_a_cause_once():
     assert to_text(REPORT, plain).splitlines() == [
-        "area:",
+        "Step 1 · Retrieve current AWS secret structure:",
         "✓ All is well",
         "    one, three: seen",
+        "",
+        "Step 2 · Gather production credentials:",
         "✗ Door shut",
         "    two: it is open",
         "    → Shut it",
         "    (area.bad, critical; guide: Step 2)",
-        "",
-        "other:",
         "✗ Door shut",
         "    as above",
         "    (other.bad, critical; guide: Step 2)",
@@ -38,7 +39,7 @@ def test_text_groups_by_area_worst_last_and_tells_a_cause_once():
         "    → as above",
         "    (other.worse, critical; guide: Step 2)",
         "",
-        "2 pass, 3 fail; 1.2 s, under prod",
+        "2 pass, 3 fail; 1.2 s, under prod (launch)",
     ]
 
 
@@ -55,9 +56,11 @@ def test_only_the_title_is_painted():
 
 def test_json_is_stable_and_versioned():
     document = json.loads(to_json(REPORT))
-    assert list(document) == ["version", "settings", "seconds", "counts", "findings"]
+    assert list(document) == [
+        "version", "settings", "stage", "account", "seconds", "verdict", "exit_code", "counts", "findings",
+    ]  # fmt: skip
     assert (document["version"], document["settings"], document["seconds"]) == (1, "prod", 1.25)
-    assert document["counts"] == {"not applicable": 0, "pass": 2, "warn": 0, "unknown": 0, "fail": 3}
+    assert document["counts"] == {"not applicable": 0, "pass": 2, "waived": 0, "warn": 0, "unknown": 0, "fail": 3}
     assert document["findings"][0] == {
         "check": "area.bad",
         "resource": "two",
@@ -67,6 +70,7 @@ def test_json_is_stable_and_versioned():
         "evidence": "it is open",
         "hint": "Shut it",
         "guide": "Step 2",
+        "waiver": "",
     }
 
 
@@ -81,4 +85,33 @@ def test_five_lines_keep_the_words_of_the_guide():
 
 
 def test_nothing_checked_is_said():
-    assert to_text(Report((), 0, "prod"), plain) == "nothing was checked; 0.0 s, under prod"
+    assert to_text(Report((), 0, "prod"), plain) == "nothing was checked; 0.0 s, under prod (launch)"
+
+
+def test_a_waived_failure_says_why():
+    waived = replace(BAD, status=Status.WAIVED, waiver="moved on Monday (ops, until 2027-01-31)")
+    assert to_text(Report((waived,), 0, "prod")).splitlines()[1:5] == [
+        "~ Door shut",
+        "    two: it is open",
+        "    waived: moved on Monday (ops, until 2027-01-31)",
+        "    → Shut it",
+    ]
+
+
+def test_changes_take_the_place_of_the_findings():
+    changes = (
+        Change("area.bad", "two", Status.PASS, Status.FAIL, "it is open"),
+        Change("area.new", "", None, Status.PASS, "seen"),
+        Change("area.old", "", Status.WARN, None, "was seen"),
+    )
+    assert to_text(replace(REPORT, changes=changes)).splitlines() == [
+        "area.bad two: pass → fail",
+        "    it is open",
+        "area.new: not there → pass",
+        "    seen",
+        "area.old: warn → not there",
+        "    was seen",
+        "",
+        "2 pass, 3 fail; 1.2 s, under prod (launch)",
+    ]
+    assert to_text(replace(REPORT, changes=())).splitlines()[0] == "Nothing changed."

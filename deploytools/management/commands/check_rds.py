@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from deploytools.errors import ConnectionFailed, ConnectionFailure
+from deploytools.conf import configuration
+from deploytools.errors import ConnectionFailed, ConnectionFailure, DeployError
 from deploytools.management.base import exit_with
 from deploytools.management.verifying import VerifyingCommand
 from deploytools.reporting.findings import five_lines
-from deploytools.verification.facts import Fact, Value
-from deploytools.verification.registry import load_registry
+from deploytools.reporting.formats import destinations
+from deploytools.verification.facts import Fact, Failed, Value
+from deploytools.verification.registry import Check, Registry, load_registry
+from deploytools.verification.replay import Snapshot
 
 #: What can heal by itself: a server that starts, a name that spreads, a network that comes up. Never a password.
 HEALING = {
@@ -24,8 +27,8 @@ HEALING = {
     ConnectionFailure.TIMEOUT,
 }
 
-#: Seconds between two looks: the first pause, and the longest.
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+#: Seconds between two looks: the first pause, what it grows by, and the longest.
+FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 0.5, 1.5, 5.0
 
 
 class Command(VerifyingCommand):
@@ -45,26 +48,42 @@ class Command(VerifyingCommand):
             metavar="SECONDS",
             help="Wait so long for a server that refuses, times out, starts up or has no name yet (default: 0).",
         )
-        self.add_report_options(parser)
+        self.add_verifying_options(parser)
 
-    def handle(self, *, wait: float, format: str, output: Path | None, **_: Any) -> None:
+    def handle(
+        self, *, wait: float, format: list[str], output: list[Path], tenant: str | None, stage: str | None, **_: Any
+    ) -> None:
         """Look, look again while it can heal, report."""
         registry = load_registry()
         checks = registry.select(["connection"])
+        places = destinations(format, output)
+        with configuration.overriding(**self.overrides(tenant=tenant, stage=stage)):
+            report = self.judge(checks, self._look_until_healed(registry, checks, wait))
+        self.publish(report, places, five_lines)
+        exit_with(report.exit_code)
+
+    def _look_until_healed(self, registry: Registry, checks: Sequence[Check], wait: float) -> Snapshot:
         deadline, pause = time.monotonic() + wait, FIRST_PAUSE
-        facts = self.read(registry, checks)
-        while (error := healing_error(facts)) and (left := deadline - time.monotonic()) > 0:
+        snapshot = self.look(registry, checks, prove=False)
+        while (error := healing_error(snapshot.facts)) and (left := deadline - time.monotonic()) > 0:
             self.stderr.write(f"Waiting for PostgreSQL ({error.kind}), {left:.0f} s left …")
             time.sleep(min(pause, left))
-            pause = min(pause * 1.5, LONGEST_PAUSE)
-            facts = self.read(registry, checks)
-        report = self.judge(checks, facts)
-        self.show(report, five_lines(report, self.paint), format=format, output=output)
-        exit_with(report.exit_code)
+            pause = min(pause * GROWTH, LONGEST_PAUSE)
+            snapshot = self.look(registry, checks, prove=False)
+        return snapshot
 
 
 def healing_error(facts: Mapping[str, Fact]) -> ConnectionFailed | None:
     """Why there is no connection, where waiting may help."""
-    attempt = facts["connection_attempt"]
-    error = attempt.value.error if isinstance(attempt, Value) else None
-    return error if isinstance(error, ConnectionFailed) and error.kind in HEALING else None
+    for fact in facts.values():
+        error = _error_of(fact)
+        if isinstance(error, ConnectionFailed) and error.kind in HEALING:
+            return error
+    return None
+
+
+def _error_of(fact: Fact) -> DeployError | None:
+    if isinstance(fact, Value):
+        found = getattr(fact.value, "error", None)
+        return found if isinstance(found, DeployError) else None
+    return fact.error if isinstance(fact, Failed) else None

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
 
+from deploytools.conf import configuration
 from deploytools.errors import ConfigurationError
 from deploytools.management.base import exit_with
 from deploytools.management.verifying import VerifyingCommand
-from deploytools.reporting.findings import check_list, to_text
-from deploytools.verification.registry import load_registry
+from deploytools.reporting import catalogue
+from deploytools.reporting.findings import to_text
+from deploytools.reporting.formats import destinations
+from deploytools.verification import account, differences, replay
+from deploytools.verification.findings import Change, Report, Severity
+from deploytools.verification.least_privilege import Place, policy
+from deploytools.verification.registry import Check, Registry, load_registry
 
 
 class Command(VerifyingCommand):
@@ -23,25 +31,112 @@ class Command(VerifyingCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Which checks, and how to report."""
-        parser.add_argument(
-            "--tag", action="append", default=[], metavar="TAG", help="Only checks with this tag; may be repeated."
+        """Which checks, what to do with them, and how to report."""
+        chosen = parser.add_argument_group("which checks")
+        chosen.add_argument("--tag", action="append", default=[], metavar="TAG", help="With this tag; may be repeated.")
+        chosen.add_argument("--only", nargs="+", action="extend", default=[], metavar="ID", help="These.")
+        chosen.add_argument("--exclude", nargs="+", action="extend", default=[], metavar="ID", help="Not these.")
+        asked = parser.add_argument_group("looking at nothing").add_mutually_exclusive_group()
+        asked.add_argument("--list", action="store_true", help="Print the checks (text, json, markdown).")
+        asked.add_argument("--explain", metavar="ID", help="Print why a check matters, what it looks at, how to mend.")
+        asked.add_argument("--iam-policy", action="store_true", help="Print the IAM policy that the checks need.")
+        judged = parser.add_argument_group("how to judge")
+        judged.add_argument(
+            "--fail-level",
+            choices=[level.value for level in Severity],
+            default=Severity.LOW.value,
+            help="Failures below it do not change the exit code (default: low).",
         )
-        parser.add_argument("--list", action="store_true", help="Print the checks and look at nothing.")
-        self.add_report_options(parser)
+        judged.add_argument("--no-waivers", action="store_true", help='As if DEPLOYTOOLS["WAIVERS"] were empty.')
+        judged.add_argument("--diff", type=Path, metavar="OLD.json", help="Show what changed since that report.")
+        judged.add_argument("--facts", type=Path, metavar="FILE", help="Keep what was read, secrets masked.")
+        judged.add_argument("--replay", type=Path, metavar="FILE", help="Judge what --facts kept; no network.")
+        self.add_verifying_options(parser)
 
-    def handle(self, *, tag: list[str], list: bool, format: str, output: Path | None, **_: Any) -> None:
+    def handle(self, *, format: list[str], output: list[Path], tenant: str | None, **options: Any) -> None:
         """Select, read, judge, report."""
         registry = load_registry()
-        checks = registry.select(tag)
-        unknown = [name for name in tag if name not in registry.tags]
-        if unknown:
-            raise ConfigurationError(
-                f"No check bears the tag {' or '.join(unknown)}.", hint=f"The tags are: {', '.join(registry.tags)}."
+        places = destinations(format, output)
+        with configuration.overriding(**self.overrides(tenant=tenant, stage=options["stage"])):
+            checks = registry.select(options["tag"], only=options["only"], exclude=options["exclude"])
+            if options["list"] or options["explain"] or options["iam_policy"]:
+                self._answer(registry, checks, places, options)
+                return
+            before = _old_report(options["diff"])
+            waivers = () if options["no_waivers"] else self.waivers(registry)
+            snapshot = self._snapshot(registry, checks, options)
+            report = self.judge(
+                checks, snapshot, tenant=tenant, waivers=waivers, fail_level=Severity(options["fail_level"])
             )
-        if list:
-            self.report(check_list(checks), output)
-            return
-        report = self.judge(checks, self.read(registry, checks))
-        self.show(report, to_text(report, self.paint), format=format, output=output)
+        report = replace(report, changes=_changes(before, report))
+        self.publish(report, places, to_text)
         exit_with(report.exit_code)
+
+    def _snapshot(self, registry: Registry, checks: tuple[Check, ...], options: dict[str, Any]) -> replay.Snapshot:
+        """What is read now, kept where asked for, or what was kept."""
+        if not options["replay"]:
+            snapshot = self.look(registry, checks)
+            if options["facts"]:
+                replay.save(snapshot, options["facts"], registry)
+                self.stderr.write(f"Wrote {options['facts']}: {len(snapshot.facts)} facts, secrets masked.")
+            return snapshot
+        kept = replay.load(options["replay"], registry)
+        if options["stage"] not in {None, kept.stage}:
+            raise ConfigurationError(
+                f"The facts were read for the stage {kept.stage}.", hint="Leave --stage out, or read them again."
+            )
+        return replace(kept, facts=replay.facts_for(registry.sources_for(checks), kept))
+
+    def _answer(
+        self,
+        registry: Registry,
+        checks: tuple[Check, ...],
+        places: list[tuple[str, Path | None]],
+        options: dict[str, Any],
+    ) -> None:
+        """What is known without looking."""
+        for format, path in places:
+            if options["explain"]:
+                check = registry.named(options["explain"])
+                self.report(catalogue.explained(check, registry.sources_for([check])), path)
+            elif options["iam_policy"]:
+                self.report(json.dumps(policy(_actions(registry, checks), _place()), indent=2), path)
+            else:
+                self.report(_catalogue(registry, checks, format), path)
+
+
+def _actions(registry: Registry, checks: tuple[Check, ...]) -> list[str]:
+    """What the facts of `checks` declare, and what is called before them."""
+    declared = registry.actions_for(checks)
+    return [*declared, account.ACTION] if declared else []
+
+
+def _place() -> Place:
+    return Place(configuration.region, configuration.account, configuration.secret_name, configuration.rds_instance)
+
+
+def _catalogue(registry: Registry, checks: tuple[Check, ...], format: str) -> str:
+    actions = {check.id: registry.actions_for([check]) for check in checks}
+    if format == "json":
+        return catalogue.to_json(checks, actions)
+    if format == "markdown":
+        return catalogue.to_markdown(checks, actions)
+    if format == "text":
+        return catalogue.to_text(checks)
+    raise ConfigurationError(f"The list of checks does not come as {format}.", hint="It comes as text, json, markdown.")
+
+
+def _old_report(path: Path | None) -> differences.Said | None:
+    if path is None:
+        return None
+    try:
+        return differences.said_in(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{path} could not be read: {getattr(error, 'strerror', 'it is no text')}.",
+            hint="Write it: verify_deploy --output OLD.json",
+        ) from None
+
+
+def _changes(before: differences.Said | None, report: Report) -> tuple[Change, ...] | None:
+    return None if before is None else differences.differences(before, differences.said_by(report.findings))

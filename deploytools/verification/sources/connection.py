@@ -41,7 +41,7 @@ def expectation() -> Expectation:
     """The settings; everything else is judged by them."""
     default = settings.DATABASES.get("default", {})
     return Expectation(
-        database=str(default.get("NAME", "")),
+        database=configuration.database,
         engine=str(default.get("ENGINE", "")),
         tenants=tuple(tenant.name for tenant in wanted_tenants()),
         required_keys=configuration.required_keys,

@@ -1,0 +1,180 @@
+"""Seconds of `verify_deploy` and `check_rds`, with 3 and 300 tenants, beside a bare script, and where they go."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.measure import by_turns, circumstances, table
+from localcloud import LocalCloud
+from localcloud.environment import merged
+
+ROOT = Path(__file__).parent.parent
+FEW, MANY = 3, 300
+ROUNDS = 6
+
+#: What somebody would write by hand: the secret, a login, one query, with Django set up as the application has it.
+BARE = """
+import json, os, django
+django.setup()
+import boto3, psycopg
+client = boto3.client("secretsmanager", region_name=os.environ["AWS_REGION"])
+secret = json.loads(client.get_secret_value(SecretId=os.environ["DB_SECRET_NAME"])["SecretString"])
+with psycopg.connect(
+    host=secret["host"], hostaddr=os.environ["DB_HOSTADDR"], port=secret["port"], user=secret["username"],
+    password=secret["password"], dbname=os.environ["DATABASE_NAME"], sslmode="verify-full",
+    sslrootcert=os.environ["DB_SSLROOTCERT"],
+) as connection:
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+"""
+
+#: What the fifth line of `check_rds` is: Django's system checks, which also import the URLs of the project.
+CHECKED = """
+from django.core.checks import run_checks
+run_checks()
+"""
+
+Environment = Mapping[str, str]
+
+
+def run() -> str:
+    """Make 300 tenants on a local cloud of its own, and measure."""
+    with tempfile.TemporaryDirectory() as directory, LocalCloud(Path(directory, "cloud")) as cloud:
+        environment = merged(cloud, os.environ) | {"DJANGO_SETTINGS_MODULE": "StartupWebApp.settings"}
+        few, many = _with_tenants(environment, FEW), _with_tenants(environment, MANY)
+        _manage(many, "create_tenant_dbs", "--noinput")
+        seconds = by_turns(_cases(few, many), rounds=ROUNDS)
+        return _section(seconds, _parts(few), _parts(many), f"PostgreSQL {cloud.main.major}")
+
+
+def _cases(few: Environment, many: Environment) -> dict[str, Callable[[], object]]:
+    return {
+        "start": lambda: _manage(few, "verify_deploy", "--list"),
+        "few": lambda: _manage(few, "verify_deploy"),
+        "many": lambda: _manage(many, "verify_deploy"),
+        "check_rds": lambda: _manage(few, "check_rds"),
+        "bare": lambda: _run(few, "-c", BARE),
+        "checked": lambda: _run(few, "-c", BARE + CHECKED),
+    }
+
+
+def _with_tenants(environment: Environment, number: int) -> Environment:
+    names = [f"bench_{index:03}" for index in range(number)]
+    return {**environment, "TENANTS": ",".join(names), "DATABASE_NAME": names[0]}
+
+
+def _manage(environment: Environment, *arguments: str) -> str:
+    return _run(environment, "manage.py", *arguments)
+
+
+def _run(environment: Environment, *arguments: str) -> str:
+    """Findings are expected here, so that 1 and 2 are fine; a traceback is not."""
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environment, cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    if done.returncode not in {0, 1, 2} or "Traceback" in done.stderr or done.stderr.startswith("Error"):
+        raise RuntimeError(done.stderr)
+    return done.stdout
+
+
+def _parts(environment: Environment) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_run(environment, "-c", "from bench import verify; verify.print_parts()"))
+    return found
+
+
+def print_parts() -> None:
+    """In a process of its own: seconds of each fact, and of reading and judging them all."""
+    import django
+
+    django.setup()
+    from deploytools.verification.registry import load_registry
+    from deploytools.verification.runner import judge_all, read_facts
+
+    registry = load_registry()
+    spent: dict[str, float] = {}
+
+    def timed(name: str, read: Callable[..., Any]) -> Callable[..., Any]:
+        def reading(**facts: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return read(**facts)
+            finally:
+                spent[name] = time.perf_counter() - started
+
+        return reading
+
+    sources = {
+        name: replace(source, read=timed(name, source.read))
+        for name, source in registry.sources_for(registry.select()).items()
+    }
+    started = time.perf_counter()
+    facts = read_facts(sources)
+    read = time.perf_counter() - started
+    judge_all(registry.select(), facts)
+    aws = sum(spent.get(name, 0) for name, source in sources.items() if source.actions)
+    judged = time.perf_counter() - started - read
+    print(json.dumps({"facts": spent, "aws": aws, "read": read, "judged": judged}))
+
+
+def _section(seconds: Mapping[str, float], few: dict[str, Any], many: dict[str, Any], version: str) -> str:
+    slope = (seconds["many"] - seconds["few"]) / (MANY - FEW)
+    rows = [
+        [f"`verify_deploy`, {FEW} tenants", _s(seconds["few"]), _share(seconds["start"], seconds["few"])],
+        [f"`verify_deploy`, {MANY} tenants", _s(seconds["many"]), _share(seconds["start"], seconds["many"])],
+        ["`check_rds`", _s(seconds["check_rds"]), _share(seconds["start"], seconds["check_rds"])],
+        ["a bare script: Django, boto3, psycopg, one query", _s(seconds["bare"]), ""],
+        ["the same, and Django's system checks", _s(seconds["checked"]), ""],
+    ]
+    return "\n\n".join(
+        [
+            "## verify",
+            table(["whole process", "seconds", "of it starting Python, Django and the registry"], rows),
+            f"`check_rds` takes {seconds['check_rds'] / seconds['bare']:.2f} times as long as the bare script, and "
+            f"{seconds['check_rds'] / seconds['checked']:.2f} times as long as the one that also runs Django's system "
+            f"checks, which are the fifth of its lines. Each tenant more costs {slope * 1000:.1f} ms.",
+            table(
+                ["after start-up", *(f"{number} tenants" for number in (FEW, MANY))],
+                [
+                    ["reading all facts, concurrently", _s(few["read"]), _s(many["read"])],
+                    ["the slowest single fact", _slowest(few), _slowest(many)],
+                    ["ratio", *(f"{_ratio(parts):.2f}" for parts in (few, many))],
+                    ["facts read from AWS, added up", _s(few["aws"]), _s(many["aws"])],
+                    ["facts read from PostgreSQL, added up", *(_s(_postgres(parts)) for parts in (few, many))],
+                    ["judging", _s(few["judged"]), _s(many["judged"])],
+                ],
+            ),
+            circumstances(version),
+        ]
+    )
+
+
+def _postgres(parts: dict[str, Any]) -> float:
+    names = {"connection_attempt", "connection", "catalogue", "tenant_logins"}
+    return float(sum(spent for name, spent in parts["facts"].items() if name in names))
+
+
+def _slowest(parts: dict[str, Any]) -> str:
+    name, spent = max(parts["facts"].items(), key=lambda item: item[1])
+    return f"{_s(spent)} (`{name}`)"
+
+
+def _ratio(parts: dict[str, Any]) -> float:
+    spent: dict[str, float] = parts["facts"]
+    read: float = parts["read"]
+    return read / max(spent.values())
+
+
+def _s(seconds: float) -> str:
+    return f"{seconds:.2f}"
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.0%}"

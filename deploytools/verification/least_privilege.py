@@ -1,0 +1,68 @@
+"""The IAM policy that a run needs and no more, from what its facts declare. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+#: Actions that AWS can bind to the secret, and to the instance; every other one takes all resources only, or
+#: resources whose names are not known before they were looked up.
+OF_SECRET = frozenset(
+    f"secretsmanager:{operation}"
+    for operation in ("DescribeSecret", "GetResourcePolicy", "GetSecretValue", "ListSecretVersionIds")
+)
+OF_INSTANCE = frozenset({"rds:DescribeDBInstances", "rds:ListTagsForResource"})
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the settings say about where things are.
+
+    Attributes:
+        account: empty: any.
+        secret: name or ARN of the secret.
+        instance: identifier of the RDS instance; empty: only the secret knows it.
+    """
+
+    region: str
+    account: str
+    secret: str
+    instance: str
+
+    @property
+    def secret_arn(self) -> str:
+        """With AWS's six characters after the name."""
+        return (
+            self.secret
+            if self.secret.startswith("arn:")
+            else self._arn("secretsmanager", f"secret:{self.secret}-??????")
+        )
+
+    @property
+    def instance_arn(self) -> str:
+        """Of the one instance, or of all where it is not known."""
+        return self._arn("rds", f"db:{self.instance}") if self.instance else "*"
+
+    def _arn(self, service: str, resource: str) -> str:
+        prefixes = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+        partition = next((name for prefix, name in prefixes.items() if self.region.startswith(prefix)), "aws")
+        return f"arn:{partition}:{service}:{self.region}:{self.account or '*'}:{resource}"
+
+
+def policy(actions: Iterable[str], place: Place) -> dict[str, Any]:
+    """An IAM policy document that allows exactly `actions`, each on as little as AWS can tell apart."""
+    by_resource: dict[str, list[str]] = {}
+    for action in sorted(set(actions)):
+        by_resource.setdefault(_resource(action, place), []).append(action)
+    statements = [
+        {"Effect": "Allow", "Action": allowed, "Resource": resource}
+        for resource, allowed in sorted(by_resource.items())
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _resource(action: str, place: Place) -> str:
+    if action in OF_SECRET:
+        return place.secret_arn
+    return place.instance_arn if action in OF_INSTANCE else "*"

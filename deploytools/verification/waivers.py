@@ -1,0 +1,141 @@
+"""Failures that somebody accepts, for a reason and until a day. Pure: the day is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+from deploytools.errors import ConfigurationError
+from deploytools.verification.findings import Finding, Severity, Status
+
+#: Days that a waiver may last at most.
+LONGEST = 180
+
+FIELDS = ("check", "resource", "reason", "owner", "expires")
+NEEDED = ("check", "reason", "owner", "expires")
+EXAMPLE = (
+    '{"check": "rds.deletion-protection", "resource": "prod-db", "reason": "moved on 1 May", '
+    '"owner": "ops@example.com", "expires": "2027-05-31"}'
+)
+
+#: What can be accepted: what was seen to be wrong. What could not be looked at cannot.
+WAIVABLE = frozenset({Status.FAIL, Status.WARN})
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """One failure that is accepted.
+
+    Attributes:
+        check: the exact id.
+        resource: the exact resource of the finding; empty where the finding has none.
+        reason: why.
+        owner: whom to ask.
+        expires: the last day on which it counts.
+    """
+
+    check: str
+    resource: str
+    reason: str
+    owner: str
+    expires: date
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.owner}, until {self.expires.isoformat()})"
+
+
+def parse_waivers(value: Sequence[object], today: date) -> tuple[Waiver, ...]:
+    """The waivers that ``DEPLOYTOOLS["WAIVERS"]`` names.
+
+    Raises:
+        ConfigurationError: with every violation at once.
+    """
+    found = violations(value, today)
+    if found:
+        raise ConfigurationError(
+            'DEPLOYTOOLS["WAIVERS"] cannot be used: ' + " ".join(found), hint=f"Write, for example: {EXAMPLE}"
+        )
+    return tuple(_waiver(entry) for entry in value if isinstance(entry, Mapping))
+
+
+def _waiver(entry: Mapping[str, object]) -> Waiver:
+    texts = {field: str(entry.get(field, "")) for field in FIELDS}
+    return Waiver(**texts | {"expires": _day(entry["expires"])})  # type: ignore[arg-type]
+
+
+def _day(value: object) -> date:
+    return value if isinstance(value, date) else date.fromisoformat(str(value))
+
+
+def violations(value: Sequence[object], today: date) -> list[str]:
+    """Every violation in ``DEPLOYTOOLS["WAIVERS"]``, a sentence each, in the order of the setting."""
+    found: list[str] = []
+    seen: set[tuple[object, object]] = set()
+    for number, entry in enumerate(value, start=1):
+        if not isinstance(entry, Mapping):
+            found.append(f"Waiver {number} is no dict.")
+            continue
+        found += [f"Waiver {number} {sentence}" for sentence in _entry_violations(entry, today)]
+        if (key := (entry.get("check"), entry.get("resource", ""))) in seen:
+            found.append(f"Waiver {number} is for the same check and resource as one before it.")
+        seen.add(key)
+    return found
+
+
+def _entry_violations(entry: Mapping[str, object], today: date) -> list[str]:
+    found = [f'has a key that nobody reads: "{key}".' for key in entry if key not in FIELDS]
+    found += [f"has no {field}." for field in NEEDED if not str(entry.get(field, "")).strip()]
+    if not str(entry.get("expires", "")).strip():
+        return found
+    try:
+        expires = _day(entry["expires"])
+    except ValueError:
+        return [*found, f"expires on {entry['expires']!r}, which is no day (YYYY-MM-DD)."]
+    if expires > today + timedelta(days=LONGEST):
+        latest = (today + timedelta(days=LONGEST)).isoformat()
+        found.append(f"expires on {expires.isoformat()}, later than {LONGEST} days from now ({latest}).")
+    return found
+
+
+def apply_waivers(findings: Sequence[Finding], waivers: Iterable[Waiver], today: date) -> tuple[Finding, ...]:
+    """`findings`, what is accepted marked as waived; then a finding for each waiver that has expired or is not used.
+
+    A waiver of a check that did not run is neither.
+    """
+    all_waivers = tuple(waivers)
+    in_force = {(waiver.check, waiver.resource): waiver for waiver in all_waivers if waiver.expires >= today}
+    judged = tuple(_waived(finding, in_force.get((finding.check, finding.resource))) for finding in findings)
+    ran = {finding.check for finding in findings}
+    used = {(finding.check, finding.resource) for finding in judged if finding.status is Status.WAIVED}
+    about = [_about(waiver, used, today) for waiver in all_waivers if waiver.check in ran]
+    return (*judged, *(finding for finding in about if finding))
+
+
+def _waived(finding: Finding, waiver: Waiver | None) -> Finding:
+    if waiver is None or finding.status not in WAIVABLE:
+        return finding
+    return replace(finding, status=Status.WAIVED, waiver=str(waiver))
+
+
+def _about(waiver: Waiver, used: set[tuple[str, str]], today: date) -> Finding | None:
+    if waiver.expires < today:
+        return _finding(
+            "waivers.in-force", Status.FAIL, waiver, f"it expired on {waiver.expires.isoformat()}: {waiver}"
+        )
+    if (waiver.check, waiver.resource) not in used:
+        return _finding("waivers.used", Status.WARN, waiver, f"nothing fails that it would accept: {waiver}")
+    return None
+
+
+def _finding(check: str, status: Status, waiver: Waiver, evidence: str) -> Finding:
+    return Finding(
+        check=check,
+        title={"waivers.in-force": "No waiver has expired", "waivers.used": "Every waiver is used"}[check],
+        severity=Severity.MEDIUM,
+        guide="Waivers",
+        status=status,
+        resource=f"{waiver.check} {waiver.resource}".rstrip(),
+        evidence=evidence,
+        hint='Mend what it accepted, then take it out of DEPLOYTOOLS["WAIVERS"]',
+    )

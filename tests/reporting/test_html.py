@@ -1,0 +1,263 @@
+"""The HTML report in a real browser: it can be filtered, copied from, printed and read, and it fetches nothing."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from deploytools.reporting.html import command_in, matrix, to_html
+from deploytools.verification.findings import Report
+from tests.reporting.samples import PROTECT, sample
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+)  # fmt: skip
+SELECT = "return [...document.querySelectorAll(arguments[0])]"
+NOT_SHOWN = "return getComputedStyle(arguments[0]).display === 'none'"
+
+
+class Page:
+    """A report in the browser."""
+
+    def __init__(self, driver: webdriver.Chrome, report: Report, file: Path) -> None:
+        self.driver = driver
+        file.write_text(to_html(report), encoding="utf-8")
+        driver.get(file.as_uri())
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def run(self, script: str, *arguments: object) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def shown(self, selector: str) -> list[str]:
+        return list(self.run(f"{SELECT}.filter(e => e.checkVisibility()).map(e => e.innerText)", selector))
+
+    def filter(self, status: str = "", words: str = "") -> None:
+        self.one(f'[data-show="{status}"]').click()
+        field = self.one("#words")
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(words or Keys.DELETE)
+
+    def emulate(self, media: str = "", scheme: str = "light") -> None:
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and chromedriver):
+        message = "There is no Chromium with its driver on this machine."
+        if os.environ.get("DEPLOYTOOLS_ALL_POSTGRES"):
+            pytest.fail(message)
+        pytest.skip(message)
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+            patch.delenv(name)
+        started = webdriver.Chrome(options, Service(chromedriver))
+        yield started
+        started.quit()
+
+
+@pytest.fixture
+def page(driver: webdriver.Chrome, tmp_path: Path) -> Page:
+    made = Page(driver, sample(), tmp_path / "report.html")
+    made.emulate()
+    driver.set_window_size(1200, 900)
+    return made
+
+
+def test_the_verdict_is_on_top(page):
+    assert page.one("h1").text == "Not known: 1 could not be looked at, 2 fail."
+    assert page.shown(".counts li") == [
+        "2 fail", "1 unknown", "1 warn", "1 waived", "16 pass", "1 not applicable",
+    ]  # fmt: skip
+    assert "StartupWebApp.settings_production · stage pre-launch · AWS account 123456789012" in page.one(".about").text
+    assert page.driver.title == "Not known: 1 could not be looked at, 2 fail. · verify_deploy"
+
+
+def test_what_is_to_be_done_comes_first(page):
+    headings = page.shown("#findings h2")
+    assert headings[0] == "To be done"
+    assert [heading.split(" · ")[0] for heading in headings[1:]] == ["Step 5", "Step 6", "Step 9", "Security Checklist"]
+    statuses = [article.get_attribute("data-status") for article in page.all("#findings section:first-child article")]
+    assert statuses == ["fail", "fail", "unknown", "warn"]
+
+
+def test_nothing_is_fetched_and_no_script_but_its_own_runs(page):
+    page.run("const s = document.createElement('script'); s.textContent = 'window.pwned = 1'; document.body.append(s)")
+    page.run("document.querySelector('h1').setAttribute('style', 'color: red')")
+    assert page.run("return [window.pwned, performance.getEntriesByType('resource').length]") == [None, 0]
+    assert page.run("return getComputedStyle(document.querySelector('h1')).color") != "rgb(255, 0, 0)"
+    text = page.run("return document.querySelector('meta[http-equiv]').content")
+    assert re.fullmatch(
+        r"default-src 'none'; style-src 'sha256-[^ ]+'; script-src 'sha256-[^ ]+'; base-uri 'none'; form-action 'none'",
+        text,
+    )
+    violations = [entry["message"] for entry in page.driver.get_log("browser")]
+    assert len(violations) == 2, "only the two that this test made"
+    assert "window.pwned = 1" in page.one("[id='order.odd'] .evidence").text
+
+
+def test_the_matrix_shows_each_tenant_and_check(page):
+    assert page.shown("tbody th") == ["tenant_002", "tenant_001", "tenant_003"]
+    assert page.one("tbody tr").text.split() == ["tenant_002", *["✓", "pass"] * 4, "✗", "fail"]
+    cells = page.run("return [...document.querySelectorAll('tbody td i')].map(e => e.textContent)")
+    assert (len(cells), cells.count("fail"), cells.count("pass")) == (15, 1, 14)
+    page.one("thead a[href='#databases.migrated']").click()
+    assert page.run("return document.querySelector(':target h3').innerText").startswith("✗ Every tenant's database")
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "titles", "rows"),
+    [
+        ("", "", 13, 3),
+        ("fail", "", 2, 1),
+        ("unknown", "", 1, 0),
+        ("not-applicable", "", 1, 0),
+        ("", "TENANT_002", 5, 1),
+        ("fail", "tenant_002", 1, 1),
+        ("", "deletion protection", 1, 0),
+        ("", "nothing of that", 0, 0),
+    ],
+)
+def test_filters(page, status, words, titles, rows):
+    page.filter(status, words)
+    assert len(page.shown("article")) == titles
+    assert len(page.shown("tbody tr")) == rows
+    assert page.one("#shown").text == f"{titles} of 13 findings shown"
+    assert page.shown("#nothing") == ([] if titles else ["Nothing matches the filters."])
+    assert [button.get_attribute("data-show") for button in page.all('[aria-pressed="true"]')] == [status]
+    assert all(page.run("return [...arguments[0].querySelectorAll('article')].some(e => !e.hidden)", section)
+               for section in page.all("#findings > section:not([hidden])"))  # fmt: skip
+
+
+def test_a_command_is_copied(page):
+    button = page.one("[id='rds.deletion-protection'] .copy")
+    assert page.one("[id='rds.deletion-protection'] code").text == PROTECT
+    assert page.one("[id='rds.deletion-protection'] .hint").text == "Run (no downtime):"
+    button.click()
+    page.one("#words").send_keys(Keys.CONTROL, "v")
+    assert page.one("#words").get_attribute("value") == PROTECT
+    assert button.text == "Copied"
+
+
+def test_without_a_script_everything_is_there(page, tmp_path):
+    text = (tmp_path / "report.html").read_text()
+    (tmp_path / "bare.html").write_text(re.sub(r"<script>.*</script>", "", text, flags=re.DOTALL))
+    page.driver.get((tmp_path / "bare.html").as_uri())
+    assert len(page.shown("article")) == 13
+    assert page.shown("form, .copy") == []
+
+
+@pytest.mark.slow
+def test_the_printed_page_has_everything_and_no_buttons(driver, tmp_path):
+    page = Page(driver, sample(60), tmp_path / "report.html")
+    page.emulate(media="print")
+    assert all(page.run(NOT_SHOWN, element) for element in page.all("#filters, .copy, .skip"))
+    assert page.run("return getComputedStyle(document.querySelector('.scroll')).overflow") == "visible"
+    assert page.run("return getComputedStyle(document.querySelector('thead')).display") == "table-header-group"
+    page.emulate()
+    assert not page.one("details").get_attribute("open")
+    pdf = base64.b64decode(driver.print_page())
+    assert page.one("details").get_attribute("open"), "folded names would be missing on paper"
+    assert pdf.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 3
+
+
+@pytest.mark.slow
+def test_five_hundred_tenants(driver, tmp_path):
+    page = Page(driver, sample(500), tmp_path / "report.html")
+    assert (tmp_path / "report.html").stat().st_size < 500_000
+    assert len(page.all("tbody tr")) == 500
+    assert len(page.all("article")) == 13
+    page.filter("", "tenant_321")
+    assert page.shown("tbody th") == ["tenant_321"]
+    page.filter("fail")
+    assert page.shown("tbody th") == ["tenant_002"]
+
+
+CONTRAST = """
+const [rgb, light] = [
+  (text) => text.match(/[\\d.]+/g).map(Number),
+  (c) => { const [r, g, b] = c.map((v) => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+           return .2126 * r + .7152 * g + .0722 * b; }];
+const ground = (e) => { for (; e; e = e.parentElement) {
+  const c = rgb(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > 0) return c; }
+  return [255, 255, 255]; };
+return [...document.querySelectorAll("body *")]
+  .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) && e.checkVisibility())
+  .map((e) => { const [a, b] = [light(rgb(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
+                return [(a + .05) / (b + .05), e.tagName + "." + e.className]; })
+  .sort((x, y) => x[0] - y[0])[0];
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_in_the_light_and_in_the_dark(page, scheme):
+    page.emulate(scheme=scheme)
+    ground = page.run("return getComputedStyle(document.body).backgroundColor")
+    assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}[scheme]
+    ratio, where = page.run(CONTRAST)
+    assert ratio >= 4.5, where
+
+
+def test_what_a_screen_reader_needs(page):
+    assert page.one("html").get_attribute("lang") == "en"
+    levels = page.run("return [...document.querySelectorAll('h1, h2, h3')].map(e => Number(e.tagName[1]))")
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert page.all("table caption") and page.all("th:not([scope])") == []
+    assert page.one("#shown").get_attribute("aria-live") == "polite"
+    assert all(button.accessible_name for button in page.all("button"))
+    assert page.one("#words").accessible_name.strip() == "Find"
+    assert page.run("return [...document.querySelectorAll('[id]')].length") == len(
+        set(page.run("return [...document.querySelectorAll('[id]')].map(e => e.id)"))
+    )
+
+
+def test_it_fits_a_phone(page):
+    page.driver.set_window_size(500, 800)
+    assert page.run("return document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize(
+    ("hint", "command"),
+    [
+        ("Run: aws rds modify-db-instance --x (no downtime)", "aws rds modify-db-instance --x"),
+        ("Run: python manage.py migrate", "python manage.py migrate"),
+        ("Write it and run: python x", ""),
+        ("Look. Run: a --b c.json; then d.", "a --b c.json"),
+        ("Run: a.b c. Then look.", "a.b c"),
+        ("", ""),
+    ],
+)
+def test_the_command_in_a_hint(hint, command):
+    assert command_in(hint) == command
+
+
+def test_a_report_about_no_tenant_has_no_matrix():
+    assert matrix(Report(sample().findings[:7], 0, "prod"))["rows"] == []
+    assert "<table>" not in to_html(Report(sample().findings[:7], 0, "prod"))
