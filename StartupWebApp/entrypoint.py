@@ -24,7 +24,15 @@ from StartupWebApp.logs import logging_configuration
 logger = logging.getLogger("entrypoint")
 
 COULD_NOT, CANNOT_RUN, NO_SUCH_COMMAND = 2, 126, 127
-MIGRATE = {"": None, "0": None, "1": "this", "all": "all"}
+ENDED = {128 + signal.SIGINT, 128 + signal.SIGTERM}
+LEVELS = ("low", "medium", "high", "critical")
+#: What becomes of migrations that are not applied: RUN_MIGRATIONS and the arguments of `migrate_tenants`.
+MIGRATIONS = {
+    "0": ("--check", "--tenant", "{tenant}"),
+    "1": ("--noinput", "--tenant", "{tenant}"),
+    "all": ("--noinput",),
+    "skip": (),
+}
 
 
 @dataclass(frozen=True)
@@ -44,15 +52,18 @@ def planned_steps(environment: Mapping[str, str]) -> tuple[Step, ...]:
     wait = environment.get("WAIT_SECONDS") or "30"
     if not wait.isdecimal():
         raise _wrong("WAIT_SECONDS", wait, "a number of seconds, for example 60")
-    migrate = environment.get("RUN_MIGRATIONS", "")
-    if migrate not in MIGRATE:
-        raise _wrong("RUN_MIGRATIONS", migrate, "0 (no), 1 (this tenant) or all (every tenant)")
-    tenant = () if MIGRATE[migrate] == "all" else ("--tenant", environment.get("DATABASE_NAME", ""))
-    migration = (Step("migrate_tenants", ("--noinput", *tenant)),) if MIGRATE[migrate] else ()
+    migrate = environment.get("RUN_MIGRATIONS") or "0"
+    if migrate not in MIGRATIONS:
+        raise _wrong("RUN_MIGRATIONS", migrate, "0 (none may be missing), 1 (this tenant), all (tenants) or skip")
+    level = environment.get("FAIL_ON") or "high"
+    if level not in LEVELS:
+        raise _wrong("FAIL_ON", level, f"one of {', '.join(LEVELS)}")
+    tenant = environment.get("DATABASE_NAME", "")
+    arguments = tuple(word.format(tenant=tenant) for word in MIGRATIONS[migrate])
     return (
         Step("check_rds", ("--wait", wait)),
-        *migration,
-        Step("verify_deploy", ("--tag", "startup")),
+        *([Step("migrate_tenants", arguments)] if arguments else []),
+        Step("verify_deploy", ("--tag", "startup", "--fail-level", level)),
     )
 
 
@@ -97,6 +108,9 @@ def main(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
     for name, action in (("settings", _load_settings), *((step.command, _runner(step)) for step in steps)):
         stopping.step = name
         code = _timed(name, action)
+        if code in ENDED:
+            logging.shutdown()
+            os._exit(code)  # Whatever threads still wait for.
         if code:
             sys.exit(code)
     logger.info("Starting %s.", command[0], extra={"fields": {"seconds": round(time.monotonic() - began, 3)}})

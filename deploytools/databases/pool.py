@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkContext, SpawnContext
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -163,7 +165,20 @@ class Worker:
 
 def may_fork() -> bool:
     """A fork shares the loaded Django. It is safe on Linux, in a process without other threads; else we spawn."""
-    return sys.platform == "linux" and threading.active_count() == 1
+    return sys.platform == "linux" and threading.active_count() == 1 and is_alone()
+
+
+def is_alone() -> bool:
+    """Whether this process has one thread for the kernel, too; waits a moment for it.
+
+    A thread that Python has let go of may be on its way out, inside a lock of OpenSSL's: copied by a fork, that lock is
+    never released, and the child's first connection waits for it for ever.
+    """
+    for _ in range(50):
+        if len(list(Path("/proc/self/task").iterdir())) == 1:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def work(pipe: Pipe, limits: Limits, secret: Document | None, inherited: list[Pipe]) -> None:
