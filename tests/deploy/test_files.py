@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 from pathlib import Path
 
 import botocore.session
@@ -11,10 +12,9 @@ import pytest
 import yaml
 from botocore.validate import ParamValidator
 
-from deploy.aws.policies import policies
-
 ROOT = Path(__file__).parent.parent.parent
 AWS = ROOT / "deploy/aws"
+policies = runpy.run_path(str(AWS / "policies.py"))["policies"]
 
 
 @pytest.mark.parametrize("name", ["policy-app.json", "policy-job.json"])
