@@ -25,6 +25,8 @@ def main() -> None:
         stop(explain(error), error.exit_code)
     except ImproperlyConfigured as error:
         stop(f"{error}\nHint: See .env.example for what the environment must hold.", 2)
+    except KeyboardInterrupt:
+        stop("Interrupted.\nHint: Run the same command again.", 130)
 
 
 def stop(text: str, code: int) -> NoReturn:

@@ -6,7 +6,7 @@ Migrations import `seed`, so what it does to a database never changes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from django.apps.registry import Apps
 from django.db import models
@@ -24,6 +24,13 @@ class ReferenceRow(models.Model):
 
     class Meta:
         abstract = True
+        constraints: ClassVar[tuple[models.BaseConstraint, ...]] = (
+            models.CheckConstraint(
+                condition=models.Q(identifier__regex=r"^[a-z0-9][a-z0-9-]*$"),
+                name="%(app_label)s_%(class)s_identifier",
+                violation_error_message="An identifier is made of small letters, digits and hyphens.",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.title
@@ -41,7 +48,10 @@ class ConfigurationRow(models.Model):
         ordering = ("key",)
         verbose_name = "configuration"
         verbose_name_plural = "configuration"
-        constraints = (models.UniqueConstraint(Lower("key"), name="%(app_label)s_configuration_key_unique"),)
+        constraints = (
+            models.UniqueConstraint(Lower("key"), name="%(app_label)s_configuration_key_unique"),
+            models.CheckConstraint(condition=~models.Q(key=""), name="%(app_label)s_configuration_has_key"),
+        )
 
     def __str__(self) -> str:
         return f"{self.key} = {self.value}"

@@ -158,4 +158,14 @@ DEPLOYTOOLS: dict[str, Any] = {
     "SSLROOTCERT": env.str("DB_SSLROOTCERT", default=""),
     "HOSTADDR": env.str("DB_HOSTADDR", default=""),
     "PORT": env.str("DB_PORT", default=""),
+    # What verify_deploy compares the account with; what is not set is not applicable, and it says so.
+    "APP_SECURITY_GROUPS": env.list("APP_SECURITY_GROUPS", default=[]),
+    "BASTION_SECURITY_GROUPS": env.list("BASTION_SECURITY_GROUPS", default=[]),
+    "BASTION_INSTANCE": env.str("BASTION_INSTANCE", default=""),
+    "ECS_CLUSTER": env.str("ECS_CLUSTER", default=""),
+    "ECS_SERVICE": env.str("ECS_SERVICE", default=""),
+    "TASK_ROLE": env.str("TASK_ROLE", default=""),
+    "PROCESSES": env.int("PROCESSES", default=0),
+    "URL": env.str("URL", default=""),
+    "HEALTH_PATH": "/readyz",
 }

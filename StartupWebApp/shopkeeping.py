@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from django import forms
 from django.contrib import admin
-from django.db.models import ForeignKey, Model, QuerySet
+from django.db.models import Field, ForeignKey, Model, QuerySet, URLField
 from django.forms import ModelChoiceField
 from django.forms.models import ModelChoiceIterator
 from django.http import HttpRequest
 
-# The admin's classes take a type only in their stubs.
+# These classes take a type only in their stubs.
 if TYPE_CHECKING:
+    BaseInlineFormSet = forms.BaseInlineFormSet[Any, Any, Any]
     ModelAdmin = admin.ModelAdmin[Any]
     StackedInline = admin.StackedInline[Any, Any]
     TabularInline = admin.TabularInline[Any, Any]
 else:
     from django.contrib.admin import ModelAdmin, StackedInline, TabularInline
+    from django.forms import BaseInlineFormSet
 
-__all__ = ["Inline", "ModelAdmin", "ReadOnly", "ReadOnlyInline", "StackedInline"]
+#: For a model admin's `formfield_overrides`: an address without a scheme is one of https.
+ASSUME_HTTPS: dict[type[Field[Any, Any]], dict[str, Any]] = {URLField: {"assume_scheme": "https"}}
+
+__all__ = [
+    "ASSUME_HTTPS",
+    "AddressInline",
+    "BaseInlineFormSet",
+    "ClosedSet",
+    "Inline",
+    "ModelAdmin",
+    "ReadOnly",
+    "ReadOnlyInline",
+    "StackedInline",
+]
 
 
 class SharedChoices:
     """An inline whose rows share one list of choices, read once: Django reads it again for each row."""
 
+    parent_model: type[Model]
+
     def formfield_for_foreignkey(
         self, db_field: ForeignKey[Any, Any], request: HttpRequest, **options: Any
     ) -> ModelChoiceField[Any] | None:
-        """The field, with its choices already read."""
+        """The field, with its choices already read; not those of the parent, which nobody chooses."""
         field: ModelChoiceField[Any] | None = super().formfield_for_foreignkey(  # type: ignore[misc]
             db_field, request, **options
         )
+        if db_field.related_model is self.parent_model:
+            return field
         if field is not None and isinstance(field.choices, ModelChoiceIterator):
             field.choices = list(field.choices)
         return field
@@ -49,7 +69,7 @@ class Inline(SharedChoices, TabularInline):
 
 
 class ReadOnly:
-    """For what happened: it is looked at, not edited."""
+    """For what happened: it is looked at, not edited. Who wants to be forgotten can be: it may be deleted."""
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Nobody adds."""
@@ -60,9 +80,31 @@ class ReadOnly:
         return False
 
 
+class ClosedSet(ReadOnly, ModelAdmin):
+    """For rows that code knows by their identifiers: the words may be changed, the set may not."""
+
+    list_display = ("title", "identifier", "description")
+    readonly_fields: ClassVar[tuple[str, ...]] = ("identifier",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """As for any other row."""
+        return ModelAdmin.has_change_permission(self, request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody deletes."""
+        return False
+
+
 class ReadOnlyInline(ReadOnly, Inline):
     """Rows of what happened; they go only with their parent."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Nobody deletes one alone."""
         return False
+
+
+class AddressInline(StackedInline):
+    """An address, folded away."""
+
+    classes = ("collapse",)
+    extra = 0

@@ -48,8 +48,13 @@ def _cases(environment: Mapping[str, str]) -> dict[str, Callable[[], object]]:
         "check": lambda: _run(environment, "manage.py", "check"),
         "entrypoint": lambda: _run(starting, "scripts/entrypoint", "true"),
         "look only": lambda: _run({**starting, "RUN_MIGRATIONS": "skip"}, "scripts/entrypoint", "true"),
-        "three processes": lambda: [_run(environment, "manage.py", *step) for step in STEPS],
+        "three processes": lambda: _one_by_one(environment),
     }
+
+
+def _one_by_one(environment: Mapping[str, str]) -> None:
+    for step in STEPS:
+        _run(environment, "manage.py", *step)
 
 
 def _run(environment: Mapping[str, str], *arguments: str) -> None:

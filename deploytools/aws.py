@@ -11,12 +11,15 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
 from botocore import exceptions
 from botocore.config import Config
+from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
+from botocore.session import Session as BotocoreSession
 
 from deploytools.errors import (
     AccessDenied,
@@ -31,9 +34,13 @@ from deploytools.errors import (
 if TYPE_CHECKING:
     from types_boto3_cloudwatch import CloudWatchClient
     from types_boto3_ec2 import EC2Client
+    from types_boto3_ecs import ECSClient
+    from types_boto3_iam import IAMClient
     from types_boto3_rds import RDSClient
     from types_boto3_secretsmanager import SecretsManagerClient
+    from types_boto3_sesv2 import SESV2Client
     from types_boto3_sns import SNSClient
+    from types_boto3_ssm import SSMClient
     from types_boto3_sts import STSClient
 
 #: Seconds to connect, seconds to wait for an answer, and how often in all. Standard mode retries throttling and 5xx.
@@ -53,7 +60,20 @@ BAD_CREDENTIALS = {
     "UnrecognizedClientException",
 }
 THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"}
-NOT_FOUND = {"ResourceNotFoundException", "DBInstanceNotFound", "DBInstanceNotFoundFault", "InvalidGroup.NotFound"}
+NOT_FOUND = {
+    "ClusterNotFoundException",
+    "DBInstanceNotFound",
+    "DBInstanceNotFoundFault",
+    "DBParameterGroupNotFound",
+    "InvalidGroup.NotFound",
+    "InvalidInstanceID.NotFound",
+    "InvalidPrefixListID.NotFound",
+    "NoSuchEntity",
+    "NotFound",
+    "NotFoundException",
+    "ResourceNotFoundException",
+    "ServiceNotFoundException",
+}
 
 
 @overload
@@ -68,6 +88,14 @@ def client(service: Literal["cloudwatch"], region: str) -> CloudWatchClient: ...
 def client(service: Literal["sns"], region: str) -> SNSClient: ...
 @overload
 def client(service: Literal["sts"], region: str) -> STSClient: ...
+@overload
+def client(service: Literal["ecs"], region: str) -> ECSClient: ...
+@overload
+def client(service: Literal["iam"], region: str) -> IAMClient: ...
+@overload
+def client(service: Literal["sesv2"], region: str) -> SESV2Client: ...
+@overload
+def client(service: Literal["ssm"], region: str) -> SSMClient: ...
 def client(service: Any, region: str) -> Any:
     """A client of `service` in `region`.
 
@@ -81,7 +109,7 @@ def client(service: Any, region: str) -> Any:
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
     )
     try:
-        made = boto3.Session(region_name=region).client(service, config=config)
+        made = boto3.Session(region_name=region, botocore_session=_session()).client(service, config=config)
     except exceptions.ProfileNotFound as error:
         raise ConfigurationError(
             f"{error}.", hint="Unset AWS_PROFILE or name one of: aws configure list-profiles"
@@ -96,6 +124,19 @@ def client(service: Any, region: str) -> Any:
         raise _translate(error, f"Making a client of {service}", region) from error
     _withhold_wire_logs()
     return made
+
+
+def _session() -> BotocoreSession:
+    """A session of its own for each client: it reads environment and profile anew. What is heavy, the descriptions of
+    AWS's services, is read once a process."""
+    session = BotocoreSession()
+    session.register_component("data_loader", _loader())
+    return session
+
+
+@cache
+def _loader() -> Loader:
+    return create_loader()
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Django system checks of ``settings.DEPLOYTOOLS``: an error tells what is wrong and what would be right.
 
 ``deploytools.E001`` an unknown key, or no dict · ``E002`` a wrong type or a value outside the choices · ``E003`` a
-tenant's name or option · ``E004`` a waiver · ``E005`` an AWS account that is no number of twelve digits. They import
-neither boto3 nor psycopg: every start of Django runs them.
+tenant's name or option · ``E004`` a waiver · ``E005`` an AWS account that is no number of twelve digits · ``E006`` a
+row of ``SECRET_FIELDS``. They import neither boto3 nor psycopg: every start of Django runs them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from django.core.checks import CheckMessage, Error
 from deploytools.conf import CHOICES, KEYS, configuration
 from deploytools.databases.tenants import name_violations, option_violations
 from deploytools.errors import ConfigurationError
-from deploytools.verification.waivers import EXAMPLE, violations
+from deploytools.secret import host
+from deploytools.verification import waivers
 
 
 def check_settings(**_: object) -> list[CheckMessage]:
@@ -85,13 +86,22 @@ def check_tenants(**_: object) -> list[CheckMessage]:
     return [Error(sentence, hint=hint, id="deploytools.E003") for sentence, hint in violations]
 
 
+def check_secret_fields(**_: object) -> list[CheckMessage]:
+    """Django system check of the host's own keys of the secret."""
+    try:
+        rows = configuration.secret_fields
+    except ConfigurationError:
+        return []  # Of a wrong type: deploytools.E002 says so.
+    return [Error(sentence, hint=hint, id="deploytools.E006") for sentence, hint in host.violations(rows)]
+
+
 def check_waivers(**_: object) -> list[CheckMessage]:
     """Django system check of the waivers."""
     try:
-        found = violations(configuration.waivers, datetime.now(UTC).date())
+        found = waivers.violations(configuration.waivers, datetime.now(UTC).date())
     except ConfigurationError:
         return []  # Of a wrong type: deploytools.E002 says so.
     return [
-        Error(f'DEPLOYTOOLS["WAIVERS"]: {sentence}', hint=f"For example: {EXAMPLE}", id="deploytools.E004")
+        Error(f'DEPLOYTOOLS["WAIVERS"]: {sentence}', hint=f"For example: {waivers.EXAMPLE}", id="deploytools.E004")
         for sentence in found
     ]

@@ -29,11 +29,21 @@ KEYS: Mapping[str, tuple[tuple[type, ...], object]] = {
     "ACCOUNT": ((str,), ""),
     "WAIVERS": ((list, tuple), ()),
     "REQUIRED_KEYS": ((list, tuple), ("host", "port", "username", "password")),
+    "SECRET_FIELDS": ((dict,), {}),
     "LOCALE": ((str,), ""),
     "SSLMODE": ((str,), "verify-full"),
     "SSLROOTCERT": ((str, Path), ""),
     "HOSTADDR": ((str,), ""),
     "PORT": ((int, str), ""),
+    "APP_SECURITY_GROUPS": ((list, tuple), ()),
+    "BASTION_SECURITY_GROUPS": ((list, tuple), ()),
+    "BASTION_INSTANCE": ((str,), ""),
+    "ECS_CLUSTER": ((str,), ""),
+    "ECS_SERVICE": ((str,), ""),
+    "TASK_ROLE": ((str,), ""),
+    "PROCESSES": ((int,), 0),
+    "URL": ((str,), ""),
+    "HEALTH_PATH": ((str,), "/"),
 }
 CHOICES: Mapping[str, Sequence[str]] = {"ISOLATION": ISOLATIONS, "STAGE": STAGES, "SSLMODE": SSLMODES}
 
@@ -100,6 +110,11 @@ class Configuration:
         return tuple(self._get("REQUIRED_KEYS"))
 
     @property
+    def secret_fields(self) -> Mapping[str, Mapping[str, Any]]:
+        """The host's own keys of the secret as they are written; `deploytools.secret.host` makes rows of them."""
+        return cast(Mapping[str, Mapping[str, Any]], self._get("SECRET_FIELDS"))
+
+    @property
     def rds_instance(self) -> str:
         """Identifier of the RDS instance; empty: the secret's ``dbClusterIdentifier``."""
         return cast(str, self._get("RDS_INSTANCE"))
@@ -153,6 +168,51 @@ class Configuration:
     def port(self) -> int | None:
         """Port to connect to in place of the secret's: the near end of a tunnel."""
         return int(self._get("PORT")) if self._get("PORT") != "" else None
+
+    @property
+    def app_security_groups(self) -> tuple[str, ...]:
+        """Ids or names of the security groups that the application runs in; empty: nobody says."""
+        return tuple(self._get("APP_SECURITY_GROUPS"))
+
+    @property
+    def bastion_security_groups(self) -> tuple[str, ...]:
+        """Ids or names of the bastion host's security groups; empty: there is none."""
+        return tuple(self._get("BASTION_SECURITY_GROUPS"))
+
+    @property
+    def bastion_instance(self) -> str:
+        """Id of the bastion host's EC2 instance; empty: there is none."""
+        return cast(str, self._get("BASTION_INSTANCE"))
+
+    @property
+    def ecs_cluster(self) -> str:
+        """Name or ARN of the ECS cluster of `ecs_service`; empty: ``default``."""
+        return cast(str, self._get("ECS_CLUSTER"))
+
+    @property
+    def ecs_service(self) -> str:
+        """Name or ARN of the ECS service that runs the application; empty: it runs elsewhere."""
+        return cast(str, self._get("ECS_SERVICE"))
+
+    @property
+    def task_role(self) -> str:
+        """Name or ARN of the application's IAM role; empty: that of the ECS service's task definition, if any."""
+        return cast(str, self._get("TASK_ROLE"))
+
+    @property
+    def processes(self) -> int:
+        """How many connections one tenant's processes hold at most: tasks × workers × threads; 0: nobody says."""
+        return cast(int, self._get("PROCESSES"))
+
+    @property
+    def url(self) -> str:
+        """Where the application is reached from outside, for example ``https://www.example.com``; empty: nowhere."""
+        return cast(str, self._get("URL")).rstrip("/")
+
+    @property
+    def health_path(self) -> str:
+        """Path below `url` that answers 200 when the application can serve."""
+        return cast(str, self._get("HEALTH_PATH"))
 
 
 configuration = Configuration()

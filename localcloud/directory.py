@@ -126,12 +126,16 @@ def wait_until_gone(directory: Path, seconds: float) -> bool:
 
 
 def clear(directory: Path, keep: frozenset[str] = frozenset()) -> None:
-    """Remove what is in the directory but for `keep`, and the servers' data where it had to be elsewhere."""
+    """Remove what is in the directory but for `keep`, and the servers' data where it had to be elsewhere.
+
+    The locks go last: whoever finds them gone may take everything else for gone, too.
+    """
     servers = directory / SERVERS
     if servers.is_symlink():
         shutil.rmtree(servers.readlink(), ignore_errors=True)
         servers.unlink()
-    for path in list(directory.iterdir()) if directory.is_dir() else []:
+    locks = (SUPERVISOR_LOCK, OWNERS_LOCK)
+    for path in sorted(directory.iterdir() if directory.is_dir() else (), key=lambda path: path.name in locks):
         if path.name in keep:
             continue
         if path.is_dir() and not path.is_symlink():

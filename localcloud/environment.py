@@ -25,6 +25,8 @@ def variables(state: CloudState) -> dict[str, str]:
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
         "DB_SECRET_NAME": SECRET_NAME,
+        "APP_SECURITY_GROUPS": "backend",
+        "BASTION_SECURITY_GROUPS": "bastion",
         "DB_HOSTADDR": state.main.hostaddr,
         "DB_SSLROOTCERT": state.ca_file,
         "SMTP_HOST": state.smtp.host,

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-USER = "notifications@example.com"
+USER = "notifications@mosaicmeshai.com"
 
 
 class MailServer:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from moto.server import ThreadedMotoServer
 
-from localcloud import certificates, ports
+from localcloud import certificates, gaps, ports
 from localcloud.binaries import PostgresBinaries
 from localcloud.loop import LoopThread
 from localcloud.mail import USER, MailServer
@@ -110,6 +110,7 @@ class Parts:
 
     def _start_aws(self, database_port: int) -> str:
         os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # megabytes that nobody here asks for
+        gaps.fill()
         server = ThreadedMotoServer(ip_address=ports.LOOPBACK, port=0, verbose=False)
         server.start()  # in a daemon thread: it ends with this process
         endpoint_url = "http://{}:{}".format(*server.get_host_and_port())

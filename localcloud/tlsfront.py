@@ -94,9 +94,10 @@ async def _relay(
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(CHUNK):
-        writer.write(data)
-        await writer.drain()
+    with contextlib.suppress(ConnectionError):  # a client that was killed: its server process must hear of the end, too
+        while data := await reader.read(CHUNK):
+            writer.write(data)
+            await writer.drain()
     if writer.can_write_eof():  # TLS has no half-close: there the end of one direction is the end of both
         writer.write_eof()
 

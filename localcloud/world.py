@@ -28,6 +28,7 @@ ALARMS: tuple[tuple[str, ComparisonOperatorType, int, str], ...] = (
     ("FreeStorageSpace", "LessThanThreshold", 2 * GIB, "below 2 GiB of 20"),
     ("FreeableMemory", "LessThanThreshold", GIB // 4, "below 256 MiB of 2 GiB"),
     ("DatabaseConnections", "GreaterThanThreshold", 150, "above 150"),
+    ("CPUCreditBalance", "LessThanThreshold", 50, "below 50: soon it is slow"),
 )
 
 DJANGO_CHARACTERS = string.ascii_lowercase + string.digits + "!@#$%^&*(-_=+)"
@@ -105,6 +106,10 @@ class World:
             Engine="postgres",
             EngineVersion=ENGINE_VERSION,
             AllocatedStorage=20,
+            MaxAllocatedStorage=100,
+            AutoMinorVersionUpgrade=True,
+            CopyTagsToSnapshot=True,
+            EnableCloudwatchLogsExports=["postgresql", "upgrade"],
             StorageType="gp3",
             StorageEncrypted=True,
             MasterUsername=MASTER,

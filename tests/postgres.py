@@ -85,7 +85,14 @@ class Postgres:
         assert re.fullmatch(r"t[0-9a-f]{10}", prefix)
         with self.admin() as admin:
             admin.execute("UPDATE pg_database SET datconnlimit = -1 WHERE datconnlimit = -2")
-            for (name,) in admin.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"{prefix}%"]):
+            admin.execute(
+                "UPDATE pg_database SET datistemplate = false WHERE pg_get_userbyid(datdba)::text LIKE %s",
+                [f"{prefix}%"],
+            )
+            for (name,) in admin.execute(
+                "SELECT datname FROM pg_database WHERE datname LIKE %(p)s OR pg_get_userbyid(datdba)::text LIKE %(p)s",
+                {"p": f"{prefix}%"},
+            ):
                 admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
             for (name,) in admin.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"{prefix}%"]):
                 admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))

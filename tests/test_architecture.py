@@ -15,12 +15,17 @@ MODULES = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): pat
 
 #: A room may import those after it in this order, and itself.
 ORDER = ["management", "reporting", "verification", "databases", "loader", "secret", "checks", "aws", "conf", "errors"]
-MAY_ALSO = {"checks": {"databases.tenants", "verification.waivers"}, "apps": {"checks"}}
+MAY_ALSO = {
+    "checks": {"databases.tenants", "secret.host", "verification.waivers"},
+    "apps": {"checks"},
+}
 PURE = {
-    "secret.contract", "secret.document", "secret.sync", "secret.value",
+    "secret.contract", "secret.document", "secret.sync", "secret.value", "secret.rules", "secret.making", "secret.mail",
+    "secret.fingerprint", "secret.inspection", "secret.pairs", "secret.rollback", "secret.request",
+    "secret.schema", "secret.policy",
     "databases.tenants", "databases.plan", "databases.steps", "databases.state", "databases.obstacles",
-    "databases.history", "databases.fleet",
-    "verification.findings", "verification.facts", "verification.troubleshooting", "errors",
+    "databases.history", "databases.fleet", "databases.templates", "databases.failures",
+    "verification.findings", "verification.facts", "verification.policies", "verification.troubleshooting", "errors",
     "verification.waivers", "verification.least_privilege", "verification.differences", "verification.stored",
     "reporting.text", "reporting.guide", "reporting.condensed", "reporting.json", "reporting.junit",
     "reporting.github", "reporting.markdown", "reporting.findings",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -27,6 +29,7 @@ from deploytools.errors import (
 )
 from deploytools.secret.document import Document
 from deploytools.secret.labels import STAGED
+from deploytools.secret.rollback import plan_rollback
 from deploytools.secret.store import SecretStore
 from deploytools.secret.sync import SecretState, plan_sync
 from tests.fakes import endpoints
@@ -98,6 +101,44 @@ def test_the_request_of_a_read(stubbed):
         {"SecretId": NAME, "VersionStage": "AWSCURRENT"},
     )
     assert store.read_current() == (BASE, Document({"a": 1}))
+
+
+def test_the_requests_of_a_rollback(stubbed):
+    store, stubber = stubbed
+    target = "2" * 32
+    state = SecretState(NAME, REGION, BASE, Document({"a": 1}), {BASE: ("AWSCURRENT",), target: ("AWSPREVIOUS",)})
+    plan = plan_rollback(state, target, Document({"a": 0}), stage="launch")
+    move = {"VersionStage": "AWSCURRENT", "MoveToVersionId": target, "RemoveFromVersionId": BASE}
+    for method, request, answer in (
+        ("update_secret_version_stage", move, {}),
+        ("get_secret_value", {"VersionStage": "AWSCURRENT"}, {"VersionId": target, "SecretString": '{"a": 0}'}),
+        ("describe_secret", {}, {"VersionIdsToStages": {target: ["AWSCURRENT"], BASE: ["AWSPREVIOUS"]}}),
+    ):
+        stubber.add_response(method, answer, {"SecretId": NAME, **request})
+    store.roll_back(plan)
+
+
+def test_the_requests_of_a_creation(stubbed):
+    store, stubber = stubbed
+    token, text = hashlib.sha256(f'create\0{NAME}\0{{"a": 1}}'.encode()).hexdigest(), '{"a": 1}'
+    creation = {"Name": NAME, "ClientRequestToken": token, "SecretString": text, "KmsKeyId": "alias/shop"}
+    tags = {"Tags": [{"Key": "tenant", "Value": "one"}]}
+    current = {"SecretId": NAME, "VersionStage": "AWSCURRENT"}
+    stubber.add_client_error("get_secret_value", "ResourceNotFoundException", expected_params=current)
+    stubber.add_client_error("describe_secret", "ResourceNotFoundException", expected_params={"SecretId": NAME})
+    stubber.add_response("create_secret", {"VersionId": token}, creation | tags)
+    answer = {"VersionId": token, "SecretString": text}
+    stubber.add_response("get_secret_value", answer, {"SecretId": NAME, "VersionId": token})
+    stubber.add_response("get_secret_value", answer, current)
+    assert store.create(Document({"a": 1}), tags={"tenant": "one"}, kms_key_id="alias/shop") == token
+
+
+def test_the_requests_of_a_restoration(stubbed):
+    store, stubber = stubbed
+    stubber.add_response("describe_secret", {"DeletedDate": datetime(2030, 1, 1, tzinfo=UTC)}, {"SecretId": NAME})
+    stubber.add_response("restore_secret", {}, {"SecretId": NAME})
+    stubber.add_response("describe_secret", {"Name": NAME}, {"SecretId": NAME})
+    assert store.restore() is True
 
 
 def test_the_client_gives_up_within_seconds_and_retries_as_standard():

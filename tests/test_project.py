@@ -70,6 +70,15 @@ def test_traceback_keeps_the_exit_code():
     assert (err.startswith("Traceback (most recent call last)"), code) == (True, 2)
 
 
+def test_ctrl_c_in_a_command_of_djangos_is_no_traceback():
+    interrupt = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    assert manage("shell", "--verbosity", "0", "--command", interrupt) == (
+        "",
+        "Error: Interrupted.\nHint: Run the same command again.\n",
+        130,
+    )
+
+
 def test_production_is_what_djangos_deployment_checks_want(deployment):
     out, err, code = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION, **deployment.environment)
     assert (out, err, code) == ("System check identified no issues (0 silenced).\n", "", 0)

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
-from StartupWebApp.shopkeeping import ModelAdmin, ReadOnly, ReadOnlyInline, StackedInline
+from StartupWebApp.shopkeeping import ASSUME_HTTPS, ClosedSet, ModelAdmin, ReadOnly, ReadOnlyInline, StackedInline
 from user.models import (
     Ad,
     AdStatus,
@@ -50,6 +50,7 @@ class MemberAdmin(ModelAdmin):
     search_fields = ("user__first_name", "user__last_name", "user__email", "user__username", "phone_number")
     autocomplete_fields = ("user",)
     readonly_fields = ("created_at", "stripe_customer_token")
+    ordering = ("-created_at", "-pk")  # The model's own does not survive the counting, and autocompletion wants one.
     inlines = (DefaultShippingAddressInline, AgreementInline)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
@@ -111,6 +112,7 @@ class EmailSentAdmin(ReadOnly, ModelAdmin):
 class AdAdmin(ModelAdmin):
     """Advertisements."""
 
+    formfield_overrides = ASSUME_HTTPS
     list_display = ("code", "headline", "type", "status", "starts_at", "ends_at")
     list_filter = ("status", "type")
     list_select_related = ("type", "status")
@@ -137,7 +139,12 @@ class EmailUnsubscribeReasonAdmin(ReadOnly, ModelAdmin):
     list_select_related = ("member__user", "prospect")
 
 
-@admin.register(EmailType, EmailStatus, AdType, AdStatus)
+@admin.register(EmailStatus, AdStatus)
+class StatusAdmin(ClosedSet):
+    """What the states of emails and advertisements are called."""
+
+
+@admin.register(EmailType, AdType)
 class ReferenceAdmin(ModelAdmin):
     """Reference rows."""
 

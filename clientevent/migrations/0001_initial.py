@@ -32,7 +32,10 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(
                         django.db.models.functions.text.Lower("key"), name="clientevent_configuration_key_unique"
-                    )
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("key", ""), _negated=True), name="clientevent_configuration_has_key"
+                    ),
                 ],
             },
         ),

@@ -22,6 +22,7 @@ from deploytools.databases.steps import (
     OwnerStep,
     SetPassword,
     Step,
+    TablesStep,
     WriteSecret,
 )
 from deploytools.databases.tenants import Tenant
@@ -61,6 +62,7 @@ class Work:
         master: to work inside a tenant's database.
         read_login: a role with the password in its secret, as it is at this moment.
         write_secret: writes a tenant's own secret.
+        bring_tables: migrates, or compares, the tables of a database that is being made.
         prove: shows that a tenant works and is shut, or raises.
         workers: proofs at the same time.
     """
@@ -69,6 +71,7 @@ class Work:
     master: Login
     read_login: Callable[[str], Login]
     write_secret: Callable[[WriteSecret], object]
+    bring_tables: Callable[[TablesStep], None]
     prove: Callable[[Tenant], None]
     workers: int = 1
 
@@ -77,9 +80,9 @@ def apply_plan(work: Work, plan: DatabasePlan, watcher: Watcher) -> tuple[Outcom
     """Carry out `plan` and prove each tenant, while the next is made. A tenant that fails does not stop the others.
 
     Raises:
-        DatabaseError: a step of the shared role's failed; no tenant was touched.
+        DatabaseError: a step of the shared role's or of the template's failed; no tenant was touched.
     """
-    for step in plan.role_steps:
+    for step in (*plan.role_steps, *plan.template_steps):
         run_step(work, step)
         watcher.step_done(step)
     with ThreadPoolExecutor(work.workers) as pool:
@@ -137,6 +140,9 @@ def run_step(work: Work, step: Step) -> None:
     """
     if isinstance(step, WriteSecret):
         work.write_secret(step)
+        return
+    if isinstance(step, get_args(TablesStep)):
+        work.bring_tables(step)
         return
     with translating(str(step)):
         require_as_planned(work.connection, step)

@@ -66,11 +66,13 @@ class ServerCatalogue:
         app_role: the application's role.
         databases: the wanted ones that exist, by name.
         test_databases: databases that Django's test runner left behind.
+        unnamed: databases of the application's role that are not wanted: a tenant that is gone, or forgotten.
     """
 
     app_role: RoleState
     databases: dict[str, DatabaseState]
     test_databases: tuple[str, ...]
+    unnamed: tuple[str, ...] = ()
 
 
 def read_catalogue(login: Login, database: str, names: list[str]) -> ServerCatalogue:
@@ -82,8 +84,49 @@ def read_catalogue(login: Login, database: str, names: list[str]) -> ServerCatal
     """
     with login.connect(database) as connection, translating("show its catalogue"):
         role = read_roles(connection, [login.user]).get(login.user)
-        rows = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'test\\_%' ORDER BY 1").fetchall()
+        rows = connection.execute(
+            """
+            SELECT datname, datname LIKE 'test\\_%%' AS is_of_tests FROM pg_database
+            WHERE datname LIKE 'test\\_%%'
+               OR (pg_get_userbyid(datdba) = %s AND datname <> ALL(%s) AND NOT datistemplate)
+            ORDER BY 1
+            """,
+            [login.user, names],
+        ).fetchall()
         databases = read_databases(connection, names)
     if role is None:
         raise DatabaseError(f"There is no role {login.user}.", hint="Run: python manage.py create_tenant_dbs")
-    return ServerCatalogue(role, databases, tuple(row.datname for row in rows))
+    tests = tuple(row.datname for row in rows if row.is_of_tests)
+    return ServerCatalogue(role, databases, tests, tuple(row.datname for row in rows if not row.is_of_tests))
+
+
+@dataclass(frozen=True)
+class ConnectionSlots:
+    """How many connections the server takes.
+
+    Attributes:
+        maximum: ``max_connections``.
+        reserved: of those, for superusers and for RDS itself.
+        used: by whomever, now.
+    """
+
+    maximum: int
+    reserved: int
+    used: int
+
+
+def read_slots(login: Login, database: str) -> ConnectionSlots:
+    """The server's connection slots. ``pg_stat_activity`` would hide from the application's role whose they are."""
+    with login.connect(database) as connection, translating("show its connections"):
+        row = connection.execute(
+            """
+            SELECT (SELECT sum(setting::int) FROM pg_settings
+                    WHERE name IN ('superuser_reserved_connections', 'reserved_connections',
+                                   'rds.rds_superuser_reserved_connections')) AS reserved,
+                   current_setting('max_connections')::int AS maximum,
+                   (SELECT sum(numbackends) FROM pg_stat_database)::int AS used
+            """
+        ).fetchone()
+    if row is None:
+        raise DatabaseError("The server did not say how many connections it takes.", hint="Run it again.")
+    return ConnectionSlots(row.maximum, row.reserved or 0, row.used)

@@ -7,7 +7,7 @@ revoke, mark, hand over, open.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploytools.databases.obstacles import (
     database_obstacle,
@@ -25,14 +25,18 @@ from deploytools.databases.state import (
     Wanted,
 )
 from deploytools.databases.steps import (
+    CloneTemplate,
+    CompareTables,
     CreateDatabase,
     CreateRole,
     GrantToMaster,
     HandOver,
     HandOverObjects,
     LetFormerRoleStay,
+    LetOwnerIn,
     LimitConnections,
     Mark,
+    MigrateTables,
     Open,
     RoleStep,
     SetDatabaseDefault,
@@ -43,6 +47,7 @@ from deploytools.databases.steps import (
     Step,
     WriteSecret,
 )
+from deploytools.databases.templates import build_steps, template_owner
 from deploytools.databases.tenants import Tenant, milliseconds
 from deploytools.errors import DeployError
 
@@ -66,10 +71,11 @@ class TenantPlan:
 
 @dataclass(frozen=True)
 class DatabasePlan:
-    """What the server needs: the shared role's steps first, then each tenant's."""
+    """What the server needs: the shared role's steps first, then those of the template, then each tenant's."""
 
     role_steps: tuple[RoleStep, ...]
     tenants: tuple[TenantPlan, ...]
+    template_steps: tuple[Step, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -94,7 +100,9 @@ def plan_databases(wanted: Wanted, state: ServerState) -> DatabasePlan:
         if obstacle := role_obstacle(wanted.app_role, wanted, state):
             raise obstacle
         role_steps = tuple(_role_steps(wanted.app_role, state))
-    return DatabasePlan(role_steps, tuple(_tenant_plan(tenant, wanted, state) for tenant in wanted.tenants))
+    tenants = tuple(_tenant_plan(tenant, wanted, state) for tenant in wanted.tenants)
+    copies = any(isinstance(step, CloneTemplate) for tenant in tenants for step in tenant.steps)
+    return DatabasePlan(role_steps, tenants, tuple(build_steps(wanted, state)) if copies else ())
 
 
 def _role_steps(name: str, state: ServerState) -> Iterator[RoleStep]:
@@ -139,11 +147,20 @@ def _unhindered_plan(tenant: Tenant, wanted: Wanted, state: ServerState) -> Tena
         raise obstacle
     own = () if wanted.is_shared else tuple(_own_steps(tenant, state))
     if database is None:
-        made = DatabaseState(tenant.name, state.master.name, allows_connections=False, connection_limit=HALF_MADE_LIMIT)
-        create = CreateDatabase(tenant.name, wanted.locale)
+        create, made = _creation(tenant, wanted, state)
         return TenantPlan(tenant, (*own, create, *_remaining(tenant, made, wanted, state)))
     steps = (*own, *_remaining(tenant, database, wanted, state))
     return TenantPlan(tenant, steps, remark=transition_remark(tenant, wanted, state))
+
+
+def _creation(tenant: Tenant, wanted: Wanted, state: ServerState) -> tuple[Step, DatabaseState]:
+    """The first step for a database that is not there, and what there is after it."""
+    master = state.master.name
+    made = DatabaseState(tenant.name, master, allows_connections=False, connection_limit=HALF_MADE_LIMIT)
+    if not wanted.template:
+        return CreateDatabase(tenant.name, wanted.locale), made
+    owner = template_owner(wanted, master)
+    return CloneTemplate(tenant.name, wanted.template), replace(made, objects={owner: 0}, is_copy=True)
 
 
 def _own_steps(tenant: Tenant, state: ServerState) -> Iterator[Step]:
@@ -166,7 +183,12 @@ def _remaining(tenant: Tenant, database: DatabaseState, wanted: Wanted, state: S
         yield LetFormerRoleStay(to, wanted.former_role_of(tenant))
     if owner != to:
         yield HandOver(name, owner, to)
-    yield from (HandOverObjects(name, role, to, database.objects[role]) for role in former if role in database.objects)
+    moves = [HandOverObjects(name, role, to, database.objects[role]) for role in former if role in database.objects]
+    if database.is_half_made and not database.allows_connections and (moves or wanted.migrate):
+        yield LetOwnerIn(name, to)
+    yield from moves
+    if database.is_half_made and wanted.migrate:
+        yield CompareTables(name, to) if database.is_copy else MigrateTables(name, to)
     yield from _option_steps(tenant, database, to)
     if wanted.finish and _may_act_as(wanted.former_role_of(tenant), to, state):
         yield ShutOutFormerRole(to, wanted.former_role_of(tenant))
@@ -189,7 +211,7 @@ def _option_steps(tenant: Tenant, database: DatabaseState, owner: str) -> Iterat
     for setting, value in options.database_settings.items():
         if milliseconds(database.settings.get(setting)) != value:
             yield SetDatabaseDefault(name, owner, setting, value)
-    if database.is_half_made:
+    if database.connection_limit == HALF_MADE_LIMIT:
         yield Open(name, owner, -1 if options.connection_limit is None else options.connection_limit)
     elif options.connection_limit not in (None, database.connection_limit):
         yield LimitConnections(name, owner, options.connection_limit or -1)

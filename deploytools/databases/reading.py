@@ -40,7 +40,8 @@ def read_state(
     user = connection.info.user
     with translating("show its catalogue"):
         roles = read_roles(connection, [user, *wanted.roles])
-        databases = read_databases(connection, [tenant.name for tenant in wanted.tenants])
+        names = [tenant.name for tenant in wanted.tenants]
+        databases = read_databases(connection, [*names, *filter(None, [wanted.template])])
         has_locale, locales = read_locales(connection, wanted.locale)
     if user not in roles:
         raise DatabaseError(f"There is no role {user}.", hint="Run it again.")

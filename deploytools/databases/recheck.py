@@ -5,19 +5,25 @@ from __future__ import annotations
 from deploytools.databases.server import Connection
 from deploytools.databases.state import INVALID_LIMIT
 from deploytools.databases.steps import (
+    CloneTemplate,
     CreateDatabase,
     CreateRole,
     HandOver,
     HandOverObjects,
+    LetOwnerIn,
     LimitConnections,
     Mark,
     Open,
+    SealTemplate,
     SetDatabaseDefault,
     ShutOutFormerRole,
     ShutOutPublic,
     Step,
+    UnsealTemplate,
 )
 from deploytools.errors import DatabaseError
+
+OWNERS = (ShutOutPublic, Mark, HandOver, SetDatabaseDefault, LimitConnections, SealTemplate, UnsealTemplate)
 
 AGAIN = "Look at the plan again: python manage.py create_tenant_dbs --plan"
 
@@ -25,13 +31,15 @@ AGAIN = "Look at the plan again: python manage.py create_tenant_dbs --plan"
 def require_as_planned(connection: Connection, step: Step) -> None:
     """Raises DatabaseError where somebody changed what `step` was planned for, since it was planned."""
     if isinstance(step, CreateRole):
-        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [step.role]).fetchone():
+        if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [step.role]).fetchone():
             raise _changed(f"the role {step.role} has come into being")
-    elif isinstance(step, CreateDatabase):
-        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [step.database]).fetchone():
+    elif isinstance(step, CreateDatabase | CloneTemplate):
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [step.database]).fetchone():
             raise _changed(f"the database {step.database} has come into being")
-    elif isinstance(step, ShutOutPublic | Mark | HandOver | Open | SetDatabaseDefault | LimitConnections):
-        _require_owner(connection, step.database, step.owner, is_opened=isinstance(step, Open))
+    elif isinstance(step, LetOwnerIn | Open):
+        _require_owner(connection, step.database, step.owner, is_opened=True)
+    elif isinstance(step, OWNERS):
+        _require_owner(connection, step.database, step.owner)
     elif isinstance(step, HandOverObjects):
         _require_owner(connection, step.database, step.to)
 

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import namedtuple_row
 
+from deploytools.databases.failures import FAILURES, SQLSTATE_HINTS
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
 from deploytools.secret.value import Secret
 
@@ -56,14 +57,21 @@ class Login:
     user: str
     password: Secret[str]
 
-    def connect(self, database: str) -> Connection:
+    def connect(self, database: str, *, settings: str = "") -> Connection:
         """A connection in autocommit mode; the caller closes it.
+
+        Args:
+            settings: libpq's ``options``, which count more than what was set for the role.
 
         Raises:
             ConnectionFailed: with the link of the chain that broke.
         """
         address = self.address
-        options: dict[str, Any] = {"hostaddr": address.hostaddr, "sslrootcert": address.sslrootcert}
+        options: dict[str, Any] = {
+            "hostaddr": address.hostaddr,
+            "sslrootcert": address.sslrootcert,
+            "options": settings,
+        }
         try:
             return psycopg.connect(
                 host=address.host,
@@ -83,77 +91,6 @@ class Login:
             raise connection_failed(str(error), who=f"{self.user} to {database} at {address}") from None
 
 
-#: What libpq and PostgreSQL write, in the order in which they are looked for. psycopg has no SQLSTATE for a connection
-#: that failed (FACTS B2.18), so the text has to do. Hints are those of the guide's Troubleshooting.
-_FAILURES: tuple[tuple[str, ConnectionFailure, str], ...] = (
-    (
-        r"could not translate host name|failed to resolve host|Name or service not known|nodename nor servname",
-        ConnectionFailure.NO_SUCH_NAME,
-        "Check host in the secret; from outside the VPC, go through a tunnel: DB_HOSTADDR=127.0.0.1 DB_PORT=…",
-    ),
-    (
-        r"server certificate for .* does not match",
-        ConnectionFailure.CERTIFICATE_NAME,
-        "Something else listens there (a local PostgreSQL on the tunnel's port?), or host is not the RDS endpoint. "
-        "Through a tunnel keep the endpoint as host and set DB_HOSTADDR=127.0.0.1.",
-    ),
-    (
-        r"certificate verify failed|root certificate file",
-        ConnectionFailure.CERTIFICATE,
-        "Point DB_SSLROOTCERT at AWS's CA bundle, global-bundle.pem "
-        "(https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem).",
-    ),
-    (
-        r"server does not support SSL",
-        ConnectionFailure.NO_TLS,
-        "RDS always speaks TLS, so this is another server: check the tunnel's port.",
-    ),
-    (
-        r"password authentication failed|no password supplied|authentication failed for user",
-        ConnectionFailure.PASSWORD,
-        "The password in the secret is not the one in the database, or there is no such role. "
-        "If the secret is right, this sets the role's: python manage.py create_tenant_dbs",
-    ),
-    (
-        r"no encryption",
-        ConnectionFailure.TLS_REQUIRED,
-        "The server wants TLS (rds.force_ssl): use sslmode=verify-full and DB_SSLROOTCERT.",
-    ),
-    (
-        r'database ".*" does not exist',
-        ConnectionFailure.NO_DATABASE,
-        "Create the tenants' databases: python manage.py create_tenant_dbs",
-    ),
-    (
-        r"permission denied for database|not currently accepting connections|User does not have CONNECT",
-        ConnectionFailure.NO_CONNECT,
-        "Look at what is missing: python manage.py create_tenant_dbs --plan",
-    ),
-    (
-        r"too many (clients|connections)|remaining connection slots",
-        ConnectionFailure.TOO_MANY,
-        "Close idle connections, or lower CONN_MAX_AGE and the number of workers.",
-    ),
-    (
-        r"starting up|shutting down|in recovery mode|not yet accepting connections",
-        ConnectionFailure.STARTING,
-        "Wait for it: python manage.py check_rds --wait 60",
-    ),
-    (
-        r"Connection refused",
-        ConnectionFailure.REFUSED,
-        "Nothing listens there: is the instance available, is the tunnel open? Do not open the security group to the "
-        "world; use a tunnel through the bastion host.",
-    ),
-    (
-        r"timeout expired|timed out|timeout|Network is unreachable|No route to host",
-        ConnectionFailure.TIMEOUT,
-        "RDS is in a private subnet and its security group lets only the backend in: run it inside the VPC, or through "
-        "a tunnel by the bastion host (DB_HOSTADDR=127.0.0.1 DB_PORT=…).",
-    ),
-)
-
-
 def connection_failed(text: str, *, who: str) -> ConnectionFailed:
     """The error for what libpq wrote.
 
@@ -161,7 +98,7 @@ def connection_failed(text: str, *, who: str) -> ConnectionFailed:
         text: libpq's message.
         who: role, database and server, for the sentence.
     """
-    for pattern, kind, hint in _FAILURES:
+    for pattern, kind, hint in FAILURES:
         telling = [line for line in text.splitlines() if re.search(pattern, line, re.IGNORECASE)]
         if telling:
             return ConnectionFailed(f"No connection of {who} ({kind}): {_said(telling[0])}", hint=hint, kind=kind)
@@ -177,18 +114,6 @@ def _said(text: str) -> str:
     return re.sub(r"^(- |host: .*?: )*(connection (failed|is bad): )?(connection to server .*? failed: )?", "", words)
 
 
-#: Hints for SQLSTATEs that have a usual cause here.
-_SQLSTATE_HINTS = {
-    "25006": "This is a read replica, or the session is read-only: connect to the primary instance.",
-    "42501": "Use the master user of the RDS instance, not the application's.",
-    "42809": "DEPLOYTOOLS['LOCALE'] must be one that the server has: SELECT collname FROM pg_collation",
-    "53100": "The instance's storage is full: enlarge it, then run it again.",
-    "53300": "Close idle connections, or lower CONN_MAX_AGE and the number of workers.",
-    "55006": "Somebody is connected to the template; run it again.",
-    "57014": "Run it again: what was done stays, the rest is left.",
-}
-
-
 @contextmanager
 def translating(deed: str) -> Iterator[None]:
     """Around statements: PostgreSQL's errors become `DatabaseError`, with its own sentence and SQLSTATE."""
@@ -199,7 +124,7 @@ def translating(deed: str) -> Iterator[None]:
         detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
         raise DatabaseError(
             f"PostgreSQL refused to {deed}: {said}{detail}",
-            hint=_SQLSTATE_HINTS.get(error.sqlstate or "", "Run it again: what was done stays, the rest is left."),
+            hint=SQLSTATE_HINTS.get(error.sqlstate or "", "Run it again: what was done stays, the rest is left."),
             sqlstate=error.sqlstate,
         ) from error
 
@@ -233,14 +158,19 @@ def locked(login: Login, *, wait: float) -> Iterator[Connection]:
         yield connection
 
 
-#: What an administrator may have set for a role otherwise, and a run that creates databases cannot do with. Those that
-#: this version does not know are left out.
-_SESSION_SETTINGS = """
-    SELECT set_config(name, value, false) FROM (VALUES
-        ('statement_timeout', '0'), ('transaction_timeout', '0'), ('idle_session_timeout', '0'),
-        ('idle_in_transaction_session_timeout', '0'), ('default_transaction_read_only', 'off')
-    ) AS wanted(name, value) JOIN pg_settings USING (name)
-"""
+#: What an administrator may have set for the role otherwise, and a run that creates databases cannot do with; and that
+#: a lock does not outlive a vanished client by hours.
+_STARTUP_SETTINGS = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "statement_timeout=0",
+        "idle_session_timeout=0",
+        "default_transaction_read_only=off",
+        "tcp_keepalives_idle=30",
+        "tcp_keepalives_interval=10",
+        "tcp_keepalives_count=3",
+    )
+)
 
 
 def free_slots(connection: Connection) -> int:
@@ -262,16 +192,18 @@ def session(login: Login) -> Iterator[Connection]:
     """The master's session in the maintenance database, without a statement time-out, on a primary server."""
     with _connect_master(login) as connection:
         with translating("prepare the session"):
-            connection.execute(_SESSION_SETTINGS)
+            connection.execute(
+                "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'"
+            )
             is_replica = connection.execute("SELECT pg_is_in_recovery()").fetchone()
         if is_replica and is_replica[0]:
-            raise DatabaseError(f"{login.address} is a read replica.", hint=_SQLSTATE_HINTS["25006"], sqlstate="25006")
+            raise DatabaseError(f"{login.address} is a read replica.", hint=SQLSTATE_HINTS["25006"], sqlstate="25006")
         yield connection
 
 
 def _connect_master(login: Login) -> Connection:
     try:
-        return login.connect(MAINTENANCE_DATABASE)
+        return login.connect(MAINTENANCE_DATABASE, settings=_STARTUP_SETTINGS)
     except ConnectionFailed as error:
         if error.kind is not ConnectionFailure.PASSWORD:
             raise

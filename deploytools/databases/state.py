@@ -12,7 +12,7 @@ from deploytools.errors import DeployError
 MARK = "deploytools: tenant database"
 
 #: CREATE DATABASE cannot set a comment. Until it is marked, a half-made database is known by this odd CONNECTION LIMIT,
-#: which comes into being with it, and by being closed to connections.
+#: which comes into being with it, and by being closed to connections; once it is marked, its owner may be in it.
 HALF_MADE_LIMIT = 20_919
 
 #: ``datconnlimit`` of a database whose DROP was interrupted (PostgreSQL's DATCONNLIMIT_INVALID_DB).
@@ -94,6 +94,7 @@ class DatabaseState:
         objects: how many tables and the like each role owns in it.
         sessions: how many sessions each role has in it.
         master_owns: whether the master has the privileges of the owner.
+        is_copy: it is about to be made from a template.
     """
 
     name: str
@@ -110,6 +111,7 @@ class DatabaseState:
     objects: Mapping[str, int] = field(default_factory=dict)
     sessions: Mapping[str, int] = field(default_factory=dict)
     master_owns: bool = True
+    is_copy: bool = False
 
     @property
     def is_marked(self) -> bool:
@@ -119,7 +121,7 @@ class DatabaseState:
     @property
     def is_half_made(self) -> bool:
         """Whether these commands were interrupted while they made it."""
-        return self.connection_limit == HALF_MADE_LIMIT and not self.allows_connections
+        return self.connection_limit == HALF_MADE_LIMIT and (not self.allows_connections or self.is_marked)
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,8 @@ class Wanted:
         locale: locale of new databases; empty: the server's.
         adopt: whether databases that somebody else made may be taken over.
         is_shared: one role owns all; else each tenant has a role of its own, of the tenant's name.
+        migrate: whether new tenants get their tables.
+        template: the database that they are copied from; empty: the migrations are run.
         finish: whether roles that owned a tenant before lose their way into it.
     """
 
@@ -181,6 +185,8 @@ class Wanted:
     adopt: bool = False
     is_shared: bool = True
     finish: bool = False
+    migrate: bool = False
+    template: str = ""
 
     def role_of(self, tenant: Tenant) -> str:
         """Who owns the tenant's database, and logs in to it."""

@@ -10,21 +10,27 @@ from psycopg import sql
 from deploytools.databases.server import Connection, Login
 from deploytools.databases.state import ENCODING, HALF_MADE_LIMIT, MARK
 from deploytools.databases.steps import (
+    CloneTemplate,
     CreateDatabase,
     CreateRole,
+    DropTemplate,
     GrantToMaster,
     HandOver,
     LetFormerRoleStay,
+    LetOwnerIn,
     LimitConnections,
     Mark,
     Open,
+    SealTemplate,
     SetDatabaseDefault,
     SetPassword,
     SetRoleDefaults,
     ShutOutFormerRole,
     ShutOutPublic,
     Step,
+    UnsealTemplate,
 )
+from deploytools.databases.templates import READY
 
 Verifier = Callable[[], str]
 
@@ -133,3 +139,31 @@ def _(step: Open, make_verifier: Verifier = no_verifier) -> sql.Composed:
     return _named(
         "ALTER DATABASE {} WITH ALLOW_CONNECTIONS true CONNECTION LIMIT {limit}", step.database, limit=step.limit
     )
+
+
+@statement.register
+def _(step: CloneTemplate, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    text = "CREATE DATABASE {} TEMPLATE {} ALLOW_CONNECTIONS false CONNECTION LIMIT {limit}"
+    return _named(text, step.database, step.template, limit=HALF_MADE_LIMIT)
+
+
+@statement.register
+def _(step: LetOwnerIn, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    return _named("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", step.database)
+
+
+@statement.register
+def _(step: SealTemplate, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    text = "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true CONNECTION LIMIT -1; "
+    return _named(text, step.database) + _named("COMMENT ON DATABASE {} IS {mark}", step.database, mark=READY)
+
+
+@statement.register
+def _(step: UnsealTemplate, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    text = "ALTER DATABASE {} WITH IS_TEMPLATE false CONNECTION LIMIT {limit}; "
+    return _named(text, step.database, limit=HALF_MADE_LIMIT) + _named("COMMENT ON DATABASE {} IS NULL", step.database)
+
+
+@statement.register
+def _(step: DropTemplate, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    return _named("DROP DATABASE {}", step.database)

@@ -99,6 +99,17 @@ class CreateDatabase:
 
 
 @dataclass(frozen=True)
+class CloneTemplate:
+    """``CREATE DATABASE … TEMPLATE`` one with all tables, ``ALLOW_CONNECTIONS false``."""
+
+    database: str
+    template: str
+
+    def __str__(self) -> str:
+        return f"create database {self.database} as a copy of {self.template}, closed to connections"
+
+
+@dataclass(frozen=True)
 class ShutOutPublic:
     """``REVOKE CONNECT, TEMPORARY … FROM PUBLIC``, as the owner."""
 
@@ -144,7 +155,8 @@ class HandOverObjects:
     count: int
 
     def __str__(self) -> str:
-        return f"hand {self.count} objects in {self.database} over from {self.former} to {self.to}, one by one"
+        what = f"{self.count} objects" if self.count else "every object"
+        return f"hand {what} in {self.database} over from {self.former} to {self.to}, one by one"
 
 
 @dataclass(frozen=True)
@@ -184,8 +196,86 @@ class Open:
         return f"open {self.database} to connections"
 
 
+@dataclass(frozen=True)
+class LetOwnerIn:
+    """``ALTER DATABASE … ALLOW_CONNECTIONS true`` on a half-made database, which PUBLIC is shut out of."""
+
+    database: str
+    owner: str
+
+    def __str__(self) -> str:
+        return f"let {self.owner} alone into {self.database}"
+
+
+@dataclass(frozen=True)
+class MigrateTables:
+    """Django's ``migrate``, as the owner, and a look whether anything is left to apply."""
+
+    database: str
+    owner: str
+
+    def __str__(self) -> str:
+        return f"run the migrations in {self.database}"
+
+
+@dataclass(frozen=True)
+class CompareTables:
+    """The copy's ``django_migrations`` against the code's migrations."""
+
+    database: str
+    owner: str
+
+    def __str__(self) -> str:
+        return f"compare the tables in {self.database} with the migrations"
+
+
+@dataclass(frozen=True)
+class MakeSuperuser:
+    """Django's ``createsuperuser``, with what the secret says."""
+
+    database: str
+
+    def __str__(self) -> str:
+        return f"make the secret's superuser in {self.database}"
+
+
+@dataclass(frozen=True)
+class SealTemplate:
+    """``ALTER DATABASE … IS_TEMPLATE true ALLOW_CONNECTIONS false``, and the mark that it is complete."""
+
+    database: str
+    owner: str
+
+    def __str__(self) -> str:
+        return f"close {self.database} and mark it as a template that is ready"
+
+
+@dataclass(frozen=True)
+class UnsealTemplate:
+    """``ALTER DATABASE … IS_TEMPLATE false``, and its mark taken off."""
+
+    database: str
+    owner: str
+
+    def __str__(self) -> str:
+        return f"mark {self.database} as no template any more"
+
+
+@dataclass(frozen=True)
+class DropTemplate:
+    """``DROP DATABASE`` of a template of these commands' making, never of a tenant's database."""
+
+    database: str
+    owner: str
+
+    def __str__(self) -> str:
+        return f"drop the template {self.database}"
+
+
 RoleStep = CreateRole | SetPassword | GrantToMaster | SetRoleDefaults | LetFormerRoleStay | ShutOutFormerRole
 #: What an owner may do to its database.
-OwnerStep = ShutOutPublic | Mark | Open | SetDatabaseDefault | LimitConnections
-DatabaseStep = CreateDatabase | HandOver | HandOverObjects | OwnerStep
+TemplateStep = LetOwnerIn | SealTemplate | UnsealTemplate | DropTemplate
+OwnerStep = ShutOutPublic | Mark | Open | SetDatabaseDefault | LimitConnections | TemplateStep
+TablesStep = MigrateTables | CompareTables | MakeSuperuser
+DatabaseStep = CreateDatabase | CloneTemplate | HandOver | HandOverObjects | OwnerStep | TablesStep
 Step = WriteSecret | RoleStep | DatabaseStep

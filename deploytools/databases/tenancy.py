@@ -7,13 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from deploytools.databases.apply import Outcome, Watcher, Work, apply_plan
+from deploytools.databases.apply import Outcome, Watcher, Work, apply_plan, run_step
+from deploytools.databases.history import MigrationGraph
 from deploytools.databases.plan import DatabasePlan, TenantPlan, plan_databases, transition_remark
 from deploytools.databases.proof import Reach, prove, read_reach, require_refused, strangers_of
 from deploytools.databases.reading import read_databases, read_roles, read_state
 from deploytools.databases.server import Connection, Login, free_slots
-from deploytools.databases.state import RoleState, SecretNeed, ServerState, Wanted
-from deploytools.databases.steps import WriteSecret
+from deploytools.databases.state import DatabaseState, RoleState, SecretNeed, ServerState, Wanted
+from deploytools.databases.steps import MakeSuperuser, Step, TablesStep, WriteSecret
+from deploytools.databases.superuser import Account, has_superuser, make_superuser, with_superusers
+from deploytools.databases.tables import bring_tables, read_templates
 from deploytools.databases.tenant_secrets import TenantSecrets, settled
 from deploytools.databases.tenants import Tenant
 from deploytools.errors import DatabaseError, DeployError, Refused
@@ -33,6 +36,8 @@ class Tenancy:
         master: who that is.
         app: the shared role, with the password in the shared secret.
         secrets: the tenants' own, or None where they share the role.
+        graph: the code's migrations, where new tenants get their tables, or None.
+        account: who is to be a superuser in each tenant, or None.
         shared_secret: to look at again before a password is set, or None.
     """
 
@@ -42,6 +47,8 @@ class Tenancy:
     wanted: Wanted
     secrets: TenantSecrets | None = None
     shared_secret: SecretStore | None = None
+    graph: MigrationGraph | None = None
+    account: Account | None = None
 
     @property
     def workers(self) -> int:
@@ -53,7 +60,18 @@ class Tenancy:
         needs, logins = self._read_secrets()
         tried = [self.app, *logins.values()] if self.wanted.is_shared else list(logins.values())
         state = read_state(self.connection, self.wanted, tried, needs, workers=self.workers)
-        return plan_databases(self.wanted, state)
+        plan = plan_databases(self.wanted, state)
+        return with_superusers(plan, self._lacking(state, self.account)) if self.account else plan
+
+    def _lacking(self, state: ServerState, account: Account) -> set[str]:
+        """The tenants that have no superuser of the secret's name."""
+
+        def lacks(tenant: Tenant) -> bool:
+            database = state.databases.get(tenant.name)
+            is_there = database is not None and database.allows_connections and not database.is_half_made
+            return not (is_there and has_superuser(self._login(tenant), tenant.name, account))
+
+        return {tenant.name for tenant in self.wanted.tenants if lacks(tenant)}
 
     def apply(self, plan: DatabasePlan, watcher: Watcher) -> tuple[Outcome, ...]:
         """Do it, read back, and prove it by logging in.
@@ -61,18 +79,21 @@ class Tenancy:
         Raises:
             DatabaseError: a step of the shared role's failed; no tenant was touched.
         """
-        work = Work(
+        outcomes = apply_plan(self._work(), plan, watcher)
+        if self.connection.broken:
+            return outcomes
+        return self._proved_apart(self._read_back(outcomes))
+
+    def _work(self) -> Work:
+        return Work(
             connection=self.connection,
             master=self.master,
             read_login=self._read_login,
             write_secret=self._write_secret,
+            bring_tables=self._bring_tables,
             prove=lambda tenant: prove(self._login(tenant), tenant.name),
             workers=self.workers,
         )
-        outcomes = apply_plan(work, plan, watcher)
-        if self.connection.broken:
-            return outcomes
-        return self._proved_apart(self._read_back(outcomes))
 
     def verify(self) -> tuple[Outcome, ...]:
         """The proof alone; changes nothing.
@@ -117,6 +138,18 @@ class Tenancy:
     def _write_secret(self, step: WriteSecret) -> object:
         return self.secrets.write(step) if self.secrets else None
 
+    def _bring_tables(self, step: TablesStep) -> None:
+        """As who owns what is in the database: the tenant's role, or who makes the template."""
+        owners = {tenant.name: tenant for tenant in self.wanted.tenants}
+        if step.database in owners:
+            login = self._login(owners[step.database])
+        else:
+            login = self.app if self.wanted.is_shared else self.master
+        if not isinstance(step, MakeSuperuser):
+            bring_tables(login, step, self.graph or MigrationGraph({}))
+        elif self.account:
+            make_superuser(login, step.database, self.account)
+
     # Proof.
 
     def _read_back(self, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
@@ -158,7 +191,23 @@ class Tenancy:
         others = [f"{', '.join(roles)} may connect to {name}, too" for name, roles in self.reach().others.items()]
         owned = sum(database.master_owns for database in known.values())
         master = f"the master {self.master.user} may act as the owner of {owned} of {len(known)} databases"
-        return [*filter(None, transitions), *others, master]
+        return [*filter(None, transitions), *others, *self._template_remarks(), master]
+
+    def old_templates(self) -> tuple[DatabaseState, ...]:
+        """The templates that new tenants are not copied from any more."""
+        found = read_templates(self.connection, [self.wanted.app_role, self.master.user])
+        return tuple(template for template in found if template.name != self.wanted.template)
+
+    def prune(self, steps: tuple[Step, ...], watcher: Watcher) -> None:
+        """Carry out what `drop_steps` planned."""
+        for step in steps:
+            run_step(self._work(), step)
+            watcher.step_done(step)
+
+    def _template_remarks(self) -> list[str]:
+        if not self.wanted.migrate:
+            return []
+        return [f"{old.name} is an old template; --prune-templates drops it" for old in self.old_templates()]
 
 
 def _judged(outcome: Outcome, judge: Callable[[], None]) -> Outcome:

@@ -18,7 +18,7 @@ NAME_PATTERN = re.compile(rf"[a-z][a-z0-9_]{{0,{LONGEST_NAME - 1}}}")
 RESERVED_NAMES = frozenset(
     {"postgres", "template0", "template1", "rdsadmin", "rdsrepladmin", "rdsproxyadmin", "public", "none"}
 )
-RESERVED_PREFIXES = ("pg_", "rds_", "test_")
+RESERVED_PREFIXES = ("pg_", "rds_", "test_", "deploytools_")
 
 #: Milliseconds in each unit that PostgreSQL knows for a time.
 UNITS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}

@@ -96,10 +96,14 @@ class DeployCommand(BaseCommand):
                 "Nothing was changed: this is not a terminal, so nobody could be asked.",
                 hint="Look at the plan with --plan, then say --noinput.",
             )
+        if not self.agrees(question):
+            raise Refused("Nothing was changed: the answer was not yes.", hint="Run it again when it is.")
+
+    def agrees(self, question: str) -> bool:
+        """Whether the person at the terminal says yes."""
         self.stderr.write(f"{question} [y/N] ", ending="")
         self.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-            raise Refused("Nothing was changed: the answer was not yes.", hint="Run it again when it is.")
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     def report(self, text: str, output: Path | None) -> None:
         """Write a report to stdout or to a file."""

@@ -40,7 +40,8 @@ def check_lines(findings: Sequence[Finding], paint: Paint, told: set[str]) -> li
         told: evidence and hints that the report holds already: one cause is told once. Grows.
     """
     first = findings[0]
-    lines = [paint(first.status, f"{SYMBOLS[first.status]} {first.title}")]
+    title = wrapped(first.title, indent=f"{SYMBOLS[first.status]} ")
+    lines = [paint(first.status, line) for line in title]
     for finding, following in zip_longest(findings, findings[1:]):
         lines += _seen_lines(finding, told)
         if following is None or following.hint != finding.hint:

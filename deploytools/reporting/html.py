@@ -107,7 +107,7 @@ class Item:
 
 def command_in(hint: str) -> str:
     """The command after ``Run:``, up to a remark in brackets or the end of the sentence."""
-    found = re.search(r"Run: (.+?)(?= \(|; |\. |\.?$)", hint)
+    found = re.search(r"[Rr]un: (.+?)(?= \(|; |\. |\.?$)", hint)
     return found[1] if found else ""
 
 

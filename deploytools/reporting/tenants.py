@@ -40,6 +40,7 @@ def to_json(server: str, plan: DatabasePlan | None, results: Sequence[Outcome], 
     document: dict[str, object] = {"version": VERSION, "server": server}
     if plan is not None:
         document["role_steps"] = [str(step) for step in plan.role_steps]
+        document["template_steps"] = [str(step) for step in plan.template_steps]
         document["plan"] = [
             {
                 "tenant": tenant.tenant.name,

@@ -20,7 +20,7 @@ from deploytools.errors import (
 )
 from deploytools.secret.document import Document
 from deploytools.secret.labels import STAGED, SecretLabels
-from deploytools.secret.sync import CURRENT
+from deploytools.secret.sync import CURRENT, PREVIOUS
 from deploytools.secret.value import Secret
 
 
@@ -57,16 +57,25 @@ class SecretCreation(SecretLabels):
             state = self._existing(document)
             if isinstance(state, str):
                 return state
-            if state is SecretEmpty:
-                self._put_first(token, document)
-            elif not self._try_create(request, text):
-                continue  # It came into being meanwhile, or its name is not free yet after a deletion.
-            self._prove_first(token, document)
-            return token
+            is_ours = self._put_first(token, text) if state is SecretEmpty else self._try_create(request, text)
+            if is_ours:
+                self._prove_first(token, document)
+                return token
         raise SecretError(
             f"{self.name} can neither be created nor read in {self.region}: its name is taken, or is not free yet.",
             hint="Wait a minute where it was deleted just now; otherwise allow secretsmanager:DescribeSecret on it.",
         )
+
+    def is_deleted(self) -> bool:
+        """Whether the secret is scheduled for deletion.
+
+        Raises:
+            SecretNotFound: there is no such secret, or it is gone for good.
+        """
+        try:
+            return "DeletedDate" in self._describe()
+        except NotFound as error:
+            raise self._why_unreadable(error) from error
 
     def restore(self) -> bool:
         """Undo the deletion that the secret is scheduled for.
@@ -76,16 +85,19 @@ class SecretCreation(SecretLabels):
 
         Raises:
             SecretNotFound: there is no such secret, or it is gone for good.
+            SecretError: the service does not say that it is back.
         """
-        try:
-            description = self._describe()
-        except NotFound as error:
-            raise self._why_unreadable(error) from error
-        if "DeletedDate" not in description:
+        if not self.is_deleted():
             return False
         with aws.calling("secretsmanager:RestoreSecret", self.name):
             self.client.restore_secret(SecretId=self.name)
-        return True
+        for _ in self._looks():
+            if not self.is_deleted():
+                return True
+        raise SecretError(
+            f"{self.name} was restored, and is still said to be scheduled for deletion.",
+            hint="Wait a minute and run it again.",
+        )
 
     # The steps of a creation.
 
@@ -102,19 +114,20 @@ class SecretCreation(SecretLabels):
         except SecretDeleted:
             raise
         except SecretError as error:
-            raise self._taken() from error
+            raise self.taken() from error
         if stored != document:
-            raise self._taken()
+            raise self.taken()
         return version
 
-    def _taken(self) -> SecretExists:
+    def taken(self) -> SecretExists:
+        """What to raise where something else is there already."""
         return SecretExists(
             f"The secret {self.name} exists already in {self.region} and holds something else; nothing was written.",
-            hint="Without --create its values are merged, none is lost: sync_secrets FILE",
+            hint="Without --create values are merged into it and none is lost: python manage.py sync_secrets FILE",
         )
 
     def _try_create(self, request: Mapping[str, Any], text: Secret[str]) -> bool:
-        """Create it; False when there is something of that name after all, or still."""
+        """Create it; False when it came into being meanwhile, or its name is not free yet after a deletion."""
         try:
             with aws.calling("secretsmanager:CreateSecret", self.name):
                 self.client.create_secret(**request, SecretString=text.reveal())
@@ -124,19 +137,29 @@ class SecretCreation(SecretLabels):
             return False
         return True
 
-    def _put_first(self, token: str, document: Document) -> None:
-        """The first value of a secret that has none: AWSCURRENT goes to it by itself; if it does not, we move it."""
+    def _put_first(self, token: str, text: Secret[str]) -> bool:
+        """Give a secret without a value its first; False when another's was the first, or it is not seen yet."""
         with aws.calling("secretsmanager:PutSecretValue", self.name):
             self.client.put_secret_value(
                 SecretId=self.name,
-                SecretString=document.to_json().reveal(),
+                SecretString=text.reveal(),
                 ClientRequestToken=token,
                 VersionStages=[STAGED],
             )
         if not any(CURRENT in labels for labels in self._labels().values()):
+            self._take_current(token)
+        labels = self._labels().get(token, ())
+        self._drop_label(token)
+        return CURRENT in labels or PREVIOUS in labels
+
+    def _take_current(self, token: str) -> None:
+        """Move AWSCURRENT to our version where it is nowhere; it goes to a first version by itself, mostly."""
+        try:
             with aws.calling("secretsmanager:UpdateSecretVersionStage", self.name):
                 self.client.update_secret_version_stage(SecretId=self.name, VersionStage=CURRENT, MoveToVersionId=token)
-        self._drop_label(token)
+        except AwsError as error:
+            if aws.error_code(error) != "InvalidParameterException":  # It is somewhere after all.
+                raise
 
     def _prove_first(self, token: str, document: Document) -> None:
         """Read back by version, then by label: AWSCURRENT names this version, or a later one that has these keys."""

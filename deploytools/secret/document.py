@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn
@@ -52,6 +52,10 @@ class Document(Mapping[str, Secret[Any]]):
     def merge(self, given: Mapping[str, Secret[Any]]) -> Document:
         """This document with the members of `given` put over it; everything else stays as it is."""
         return Document(self.__values | {key: secret.reveal() for key, secret in given.items()})
+
+    def without(self, keys: Collection[str]) -> Document:
+        """This document without the members of these keys."""
+        return Document({key: value for key, value in self.__values.items() if key not in keys})
 
     def to_json(self) -> Secret[str]:
         """The document as Secrets Manager stores it.
@@ -135,6 +139,7 @@ class ChangeKind(StrEnum):
     CHANGED = "changed"
     UNCHANGED = "unchanged"
     KEPT = "kept"
+    REMOVED = "removed"
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,7 @@ class Change:
 
 
 def diff(before: Document, after: Document, given: Mapping[str, object]) -> tuple[Change, ...]:
-    """One `Change` for each key of `after`, in its order."""
+    """One `Change` for each key of `after`, in its order, then one for each that is in `before` only."""
 
     def kind(key: str) -> ChangeKind:
         if key not in before:
@@ -160,4 +165,5 @@ def diff(before: Document, after: Document, given: Mapping[str, object]) -> tupl
             return ChangeKind.CHANGED
         return ChangeKind.UNCHANGED if key in given else ChangeKind.KEPT
 
-    return tuple(Change(key, kind(key)) for key in after)
+    kept = tuple(Change(key, kind(key)) for key in after)
+    return kept + tuple(Change(key, ChangeKind.REMOVED) for key in before if key not in after)

@@ -18,6 +18,7 @@ from deploytools.errors import (
     SecretBinary,
     SecretDeleted,
     SecretEmpty,
+    SecretError,
     SecretNotFound,
 )
 from deploytools.secret.document import Document, parse
@@ -73,10 +74,46 @@ class SecretReader:
         """
         for _ in self._looks():
             version, document = self.read_current()
-            labels = self._labels()
+            description = self._describe()
+            labels = _labels_of(description)
             if CURRENT in labels.get(version, ()):
                 break
-        return SecretState(self.name, self.region, version, document, labels)
+        changed = description.get("LastChangedDate")
+        return SecretState(
+            self.name,
+            self.region,
+            version,
+            document,
+            labels,
+            changed=changed.isoformat(timespec="seconds") if changed else "",
+            rotates=bool(description.get("RotationEnabled")),
+        )
+
+    def read_version(self, version: str) -> Document:
+        """What one version holds, current or not.
+
+        Raises:
+            SecretError: there is no such version, or none any more.
+        """
+        try:
+            return self._parse(self._get(VersionId=version)[1])
+        except AwsError as error:
+            if not isinstance(error, NotFound) and aws.error_code(error) != "InvalidParameterException":
+                raise
+            raise SecretError(
+                f"{self.name} in {self.region} has no version {version} with a value.",
+                hint=f"Versions that still have a label: aws secretsmanager list-secret-version-ids --secret-id "
+                f"{self.name} --region {self.region}",
+            ) from error
+
+    def read_labelled(self, label: str) -> Document:
+        """Content of the version that carries `label`, for example ``AWSPREVIOUS``.
+
+        Raises:
+            SecretBinary, SecretNotJson: why it cannot be used.
+            AwsError: there is no such version, it is empty, or AWS could not be asked.
+        """
+        return self._parse(self._get(VersionStage=label)[1])
 
     def _looks(self) -> Iterator[None]:
         """One turn for each time that it is worth looking, with longer and longer waits between."""
@@ -103,8 +140,7 @@ class SecretReader:
             return self.client.describe_secret(SecretId=self.name)
 
     def _labels(self) -> dict[str, tuple[str, ...]]:
-        stages = self._describe().get("VersionIdsToStages") or {}
-        return {version: tuple(labels) for version, labels in stages.items()}
+        return _labels_of(self._describe())
 
     def _parse(self, text: Secret[str | None]) -> Document:
         if text.reveal() is None:
@@ -134,10 +170,17 @@ class SecretReader:
             )
         if "DeletedDate" in description:
             return SecretDeleted(
-                f"The secret {where} is scheduled for deletion.", hint="Bring it back: sync_secrets --restore"
+                f"The secret {where} is scheduled for deletion.",
+                hint="Bring it back: python manage.py sync_secrets --restore",
             )
         if isinstance(error, NotFound):
             return SecretEmpty(
-                f"The secret {where} exists and has no value yet.", hint="Put a first value: sync_secrets FILE --create"
+                f"The secret {where} exists and has no value yet.",
+                hint="Put a first value: python manage.py sync_secrets FILE --create",
             )
         return error
+
+
+def _labels_of(description: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    stages = description.get("VersionIdsToStages") or {}
+    return {version: tuple(labels) for version, labels in stages.items()}

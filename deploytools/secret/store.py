@@ -9,6 +9,7 @@ from deploytools import aws
 from deploytools.errors import SecretConflict, SecretError
 from deploytools.secret.creation import SecretCreation
 from deploytools.secret.labels import STAGED
+from deploytools.secret.rollback import RollbackPlan
 from deploytools.secret.sync import SecretState, SyncPlan
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,33 @@ class SecretStore(SecretCreation):
             hint="Find out who writes it (CloudTrail: UpdateSecretVersionStage, PutSecretValue), then run it again.",
         )
 
+    def roll_back(self, plan: RollbackPlan) -> None:
+        """Apply `plan`: the same compare-and-swap as a write, towards a version that is there. Never planned anew.
+
+        Raises:
+            RotationUnderWay: a rotation would undo it, or began during it.
+            SecretConflict: somebody else wrote meanwhile, or right after; the message says what was done.
+            AwsError: AWS could not be asked. Running it again *with the version* finds out what was done.
+        """
+        if plan.state.pending_version:
+            raise self._rotation(plan.state, "nothing was written")
+        if plan.is_empty:
+            return
+        self._end_finished_rotation(plan.state)
+        if not self._promote(plan.version, plan.state.version):
+            raise SecretConflict(
+                f"Somebody else has just written {self.name}; AWSCURRENT stayed where they put it.",
+                hint="Look at what they changed (--show; CloudTrail), then roll back again if it is still meant.",
+            )
+        state = self._look_until_moved(plan.state.version)
+        if state.version != plan.version:
+            raise SecretConflict(
+                f"{self.name} was rolled back, but AWSCURRENT names version {state.version} now.",
+                hint="Find out who wrote after this run (CloudTrail), then run it again.",
+            )
+        if state.pending_version:
+            raise self._rotation(state, "this rollback came in between and may get lost")
+
     # The steps of a write.
 
     def _stage(self, plan: SyncPlan) -> None:
@@ -72,8 +100,8 @@ class SecretStore(SecretCreation):
         state = self.read()
         contested = [
             key
-            for key, wanted in plan.given.items()
-            if state.document.get(key) not in {plan.state.document.get(key), wanted}
+            for key, wanted in plan.wanted.items()
+            if key not in plan.filled and state.document.get(key) not in {plan.state.document.get(key), wanted}
         ]
         if contested:
             raise SecretConflict(
@@ -96,14 +124,19 @@ class SecretStore(SecretCreation):
 
     def _read_back(self, plan: SyncPlan) -> SecretState:
         """The secret once AWSCURRENT names the new version, or one after it that has the keys of this plan, too."""
-        for _ in self._looks():
-            state = self.read()
-            if state.version != plan.state.version:
-                break
-        lost = [key for key, wanted in plan.given.items() if state.document.get(key) != wanted]
+        state = self._look_until_moved(plan.state.version)
+        lost = [key for key, wanted in plan.wanted.items() if state.document.get(key) != wanted]
         if lost:
             raise SecretConflict(
                 f"{self.name} was written, but AWSCURRENT now names a version without {', '.join(lost)} as given.",
                 hint="Find out who wrote after this run (CloudTrail), then run it again.",
             )
+        return state
+
+    def _look_until_moved(self, base: str) -> SecretState:
+        """The secret once AWSCURRENT is no longer seen on `base`, or as it is after a number of looks."""
+        for _ in self._looks():
+            state = self.read()
+            if state.version != base:
+                break
         return state

@@ -6,15 +6,21 @@ Nothing here can write: no client comes in. What is printed is the very plan tha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from deploytools.errors import InvalidSecret
-from deploytools.secret.contract import Problem, normalise, problems
+from deploytools.errors import InvalidSecret, Refused
+from deploytools.secret.contract import FIELDS, Field, Problem, by_name, is_placeholder, missing, normalise, problems
 from deploytools.secret.document import Change, ChangeKind, Document, diff
+from deploytools.secret.value import Secret
 
 CURRENT = "AWSCURRENT"
+PREVIOUS = "AWSPREVIOUS"
 PENDING = "AWSPENDING"
+PREVIOUS = "AWSPREVIOUS"
+
+NOTHING = Document({})
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,8 @@ class SecretState:
         version: the ``VersionId`` that carries AWSCURRENT.
         document: what that version holds.
         labels: the staging labels of each version.
+        changed: when anything about it changed last, in ISO 8601; empty where that is not known.
+        rotates: whether AWS rotates it.
     """
 
     name: str
@@ -34,6 +42,13 @@ class SecretState:
     version: str
     document: Document
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    changed: str = field(default="", compare=False)
+    rotates: bool = field(default=False, compare=False)
+
+    @property
+    def previous_version(self) -> str | None:
+        """The version that was current before; None where there was none."""
+        return next((version for version, labels in self.labels.items() if PREVIOUS in labels), None)
 
     @property
     def pending_version(self) -> str | None:
@@ -47,11 +62,16 @@ class SyncPlan:
 
     Attributes:
         state: what it was planned from.
-        given: what was asked for, in the form in which it is stored.
+        given: what was asked for and what was made here, in the form in which it is stored.
         after: the whole document as it will be.
-        changes: one for each key of `after`.
+        changes: one for each key of `after`, and one for each that goes.
         warnings: what the stage still allows in the keys given.
         remaining: what other keys, which this plan leaves alone, still break.
+        unset: the keys that were asked to go.
+        filled: the keys of `given` whose values are taken only because there was none.
+        made: the keys of `given` whose values were made here.
+        missing: what the consumer requires and will not be there.
+        unknown: the keys that are kept and that no row of the contract knows.
     """
 
     state: SecretState
@@ -60,11 +80,21 @@ class SyncPlan:
     changes: tuple[Change, ...]
     warnings: tuple[Problem, ...]
     remaining: tuple[Problem, ...]
+    unset: tuple[str, ...] = ()
+    filled: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
         return all(change.kind in {ChangeKind.UNCHANGED, ChangeKind.KEPT} for change in self.changes)
+
+    @property
+    def wanted(self) -> Mapping[str, Secret[Any] | None]:
+        """What each key that this plan sets or takes out will be; None: not there."""
+        return {**self.given, **dict.fromkeys(self.unset)}
 
     @property
     def token(self) -> str:
@@ -77,32 +107,79 @@ class SyncPlan:
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-def plan_sync(state: SecretState, given: Document, *, stage: str) -> SyncPlan:
+def plan_sync(
+    state: SecretState,
+    given: Document,
+    *,
+    stage: str,
+    unset: Collection[str] = (),
+    fills: Document = NOTHING,
+    made: Collection[str] = (),
+    required: Collection[str] = (),
+    fields: Sequence[Field] = FIELDS,
+) -> SyncPlan:
     """Merge `given` over what is stored and judge the whole.
 
     A key that was given must keep the contract. A key that was not may break it already: that is said, and does not
     stop the rest from being mended one by one.
 
+    Args:
+        unset: the keys to take out.
+        fills: values made here for keys that are missing or hold a placeholder; of the others nothing is taken.
+        made: the keys of `given` whose values were made here.
+        required: the keys that the consumer cannot start without.
+        fields: the rows of the contract.
+
     Raises:
         InvalidSecret: with every rule that a given key breaks.
+        Refused: a key to take out is required.
         SecretTooLarge: the merged document exceeds what Secrets Manager takes.
     """
-    given = normalise(given, state.document)
-    after = state.document.merge(given)
+    _refuse_to_unset_required(unset, required, stage, fields)
+    rows = by_name(fields)
+    filled = [key for key in fills if key not in given and _is_vacant(state.document.get(key), rows.get(key))]
+    given = normalise(
+        Document({}).merge({key: fills[key] for key in filled} | dict(given)), state.document, fields=fields
+    )
+    after = state.document.merge(given).without(unset)
     after.to_json()
-    found = problems(after, stage=stage)
-    errors = [problem for problem in found if problem.key in given and not problem.is_warning]
+    found = problems(after, stage=stage, fields=fields)
+    _refuse_invalid([item for item in found if {item.key, item.with_key} & given.keys() and not item.is_warning])
+    changes = diff(state.document, after, given)
+    return SyncPlan(
+        state=state,
+        given=given,
+        after=after,
+        changes=changes,
+        warnings=tuple(problem for problem in found if problem.key in given),
+        remaining=tuple(problem for problem in found if problem.key not in given),
+        unset=tuple(unset),
+        filled=tuple(filled),
+        made=(*made, *filled),
+        missing=missing(after, required, stage=stage, fields=fields),
+        unknown=tuple(change.key for change in changes if change.kind is ChangeKind.KEPT and change.key not in rows),
+    )
+
+
+def _is_vacant(value: Secret[Any] | None, field: Field | None) -> bool:
+    return value is None or value.reveal() in ("", None) or is_placeholder(value.reveal(), field)
+
+
+def _refuse_to_unset_required(
+    unset: Collection[str], required: Collection[str], stage: str, fields: Sequence[Field]
+) -> None:
+    needed = {*required, *(field.name for field in fields if field.is_required(stage))}
+    if refused := [key for key in unset if key in needed]:
+        raise Refused(
+            f"Nothing was written: {', '.join(refused)} cannot go, because the production settings need it.",
+            hint='Take it out of DEPLOYTOOLS["REQUIRED_KEYS"] or ["SECRET_FIELDS"] first, and deploy that.',
+        )
+
+
+def _refuse_invalid(errors: Sequence[Problem]) -> None:
     if errors:
         raise InvalidSecret(
             "Nothing was written, because of: " + "; ".join(f"{item.key} {item.sentence}" for item in errors) + ".",
             hint="Good shapes: " + "; ".join(f"{item.key}: {item.shape}" for item in errors) + ". "
             "Leave a key out of the file to keep the value that is stored.",
         )
-    return SyncPlan(
-        state=state,
-        given=given,
-        after=after,
-        changes=diff(state.document, after, given),
-        warnings=tuple(problem for problem in found if problem.key in given),
-        remaining=tuple(problem for problem in found if problem.key not in given),
-    )

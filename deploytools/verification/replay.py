@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import typing
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from deploytools.errors import ConfigurationError, DeployError
 from deploytools.verification.facts import Fact, Failed
 from deploytools.verification.findings import Stage
 from deploytools.verification.registry import Registry
-from deploytools.verification.stored import Codec, known_types
+from deploytools.verification.stored import Codec, hints, known_types
 
 #: Version of the file: it grows when an older one can no longer be read.
 VERSION = 1
@@ -142,4 +141,4 @@ def _not_there(name: str) -> Failed:
 
 
 def _codec(registry: Registry) -> Codec:
-    return Codec(known_types(typing.get_type_hints(source.read).get("return") for source in registry.sources.values()))
+    return Codec(known_types(hints(source.read).get("return") for source in registry.sources.values()))

@@ -79,8 +79,16 @@ def known_types(annotations: Iterable[Any]) -> dict[str, type]:
         if dataclasses.is_dataclass(kind) or issubclass(kind, Enum):
             found[_name(kind)] = kind
         if dataclasses.is_dataclass(kind):
-            waiting += typing.get_type_hints(kind).values()
+            waiting += hints(kind).values()
     return found
+
+
+def hints(annotated: Any) -> dict[str, Any]:
+    """The annotations of a class or function; none where one of them has no meaning at run time."""
+    try:
+        return typing.get_type_hints(annotated)
+    except NameError:
+        return {}
 
 
 def _errors(kind: type[DeployError]) -> list[type[DeployError]]:
@@ -139,7 +147,7 @@ class Codec:
         if isinstance(value, DeployError):
             members: dict[str, Any] = {"message": str(value), **vars(value)}
         else:
-            members = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+            members = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
         return {"$": name, **{key: self.encode(member) for key, member in members.items() if key != "__notes__"}}
 
     def _known_name(self, value: object) -> str:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from order.admin import catalogue, orders
+from order.admin import carts, catalogue, orders
 
-__all__ = ["catalogue", "orders"]
+__all__ = ["carts", "catalogue", "orders"]

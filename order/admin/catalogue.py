@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.core.exceptions import ValidationError
+from django.db.models import Count, QuerySet, Value
 from django.http import HttpRequest
 
 from order.models import (
@@ -26,7 +26,7 @@ from order.models import (
 )
 from order.models.money import format_money
 from StartupWebApp.shop import current_shop
-from StartupWebApp.shopkeeping import Inline, ModelAdmin
+from StartupWebApp.shopkeeping import ASSUME_HTTPS, BaseInlineFormSet, ClosedSet, Inline, ModelAdmin
 
 
 class ProductSkuInline(Inline):
@@ -47,6 +47,7 @@ class ProductVideoInline(Inline):
     """A product's films."""
 
     model = ProductVideo
+    formfield_overrides = ASSUME_HTTPS
 
 
 @admin.register(Product)
@@ -72,10 +73,23 @@ class ProductAdmin(ModelAdmin):
         return count
 
 
+class SkuPriceFormSet(BaseInlineFormSet):
+    """All prices of a SKU: the old one can be ended and the new one added in one go."""
+
+    def clean(self) -> None:
+        """Raises `ValidationError` where a currency would have two current prices; Django checks no such constraint."""
+        super().clean()
+        kept = [form.cleaned_data for form in self.forms if form.is_valid() and form not in self.deleted_forms]
+        current = [price["currency"] for price in kept if price.get("currency") and not price["valid_until"]]
+        if len(current) != len(set(current)):
+            raise ValidationError("A currency has one current price: say until when the old one was valid.")
+
+
 class SkuPriceInline(Inline):
     """What a SKU costs and has cost."""
 
     model = SkuPrice
+    formset = SkuPriceFormSet
 
 
 class SkuInventoryInline(Inline):
@@ -94,16 +108,17 @@ class SkuImageInline(Inline):
 class SkuAdmin(ModelAdmin):
     """SKUs by code, with stock and the current price."""
 
-    list_display = ("code", "title", "color", "size", "type", "stock", "price", "is_active")
+    list_display = ("code", "title", "color", "size", "stock", "price", "is_active")
     list_filter = ("is_active", "type", "color", "size")
-    list_select_related = ("type", "inventory")
+    list_select_related = ("inventory",)
     search_fields = ("code", "title", "color", "size")
     inlines = (SkuPriceInline, SkuInventoryInline, SkuImageInline)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Sku]:
         """SKUs with their current price in the shop's currency."""
-        self.currency = current_shop().currency
-        return Sku.objects.with_price(self.currency).order_by(*self.get_ordering(request))
+        currency = current_shop().currency
+        priced = Sku.objects.with_price(currency).annotate(price_currency=Value(currency))
+        return priced.order_by(*self.get_ordering(request))
 
     @admin.display(description="stock", ordering="inventory__quantity")
     def stock(self, sku: Sku) -> int | None:
@@ -112,10 +127,9 @@ class SkuAdmin(ModelAdmin):
         return None if inventory is None else inventory.quantity
 
     @admin.display(description="price", ordering="current_price")
-    def price(self, sku: Sku) -> str | None:
+    def price(self, sku: Any) -> str | None:
         """What it costs now."""
-        price: Decimal | None = sku.current_price
-        return None if price is None else format_money(price, self.currency)
+        return None if sku.current_price is None else format_money(sku.current_price, sku.price_currency)
 
 
 @admin.register(DiscountCode)
@@ -132,17 +146,25 @@ class DiscountCodeAdmin(ModelAdmin):
 class ShippingMethodAdmin(ModelAdmin):
     """Ways of shipping."""
 
+    formfield_overrides = ASSUME_HTTPS
     list_display = ("title", "identifier", "carrier", "price", "currency", "is_active")
     list_filter = ("is_active", "carrier")
     search_fields = ("title", "identifier", "carrier")
 
 
-@admin.register(SkuType, DiscountType)
-class TypeAdmin(ModelAdmin):
-    """Reference rows."""
+@admin.register(SkuType)
+class SkuTypeAdmin(ModelAdmin):
+    """Kinds of things that are sold."""
 
     list_display = ("title", "identifier", "description")
     search_fields = ("title", "identifier")
+
+
+@admin.register(DiscountType)
+class DiscountTypeAdmin(ClosedSet):
+    """Kinds of discounts, one for each thing that the code can do."""
+
+    readonly_fields = ("identifier", "action")
 
 
 @admin.register(Configuration)

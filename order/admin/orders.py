@@ -1,18 +1,15 @@
-"""The shopkeeper's desk: orders and what happens to them, carts."""
+"""The shopkeeper's desk: orders and what happens to them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.timezone import localtime
 
 from order.models import (
-    Cart,
-    CartDiscount,
-    CartShippingMethod,
-    CartSku,
     Order,
     OrderBillingAddress,
     OrderDiscount,
@@ -25,7 +22,7 @@ from order.models import (
     Status,
 )
 from order.models.money import format_money
-from StartupWebApp.shopkeeping import Inline, ModelAdmin, ReadOnly, ReadOnlyInline, StackedInline
+from StartupWebApp.shopkeeping import AddressInline, ClosedSet, Inline, ModelAdmin, ReadOnlyInline
 
 
 class OrderSkuInline(ReadOnlyInline):
@@ -76,13 +73,6 @@ class OrderShippingMethodInline(Inline):
     can_delete = False
 
 
-class AddressInline(StackedInline):
-    """An address, folded away."""
-
-    classes = ("collapse",)
-    extra = 0
-
-
 class OrderShippingAddressInline(AddressInline):
     """Where it goes."""
 
@@ -114,7 +104,7 @@ class StatusFilter(admin.SimpleListFilter):
 class OrderAdmin(ModelAdmin):
     """Orders, the newest first. Amounts and lines stand as they were agreed; statuses are added."""
 
-    list_display = ("identifier", "customer", "current_status", "amount", "placed_at")
+    list_display = ("identifier", "customer", "current_status", "amount", "placed")
     list_filter = (StatusFilter, "placed_at", "currency")
     date_hierarchy = "placed_at"
     search_fields = ("identifier", "email", "member__user__first_name", "member__user__last_name", "lines__sku__code")
@@ -162,77 +152,17 @@ class OrderAdmin(ModelAdmin):
         """Where the order is."""
         return order.status_title
 
+    @admin.display(description="placed", ordering="placed_at")
+    def placed(self, order: Order) -> str:
+        """The day, which is short enough for the list to fit."""
+        return f"{localtime(order.placed_at):%Y-%m-%d}"
+
     @admin.display(description="total", ordering="total")
     def amount(self, order: Order) -> str:
         """What was to be paid."""
         return format_money(order.total, order.currency)
 
 
-class CartSkuInline(Inline):
-    """What is in a cart."""
-
-    model = CartSku
-    related = ("sku",)
-
-
-class CartDiscountInline(Inline):
-    """The codes that were typed."""
-
-    model = CartDiscount
-    related = ("discount_code",)
-
-
-class CartShippingMethodInline(Inline):
-    """How it shall be sent."""
-
-    model = CartShippingMethod
-    related = ("shipping_method",)
-
-
-@admin.register(Cart)
-class CartAdmin(ModelAdmin):
-    """Carts, the newest first."""
-
-    list_display = ("__str__", "owner", "state", "line_count", "item_count", "created_at")
-    list_filter = ("state", "created_at")
-    search_fields = ("member__user__email", "member__user__last_name", "lines__sku__code")
-    autocomplete_fields = ("member",)
-    readonly_fields = ("created_at", "updated_at")
-    inlines = (CartSkuInline, CartDiscountInline, CartShippingMethodInline)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Cart]:
-        """Carts with their owner and how much is in them."""
-        carts: QuerySet[Cart] = super().get_queryset(request).select_related("member__user")
-        return carts.annotate(line_count=Count("lines"), item_count=Sum("lines__quantity", default=0))
-
-    @admin.display(description="owner")
-    def owner(self, cart: Cart) -> str:
-        """A member's name, or that there is none."""
-        return str(cart.member or "A visitor")
-
-    @admin.display(description="lines", ordering="line_count")
-    def line_count(self, cart: Any) -> int:
-        """How many lines."""
-        count: int = cart.line_count
-        return count
-
-    @admin.display(description="items", ordering="item_count")
-    def item_count(self, cart: Any) -> int:
-        """How many things."""
-        count: int = cart.item_count
-        return count
-
-
 @admin.register(Status)
-class StatusAdmin(ReadOnly, ModelAdmin):
-    """What an order's states are called; they are a closed set."""
-
-    list_display = ("title", "identifier", "description")
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The words may be changed; the set may not."""
-        return ModelAdmin.has_change_permission(self, request, obj)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The identifier is what the code knows."""
-        return ("identifier",)
+class StatusAdmin(ClosedSet):
+    """What an order's states are called."""

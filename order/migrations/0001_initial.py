@@ -11,6 +11,8 @@ import django.db.models.functions.text
 import django.utils.timezone
 from django.db import migrations, models
 
+import order.models.stock
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -90,27 +92,13 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="SkuType",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("identifier", models.SlugField(max_length=40, unique=True)),
-                ("title", models.CharField(max_length=80)),
-                ("description", models.CharField(blank=True, max_length=255)),
-            ],
-            options={
-                "verbose_name": "SKU type",
-                "db_table": "order_sku_type",
-                "abstract": False,
-            },
-        ),
-        migrations.CreateModel(
             name="Cart",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "anonymous_id",
                     models.UUIDField(
-                        blank=True, help_text="The visitor's cookie, where there is no member.", null=True, unique=True
+                        blank=True, help_text="The visitor's cookie, where there is no member.", null=True
                     ),
                 ),
                 (
@@ -212,7 +200,10 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(
                         django.db.models.functions.text.Lower("key"), name="order_configuration_key_unique"
-                    )
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("key", ""), _negated=True), name="order_configuration_has_key"
+                    ),
                 ],
             },
         ),
@@ -264,9 +255,14 @@ class Migration(migrations.Migration):
                 "abstract": False,
                 "constraints": [
                     models.CheckConstraint(
+                        condition=models.Q(("identifier__regex", "^[a-z0-9][a-z0-9-]*$")),
+                        name="order_discounttype_identifier",
+                        violation_error_message="An identifier is made of small letters, digits and hyphens.",
+                    ),
+                    models.CheckConstraint(
                         condition=models.Q(("action__in", ["percent", "amount", "free-shipping"])),
                         name="order_discount_type_action",
-                    )
+                    ),
                 ],
             },
         ),
@@ -507,7 +503,7 @@ class Migration(migrations.Migration):
                 ("identifier", models.SlugField(max_length=40, unique=True)),
                 ("title", models.CharField(max_length=80)),
                 ("description", models.CharField(blank=True, max_length=255)),
-                ("carrier", models.CharField(max_length=60)),
+                ("carrier", models.CharField(blank=True, max_length=60)),
                 (
                     "currency",
                     models.CharField(
@@ -532,6 +528,11 @@ class Migration(migrations.Migration):
                 "ordering": ("price", "pk"),
                 "abstract": False,
                 "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("identifier__regex", "^[a-z0-9][a-z0-9-]*$")),
+                        name="order_shippingmethod_identifier",
+                        violation_error_message="An identifier is made of small letters, digits and hyphens.",
+                    ),
                     models.CheckConstraint(
                         condition=models.Q(("price__gte", Decimal("0.00"))),
                         name="order_shipping_method_price_not_negative",
@@ -767,8 +768,21 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("amount", models.DecimalField(decimal_places=2, max_digits=10)),
-                ("valid_from", models.DateTimeField(default=django.utils.timezone.now)),
-                ("valid_until", models.DateTimeField(blank=True, help_text="Empty: the current price.", null=True)),
+                (
+                    "valid_from",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, validators=[order.models.stock.not_to_come]
+                    ),
+                ),
+                (
+                    "valid_until",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Empty: the current price.",
+                        null=True,
+                        validators=[order.models.stock.not_to_come],
+                    ),
+                ),
                 (
                     "sku",
                     models.ForeignKey(
@@ -783,6 +797,27 @@ class Migration(migrations.Migration):
                 "verbose_name": "SKU price",
                 "db_table": "order_sku_price",
                 "ordering": ("currency", "-valid_from"),
+            },
+        ),
+        migrations.CreateModel(
+            name="SkuType",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("identifier", models.SlugField(max_length=40, unique=True)),
+                ("title", models.CharField(max_length=80)),
+                ("description", models.CharField(blank=True, max_length=255)),
+            ],
+            options={
+                "verbose_name": "SKU type",
+                "db_table": "order_sku_type",
+                "abstract": False,
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("identifier__regex", "^[a-z0-9][a-z0-9-]*$")),
+                        name="order_skutype_identifier",
+                        violation_error_message="An identifier is made of small letters, digits and hyphens.",
+                    )
+                ],
             },
         ),
         migrations.AddField(
@@ -843,6 +878,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="cart",
+            index=models.Index(fields=["-created_at"], name="order_cart_created"),
+        ),
+        migrations.AddIndex(
+            model_name="cart",
             index=models.Index(fields=["state", "-created_at"], name="order_cart_state"),
         ),
         migrations.AddConstraint(
@@ -850,12 +889,22 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("member__isnull", True), ("anonymous_id__isnull", True), _connector="XOR"),
                 name="order_cart_one_owner",
+                violation_error_message="A cart is a member's or a visitor's: fill in one of the two.",
             ),
         ),
         migrations.AddConstraint(
             model_name="cart",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "open")), fields=("member",), name="order_cart_one_open_a_member"
+                condition=models.Q(("state", "open")),
+                fields=("member",),
+                name="order_cart_one_open_a_member",
+                violation_error_message="This member has an open cart already.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="cart",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "open")), fields=("anonymous_id",), name="order_cart_one_open_a_visitor"
             ),
         ),
         migrations.AddConstraint(
@@ -927,6 +976,7 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="order_discount_code_percent",
+                violation_error_message="A percentage is more than 0 and at most 100.",
             ),
         ),
         migrations.AddConstraint(
@@ -934,6 +984,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("amount_off__isnull", True), ("amount_off__gt", Decimal("0.00")), _connector="OR"),
                 name="order_discount_code_amount",
+                violation_error_message="An amount is more than nothing.",
             ),
         ),
         migrations.AddConstraint(
@@ -948,6 +999,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("ends_at__isnull", True), ("ends_at__gt", models.F("starts_at")), _connector="OR"),
                 name="order_discount_code_ends_after_start",
+                violation_error_message="A code ends after it starts.",
             ),
         ),
         migrations.AddConstraint(
@@ -964,6 +1016,12 @@ class Migration(migrations.Migration):
             model_name="order",
             constraint=models.UniqueConstraint(
                 django.db.models.functions.text.Lower("identifier"), name="order_order_identifier_unique"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("identifier", ""), _negated=True), name="order_order_has_identifier"
             ),
         ),
         migrations.AddConstraint(
@@ -1130,6 +1188,20 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="product",
             constraint=models.CheckConstraint(
+                condition=models.Q(("identifier", ""), _negated=True), name="order_product_has_identifier"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="product",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("slug__regex", "^[a-z0-9_-]+$")),
+                name="order_product_slug_is_small",
+                violation_error_message="An address is made of small letters, digits, hyphens and underscores.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="product",
+            constraint=models.CheckConstraint(
                 condition=models.Q(("title", ""), _negated=True), name="order_product_has_title"
             ),
         ),
@@ -1189,7 +1261,9 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="skuprice",
             constraint=models.CheckConstraint(
-                condition=models.Q(("amount__gt", Decimal("0.00"))), name="order_sku_price_positive"
+                condition=models.Q(("amount__gt", Decimal("0.00"))),
+                name="order_sku_price_positive",
+                violation_error_message="A price is more than nothing.",
             ),
         ),
         migrations.AddConstraint(
@@ -1199,6 +1273,7 @@ class Migration(migrations.Migration):
                     ("valid_until__isnull", True), ("valid_until__gt", models.F("valid_from")), _connector="OR"
                 ),
                 name="order_sku_price_ends_after_start",
+                violation_error_message="A price ends after it starts.",
             ),
         ),
         migrations.AddConstraint(
@@ -1206,6 +1281,10 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("currency__in", ["USD", "EUR", "GBP"])), name="order_sku_price_currency"
             ),
+        ),
+        migrations.AddIndex(
+            model_name="sku",
+            index=models.Index(fields=["code"], name="order_sku_code"),
         ),
         migrations.AddConstraint(
             model_name="sku",

@@ -59,7 +59,6 @@ class Migration(migrations.Migration):
                     "identifier": "pickup",
                     "title": "Pick-up",
                     "description": "Fetched from the shop",
-                    "carrier": "None",
                     "currency": "USD",
                     "price": Decimal("0.00"),
                 },

@@ -23,12 +23,10 @@ class CartState(models.TextChoices):
 
 
 class Cart(models.Model):
-    """A member's cart, or an unknown visitor's. A member has one open cart; nobody's cart outlives its owner."""
+    """A member's cart, or an unknown visitor's. Each has one open cart; no cart outlives its member."""
 
     member = models.ForeignKey(Member, on_delete=models.CASCADE, null=True, blank=True, related_name="carts")
-    anonymous_id = models.UUIDField(
-        null=True, blank=True, unique=True, help_text="The visitor's cookie, where there is no member."
-    )
+    anonymous_id = models.UUIDField(null=True, blank=True, help_text="The visitor's cookie, where there is no member.")
     state = models.CharField(max_length=12, choices=CartState, default=CartState.OPEN)
     currency = currency_field()
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -36,13 +34,24 @@ class Cart(models.Model):
 
     class Meta:
         ordering = ("-created_at", "-pk")
-        indexes = (models.Index(fields=["state", "-created_at"], name="order_cart_state"),)
+        indexes = (
+            models.Index(fields=["-created_at"], name="order_cart_created"),
+            models.Index(fields=["state", "-created_at"], name="order_cart_state"),
+        )
         constraints = (
             models.CheckConstraint(
-                condition=Q(member__isnull=True) ^ Q(anonymous_id__isnull=True), name="order_cart_one_owner"
+                condition=Q(member__isnull=True) ^ Q(anonymous_id__isnull=True),
+                name="order_cart_one_owner",
+                violation_error_message="A cart is a member's or a visitor's: fill in one of the two.",
             ),
             models.UniqueConstraint(
-                fields=["member"], condition=Q(state=CartState.OPEN), name="order_cart_one_open_a_member"
+                fields=["member"],
+                condition=Q(state=CartState.OPEN),
+                name="order_cart_one_open_a_member",
+                violation_error_message="This member has an open cart already.",
+            ),
+            models.UniqueConstraint(
+                fields=["anonymous_id"], condition=Q(state=CartState.OPEN), name="order_cart_one_open_a_visitor"
             ),
             models.CheckConstraint(condition=Q(state__in=CartState.values), name="order_cart_state_known"),
             currency_constraint("order_cart_currency"),

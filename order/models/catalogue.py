@@ -8,7 +8,7 @@ from typing import ClassVar
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.db.models.functions import Lower
 from django.urls import reverse
 from django.utils import timezone
@@ -24,19 +24,28 @@ class ProductQuerySet(models.QuerySet["Product"]):
         return self.filter(is_published=True)
 
     def with_price(self, currency: str) -> ProductQuerySet:
-        """Adds `lowest_price`: the lowest current price of an active SKU in `currency`, None where there is none.
+        """Adds `lowest_price` and `highest_price` of the active SKUs now in `currency`, None where there is none.
 
-        By title: Django drops a model's own ordering from a query that groups.
+        Subqueries: they are asked for the products of one page; a join would group the whole catalogue first.
         """
-        on_sale = Q(skus__is_active=True, skus__prices__currency=currency, skus__prices__valid_until__isnull=True)
-        lowest = models.Min("skus__prices__amount", filter=on_sale)
-        return self.annotate(lowest_price=lowest).order_by("title", "pk")  # type: ignore[no-redef]
+        on_sale = ProductSku.objects.filter(
+            product=OuterRef("pk"),
+            sku__is_active=True,
+            sku__prices__currency=currency,
+            sku__prices__valid_until__isnull=True,
+        )
+        amounts = on_sale.values("sku__prices__amount")
+        return self.annotate(  # type: ignore[no-redef]
+            lowest_price=Subquery(amounts.order_by("sku__prices__amount")[:1]),
+            highest_price=Subquery(amounts.order_by("-sku__prices__amount")[:1]),
+        )
 
 
 class Product(models.Model):
     """Something with a page of its own. What is bought is one of its SKUs."""
 
     lowest_price: Decimal | None  # added by `with_price`
+    highest_price: Decimal | None
 
     identifier = models.CharField(max_length=40, help_text="Names the product in lists and reports.")
     slug = models.SlugField(max_length=80, unique=True, help_text="The last part of the page's address.")
@@ -55,6 +64,12 @@ class Product(models.Model):
         indexes = (models.Index(fields=["title"], condition=Q(is_published=True), name="order_product_published"),)
         constraints = (
             models.UniqueConstraint(Lower("identifier"), name="order_product_identifier_unique"),
+            models.CheckConstraint(condition=~Q(identifier=""), name="order_product_has_identifier"),
+            models.CheckConstraint(
+                condition=Q(slug__regex=r"^[a-z0-9_-]+$"),
+                name="order_product_slug_is_small",
+                violation_error_message="An address is made of small letters, digits, hyphens and underscores.",
+            ),
             models.CheckConstraint(condition=~Q(title=""), name="order_product_has_title"),
         )
 

@@ -75,6 +75,7 @@ class Order(models.Model):
         indexes = (models.Index(fields=["-placed_at"], name="order_order_placed"),)
         constraints = (
             models.UniqueConstraint(Lower("identifier"), name="order_order_identifier_unique"),
+            models.CheckConstraint(condition=~Q(identifier=""), name="order_order_has_identifier"),
             models.CheckConstraint(
                 condition=Q(total=F("subtotal") - F("discount") + F("shipping") + F("tax")),
                 name="order_order_total_adds_up",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Lower
 from django.utils import timezone
 
@@ -28,8 +30,8 @@ class SkuQuerySet(models.QuerySet["Sku"]):
 
     def with_price(self, currency: str) -> SkuQuerySet:
         """Adds `current_price`: the price now in `currency`, None where there is none."""
-        current = Q(prices__currency=currency, prices__valid_until__isnull=True)
-        return self.annotate(current_price=models.Min("prices__amount", filter=current))  # type: ignore[no-redef]
+        current = SkuPrice.objects.filter(sku=OuterRef("pk"), currency=currency, valid_until__isnull=True)
+        return self.annotate(current_price=Subquery(current.values("amount")))  # type: ignore[no-redef]
 
 
 class Sku(models.Model):
@@ -51,6 +53,7 @@ class Sku(models.Model):
     class Meta:
         ordering = ("code",)
         verbose_name = "SKU"
+        indexes = (models.Index(fields=["code"], name="order_sku_code"),)
         constraints = (
             models.UniqueConstraint(Lower("code"), name="order_sku_code_unique"),
             models.CheckConstraint(condition=~Q(code=""), name="order_sku_has_code"),
@@ -102,14 +105,22 @@ class SkuInventory(models.Model):
         return "On back order" if self.is_back_orderable else "Sold out"
 
 
+def not_to_come(moment: datetime) -> None:
+    """Raises `ValidationError` for a moment to come: a price that is entered is the price at once."""
+    if moment > timezone.now():
+        raise ValidationError("This is still to come: prices change when they are entered.")
+
+
 class SkuPrice(models.Model):
     """What a SKU costs, from when until when. A new price ends the old one: there is one current price a currency."""
 
     sku = models.ForeignKey(Sku, on_delete=models.CASCADE, related_name="prices", verbose_name="SKU")
     currency = currency_field()
     amount = money_field()
-    valid_from = models.DateTimeField(default=timezone.now)
-    valid_until = models.DateTimeField(null=True, blank=True, help_text="Empty: the current price.")
+    valid_from = models.DateTimeField(default=timezone.now, validators=[not_to_come])
+    valid_until = models.DateTimeField(
+        null=True, blank=True, validators=[not_to_come], help_text="Empty: the current price."
+    )
 
     class Meta:
         db_table = "order_sku_price"
@@ -123,10 +134,15 @@ class SkuPrice(models.Model):
                 name="order_sku_price_one_current",
                 violation_error_message="This SKU has a current price in this currency: end that one first.",
             ),
-            models.CheckConstraint(condition=Q(amount__gt=ZERO), name="order_sku_price_positive"),
+            models.CheckConstraint(
+                condition=Q(amount__gt=ZERO),
+                name="order_sku_price_positive",
+                violation_error_message="A price is more than nothing.",
+            ),
             models.CheckConstraint(
                 condition=Q(valid_until__isnull=True) | Q(valid_until__gt=F("valid_from")),
                 name="order_sku_price_ends_after_start",
+                violation_error_message="A price ends after it starts.",
             ),
             currency_constraint("order_sku_price_currency"),
         )

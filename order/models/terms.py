@@ -18,7 +18,7 @@ from StartupWebApp.reference import ReferenceRow
 class ShippingMethod(ReferenceRow):
     """A carrier's service and its price."""
 
-    carrier = models.CharField(max_length=60)
+    carrier = models.CharField(max_length=60, blank=True)
     currency = currency_field()
     price = money_field(validators=[MinValueValidator(ZERO)])
     tracking_url = models.URLField(blank=True, help_text="The tracking number is put at its end.")
@@ -28,6 +28,7 @@ class ShippingMethod(ReferenceRow):
         db_table = "order_shipping_method"
         ordering = ("price", "pk")
         constraints = (
+            *ReferenceRow.Meta.constraints,
             models.CheckConstraint(condition=Q(price__gte=ZERO), name="order_shipping_method_price_not_negative"),
             currency_constraint("order_shipping_method_currency"),
         )
@@ -49,6 +50,7 @@ class DiscountType(ReferenceRow):
     class Meta(ReferenceRow.Meta):
         db_table = "order_discount_type"
         constraints = (
+            *ReferenceRow.Meta.constraints,
             models.CheckConstraint(condition=Q(action__in=DiscountAction.values), name="order_discount_type_action"),
         )
 
@@ -83,9 +85,12 @@ class DiscountCode(models.Model):
             models.CheckConstraint(
                 condition=Q(percent_off__isnull=True) | Q(percent_off__gt=0, percent_off__lte=100),
                 name="order_discount_code_percent",
+                violation_error_message="A percentage is more than 0 and at most 100.",
             ),
             models.CheckConstraint(
-                condition=Q(amount_off__isnull=True) | Q(amount_off__gt=ZERO), name="order_discount_code_amount"
+                condition=Q(amount_off__isnull=True) | Q(amount_off__gt=ZERO),
+                name="order_discount_code_amount",
+                violation_error_message="An amount is more than nothing.",
             ),
             models.CheckConstraint(
                 condition=Q(minimum_subtotal__gte=ZERO), name="order_discount_code_minimum_not_negative"
@@ -93,6 +98,7 @@ class DiscountCode(models.Model):
             models.CheckConstraint(
                 condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("starts_at")),
                 name="order_discount_code_ends_after_start",
+                violation_error_message="A code ends after it starts.",
             ),
             currency_constraint("order_discount_code_currency"),
         )

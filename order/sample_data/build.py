@@ -136,11 +136,11 @@ class Builder:
     def cart(self, sample: SampleCart) -> None:
         """A cart with its lines and its code."""
         if isinstance(sample.owner, str):
-            key: dict[str, Any] = {"member": self.customer(sample.owner)["member"], "state": sample.state}
+            key: dict[str, Any] = {"member": self.customer(sample.owner)["member"]}
         else:
             key = {"anonymous_id": sample.owner}
-        made = {"state": sample.state, "created_at": self.now - timedelta(days=sample.days_ago)}
-        cart = self.keep(models.Cart, made, **key)
+        made = {"created_at": self.now - timedelta(days=sample.days_ago)}
+        cart = self.keep(models.Cart, made, **key, state=sample.state)
         for code, quantity in sample.lines:
             self.keep(models.CartSku, {"quantity": quantity}, cart=cart, sku=models.Sku.objects.get(code=code))
         if sample.code:

@@ -71,6 +71,10 @@ class Told:
 
 @pytest.fixture
 def site(postgres: Postgres) -> Iterator[Site]:
+    yield from a_site(postgres)
+
+
+def a_site(postgres: Postgres) -> Iterator[Site]:
     name = postgres.fresh_name()
     app = Login(postgres.address, f"{name}_app", PASSWORD)
     wanted = Wanted(app.user, (Tenant(f"{name}_one"), Tenant(f"{name}_two")))

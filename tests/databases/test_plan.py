@@ -20,11 +20,15 @@ from deploytools.databases.state import (
     Wanted,
 )
 from deploytools.databases.steps import (
+    CloneTemplate,
+    CompareTables,
     CreateDatabase,
     CreateRole,
     GrantToMaster,
     HandOver,
+    LetOwnerIn,
     Mark,
+    MigrateTables,
     Open,
     SetPassword,
     SetRoleDefaults,
@@ -211,15 +215,20 @@ def test_nothing_is_planned_for_a_role_that_is_not_what_it_must_be(changes, sent
 
 def carried_out(database: DatabaseState | None, step: Step, master: str) -> DatabaseState:
     """What PostgreSQL makes of one step."""
-    if isinstance(step, CreateDatabase):
+    if isinstance(step, CreateDatabase | CloneTemplate):
         assert database is None
         return DatabaseState(step.database, master, allows_connections=False, connection_limit=HALF_MADE_LIMIT)
     assert database is not None
     if isinstance(step, HandOver):
         assert step.owner == database.owner
         return replace(database, owner=step.to)
-    assert isinstance(step, ShutOutPublic | Mark | Open)
+    assert isinstance(step, ShutOutPublic | Mark | LetOwnerIn | MigrateTables | CompareTables | Open)
     assert step.owner == database.owner, "only the owner may"
+    if isinstance(step, MigrateTables | CompareTables):
+        assert database.allows_connections
+        return database
+    if isinstance(step, LetOwnerIn):
+        return replace(database, allows_connections=True)
     if isinstance(step, ShutOutPublic):
         return replace(database, public_may_connect=False)
     if isinstance(step, Mark):
@@ -239,9 +248,12 @@ databases = st.none() | st.builds(
 )
 
 
-@given(database=databases, adopt=st.booleans(), crash_after=st.integers(0, 5))
-def test_any_state_converges_and_public_is_never_let_into_an_open_database(database, adopt, crash_after):
-    wanted = replace(WANTED, adopt=adopt)
+tables = st.sampled_from([{}, {"migrate": True}, {"migrate": True, "template": "deploytools_template_0"}])
+
+
+@given(database=databases, adopt=st.booleans(), how=tables, crash_after=st.integers(0, 7))
+def test_any_state_converges_and_public_is_never_let_into_an_open_database(database, adopt, how, crash_after):
+    wanted = replace(WANTED, adopt=adopt, **how)
     was_open = database is not None and database.allows_connections and database.public_may_connect
     before = database
     for limit in (crash_after, 99):  # A run that is killed after some steps, and the next one.

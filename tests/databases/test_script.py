@@ -60,7 +60,8 @@ def everything(site: Site) -> list[object]:
     with site.postgres.admin() as admin:
         settings = admin.execute(
             "SELECT setdatabase <> 0 AS of_database, setconfig FROM pg_db_role_setting "
-            "WHERE setrole::regrole::text = %s OR setdatabase IN (SELECT oid FROM pg_database WHERE datname = ANY(%s)) ORDER BY 1",
+            "WHERE setrole::regrole::text = %s "
+            "OR setdatabase IN (SELECT oid FROM pg_database WHERE datname = ANY(%s)) ORDER BY 1",
             [site.app.user, site.names],
         ).fetchall()
         role = admin.execute(

@@ -50,6 +50,7 @@ def test_the_pipelines_policy_is_what_its_program_calls():
 )
 def test_what_aws_is_given_has_its_shape(name, service, operation):
     model = botocore.session.get_session().get_service_model(service).operation_model(operation)
+    assert model.input_shape is not None
     report = ParamValidator().validate(json.loads((AWS / name).read_text()), model.input_shape)
     assert not report.has_errors(), report.generate_report()
 

@@ -20,11 +20,13 @@ def test_what_is_set_and_what_is_taken_away(cloud: CloudState) -> None:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "DB_SECRET_NAME": "rds/startupwebapp/multi-tenant/master",
+        "APP_SECURITY_GROUPS": "backend",
+        "BASTION_SECURITY_GROUPS": "bastion",
         "DB_HOSTADDR": "127.0.0.1",
         "DB_SSLROOTCERT": cloud.ca_file,
         "SMTP_HOST": "127.0.0.1",
         "SMTP_PORT": str(cloud.smtp.port),
-        "SMTP_USER": "notifications@example.com",
+        "SMTP_USER": "notifications@mosaicmeshai.com",
         "SMTP_PASSWORD": cloud.smtp.password,
     }
 

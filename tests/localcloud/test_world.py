@@ -87,6 +87,7 @@ def test_alarms_reach_somebody(client: Callable[[str], Any]) -> None:
         "FreeStorageSpace",
         "FreeableMemory",
         "DatabaseConnections",
+        "CPUCreditBalance",
     }
     for alarm in alarms:
         assert alarm["Dimensions"] == [{"Name": "DBInstanceIdentifier", "Value": INSTANCE}]

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from tests.deployment import Deployment, canary_values
+from tests.fakes.endpoints import closed
 
 ROOT = Path(__file__).parent.parent.parent
 LOUD = ["--traceback", "--verbosity", "3"]
@@ -58,6 +59,8 @@ class Watched:
             "DJANGO_SETTINGS_MODULE": "tests.loud_settings",
         } | environment  # fmt: skip
         self.seen: list[str] = []
+        #: Variables that the person at the keyboard has set to a credential himself, for --from-env.
+        self.given = {name for name in environment if name.startswith("GIVEN")}
         self.codes: list[int] = []
 
     def run(self, *arguments: str, stdin: str = "") -> int:
@@ -84,7 +87,8 @@ class Watched:
         try:
             process = psutil.Process(pid)
             while process.status() != psutil.STATUS_ZOMBIE:
-                self.seen.append(" ".join([*process.cmdline(), *process.environ().values()]))
+                environment = [value for name, value in process.environ().items() if name not in self.given]
+                self.seen.append(" ".join([*process.cmdline(), *environment]))
                 self.seen += [
                     Path(file.path).read_text(errors="replace") for file in process.open_files() if "tmp" in file.path
                 ]
@@ -120,6 +124,47 @@ def test_no_value_is_seen_when_all_goes_well(deployment, tmp_path):
     assert watched.codes == [0, 0, 0, 1, 2]
     assert leaks(deployment, watched, values) == set()
     assert "botocore" in "".join(watched.seen), "the logs were not turned up"
+
+
+@pytest.mark.slow
+def test_no_value_is_seen_by_any_way_to_give_it(deployment, tmp_path):
+    new, iam_key = f"newCanary{deployment.name}", "canaryIamSecretKey/AbCdEfGhIjKlMnOpQrStU"
+    watched = Watched(deployment, tmp_path, GIVEN_MAIL=f"{new}-mail", GIVEN_IAM_KEY=iam_key)
+    values = canaries(deployment) | {"the IAM secret key": iam_key}
+    other = f"{deployment.name}-other"
+    nested = {"nested": [f"canary-nested-{deployment.name}"]}
+    deployment.client.create_secret(Name=other, SecretString=json.dumps(nested))
+    watched.run("sync_secrets", "--from-env=email_password=GIVEN_MAIL", "--unset=somebody_elses", "--noinput", *LOUD)
+    watched.run("sync_secrets", f"--from-secret=own={other}#nested", "--regenerate=password", "--noinput", *LOUD)
+    values["the password made here"] = deployment.document()["password"]
+    arguments = ["--set=email_user=AKIAIOSFODNN7ABCDEFG", "--from-env=email_password=GIVEN_IAM_KEY"]
+    watched.run("sync_secrets", "--email=ses", *arguments, "--noinput", "--format=json", *LOUD)
+    values["the SMTP password made of it"] = deployment.document()["email_password"]
+    watched.run("sync_secrets", "--show", *LOUD)
+    watched.run("sync_secrets", "--show", "--format=json", *LOUD)
+    watched.run("sync_secrets", "--rollback", "--noinput", *LOUD)
+    watched.run("sync_secrets", "--template=-", *LOUD)
+    assert watched.codes == [0, 0, 0, 0, 0, 0, 0]
+    assert len(values["the SMTP password made of it"]) == 44
+    assert leaks(deployment, watched, values) == set()
+
+
+@pytest.mark.slow
+def test_no_value_is_seen_when_a_way_fails(deployment, tmp_path):
+    new = f"newCanary{deployment.name}"
+    watched, values = Watched(deployment, tmp_path, GIVEN=f"{new} wrong "), canaries(deployment)
+    bad, another = (json.dumps(deployment.initial() | change) for change in ({"password": f"{new} wrong"}, {"x": new}))
+    watched.run("sync_secrets", "-", "--validate", *LOUD, stdin=bad)
+    watched.run("sync_secrets", "-", "--create", "--noinput", *LOUD, stdin=another)
+    watched.run("sync_secrets", "--from-env=password=GIVEN", "--from-env=port=GIVEN", "--noinput", *LOUD)
+    watched.run("sync_secrets", f"--from-secret=a={deployment.name}#nothing", "--noinput", *LOUD)
+    deployment.put_text(json.dumps(deployment.initial())[:-5])
+    watched.run("sync_secrets", "--rollback", "--noinput", *LOUD)
+    watched.run("sync_secrets", "--show", *LOUD)
+    watched.environment["AWS_ENDPOINT_URL"] = closed()
+    watched.run("sync_secrets", "-", "--create", "--noinput", *LOUD, stdin=json.dumps(deployment.initial()))
+    assert watched.codes == [1, 1, 1, 2, 2, 2, 2]
+    assert leaks(deployment, watched, values) == set()
 
 
 def test_no_value_is_seen_when_all_goes_wrong(deployment, tmp_path):

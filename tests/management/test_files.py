@@ -9,7 +9,7 @@ import pytest
 
 from deploytools.errors import ConfigurationError, Refused, SecretNotJson
 from deploytools.management.base import DeployCommand
-from deploytools.management.commands.sync_secrets import read_document
+from deploytools.management.secret_file import read_document
 
 
 def write(path, text, mode=0o600):

@@ -22,14 +22,14 @@ def file(tmp_path):
 
 
 def plan_lines(deployment, version):
-    kept = [key for key in deployment.initial() if key not in GIVEN]
+    kept = [key for key in deployment.initial() if key not in GIVEN and key != "somebody_elses"]
     return (
         f"Secret {deployment.name} in us-east-1, version {version}:\n"
         "  changed    email_host\n"
         "  unchanged  email_port\n"
         "  changed    email_password\n"
         + "\n".join(wrapped(f"{len(kept)} other keys: {', '.join(kept)}", indent="  kept       "))
-        + "\n"
+        + "\n  kept       though unknown here: somebody_elses\n"
     )
 
 
@@ -57,7 +57,10 @@ def test_a_second_run_changes_nothing(capsys, deployment, file):
     before = (deployment.versions(), deployment.document())
     result = run(capsys, "sync_secrets", file)
     assert (result.err, result.code) == ("", 0)
-    assert result.out.endswith("Nothing to change: every value given is there already. No version was created.\n")
+    assert result.out.endswith(
+        "Nothing to change: every value given is there already. No version was created.\n"
+        f"The file still holds credentials. Delete it: rm {file}\n"
+    )
     assert (deployment.versions(), deployment.document()) == before
     assert run(capsys, "sync_secrets", file, "--check").code == 0
 

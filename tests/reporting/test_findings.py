@@ -44,7 +44,7 @@ def test_text_groups_by_section_of_the_guide_worst_last_and_tells_a_cause_once()
 
 
 def test_text_keeps_to_80_columns_but_for_what_cannot_be_broken():
-    long = replace(BAD, evidence="word " * 60, hint="https://" + "x" * 100)
+    long = replace(BAD, title="word " * 20, evidence="word " * 60, hint="https://" + "x" * 100)
     lines = to_text(Report((long,), 0, "prod"), plain).splitlines()
     assert [line for line in lines if len(line) > 80] == ["    https://" + "x" * 100]
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
 
 from deploytools.reporting.html import command_in, matrix, to_html
-from deploytools.verification.findings import Report
+from deploytools.verification.findings import Change, Report, Status
 from tests.reporting.samples import PROTECT, sample
 
 FLAGS = (
@@ -160,9 +162,9 @@ def test_a_command_is_copied(page):
     assert page.one("[id='rds.deletion-protection'] code").text == PROTECT
     assert page.one("[id='rds.deletion-protection'] .hint").text == "Run (no downtime):"
     button.click()
+    WebDriverWait(page.driver, 20, poll_frequency=0.05).until(lambda _: button.text == "Copied")
     page.one("#words").send_keys(Keys.CONTROL, "v")
     assert page.one("#words").get_attribute("value") == PROTECT
-    assert button.text == "Copied"
 
 
 def test_without_a_script_everything_is_there(page, tmp_path):
@@ -248,7 +250,7 @@ def test_it_fits_a_phone(page):
     [
         ("Run: aws rds modify-db-instance --x (no downtime)", "aws rds modify-db-instance --x"),
         ("Run: python manage.py migrate", "python manage.py migrate"),
-        ("Write it and run: python x", ""),
+        ("Write it and run: python x", "python x"),
         ("Look. Run: a --b c.json; then d.", "a --b c.json"),
         ("Run: a.b c. Then look.", "a.b c"),
         ("", ""),
@@ -256,6 +258,13 @@ def test_it_fits_a_phone(page):
 )
 def test_the_command_in_a_hint(hint, command):
     assert command_in(hint) == command
+
+
+def test_changes_are_shown_where_there_are_any(page, tmp_path):
+    assert page.all(".changes") == []
+    changes = (Change("a.b", "shop", Status.PASS, Status.FAIL, "<open>"), Change("a.c", "", None, Status.PASS, "seen"))
+    Page(page.driver, replace(sample(), changes=changes), tmp_path / "changed.html")
+    assert page.shown(".changes li") == ["a.b shop: pass → fail, <open>", "a.c : not there → pass, seen"]
 
 
 def test_a_report_about_no_tenant_has_no_matrix():

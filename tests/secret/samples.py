@@ -45,6 +45,7 @@ GOOD: dict[str, Any] = GUIDE_STEP_1 | {
     "email_user": "shop@mosaicmeshai.com",
     "email_password": "abcdefghijklmnop",
 }
+SES_USER = "AKIAIOSFODNN7ABCDEFG"
 SES_PASSWORD = "BK" + "x9/Q+" * 8 + "zz"
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from deploytools.secret.contract import FIELDS, Problem, is_placeholder, normalise, problems
+from deploytools.secret.contract import FIELDS, Problem, is_placeholder, missing, normalise, problems
 from deploytools.secret.document import Document
-from tests.secret.samples import ENDPOINT, GOOD, GUIDE_STEP_1, GUIDE_STEP_3, SES_PASSWORD, good
+from tests.secret.samples import ENDPOINT, GOOD, GUIDE_STEP_1, GUIDE_STEP_3, SES_PASSWORD, SES_USER, good
 
 TEXT = "must be a text"
 EMPTY = "is empty"
@@ -100,6 +100,7 @@ def test_good_values(key, value):
         ("port", "", NUMBER),
         ("port", " 5432", NUMBER),
         ("port", "5_432", NUMBER),
+        ("port", "٥٤٣٢", NUMBER),
         ("port", [5432], NUMBER),
         ("username", "django-app", NOT_ROLE),
         ("username", "1app", NOT_ROLE),
@@ -281,7 +282,33 @@ SES = "email-smtp.us-east-1.amazonaws.com"
     ],
 )
 def test_mail_pairs(host, password, expected):
-    assert found(good(email_host=host, email_password=password)) == expected
+    user = SES_USER if host.startswith("email-smtp") else GOOD["email_user"]
+    assert found(good(email_host=host, email_user=user, email_password=password)) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "user", "password", "sentence"),
+    [
+        (SES, GOOD["email_user"], SES_PASSWORD, "is not an SMTP user of SES's"),
+        ("smtp.gmail.com", SES_USER, "abcdefghijklmnop", "is not the address of a Google account"),
+    ],
+)
+def test_a_mail_user_that_stayed_behind(host, user, password, sentence):
+    (problem,) = problems(good(email_host=host, email_user=user, email_password=password), stage="launch")
+    assert (problem.key, problem.sentence, problem.with_key) == ("email_user", sentence, "email_host")
+
+
+@pytest.mark.parametrize(
+    ("document", "required", "stage", "expected"),
+    [
+        (good(), ["host", "email_host"], "launch", ()),
+        (Document({}), [], "launch", ("host", "port", "username", "password")),
+        (Document(GOOD | {"host": "", "port": None}), ["engine", "a"], "launch", ("a", "host", "port")),
+        (good(), ["django_secret_key", "b", "a"], "pre-launch", ("b", "a")),
+    ],
+)
+def test_what_is_missing(document, required, stage, expected):
+    assert missing(document, required, stage=stage) == expected
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_what_exists_is_not_touched(stored):
         create(secret)
     assert (str(caught.value), caught.value.hint, caught.value.exit_code) == (
         "The secret prod/shop exists already in us-east-1 and holds something else; nothing was written.",
-        "Without --create its values are merged, none is lost: sync_secrets FILE",
+        "Without --create values are merged into it and none is lost: python manage.py sync_secrets FILE",
         1,
     )
     assert secret.secrets == before
@@ -122,7 +122,7 @@ def test_what_is_scheduled_for_deletion_is_not_touched():
     before = copy.deepcopy(secret.secrets)
     with pytest.raises(SecretDeleted) as caught:
         create(secret)
-    assert caught.value.hint == "Bring it back: sync_secrets --restore"
+    assert caught.value.hint == "Bring it back: python manage.py sync_secrets --restore"
     assert secret.secrets == before
 
 
@@ -169,9 +169,10 @@ def test_two_who_create_something_different():
 def test_two_who_fill_an_empty_one_differently():
     secret = empty()
     secret.on("Put", partial(store(secret).create, Document({"a": "theirs"})))
-    with pytest.raises(SecretConflict):
+    with pytest.raises(SecretExists):
         create(secret)
     assert content(secret) == {"a": "theirs"}
+    assert STAGED not in secret.stored.labels
 
 
 def test_a_key_written_after_the_creation_is_fine():
@@ -214,6 +215,15 @@ def test_reading_back_what_was_there_before(reads):
     assert content(secret) == VALUES
 
 
+@pytest.mark.parametrize("reads", range(1, 8))
+def test_a_first_value_that_is_not_seen_at_once(reads):
+    secret = empty()
+    secret.on("Put", partial(secret.read_stale, reads), when="after")
+    create(secret)
+    assert content(secret) == VALUES
+    assert len(secret.stored.versions) == 1
+
+
 def test_too_large():
     secret = absent()
     with pytest.raises(SecretTooLarge):
@@ -236,9 +246,23 @@ def test_restore():
     secret = deleted()
     assert store(secret).restore() is True
     assert secret.stored.deleted is False
-    assert secret.calls == ["Describe", "Restore"]
-    assert store(secret).restore() is False
     assert secret.calls == ["Describe", "Restore", "Describe"]
+    secret.calls.clear()
+    assert store(secret).restore() is False
+    assert secret.calls == ["Describe"]
+
+
+def test_it_is_seen_to_be_back_a_little_later():
+    secret = deleted()
+    secret.on("Restore", partial(secret.read_stale, LOOKS - 1), when="after")
+    assert store(secret).restore() is True
+
+
+def test_it_is_never_seen_to_be_back():
+    secret = deleted()
+    secret.on("Restore", partial(secret.read_stale, 99), when="after")
+    with pytest.raises(SecretError, match="is still said to be scheduled for deletion"):
+        store(secret).restore()
 
 
 def test_there_is_nothing_to_restore():

@@ -176,7 +176,7 @@ def test_what_cannot_be_used(secret, error, message):
 def test_a_deleted_secret_names_the_way_back():
     with pytest.raises(SecretDeleted) as caught:
         store(deleted()).read()
-    assert caught.value.hint == "Bring it back: sync_secrets --restore"
+    assert caught.value.hint == "Bring it back: python manage.py sync_secrets --restore"
 
 
 def test_absent_or_empty_where_describe_is_denied():
@@ -295,6 +295,17 @@ def test_put_denied():
         sync(secret, a="a1")
     assert (caught.value.action, secret.secrets) == ("secretsmanager:PutSecretValue", before)
     assert secret.calls == ["Get AWSCURRENT", "Describe", "Put"]
+
+
+def test_a_replica_in_another_region_is_read_only():
+    secret = fake()
+    before = copy.deepcopy(secret.secrets)
+    said = "Operation not permitted on a replica secret. Call must be made in primary secret's region."
+    secret.on("Put", client_error("InvalidRequestException", said))
+    with pytest.raises(AwsError) as caught:
+        sync(secret, a="a1")
+    assert str(caught.value) == f"secretsmanager:PutSecretValue failed for prod/shop: {said}"
+    assert secret.secrets == before
 
 
 def test_moving_labels_denied_leaves_our_label_and_tells(caplog):
@@ -450,6 +461,61 @@ def test_a_version_that_does_not_hold_what_was_written():
     secret.on("Move AWSCURRENT", tamper, when="after")
     with pytest.raises(SecretError, match="does not hold what was written"):
         sync(secret, a="a1")
+
+
+# Keys that go, and values that are made only where there is none.
+
+
+def test_a_key_that_goes():
+    secret = fake()
+    sync(secret, unset=["a", "never there"], b="b1")
+    assert content(secret) == {key: value for key, value in STORED.items() if key != "a"} | {"b": "b1"}
+    before = copy.deepcopy(secret.secrets)
+    assert sync(secret, unset=["a"], b="b1").is_empty
+    assert secret.secrets == before
+
+
+def test_a_key_that_goes_is_changed_by_another_meanwhile():
+    secret = fake()
+    secret.on("Put", partial(sync, secret, a="theirs"))
+    with pytest.raises(SecretConflict, match="Somebody else has just changed a in prod/shop"):
+        sync(secret, unset=["a"])
+    assert content(secret) == STORED | {"a": "theirs"}
+
+
+def test_a_key_that_goes_was_taken_out_by_another():
+    secret = fake()
+    secret.on("Put", partial(sync, secret, unset=["a"], b="b1"))
+    assert sync(secret, unset=["a"]).is_empty
+    assert content(secret) == {key: value for key, value in STORED.items() if key != "a"} | {"b": "b1"}
+
+
+def test_a_key_that_went_and_is_back_is_told():
+    secret = fake()
+    secret.on("Move AWSCURRENT", partial(sync, secret, a="back"), when="after")
+    with pytest.raises(SecretConflict, match="a version without a as given"):
+        sync(secret, unset=["a"])
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("place", range(len(ALL)))
+def test_crash_at_each_call_of_a_removal_then_run_again(place, when):
+    secret = fake()
+    secret.on("*", Crash(), skip=place, when=when)
+    with pytest.raises(Crash):
+        sync(secret, unset=["a"], fills={"made": "m1"})
+    sync(secret, unset=["a"], fills={"made": "m1"})
+    assert content(secret) == {key: value for key, value in STORED.items() if key != "a"} | {"made": "m1"}
+    assert len(secret.stored.versions) == 2
+
+
+def test_what_another_made_meanwhile_is_kept():
+    """Two runs make a value for the same missing key: the first one's stays, and the second writes its own rest."""
+    secret = fake()
+    secret.on("Put", partial(sync, secret, fills={"made": "theirs"}))
+    plan = sync(secret, fills={"made": "ours"}, a="a1")
+    assert content(secret) == STORED | {"made": "theirs", "a": "a1"}
+    assert plan.made == ()
 
 
 # Rotation.

@@ -7,9 +7,12 @@ write is not acknowledged: it raises `RotationUnderWay` or `SecretConflict`.
 
 from __future__ import annotations
 
+import copy
+import json
 from collections import defaultdict
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,15 +20,29 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from deploytools.errors import DeployError, RotationUnderWay
+from deploytools.secret.document import Document
 from deploytools.secret.labels import STAGED
 from tests.fakes.errors import NO_ANSWER, THROTTLED, Crash
 from tests.fakes.secretsmanager import CURRENT, PENDING
-from tests.secret.world import FIRST, NAME, STORED, content, fake, finish_rotation, start_rotation, sync
+from tests.secret.world import (
+    FIRST,
+    NAME,
+    STORED,
+    content,
+    fake,
+    finish_rotation,
+    roll_back,
+    start_rotation,
+    store,
+    sync,
+)
 
+KEYS_EVER = ("a", "b", "c")
 KEYS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=2, unique=True)
 #: No write makes more calls than this where nobody else writes.
 PLACES = st.integers(0, 10)
 WHEN = st.sampled_from(["before", "after"])
+ERRORS = st.sampled_from([None, Crash(), NO_ANSWER, THROTTLED])
 
 
 class Writers(RuleBasedStateMachine):
@@ -40,11 +57,11 @@ class Writers(RuleBasedStateMachine):
 
     # Who writes.
 
-    def fresh(self) -> str:
+    def fresh(self) -> Any:
         self.count += 1
         return f"value-{self.count}"
 
-    def write(self, given: dict[str, str]) -> None:
+    def write(self, given: dict[str, Any]) -> None:
         """One of our writes; what may come out of it is known as soon as it begins."""
         for key, value in given.items():
             self.possible[key] = self.possible[key] | {value}
@@ -58,9 +75,19 @@ class Writers(RuleBasedStateMachine):
         self.possible[key] = {value} | {other for name, other in self.acknowledged[began:] if name == key}
         self.acknowledged.append((key, value))
 
-    def try_to_write(self, given: dict[str, str]) -> None:
+    def try_to_write(self, given: dict[str, Any]) -> None:
         with suppress(DeployError, Crash):
             self.write(given)
+
+    def go_back(self, version: str) -> None:
+        """A rollback of ours: every key may come to be what that version has."""
+        there = json.loads((self.secret.stored.versions[version] or {})["SecretString"])
+        for key in KEYS_EVER:
+            self.possible[key] = self.possible[key] | {there.get(key)}
+        began = len(self.acknowledged)
+        roll_back(self.secret, version)
+        for key in KEYS_EVER:
+            self.acknowledge(key, there.get(key), began)
 
     def start(self) -> None:
         """A rotation of ``a`` begins, unless one is under way: its version is made of what is current now."""
@@ -127,6 +154,38 @@ class Writers(RuleBasedStateMachine):
         self.try_to_write(given)
         self.secret.forget()
         self.try_to_write(given)
+
+    @rule(back=st.integers(0, 30), place=PLACES, when=WHEN, error=ERRORS)
+    def roll_back_and_perhaps_fail_then_again(self, back, place, when, error):
+        """Named by its version, a rollback is run again like a write: it converges, and makes no version."""
+        versions = dict(self.secret.stored.versions)
+        version = list(versions)[back % len(versions)]
+        if error:
+            self.secret.on("*", error, when=when, skip=place)
+        for _ in range(2):
+            with suppress(DeployError, Crash):
+                self.go_back(version)
+            self.secret.forget()
+        assert self.secret.stored.versions == versions
+
+    @rule(keys=KEYS, back=st.integers(0, 30), place=PLACES, when=WHEN)
+    def roll_back_while_another_writes(self, keys, back, place, when):
+        versions = list(self.secret.stored.versions)
+        other = partial(self.try_to_write, {key: self.fresh() for key in keys})
+        self.secret.on("*", other, when=when, skip=place)
+        with suppress(DeployError):
+            self.go_back(versions[back % len(versions)])
+        self.secret.forget()
+
+    @rule(values=st.sampled_from([{"a": "a0"}, {"c": "created"}]), place=PLACES, when=WHEN)
+    def create_what_exists(self, values, place, when):
+        """It is never touched, whatever fails."""
+        before = copy.deepcopy(self.secret.secrets)
+        self.secret.on("*", NO_ANSWER, when=when, skip=place)
+        with suppress(DeployError):
+            store(self.secret).create(Document(values))
+        self.secret.forget()
+        assert self.secret.secrets == before
 
     @rule()
     def rotation_starts(self):

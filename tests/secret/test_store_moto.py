@@ -14,12 +14,14 @@ from deploytools.errors import (
     SecretConflict,
     SecretDeleted,
     SecretEmpty,
+    SecretError,
     SecretExists,
     SecretNotFound,
     SecretNotJson,
 )
 from deploytools.secret.document import Document
 from deploytools.secret.labels import STAGED
+from deploytools.secret.rollback import plan_rollback
 from deploytools.secret.store import SecretStore
 from deploytools.secret.sync import SecretState, SyncPlan, plan_sync
 from tests.fakes import endpoints
@@ -127,6 +129,23 @@ def test_absent_and_deleted(store, client):
         store.read()
     with pytest.raises(SecretNotFound):
         SecretStore.connect("nowhere", REGION).read()
+
+
+def test_a_rollback(store):
+    before = store.read()
+    plan = sync(store, a="a1")
+    way_back = plan_rollback(store.read(), before.version, store.read_version(before.version), stage="launch")
+    store.roll_back(way_back)
+    after = store.read()
+    assert (after.version, after.document) == (before.version, before.document)
+    assert after.labels == {before.version: ("AWSCURRENT",), plan.token: ("AWSPREVIOUS",)}
+    store.roll_back(way_back)
+    assert store.read() == after
+
+
+def test_a_version_that_is_not_there(store):
+    with pytest.raises(SecretError, match="has no version"):
+        store.read_version("9" * 32)
 
 
 # Creation and restoration.

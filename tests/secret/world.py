@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, cast
 
 from deploytools.secret.document import Document
+from deploytools.secret.rollback import plan_rollback
 from deploytools.secret.store import SecretStore
 from deploytools.secret.sync import SecretState, SyncPlan, plan_sync
 from tests.fakes.secretsmanager import CURRENT, PENDING, Fake
@@ -39,14 +41,20 @@ def store(fake: Fake) -> SecretStore:
     return SecretStore(cast("SecretsManagerClient", fake), NAME, REGION, sleep=lambda seconds: None)
 
 
-def sync(fake: Fake, **given: Any) -> SyncPlan:
+def sync(fake: Fake, *, unset: Collection[str] = (), fills: dict[str, Any] | None = None, **given: Any) -> SyncPlan:
     """What the command does: read, plan, write. Returns the plan that was applied."""
     target = store(fake)
 
     def replan(state: SecretState) -> SyncPlan:
-        return plan_sync(state, Document(given), stage="launch")
+        return plan_sync(state, Document(given), stage="launch", unset=unset, fills=Document(fills or {}))
 
     return target.write(replan(target.read()), replan)
+
+
+def roll_back(fake: Fake, version: str) -> None:
+    """What ``--rollback VERSION`` does."""
+    target = store(fake)
+    target.roll_back(plan_rollback(target.read(), version, target.read_version(version), stage="launch"))
 
 
 def overwrite(fake: Fake, version: str, **values: Any) -> None:

@@ -1,16 +1,25 @@
-"""A database of its own for the tests of migrations: empty, of a role that owns it and nothing else."""
+"""A shopkeeper's browser; and an empty database of a role that owns it and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connections
+from django.test import Client
 from psycopg import sql
 from pytest_django.plugin import DjangoDbBlocker
 
 from deploytools.secret.value import Secret
 from tests.postgres import Postgres
+
+
+@pytest.fixture
+def shopkeeper(client: Client, db: None) -> Client:
+    """A superuser's browser. Nobody's password is hashed for it: that takes longer than most tests."""
+    client.force_login(User.objects.create(username="shopkeeper", is_staff=True, is_superuser=True))
+    return client
 
 
 def _empty_database(server: Postgres, blocker: DjangoDbBlocker) -> Iterator[str]:

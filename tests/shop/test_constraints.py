@@ -23,6 +23,7 @@ pytestmark = pytest.mark.django_db
 EARLIER = NOON - timedelta(days=1)
 ONE = Decimal("1.00")
 LESS = Decimal("-0.01")
+FIRST_VISITOR = uuid4()
 
 
 def wrong(model: Any, **values: Any) -> Callable[[], object]:
@@ -61,6 +62,15 @@ def both_people(model: Any) -> Callable[[], object]:
 
 VIOLATIONS: dict[str, Callable[[], object]] = {
     # user
+    "user_emailtype_identifier": wrong(user.EmailType, identifier="Member"),
+    "user_email_status_known": wrong(user.EmailStatus, identifier="lost"),
+    "user_adtype_identifier": wrong(user.AdType, identifier="Search"),
+    "user_ad_status_known": wrong(user.AdStatus, identifier="lost"),
+    "user_prospect_has_email": wrong(user.Prospect, email=""),
+    "user_terms_version_unique": twice(user.TermsOfUseVersion, {"version": "2a"}, {"version": "2A"}),
+    "user_terms_has_version": wrong(user.TermsOfUseVersion, version=""),
+    "user_email_has_code": wrong(user.Email, code=""),
+    "user_ad_has_code": wrong(user.Ad, code=""),
     "user_member_one_wish": wrong(user.Member, newsletter_subscriber=True, email_unsubscribed=True),
     "user_member_stripe_customer_unique": twice(user.Member, {"stripe_customer_token": "cus_1"}),
     "user_prospect_email_unique": twice(user.Prospect, {"email": "ada@example.com"}, {"email": "Ada@example.com"}),
@@ -78,7 +88,11 @@ VIOLATIONS: dict[str, Callable[[], object]] = {
     # order: catalogue
     "order_configuration_key_unique": twice(order.Configuration, {"key": "color"}, {"key": "Color"}),
     "order_product_identifier_unique": twice(order.Product, {"identifier": "mug"}, {"identifier": "MUG"}),
+    "order_configuration_has_key": wrong(order.Configuration, key=""),
+    "order_product_has_identifier": wrong(order.Product, identifier=""),
     "order_product_has_title": wrong(order.Product, title=""),
+    "order_product_slug_is_small": wrong(order.Product, slug="Mug"),
+    "order_skutype_identifier": wrong(order.SkuType, identifier="Goods"),
     "order_productimage_has_text": wrong(order.ProductImage, alternative_text=""),
     "order_product_image_unique": pair(order.ProductImage, "product"),
     "order_product_video_unique": pair(order.ProductVideo, "product"),
@@ -93,6 +107,8 @@ VIOLATIONS: dict[str, Callable[[], object]] = {
     "order_skuimage_has_text": wrong(order.SkuImage, alternative_text=""),
     "order_sku_image_unique": pair(order.SkuImage, "sku"),
     # order: terms
+    "order_shippingmethod_identifier": wrong(order.ShippingMethod, identifier="Express"),
+    "order_discounttype_identifier": lambda: order.DiscountType.objects.update(identifier="Percent"),
     "order_shipping_method_price_not_negative": wrong(order.ShippingMethod, price=LESS),
     "order_shipping_method_currency": wrong(order.ShippingMethod, currency="usd"),
     "order_discount_type_action": wrong(order.DiscountType, action="gift"),
@@ -107,6 +123,7 @@ VIOLATIONS: dict[str, Callable[[], object]] = {
     # order: carts
     "order_cart_one_owner": lambda: make(order.Cart, member=make(user.Member), anonymous_id=uuid4()),
     "order_cart_one_open_a_member": lambda: pair(order.Cart, member=make(user.Member))(),
+    "order_cart_one_open_a_visitor": twice(order.Cart, {"anonymous_id": uuid4()}),
     "order_cart_state_known": wrong(order.Cart, state="lost"),
     "order_cart_currency": wrong(order.Cart, currency="ABC"),
     "order_cart_sku_unique": pair(order.CartSku, "cart", "sku"),
@@ -117,6 +134,7 @@ VIOLATIONS: dict[str, Callable[[], object]] = {
     # order: orders
     "order_status_known": wrong(order.Status, identifier="lost"),
     "order_order_identifier_unique": twice(order.Order, {"identifier": "o-1"}, {"identifier": "O-1"}),
+    "order_order_has_identifier": wrong(order.Order, identifier=""),
     "order_order_total_adds_up": wrong(order.Order, subtotal=Decimal("20.00"), total=Decimal("20.01")),
     "order_order_amounts_not_negative": wrong(order.Order, tax=LESS, total=Decimal("19.99")),
     "order_order_discount_within": wrong(order.Order, discount=Decimal("21"), tax=Decimal("5"), total=Decimal("4")),
@@ -136,6 +154,7 @@ VIOLATIONS: dict[str, Callable[[], object]] = {
     "order_order_status_once": pair(order.OrderStatus, "order", "status"),
     # clientevent
     "clientevent_configuration_key_unique": twice(clientevent.Configuration, {"key": "color"}, {"key": "COLOR"}),
+    "clientevent_configuration_has_key": wrong(clientevent.Configuration, key=""),
     "clientevent_pageview_has_url": wrong(clientevent.Pageview, url=""),
     "clientevent_ajaxerror_has_url": wrong(clientevent.AjaxError, url=""),
     "clientevent_buttonclick_has_url": wrong(clientevent.ButtonClick, url=""),
@@ -186,6 +205,10 @@ def test_somebody_left_the_list_not_nobody(person):
                 for state in ("ordered", "ordered", "abandoned", "open")
             ],
             id="one open cart beside closed ones",
+        ),
+        pytest.param(
+            lambda: [make(order.Cart, anonymous_id=FIRST_VISITOR, state=state) for state in ("ordered", "open")],
+            id="a visitor comes back",
         ),
         pytest.param(
             lambda: [

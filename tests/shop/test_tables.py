@@ -10,6 +10,7 @@ from django.db.models import DecimalField, FloatField
 
 from order.models import DiscountType, Status
 from tests.shop.builders import DEFAULTS, make
+from user.models import AdStatus, EmailStatus
 
 pytestmark = pytest.mark.django_db
 
@@ -81,7 +82,7 @@ TABLES = sorted(
 )
 MODELS = [model for label in ("user", "order", "clientevent") for model in apps.get_app_config(label).get_models()]
 #: Closed sets, of which the seeds have all.
-CLOSED = {DiscountType, Status}
+CLOSED = {DiscountType, Status, EmailStatus, AdStatus}
 
 
 def test_the_counts_of_the_issue():

@@ -112,6 +112,17 @@ def test_only_types_that_are_declared_are_written_or_read():
         CODEC.decode({"$": "subprocess.Popen", "args": ["true"]})
 
 
+def test_a_source_without_a_usable_annotation_harms_no_other(tmp_path):
+    registry = Registry()
+
+    @registry.fact()
+    def odd() -> Nowhere:  # type: ignore[name-defined]  # noqa: F821
+        raise AssertionError
+
+    loaded = kept(tmp_path, registry, odd=Value(1))
+    assert loaded.facts == {"odd": Value(1)}
+
+
 def test_every_fact_of_ours_can_be_kept():
     """Each type that a source says it returns is written and read; a type that says nothing is refused here."""
     for source in load_registry().sources.values():

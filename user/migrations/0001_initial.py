@@ -32,6 +32,12 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "ad statuses",
                 "db_table": "user_ad_status",
                 "abstract": False,
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("identifier__in", ["planned", "running", "finished"])),
+                        name="user_ad_status_known",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -45,6 +51,13 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "user_ad_type",
                 "abstract": False,
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("identifier__regex", "^[a-z0-9][a-z0-9-]*$")),
+                        name="user_adtype_identifier",
+                        violation_error_message="An identifier is made of small letters, digits and hyphens.",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -59,6 +72,12 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "email statuses",
                 "db_table": "user_email_status",
                 "abstract": False,
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("identifier__in", ["draft", "ready", "sent"])),
+                        name="user_email_status_known",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -72,20 +91,13 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "user_email_type",
                 "abstract": False,
-            },
-        ),
-        migrations.CreateModel(
-            name="TermsOfUseVersion",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("version", models.CharField(max_length=20, unique=True)),
-                ("note", models.CharField(blank=True, max_length=255)),
-                ("published_at", models.DateTimeField(unique=True)),
-            ],
-            options={
-                "verbose_name": "terms of use version",
-                "db_table": "user_terms_of_use_version",
-                "ordering": ("-published_at",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("identifier__regex", "^[a-z0-9][a-z0-9-]*$")),
+                        name="user_emailtype_identifier",
+                        violation_error_message="An identifier is made of small letters, digits and hyphens.",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -318,6 +330,28 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="TermsOfUseVersion",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("version", models.CharField(max_length=20)),
+                ("note", models.CharField(blank=True, max_length=255)),
+                ("published_at", models.DateTimeField(unique=True)),
+            ],
+            options={
+                "verbose_name": "terms of use version",
+                "db_table": "user_terms_of_use_version",
+                "ordering": ("-published_at",),
+                "constraints": [
+                    models.UniqueConstraint(
+                        django.db.models.functions.text.Lower("version"), name="user_terms_version_unique"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("version", ""), _negated=True), name="user_terms_has_version"
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="MemberTermsOfUseVersionAgreed",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -376,6 +410,7 @@ class Migration(migrations.Migration):
                 "ordering": ("code",),
                 "constraints": [
                     models.UniqueConstraint(django.db.models.functions.text.Lower("code"), name="user_ad_code_unique"),
+                    models.CheckConstraint(condition=models.Q(("code", ""), _negated=True), name="user_ad_has_code"),
                     models.CheckConstraint(
                         condition=models.Q(
                             ("ends_at__isnull", True),
@@ -384,6 +419,7 @@ class Migration(migrations.Migration):
                             _connector="OR",
                         ),
                         name="user_ad_ends_after_start",
+                        violation_error_message="It ends after it starts.",
                     ),
                 ],
             },
@@ -392,6 +428,12 @@ class Migration(migrations.Migration):
             model_name="email",
             constraint=models.UniqueConstraint(
                 django.db.models.functions.text.Lower("code"), name="user_email_code_unique"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="email",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("code", ""), _negated=True), name="user_email_has_code"
             ),
         ),
         migrations.AddConstraint(
@@ -411,11 +453,25 @@ class Migration(migrations.Migration):
                 name="user_defaultshippingaddress_complete",
             ),
         ),
+        migrations.AddIndex(
+            model_name="prospect",
+            index=models.Index(fields=["-created_at"], name="user_prospect_created"),
+        ),
         migrations.AddConstraint(
             model_name="prospect",
             constraint=models.UniqueConstraint(
                 django.db.models.functions.text.Lower("email"), name="user_prospect_email_unique"
             ),
+        ),
+        migrations.AddConstraint(
+            model_name="prospect",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("email", ""), _negated=True), name="user_prospect_has_email"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="emailunsubscribereason",
+            index=models.Index(fields=["-created_at"], name="user_unsubscribe_reason_at"),
         ),
         migrations.AddConstraint(
             model_name="emailunsubscribereason",
@@ -443,6 +499,10 @@ class Migration(migrations.Migration):
                 condition=models.Q(("member__isnull", True), ("prospect__isnull", True), _connector="OR"),
                 name="user_email_sent_one_person",
             ),
+        ),
+        migrations.AddIndex(
+            model_name="chatmessage",
+            index=models.Index(fields=["-created_at"], name="user_chat_message_created"),
         ),
         migrations.AddIndex(
             model_name="chatmessage",
@@ -487,6 +547,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("email_unsubscribed", True), ("newsletter_subscriber", True), _negated=True),
                 name="user_member_one_wish",
+                violation_error_message="Who unsubscribed is no newsletter subscriber.",
             ),
         ),
         migrations.AddConstraint(

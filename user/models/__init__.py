@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from user.models.messages import Ad, AdStatus, AdType, ChatMessage, Email, EmailSent, EmailStatus, EmailType
+from user.models.messages import (
+    Ad,
+    AdState,
+    AdStatus,
+    AdType,
+    ChatMessage,
+    Email,
+    EmailSent,
+    EmailState,
+    EmailStatus,
+    EmailType,
+)
 from user.models.people import (
     DefaultShippingAddress,
     EmailUnsubscribeReason,
@@ -15,12 +26,14 @@ from user.models.people import (
 
 __all__ = [
     "Ad",
+    "AdState",
     "AdStatus",
     "AdType",
     "ChatMessage",
     "DefaultShippingAddress",
     "Email",
     "EmailSent",
+    "EmailState",
     "EmailStatus",
     "EmailType",
     "EmailUnsubscribeReason",

@@ -18,12 +18,23 @@ class EmailType(ReferenceRow):
         db_table = "user_email_type"
 
 
+class EmailState(models.TextChoices):
+    """How far an email can have come."""
+
+    DRAFT = "draft", "Draft"
+    READY = "ready", "Ready"
+    SENT = "sent", "Sent"
+
+
 class EmailStatus(ReferenceRow):
-    """How far an email has come: draft, ready, sent."""
+    """The words for an email's state."""
 
     class Meta(ReferenceRow.Meta):
         db_table = "user_email_status"
         verbose_name_plural = "email statuses"
+        constraints = (
+            models.CheckConstraint(condition=Q(identifier__in=EmailState.values), name="user_email_status_known"),
+        )
 
 
 class Email(models.Model):
@@ -39,7 +50,10 @@ class Email(models.Model):
 
     class Meta:
         ordering = ("code",)
-        constraints = (models.UniqueConstraint(Lower("code"), name="user_email_code_unique"),)
+        constraints = (
+            models.UniqueConstraint(Lower("code"), name="user_email_code_unique"),
+            models.CheckConstraint(condition=~Q(code=""), name="user_email_has_code"),
+        )
 
     def __str__(self) -> str:
         return self.subject
@@ -76,12 +90,21 @@ class AdType(ReferenceRow):
         db_table = "user_ad_type"
 
 
+class AdState(models.TextChoices):
+    """Whether an advertisement runs."""
+
+    PLANNED = "planned", "Planned"
+    RUNNING = "running", "Running"
+    FINISHED = "finished", "Finished"
+
+
 class AdStatus(ReferenceRow):
-    """Whether an advertisement runs: planned, running, finished."""
+    """The words for an advertisement's state."""
 
     class Meta(ReferenceRow.Meta):
         db_table = "user_ad_status"
         verbose_name_plural = "ad statuses"
+        constraints = (models.CheckConstraint(condition=Q(identifier__in=AdState.values), name="user_ad_status_known"),)
 
 
 class Ad(models.Model):
@@ -99,9 +122,11 @@ class Ad(models.Model):
         ordering = ("code",)
         constraints = (
             models.UniqueConstraint(Lower("code"), name="user_ad_code_unique"),
+            models.CheckConstraint(condition=~Q(code=""), name="user_ad_has_code"),
             models.CheckConstraint(
                 condition=Q(ends_at__isnull=True) | Q(starts_at__isnull=True) | Q(ends_at__gt=F("starts_at")),
                 name="user_ad_ends_after_start",
+                violation_error_message="It ends after it starts.",
             ),
         )
 
@@ -126,6 +151,7 @@ class ChatMessage(models.Model):
         db_table = "user_chat_message"
         ordering = ("-created_at", "-pk")
         indexes = (
+            models.Index(fields=["-created_at"], name="user_chat_message_created"),
             models.Index(
                 fields=["created_at"], condition=Q(answered_at__isnull=True), name="user_chat_message_unanswered"
             ),

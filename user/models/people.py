@@ -33,7 +33,9 @@ class Member(models.Model):
         indexes = (models.Index(fields=["-created_at"], name="user_member_created"),)
         constraints = (
             models.CheckConstraint(
-                condition=~Q(newsletter_subscriber=True, email_unsubscribed=True), name="user_member_one_wish"
+                condition=~Q(newsletter_subscriber=True, email_unsubscribed=True),
+                name="user_member_one_wish",
+                violation_error_message="Who unsubscribed is no newsletter subscriber.",
             ),
             models.UniqueConstraint(
                 fields=["stripe_customer_token"],
@@ -68,7 +70,11 @@ class Prospect(models.Model):
 
     class Meta:
         ordering = ("-created_at", "-pk")
-        constraints = (models.UniqueConstraint(Lower("email"), name="user_prospect_email_unique"),)
+        indexes = (models.Index(fields=["-created_at"], name="user_prospect_created"),)
+        constraints = (
+            models.UniqueConstraint(Lower("email"), name="user_prospect_email_unique"),
+            models.CheckConstraint(condition=~Q(email=""), name="user_prospect_has_email"),
+        )
 
     def __str__(self) -> str:
         return self.email
@@ -87,7 +93,7 @@ class DefaultShippingAddress(PostalAddress):
 class TermsOfUseVersion(models.Model):
     """A published text of the terms of use."""
 
-    version = models.CharField(max_length=20, unique=True)
+    version = models.CharField(max_length=20)
     note = models.CharField(max_length=255, blank=True)
     published_at = models.DateTimeField(unique=True)
 
@@ -95,6 +101,10 @@ class TermsOfUseVersion(models.Model):
         db_table = "user_terms_of_use_version"
         ordering = ("-published_at",)
         verbose_name = "terms of use version"
+        constraints = (
+            models.UniqueConstraint(Lower("version"), name="user_terms_version_unique"),
+            models.CheckConstraint(condition=~Q(version=""), name="user_terms_has_version"),
+        )
 
     def __str__(self) -> str:
         return self.version
@@ -143,6 +153,7 @@ class EmailUnsubscribeReason(models.Model):
     class Meta:
         db_table = "user_email_unsubscribe_reasons"
         ordering = ("-created_at", "-pk")
+        indexes = (models.Index(fields=["-created_at"], name="user_unsubscribe_reason_at"),)
         constraints = (
             models.CheckConstraint(
                 condition=Q(member__isnull=True) ^ Q(prospect__isnull=True), name="user_unsubscribe_reason_one_person"

@@ -12,15 +12,18 @@ from deploytools.conf import configuration
 from deploytools.databases.access import application_login, read_secret, tenant_secrets, wanted_tenants
 from deploytools.databases.apply import Outcome
 from deploytools.databases.identity import read_identity, require_meant
+from deploytools.databases.migrations import read_graph
 from deploytools.databases.plan import DatabasePlan
 from deploytools.databases.server import locked, server_version, session
 from deploytools.databases.state import Wanted
+from deploytools.databases.superuser import read_account
 from deploytools.databases.tenancy import Tenancy
 from deploytools.errors import Refused, explain
 from deploytools.management.base import FINDINGS, DeployCommand, exit_with
 from deploytools.management.master import find_master
 from deploytools.management.progress import Progress
 from deploytools.management.script import STDOUT, write_script
+from deploytools.management.tables import add_tables_options, prune, with_tables
 from deploytools.reporting import console, tenants
 from deploytools.secret.document import Document
 from deploytools.secret.store import SecretStore
@@ -34,7 +37,7 @@ class Command(DeployCommand):
     help = (
         "Create the roles and the databases of all tenants (DEPLOYTOOLS['TENANTS']) on the RDS instance, shut PUBLIC "
         "and other tenants out, and prove it by logging in. Runs as the master user. What is in place is left alone; "
-        "nothing is ever dropped."
+        "no tenant's database is ever dropped."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -49,6 +52,7 @@ class Command(DeployCommand):
             metavar="FILE",
             help="Write the work as a script for psql (mode 0600, no password in it) and ask no server.",
         )
+        add_tables_options(parser)
         parser.add_argument("--adopt", action="store_true", help="Take over databases that somebody else made.")
         parser.add_argument(
             "--finish",
@@ -79,13 +83,16 @@ class Command(DeployCommand):
         self._format, self._output = options["format"], options["output"]
         look_only = plan or check or verify
         secret = read_secret()
-        wanted = self._wanted(application_login(secret).user, **options)
+        wanted = with_tables(self._wanted(application_login(secret).user, **options), **options)
         if options["sql"] is not None:
             write_script(self, secret, wanted, options["sql"], interactive=interactive)
             return
         with self._tenancy(secret, wanted, look_only=look_only, interactive=interactive, **options) as tenancy:
             if verify:
                 self._end(tenancy, None, tenancy.verify())
+                return
+            if options["prune_templates"]:
+                prune(self, tenancy, look_only=look_only, check=check, interactive=interactive)
                 return
             planned = tenancy.plan()
             self._say(console.database_plan(planned) or "  Everything is in place.")
@@ -129,7 +136,9 @@ class Command(DeployCommand):
                 if not look_only:
                     raise
                 self.stderr.write(explain(doubt))
-            yield Tenancy(connection, login, app, wanted, tenant_secrets(secret, master.arn), shared_secret)
+            secrets, graph = tenant_secrets(secret, master.arn), read_graph() if wanted.migrate else None
+            account = read_account(secret) if options["superuser"] else None
+            yield Tenancy(connection, login, app, wanted, secrets, shared_secret, graph, account)
 
     def _say(self, text: str) -> None:
         """To people: on stdout, unless that is for one JSON document."""

@@ -2,78 +2,142 @@
 
 from __future__ import annotations
 
-import stat
 import sys
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from deploytools.conf import configuration
-from deploytools.errors import ConfigurationError, Refused
-from deploytools.management.base import FINDINGS, DeployCommand, exit_with
-from deploytools.reporting import console
-from deploytools.secret.document import Document, parse
-from deploytools.secret.store import SecretStore
+from deploytools.errors import SecretEmpty, SecretError, SecretNotFound
+from deploytools.management.secret_file import delete, is_deletable
+from deploytools.management.secret_looking import LookingCommand, Options
+from deploytools.management.secret_options import add_modes, add_values, mode_of
+from deploytools.reporting import secret as text
+from deploytools.reporting import secret_json as documents
+from deploytools.secret import host
+from deploytools.secret.document import Document
+from deploytools.secret.request import Request, assignments
+from deploytools.secret.rollback import plan_rollback
 from deploytools.secret.sync import SecretState, SyncPlan, plan_sync
-from deploytools.secret.value import Secret
 
 
-class Command(DeployCommand):
-    """Merge, show, write, prove."""
+class Command(LookingCommand):
+    """Merge, show, write, prove; go back; or only look."""
 
     help = (
-        "Merge the values of a JSON file into the secret in AWS Secrets Manager. Keys that the file does not name stay "
-        "as they are. Values are never shown; a write that would overwrite somebody else's is not made."
+        "Merge values into the secret in AWS Secrets Manager. Keys that are not named stay as they are. Values are "
+        "never shown; a write that would overwrite somebody else's is not made."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The file, and the options of every command that changes something."""
-        parser.add_argument("file", metavar="FILE", help="JSON object with the keys to set; - reads standard input.")
+        """The ways to give values, what else can be done, and the options of every command that changes something."""
+        add_values(parser)
+        add_modes(parser)
         self.add_change_options(parser)
+        self.add_report_options(parser)
 
-    def handle(self, *, file: str, plan: bool, check: bool, interactive: bool, **_: Any) -> None:
+    def handle(self, **options: Any) -> None:
+        """One of the modes; each plans, shows, asks, writes and reads back, or only looks."""
+        self.fields = host.contract()
+        modes: dict[str, Callable[[Options], None]] = {
+            "sync": self.sync,
+            "show": self.show,
+            "template": self.write_template,
+            "validate": self.validate,
+            "schema": self.print_schema,
+            "rollback": self.roll_back,
+            "restore": self.restore,
+            "iam_policy": self.print_policy,
+        }
+        modes[mode_of(options)](options)
+
+    def sync(self, options: Options) -> None:
         """Read, plan, show, ask, write, read back."""
-        given = read_document(file)
-        store = SecretStore.connect(configuration.secret_name, configuration.region)
-
-        def replan(state: SecretState) -> SyncPlan:
-            return plan_sync(state, given, stage=configuration.stage)
-
-        planned = replan(store.read())
-        self.stdout.write(console.secret_plan(planned))
-        if planned.is_empty:
-            self.stdout.write("Nothing to change: every value given is there already. No version was created.")
+        request = self.request(options)
+        planned = self.plan(request, self.base(create=options["create"]))
+        is_new = not planned.state.version
+        if options["create"] and not is_new and not planned.is_empty:
+            raise self.store.taken()
+        report = partial(documents.sync_plan, planned)
+        if not self.decide(options, text.sync_plan(planned), report, is_empty=planned.is_empty and not is_new):
             return
-        if plan or check:
-            exit_with(FINDINGS if check else 0)
+        if is_new:
+            self.create(options, planned)
+        else:
+            self.write(options, request, planned)
+        self.finish_file(options)
+
+    def base(self, *, create: bool) -> SecretState:
+        """The secret as it is; nothing at all where it is to be created."""
+        try:
+            return self.store.read()
+        except (SecretNotFound, SecretEmpty):
+            if not create:
+                raise
+            return SecretState(configuration.secret_name, configuration.region, "", Document({}))
+
+    def plan(self, request: Request, state: SecretState) -> SyncPlan:
+        """What `request` changes in `state`."""
+        return plan_sync(
+            state, request.given, unset=request.unset, fills=request.fills, made=request.made, **self.judging
+        )
+
+    def create(self, options: Options, planned: SyncPlan) -> None:
+        """Create the secret, read it back, say so."""
+        tags = assignments("--tag", options["tag"])
+        current = self.store.create(planned.after, tags=tags, kms_key_id=options["kms_key_id"])
+        document = documents.sync_plan(planned, outcome="created", current=current)
+        self.conclude(options, document, text.written(current, ""))
+
+    def write(self, options: Options, request: Request, planned: SyncPlan) -> None:
+        """Write, read back, say so; an empty plan writes nothing, and is refused where a rotation would undo it."""
+        applied = self.store.write(planned, partial(self.plan, request))
+        base = applied.state.version
+        if applied.is_empty:
+            document = documents.sync_plan(applied, outcome="unchanged", current=base)
+            self.conclude(options, document, text.NOTHING_TO_CHANGE)
             return
-        self.confirm("Write these changes?", interactive=interactive)
-        written = store.write(planned, replan)
-        self.stdout.write(console.secret_written(written))
-        if file != "-":
-            self.stdout.write(f"The file still holds credentials. Delete it: rm {file}")
+        document = documents.sync_plan(applied, outcome="written", current=applied.token)
+        self.conclude(options, document, text.written(applied.token, base))
 
+    def finish_file(self, options: Options) -> None:
+        """Delete FILE, or offer to; never before what it holds has been read back."""
+        file = options["file"]
+        if not is_deletable(file):
+            return
+        may_ask = options["interactive"] and sys.stdin.isatty()
+        if options["delete_file"] or (may_ask and self.agrees(f"Delete {file}, which still holds credentials?")):
+            delete(file, self.file)
+            self.say(options, f"{file} is deleted.")
+        else:
+            self.say(options, f"The file still holds credentials. Delete it: rm {file}")
 
-def read_document(file: str) -> Document:
-    """The JSON object in `file`, or on standard input.
+    def roll_back(self, options: Options) -> None:
+        """Make an earlier version the current one again: plan, show, ask, move the label, read back."""
+        state = self.store.read()
+        version = options["rollback"] or state.previous_version
+        if version is None:
+            raise SecretError(
+                f"{state.name} has no previous version: it was written once.", hint="Set the values anew instead."
+            )
+        planned = plan_rollback(state, version, self.store.read_version(version), **self.judging)
+        report = partial(documents.rollback_plan, planned)
+        if not self.decide(options, text.rollback_plan(planned), report, is_empty=planned.is_empty):
+            return
+        self.store.roll_back(planned)
+        outcome = "unchanged" if planned.is_empty else "rolled back"
+        said = f"Nothing to change: {version} is current." if planned.is_empty else text.written(version, state.version)
+        self.conclude(options, report(outcome=outcome, current=version), said)
 
-    Raises:
-        ConfigurationError: it cannot be read.
-        Refused: others than its owner may read it.
-        SecretNotJson: it is not one JSON object.
-    """
-    if file == "-":
-        return parse(Secret(sys.stdin.read()), source="Standard input")
-    path = Path(file)
-    try:
-        mode = path.stat().st_mode
-        text = Secret(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigurationError(
-            f"{file} cannot be read: {reason}.", hint="Name a JSON file, or - for standard input."
-        ) from None
-    if stat.S_ISREG(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise Refused(f"{file} holds credentials and others may read it.", hint=f"Run: chmod 600 {file}")
-    return parse(text, source=file)
+    def restore(self, options: Options) -> None:
+        """Undo the deletion that the secret is scheduled for."""
+        name, region = configuration.secret_name, configuration.region
+        is_deleted = self.store.is_deleted()
+        shown = f"Secret {name} in {region} is {'' if is_deleted else 'not '}scheduled for deletion."
+        if not self.decide(options, shown, partial(documents.restoration, name, region), is_empty=not is_deleted):
+            return
+        is_restored = self.store.restore()
+        document = documents.restoration(name, region, outcome="restored" if is_restored else "unchanged")
+        self.conclude(options, document, "It is restored." if is_restored else "Nothing to change.")

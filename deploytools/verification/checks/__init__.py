@@ -1,0 +1,26 @@
+"""The checks, one module an area, in the order of a report. They judge facts and do no input or output."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+AREAS = (
+    "connection",
+    "secret",
+    "secret_state",
+    "mail",
+    "project",
+    "databases",
+    "server",
+    "rds",
+    "rds_state",
+    "network",
+    "bastion",
+    "iam",
+    "alarms",
+    "ecs",
+    "outside",
+)
+
+for _area in AREAS:
+    import_module(f"{__name__}.{_area}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from deploytools.databases.chain import LOGIN, QUERY
 from deploytools.secret.contract import problems
-from deploytools.secret.sync import SecretState
+from deploytools.secret.sync import PREVIOUS, SecretState
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import AppsReport, ConnectionAttempt, Expectation
-from deploytools.verification.troubleshooting import advice
+from deploytools.verification.troubleshooting import PASSWORD, advice
 
 TAGS = ("startup",)
 CONNECTION_KEYS = ("engine", "host", "port", "username", "password")
@@ -23,7 +24,7 @@ CONNECTION_KEYS = ("engine", "host", "port", "username", "password")
     tags=TAGS,
 )
 def secret_retrieved(secret: SecretState) -> Verdict:
-    """It was read."""
+    """Everything else begins with it: the address, the role, the password."""
     return passed(f"{secret.name} in {secret.region}, {len(secret.document)} keys, version {secret.version[:8]}…")
 
 
@@ -37,7 +38,7 @@ def secret_retrieved(secret: SecretState) -> Verdict:
     tags=TAGS,
 )
 def configuration_validated(secret: SecretState, expectation: Expectation) -> Verdict:
-    """What a connection needs is there and keeps the contract, and Django's side is PostgreSQL."""
+    """What a connection needs must be there and keep the contract, and Django's side must be PostgreSQL."""
     document = {key: secret.document[key] for key in CONNECTION_KEYS if key in secret.document}
     wrong = [f"{key} is missing" for key in CONNECTION_KEYS if key not in document]
     wrong += [f"{item.key} {item.sentence}" for item in problems(document, stage=expectation.stage)]
@@ -59,14 +60,43 @@ def configuration_validated(secret: SecretState, expectation: Expectation) -> Ve
     hint="Run: python manage.py check_rds",
     tags=TAGS,
 )
-def connected(connection_attempt: ConnectionAttempt) -> Verdict:
-    """The application logged in."""
-    connection = connection_attempt.report
+def connected(connection_attempt: ConnectionAttempt, secret: SecretState) -> Verdict:
+    """Nothing else of the database can be looked at without a login; which link broke says what to mend."""
+    connection, error = connection_attempt.report, connection_attempt.error
+    if connection_attempt.accepted_label:
+        return failed(
+            f"{error} The password of {connection_attempt.accepted_label} works.",
+            hint=f'{_half_done(connection_attempt.accepted_label, secret)} (guide, Troubleshooting: "{PASSWORD}")',
+        )
     if connection is None:
-        error = connection_attempt.error
-        return failed(str(error), hint=advice(error) if error else "")
+        return failed(f"{error}{_held(connection_attempt)}", hint=advice(error) if error else "")
     seen = f"PostgreSQL {connection.server_version} as {connection.user}, {connection.connect_seconds * 1000:.0f} ms"
-    return passed(f"{seen}, {connection.tls or 'no TLS'}")
+    return passed(f"{seen}, {connection.tls or 'no TLS'}{_times(connection_attempt)}")
+
+
+def _times(attempt: ConnectionAttempt) -> str:
+    links = [f"{link.name} {link.seconds * 1000:.0f} ms" for link in attempt.links if link.name not in {LOGIN, QUERY}]
+    return f"; before it {', '.join(links)}" if links else ""
+
+
+def _held(attempt: ConnectionAttempt) -> str:
+    """How far it came: what held is not what is to be mended."""
+    held = [f"{link.name} {link.seconds * 1000:.0f} ms ({link.seen})" for link in attempt.links]
+    return f" The {attempt.broken} failed; held: {', '.join(held)}." if held else ""
+
+
+def _half_done(label: str, secret: SecretState) -> str:
+    """What to do where the server knows the password of another version than the current one."""
+    if label == PREVIOUS:
+        return (
+            "The secret was changed and the role was not. Give the role the new password: python manage.py "
+            "create_tenant_dbs. Or take the old secret back: python manage.py sync_secrets --rollback"
+        )
+    return (
+        "A rotation changed the role and broke off before it changed the secret. End it: aws secretsmanager "
+        f"update-secret-version-stage --secret-id {secret.name} --region {secret.region} --version-stage AWSCURRENT "
+        f"--move-to-version-id {secret.pending_version} --remove-from-version-id {secret.version}"
+    )
 
 
 @check(
@@ -79,8 +109,10 @@ def connected(connection_attempt: ConnectionAttempt) -> Verdict:
     tags=TAGS,
 )
 def queried(connection_attempt: ConnectionAttempt) -> Verdict:
-    """The server answered a query."""
-    connection = connection_attempt.report
+    """A pooler or a proxy may take a login and have no server behind it."""
+    connection, error = connection_attempt.report, connection_attempt.error
+    if connection_attempt.broken == QUERY and error:
+        return failed(str(error), hint=advice(error))
     if connection is None:
         return not_applicable("not tried: there is no connection")
     return passed(f"SELECT 1 in {connection.query_seconds * 1000:.1f} ms")
@@ -96,7 +128,7 @@ def queried(connection_attempt: ConnectionAttempt) -> Verdict:
     tags=TAGS,
 )
 def apps_loaded(apps: AppsReport) -> Verdict:
-    """Django's system checks have no error."""
+    """A process that reaches its database and cannot load its apps serves nobody."""
     if apps.errors:
         return failed("; ".join(apps.errors))
     return passed(f"{apps.apps} apps, {apps.models} models, no errors")

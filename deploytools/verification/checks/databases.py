@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from deploytools.databases.catalogue import ConnectionReport, ServerCatalogue
+from deploytools.databases.catalogue import ServerCatalogue
 from deploytools.databases.migrations import MigrationGraph
 from deploytools.databases.state import ENCODING, DatabaseState
 from deploytools.errors import ConnectionFailed, ConnectionFailure
@@ -35,7 +35,7 @@ def _each(
     hint=CREATE,
 )
 def exists(catalogue: ServerCatalogue, expectation: Expectation) -> Iterable[Verdict]:
-    """Named in the settings, there on the server, open to connections."""
+    """A tenant that the settings name and the server does not have is a shop that answers with an error."""
     for name in expectation.tenants:
         database = catalogue.databases.get(name)
         if database is None:
@@ -55,7 +55,7 @@ def exists(catalogue: ServerCatalogue, expectation: Expectation) -> Iterable[Ver
     hint=CREATE,
 )
 def owner(catalogue: ServerCatalogue, expectation: Expectation) -> Iterable[Verdict]:
-    """Only its owner may create tables in it (PostgreSQL 15 and newer)."""
+    """Only its owner may create tables in it (PostgreSQL 15 and newer): with another, the first migration fails."""
     wanted = catalogue.app_role.name
 
     def judge(database: DatabaseState) -> Verdict:
@@ -75,7 +75,7 @@ def owner(catalogue: ServerCatalogue, expectation: Expectation) -> Iterable[Verd
     hint="It cannot be changed: dump, create anew, restore",
 )
 def encoding(catalogue: ServerCatalogue, expectation: Expectation) -> Iterable[Verdict]:
-    """Anything else loses customers' names."""
+    """In any other encoding customers' names are lost, and it cannot be changed later."""
     return _each(
         catalogue,
         expectation,
@@ -94,7 +94,7 @@ def encoding(catalogue: ServerCatalogue, expectation: Expectation) -> Iterable[V
     hint=CREATE,
 )
 def public_shut_out(catalogue: ServerCatalogue, expectation: Expectation) -> Iterable[Verdict]:
-    """PostgreSQL opens every new database to every role."""
+    """PostgreSQL opens every new database to every role: one tenant's stolen login would read the others."""
 
     def judge(database: DatabaseState) -> Verdict:
         if database.public_may_connect:
@@ -102,6 +102,29 @@ def public_shut_out(catalogue: ServerCatalogue, expectation: Expectation) -> Ite
         return passed("PUBLIC has neither CONNECT nor TEMPORARY", database.name)
 
     return _each(catalogue, expectation, judge)
+
+
+@check(
+    "databases.login",
+    title="The application logs in to every tenant's database",
+    severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
+    guide="Step 5",
+    hint=CREATE,
+)
+def login(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdict]:
+    """The catalogue says what should work; a login shows that it does, for each tenant and not for one."""
+    for tenant in tenant_logins:
+        if _is_missing(tenant):
+            yield not_applicable(MISSING, tenant.name)
+        elif isinstance(tenant.error, ConnectionFailed):
+            yield failed(str(tenant.error), tenant.name, tenant.error.hint)
+        else:
+            yield passed("the application logs in", tenant.name)
+
+
+def _is_missing(tenant: TenantReport) -> bool:
+    return isinstance(tenant.error, ConnectionFailed) and tenant.error.kind is ConnectionFailure.NO_DATABASE
 
 
 @check(
@@ -113,9 +136,9 @@ def public_shut_out(catalogue: ServerCatalogue, expectation: Expectation) -> Ite
     hint="Run: DATABASE_NAME=… python manage.py migrate",
 )
 def migrated(tenant_logins: tuple[TenantReport, ...], migration_graph: MigrationGraph) -> Iterable[Verdict]:
-    """What ``migrate --check`` asks, for all tenants."""
+    """New code on an old table fails at the first query. It is what ``migrate --check`` asks, for all tenants."""
     for tenant in tenant_logins:
-        if isinstance(tenant.error, ConnectionFailed) and tenant.error.kind is ConnectionFailure.NO_DATABASE:
+        if _is_missing(tenant):
             yield not_applicable(MISSING, tenant.name)
             continue
         if tenant.error:
@@ -136,50 +159,3 @@ def migrated(tenant_logins: tuple[TenantReport, ...], migration_graph: Migration
             )
         else:
             yield passed(f"all {len(migration_graph.replaced_by)} applied", tenant.name)
-
-
-@check(
-    "databases.role-harmless",
-    title="The application's role may do nothing but its work",
-    severity=Severity.CRITICAL,
-    stage=Stage.PRE_LAUNCH,
-    guide="Security Checklist: least privilege",
-    hint="As whoever gave it: ALTER ROLE … NOSUPERUSER NOCREATEDB NOCREATEROLE; REVOKE … FROM …",
-)
-def role_harmless(catalogue: ServerCatalogue) -> Verdict:
-    """No SUPERUSER, CREATEDB, CREATEROLE, and no way to RDS's or PostgreSQL's powerful roles."""
-    role = catalogue.app_role
-    if role.powers:
-        return failed(f"{role.name} has {', '.join(role.powers)}")
-    return passed(f"{role.name} has LOGIN only")
-
-
-@check(
-    "databases.no-test-databases",
-    title="No test run left a database on the server",
-    severity=Severity.MEDIUM,
-    stage=Stage.PRE_LAUNCH,
-    guide="Step 10",
-    hint="Look at them, drop them, and run tests with scripts/test",
-)
-def no_test_databases(catalogue: ServerCatalogue) -> Verdict:
-    """Step 10 as written makes test_* databases on the production instance."""
-    names = catalogue.test_databases
-    return warned(f"found: {', '.join(names)}") if names else passed("no database is named test_*")
-
-
-@check(
-    "databases.server-verified",
-    title="The connection is encrypted and the server's name is verified",
-    severity=Severity.HIGH,
-    stage=Stage.PRE_LAUNCH,
-    guide="Step 6",
-    hint="Download AWS's CA bundle and set DB_SSLROOTCERT=/path/to/global-bundle.pem: sslmode becomes verify-full",
-)
-def server_verified(connection: ConnectionReport, expectation: Expectation) -> Verdict:
-    """``require`` encrypts and authenticates nobody."""
-    if not connection.tls:
-        return failed("the connection is not encrypted")
-    if expectation.sslmode != "verify-full":
-        return failed(f"sslmode is {expectation.sslmode}: whoever answers is believed")
-    return passed(f"verify-full, {connection.tls}")

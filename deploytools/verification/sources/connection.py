@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from django.apps import apps as installed_apps
@@ -11,10 +12,11 @@ from django.core.checks import ERROR, run_checks
 from deploytools.conf import configuration
 from deploytools.databases.access import REQUIRED, application_login, wanted_tenants
 from deploytools.databases.catalogue import ConnectionReport, probe
-from deploytools.errors import ConfigurationError, DatabaseError
+from deploytools.databases.chain import Link, walk
+from deploytools.errors import ConfigurationError, ConnectionFailed, ConnectionFailure, DatabaseError, DeployError
 from deploytools.loader import require
 from deploytools.secret.store import SecretStore
-from deploytools.secret.sync import SecretState
+from deploytools.secret.sync import CURRENT, PENDING, PREVIOUS, SecretState
 from deploytools.verification.registry import fact
 
 
@@ -25,6 +27,13 @@ class Expectation:
     Attributes:
         database: the database of this process (``DATABASE_NAME``).
         engine: Django's database backend.
+        app_groups: ids or names of the application's security groups; empty: nobody says.
+        bastion_groups: ids or names of the bastion host's; empty: there is none.
+        bastion_instance: the bastion host's id; empty: there is none.
+        ecs_service: the service that runs the application; empty: it runs elsewhere.
+        task_role: the application's IAM role; empty: nobody says.
+        processes: connections that one tenant's processes hold at most; 0: nobody says.
+        url: where the application is reached from outside; empty: nobody says.
     """
 
     database: str
@@ -34,6 +43,13 @@ class Expectation:
     stage: str
     sslmode: str
     secret_name: str
+    app_groups: tuple[str, ...] = ()
+    bastion_groups: tuple[str, ...] = ()
+    bastion_instance: str = ""
+    ecs_service: str = ""
+    task_role: str = ""
+    processes: int = 0
+    url: str = ""
 
 
 @fact()
@@ -48,6 +64,13 @@ def expectation() -> Expectation:
         stage=configuration.stage,
         sslmode=configuration.sslmode,
         secret_name=configuration.secret_name,
+        app_groups=configuration.app_security_groups,
+        bastion_groups=configuration.bastion_security_groups,
+        bastion_instance=configuration.bastion_instance,
+        ecs_service=configuration.ecs_service,
+        task_role=configuration.task_role,
+        processes=configuration.processes,
+        url=configuration.url,
     )
 
 
@@ -59,20 +82,47 @@ def secret() -> SecretState:
 
 @dataclass(frozen=True)
 class ConnectionAttempt:
-    """What came of one login: a report, or the error that tells which link of the chain broke."""
+    """What came of one login.
+
+    Attributes:
+        report: what the connection saw; None where there is none.
+        error: why there is none.
+        links: those that held, in order.
+        broken: the link that broke.
+        accepted_label: where the password was refused, the label of another version of the secret whose password works.
+    """
 
     report: ConnectionReport | None = None
     error: DatabaseError | None = None
+    links: tuple[Link, ...] = ()
+    broken: str = ""
+    accepted_label: str = ""
 
 
-@fact(deadline=15)
+@fact(actions=("secretsmanager:GetSecretValue",), deadline=30)
 def connection_attempt(secret: SecretState, expectation: Expectation) -> ConnectionAttempt:
     """One login as the application to the database of this process, and one query."""
     require(secret.document, REQUIRED, name=secret.name)
-    try:
-        return ConnectionAttempt(report=probe(application_login(secret.document), expectation.database))
-    except DatabaseError as error:
-        return ConnectionAttempt(error=error)
+    chain = walk(application_login(secret.document), expectation.database)
+    label = _other_password(secret, expectation.database) if _is_refused(chain.error) else ""
+    return ConnectionAttempt(chain.report, chain.error, chain.links, chain.broken, label)
+
+
+def _is_refused(error: DatabaseError | None) -> bool:
+    return isinstance(error, ConnectionFailed) and error.kind is ConnectionFailure.PASSWORD
+
+
+def _other_password(secret: SecretState, database: str) -> str:
+    """Which other version's password the server takes: that tells a half-done rotation from a wrong password."""
+    store = SecretStore.connect(secret.name, secret.region)
+    for label in (PREVIOUS, PENDING):
+        if not any(label in labels and CURRENT not in labels for labels in secret.labels.values()):
+            continue
+        with suppress(DeployError):  # Whatever is wrong with that version, its password is not the one.
+            document = secret.document.merge(store.read_labelled(label))
+            probe(application_login(document), database)
+            return label
+    return ""
 
 
 @fact()

@@ -6,7 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from deploytools.databases.access import application_login, tenant_login
-from deploytools.databases.catalogue import ConnectionReport, ServerCatalogue, read_catalogue
+from deploytools.databases.catalogue import (
+    ConnectionReport,
+    ConnectionSlots,
+    ServerCatalogue,
+    read_catalogue,
+    read_slots,
+)
 from deploytools.databases.migrations import Migration, MigrationGraph, read_applied, read_graph
 from deploytools.errors import DeployError
 from deploytools.secret.document import Document
@@ -22,6 +28,12 @@ CONCURRENT_LOGINS = 8
 def catalogue(secret: SecretState, expectation: Expectation, connection: ConnectionReport) -> ServerCatalogue:
     """Roles and databases, from the connection that is known to work."""
     return read_catalogue(application_login(secret.document), connection.database, list(expectation.tenants))
+
+
+@fact()
+def connection_slots(secret: SecretState, connection: ConnectionReport) -> ConnectionSlots:
+    """How many connections the server takes, and how many there are."""
+    return read_slots(application_login(secret.document), connection.database)
 
 
 @fact()

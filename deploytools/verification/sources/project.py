@@ -1,4 +1,4 @@
-"""Facts of the Django project: what its own deployment checks say."""
+"""Facts of the Django project: what its own deployment checks say, and the settings that meet the outside."""
 
 from __future__ import annotations
 
@@ -18,15 +18,26 @@ class ProjectReport:
     Attributes:
         settings: the settings module.
         messages: (id, text) of each message of ``check --deploy`` from WARNING on, by id.
+        allowed_hosts: ``ALLOWED_HOSTS``.
+        trusted_origins: ``CSRF_TRUSTED_ORIGINS``.
+        proxy_header: ``SECURE_PROXY_SSL_HEADER``; empty: not set.
     """
 
     settings: str
     messages: tuple[tuple[str, str], ...]
+    allowed_hosts: tuple[str, ...] = ()
+    trusted_origins: tuple[str, ...] = ()
+    proxy_header: tuple[str, ...] = ()
 
 
 @fact(deadline=30)
 def project() -> ProjectReport:
-    """``check --deploy`` under the settings in use."""
+    """``check --deploy`` under the settings in use, and what they say of hosts and of the proxy before them."""
     found = [message for message in run_checks(include_deployment_checks=True) if message.level >= WARNING]
-    messages = tuple(sorted((str(message.id), str(message.msg)) for message in found))
-    return ProjectReport(os.environ.get("DJANGO_SETTINGS_MODULE", settings.SETTINGS_MODULE), messages)
+    return ProjectReport(
+        settings=os.environ.get("DJANGO_SETTINGS_MODULE", settings.SETTINGS_MODULE),
+        messages=tuple(sorted((str(message.id), str(message.msg)) for message in found)),
+        allowed_hosts=tuple(settings.ALLOWED_HOSTS),
+        trusted_origins=tuple(settings.CSRF_TRUSTED_ORIGINS),
+        proxy_header=tuple(settings.SECURE_PROXY_SSL_HEADER or ()),
+    )

@@ -1,8 +1,10 @@
-"""Facts of the RDS instance, as AWS describes it."""
+"""Facts of the RDS instance, as AWS describes it: the instance, its parameters, maintenance and snapshots."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from deploytools import aws
 from deploytools.conf import configuration
@@ -10,18 +12,57 @@ from deploytools.errors import ConfigurationError, NotFound
 from deploytools.secret.sync import SecretState
 from deploytools.verification.registry import fact
 
+if TYPE_CHECKING:
+    from types_boto3_rds.type_defs import DBInstanceTypeDef
+
 
 @dataclass(frozen=True)
 class RdsInstance:
-    """What DescribeDBInstances says; None where it says nothing."""
+    """What DescribeDBInstances says; None where it says nothing.
+
+    Attributes:
+        read_at: when it was said.
+        pending: the names of what was changed and is not in force yet.
+        parameter_groups: name and ``ParameterApplyStatus`` of each.
+        security_groups: id and status of each.
+        allocated: GiB of storage.
+        maximum: GiB that storage may grow to by itself.
+        master_secret: ``SecretStatus`` of the secret that RDS keeps of the master's password; None: it keeps none.
+    """
 
     identifier: str
-    status: str | None
-    endpoint: str | None
-    deletion_protection: bool | None
-    backup_days: int | None
-    is_public: bool | None
-    is_encrypted: bool | None
+    read_at: datetime
+    arn: str = ""
+    status: str | None = None
+    endpoint: str | None = None
+    port: int | None = None
+    engine_version: str | None = None
+    instance_class: str | None = None
+    deletion_protection: bool | None = None
+    backup_days: int | None = None
+    latest_restorable: datetime | None = None
+    is_public: bool | None = None
+    is_encrypted: bool | None = None
+    is_multi_az: bool | None = None
+    upgrades_itself: bool | None = None
+    copies_tags: bool | None = None
+    log_exports: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    parameter_groups: tuple[tuple[str, str], ...] = ()
+    security_groups: tuple[tuple[str, str], ...] = ()
+    subnets: tuple[str, ...] = ()
+    vpc: str | None = None
+    certificate: str | None = None
+    certificate_until: datetime | None = None
+    allocated: int | None = None
+    maximum: int | None = None
+    replica_of: str | None = None
+    master_secret: str | None = None
+
+    @property
+    def major(self) -> int | None:
+        """PostgreSQL's major version."""
+        return int(self.engine_version.split(".")[0]) if self.engine_version else None
 
 
 @fact(actions=("rds:DescribeDBInstances",))
@@ -38,13 +79,137 @@ def rds_instance(secret: SecretState) -> RdsInstance:
         answer = aws.client("rds", configuration.region).describe_db_instances(DBInstanceIdentifier=identifier)
     if not answer["DBInstances"]:
         raise NotFound(f"The RDS instance {identifier} does not exist.", hint="Check the identifier and the Region.")
-    found = answer["DBInstances"][0]
+    return _instance(identifier, answer["DBInstances"][0])
+
+
+def _instance(identifier: str, found: DBInstanceTypeDef) -> RdsInstance:
+    said: dict[str, Any] = dict(found)
+    subnet_group = said.get("DBSubnetGroup") or {}
+    certificate = said.get("CertificateDetails") or {}
     return RdsInstance(
         identifier=identifier,
-        status=found.get("DBInstanceStatus"),
-        endpoint=found.get("Endpoint", {}).get("Address"),
-        deletion_protection=found.get("DeletionProtection"),
-        backup_days=found.get("BackupRetentionPeriod"),
-        is_public=found.get("PubliclyAccessible"),
-        is_encrypted=found.get("StorageEncrypted"),
+        read_at=datetime.now(UTC),
+        arn=said.get("DBInstanceArn", ""),
+        status=said.get("DBInstanceStatus"),
+        endpoint=said.get("Endpoint", {}).get("Address"),
+        port=said.get("Endpoint", {}).get("Port"),
+        engine_version=said.get("EngineVersion"),
+        instance_class=said.get("DBInstanceClass"),
+        deletion_protection=said.get("DeletionProtection"),
+        backup_days=said.get("BackupRetentionPeriod"),
+        latest_restorable=said.get("LatestRestorableTime"),
+        is_public=said.get("PubliclyAccessible"),
+        is_encrypted=said.get("StorageEncrypted"),
+        is_multi_az=said.get("MultiAZ"),
+        upgrades_itself=said.get("AutoMinorVersionUpgrade"),
+        copies_tags=said.get("CopyTagsToSnapshot"),
+        log_exports=tuple(said.get("EnabledCloudwatchLogsExports") or ()),
+        pending=tuple(sorted(said.get("PendingModifiedValues") or ())),
+        parameter_groups=tuple(
+            (group["DBParameterGroupName"], group.get("ParameterApplyStatus", ""))
+            for group in said.get("DBParameterGroups") or ()
+        ),
+        security_groups=tuple(
+            (group["VpcSecurityGroupId"], group.get("Status", "")) for group in said.get("VpcSecurityGroups") or ()
+        ),
+        subnets=tuple(subnet["SubnetIdentifier"] for subnet in subnet_group.get("Subnets") or ()),
+        vpc=subnet_group.get("VpcId"),
+        certificate=certificate.get("CAIdentifier") or said.get("CACertificateIdentifier"),
+        certificate_until=certificate.get("ValidTill"),
+        allocated=said.get("AllocatedStorage"),
+        maximum=said.get("MaxAllocatedStorage"),
+        replica_of=said.get("ReadReplicaSourceDBInstanceIdentifier"),
+        master_secret=(said.get("MasterUserSecret") or {}).get("SecretStatus"),
     )
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What DescribeDBParameters says of the instance's groups; a parameter that it does not name is not in it."""
+
+    values: dict[str, str | None]
+
+
+@fact(actions=("rds:DescribeDBParameters",), deadline=30)
+def rds_parameters(rds_instance: RdsInstance) -> Parameters:
+    """The parameters of the instance's parameter groups."""
+    pages = aws.client("rds", configuration.region).get_paginator("describe_db_parameters")
+    values: dict[str, str | None] = {}
+    for group, _ in rds_instance.parameter_groups:
+        with aws.calling("rds:DescribeDBParameters", f"the parameter group {group}"):
+            for page in pages.paginate(DBParameterGroupName=group):
+                values |= {item["ParameterName"]: item.get("ParameterValue") for item in page["Parameters"]}
+    return Parameters(values)
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """One action that AWS has in store.
+
+    Attributes:
+        action: for example ``system-update``.
+        forced_at: when it is done whatever the owner says; None: never.
+    """
+
+    action: str
+    description: str
+    forced_at: datetime | None
+
+
+@fact(actions=("rds:DescribePendingMaintenanceActions",))
+def rds_maintenance(rds_instance: RdsInstance) -> tuple[Maintenance, ...]:
+    """What AWS will do to the instance."""
+    with aws.calling("rds:DescribePendingMaintenanceActions", f"the RDS instance {rds_instance.identifier}"):
+        answer = aws.client("rds", configuration.region).describe_pending_maintenance_actions(
+            ResourceIdentifier=rds_instance.arn
+        )
+    return tuple(
+        Maintenance(action["Action"], action.get("Description", ""), action.get("ForcedApplyDate"))
+        for resource in answer["PendingMaintenanceActions"]
+        for action in resource["PendingMaintenanceActionDetails"]
+    )
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One snapshot of the instance; None where AWS says nothing."""
+
+    identifier: str
+    kind: str
+    is_encrypted: bool | None
+
+
+@fact(actions=("rds:DescribeDBSnapshots",))
+def rds_snapshots(rds_instance: RdsInstance) -> tuple[Snapshot, ...]:
+    """All snapshots of the instance, made by hand and by AWS."""
+    pages = aws.client("rds", configuration.region).get_paginator("describe_db_snapshots")
+    with aws.calling("rds:DescribeDBSnapshots", f"the RDS instance {rds_instance.identifier}"):
+        answer = pages.paginate(DBInstanceIdentifier=rds_instance.identifier).build_full_result()
+    return tuple(
+        Snapshot(found["DBSnapshotIdentifier"], found.get("SnapshotType", ""), found.get("Encrypted"))
+        for found in answer["DBSnapshots"]
+    )
+
+
+@dataclass(frozen=True)
+class SharedSnapshot:
+    """Who may restore a snapshot: account numbers, or ``all``: everybody."""
+
+    identifier: str
+    accounts: tuple[str, ...]
+
+
+@fact(actions=("rds:DescribeDBSnapshotAttributes",), deadline=60)
+def rds_shares(rds_snapshots: tuple[Snapshot, ...]) -> tuple[SharedSnapshot, ...]:
+    """The snapshots that can be shared, those made by hand, and with whom they are."""
+    client = aws.client("rds", configuration.region)
+    shares = []
+    for snapshot in rds_snapshots:
+        if snapshot.kind == "automated":
+            continue
+        with aws.calling("rds:DescribeDBSnapshotAttributes", f"the snapshot {snapshot.identifier}"):
+            answer = client.describe_db_snapshot_attributes(DBSnapshotIdentifier=snapshot.identifier)
+        attributes = answer["DBSnapshotAttributesResult"].get("DBSnapshotAttributes", [])
+        accounts = [a for item in attributes if item["AttributeName"] == "restore" for a in item["AttributeValues"]]
+        shares.append(SharedSnapshot(snapshot.identifier, tuple(accounts)))
+    return tuple(shares)

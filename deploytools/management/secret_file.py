@@ -1,0 +1,83 @@
+"""Files that hold credentials: read when nobody else can, written for nobody else, deleted when they have served."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+from deploytools.errors import ConfigurationError, Refused
+from deploytools.secret.document import Document, parse
+from deploytools.secret.value import Secret
+
+STANDARD_INPUT = "-"
+
+
+def read_document(file: str) -> Document:
+    """The JSON object in `file`, or on standard input.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+        Refused: others than its owner may read it.
+        SecretNotJson: it is not one JSON object.
+    """
+    if file == STANDARD_INPUT:
+        return parse(Secret(sys.stdin.read()), source="Standard input")
+    path = Path(file)
+    try:
+        mode = path.stat().st_mode
+        text = Secret(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigurationError(
+            f"{file} cannot be read: {reason}.", hint="Name a JSON file, or - for standard input."
+        ) from None
+    if stat.S_ISREG(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise Refused(f"{file} holds credentials and others may read it.", hint=f"Run: chmod 600 {file}")
+    return parse(text, source=file)
+
+
+def is_deletable(file: str | None) -> bool:
+    """Whether there is a file that could be left behind: not standard input, not a pipe."""
+    return file not in (None, STANDARD_INPUT) and Path(str(file)).is_file()
+
+
+def delete(file: str, read: Document) -> None:
+    """Delete `file`, and what it points to where it is a link.
+
+    Args:
+        read: what was read of it; a file that holds something else by now is left alone.
+
+    Raises:
+        ConfigurationError: it changed meanwhile, or cannot be deleted. The secret has been written.
+    """
+    try:
+        is_same = read_document(file) == read
+        if is_same:
+            Path(file).resolve().unlink()
+            Path(file).unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The secret is written, but {file} cannot be deleted: {error.strerror}.", hint=f"Run: rm {file}"
+        ) from error
+    if not is_same:
+        raise ConfigurationError(
+            f"The secret is written, but {file} has changed since it was read, and was not deleted.",
+            hint="Run it again with the file as it is now.",
+        )
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a new file that only its owner may read; one that is there is not overwritten.
+
+    Raises:
+        ConfigurationError: it is there, or cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        reason = "it exists" if isinstance(error, FileExistsError) else error.strerror
+        raise ConfigurationError(f"{path} cannot be written: {reason}.", hint="Name another file.") from error
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)

@@ -1,0 +1,88 @@
+"""Checks of the bastion host, where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deploytools.verification.checks.network import is_wide, revoke
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.registry import check
+from deploytools.verification.sources.connection import Expectation
+from deploytools.verification.sources.network import Bastion, Network, PrefixLists
+
+CHECKLIST = "Security Checklist: Bastion host secured"
+SSH = 22
+UNDECLARED = 'none is declared (DEPLOYTOOLS["BASTION_INSTANCE"])'
+
+
+@check(
+    "bastion.ssh-not-open",
+    title="The bastion host's SSH is not open to the world",
+    severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
+    guide=CHECKLIST,
+    hint="Close port 22 and forward the port by Systems Manager",
+    peers=(
+        "FSBP EC2.13",
+        "Prowler ec2_instance_port_ssh_exposed_to_internet",
+        "Prowler ec2_securitygroup_allow_ingress_from_internet_to_tcp_port_22",
+    ),
+)
+def ssh_not_open(network: Network, expectation: Expectation, prefix_lists: PrefixLists) -> Iterable[Verdict]:
+    """The bastion host is let in by the database: whoever breaks into it is there."""
+    if not expectation.bastion_groups:
+        return [not_applicable('none is declared (DEPLOYTOOLS["BASTION_SECURITY_GROUPS"])')]
+    groups = [group for group in network.groups.values() if group.is_one_of(expectation.bastion_groups)]
+    if not groups:
+        return [failed(f"there is no such security group: {', '.join(expectation.bastion_groups)}")]
+    found = []
+    for group in groups:
+        wide = [rule for rule in group.rules if rule.covers(SSH) and is_wide(rule, prefix_lists)]
+        found += [
+            failed(
+                f"{rule.identifier} opens SSH to {rule.cidr or rule.prefix_list}", group.identifier, revoke(group, rule)
+            )
+            for rule in wide
+        ] or [passed("SSH is closed, or open to few addresses", group.identifier)]
+    return found
+
+
+@check(
+    "bastion.imdsv2",
+    title="The bastion host's metadata service demands tokens",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide=CHECKLIST,
+    hint="Run: aws ec2 modify-instance-metadata-options --http-tokens required",
+    peers=("FSBP EC2.8", "Prowler ec2_instance_imdsv2_enabled"),
+)
+def imdsv2(bastion: Bastion | None) -> Verdict:
+    """Without tokens, whatever makes the host fetch a URL fetches the credentials of its role."""
+    if bastion is None:
+        return not_applicable(UNDECLARED)
+    if bastion.demands_tokens is None:
+        return unknown("AWS's answer does not say (MetadataOptions.HttpTokens)", bastion.identifier)
+    if bastion.demands_tokens:
+        return passed("HttpTokens is required", bastion.identifier)
+    hint = f"Run: aws ec2 modify-instance-metadata-options --instance-id {bastion.identifier} --http-tokens required"
+    return failed("HttpTokens is optional", bastion.identifier, hint)
+
+
+@check(
+    "bastion.session-manager",
+    title="The bastion host is reached by Session Manager",
+    severity=Severity.MEDIUM,
+    stage=Stage.PRE_LAUNCH,
+    guide=CHECKLIST,
+    hint="Give its role the policy AmazonSSMManagedInstanceCore and restart its agent",
+    peers=("FSBP SSM.1", "Prowler ec2_instance_managed_by_ssm"),
+)
+def session_manager(bastion: Bastion | None, bastion_agent: bool | None) -> Verdict:
+    """Session Manager needs no open port and no key, and writes down who came."""
+    if bastion is None:
+        return not_applicable(UNDECLARED)
+    if bastion.state != "running":
+        return not_applicable(f"it is {bastion.state}: nobody reaches it", bastion.identifier)
+    if bastion_agent:
+        return passed("its agent is online", bastion.identifier)
+    return warned("Systems Manager does not know it, or its agent is silent", bastion.identifier)

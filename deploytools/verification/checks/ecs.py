@@ -1,0 +1,166 @@
+"""Checks of the ECS service, where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.registry import check
+from deploytools.verification.sources.ecs import Container, Service, TaskDefinition
+
+GUIDE = "Next Steps: Phase 10"
+UNDECLARED = 'no ECS service is declared (DEPLOYTOOLS["ECS_SERVICE"])'
+
+
+def _each(definition: TaskDefinition | None, judge: Callable[[Container], Verdict]) -> Iterable[Verdict]:
+    if definition is None:
+        return [not_applicable(UNDECLARED)]
+    return [judge(container) for container in definition.containers]
+
+
+@check(
+    "ecs.rolled-out",
+    title="The ECS service runs what was deployed last",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide=GUIDE,
+    hint="Run: aws ecs describe-services, and read its events",
+)
+def rolled_out(ecs_service: Service | None) -> Verdict:
+    """A deployment that failed leaves the old code running, and looks fine from outside."""
+    if ecs_service is None:
+        return not_applicable(UNDECLARED)
+    service = ecs_service
+    hint = f"Read its events: aws ecs describe-services --cluster {service.cluster} --services {service.name}"
+    if service.wanted is None or service.running is None:
+        return unknown("AWS's answer does not say (desiredCount, runningCount)", service.name)
+    evidence = f"{service.running} of {service.wanted} tasks run, rollout {service.rollout or 'state unknown'}"
+    if service.status != "ACTIVE":
+        return failed(f"its status is {service.status}", service.name, hint)
+    if service.rollout not in {None, "COMPLETED"} or service.running < service.wanted or not service.wanted:
+        return failed(evidence, service.name, hint)
+    return passed(evidence, service.name)
+
+
+@check(
+    "ecs.circuit-breaker",
+    title="A failed deployment of the ECS service is taken back by itself",
+    severity=Severity.MEDIUM,
+    stage=Stage.LAUNCH,
+    guide=GUIDE,
+    hint="Run: aws ecs update-service --deployment-configuration",
+)
+def circuit_breaker(ecs_service: Service | None) -> Verdict:
+    """Without it ECS starts a broken task again and again, for hours."""
+    if ecs_service is None:
+        return not_applicable(UNDECLARED)
+    if ecs_service.breaks_circuit:
+        return passed("deploymentCircuitBreaker is on", ecs_service.name)
+    hint = (
+        f"Run: aws ecs update-service --cluster {ecs_service.cluster} --service {ecs_service.name} "
+        '--deployment-configuration "deploymentCircuitBreaker={enable=true,rollback=true}"'
+    )
+    return warned("deploymentCircuitBreaker is off", ecs_service.name, hint)
+
+
+@check(
+    "ecs.no-public-address",
+    title="The ECS service's tasks have no public address",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide=GUIDE,
+    hint="Set assignPublicIp to DISABLED in the service's network configuration",
+    peers=("FSBP ECS.2", "Prowler ecs_service_no_assign_public_ip"),
+)
+def no_public_address(ecs_service: Service | None) -> Verdict:
+    """What has a public address is reached past the load balancer, its TLS and its firewall."""
+    if ecs_service is None:
+        return not_applicable(UNDECLARED)
+    if ecs_service.has_public_address is None:
+        return not_applicable("its tasks have no network of their own (not awsvpc)", ecs_service.name)
+    evidence = f"assignPublicIp is {'ENABLED' if ecs_service.has_public_address else 'DISABLED'}"
+    return (failed if ecs_service.has_public_address else passed)(evidence, ecs_service.name)
+
+
+@check(
+    "ecs.no-literal-secrets",
+    title="No credential is written into the task definition",
+    severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
+    guide="Security Checklist: All production secrets stored in AWS Secrets Manager (not in code)",
+    hint="Take it out of environment; the application reads the secret itself, or name it under secrets with valueFrom",
+    peers=("FSBP ECS.8", "Prowler ecs_task_definitions_no_environment_secrets"),
+)
+def no_literal_secrets(task_definition: TaskDefinition | None) -> Iterable[Verdict]:
+    """Whoever may describe a task definition reads it, and every old revision keeps it."""
+
+    def judge(container: Container) -> Verdict:
+        if container.leaked:
+            return failed(f"holding a value of the secret: {', '.join(container.leaked)}", container.name)
+        if container.credentials:
+            return failed(f"with a literal value: {', '.join(container.credentials)}", container.name)
+        return passed("environment has no credential", container.name)
+
+    return _each(task_definition, judge)
+
+
+@check(
+    "ecs.image-pinned",
+    title="The task definition names its images by digest",
+    severity=Severity.MEDIUM,
+    stage=Stage.LAUNCH,
+    guide=GUIDE,
+    hint="Name it by digest: REPOSITORY@sha256:…; aws ecr describe-images shows it",
+    peers=("FSBP ECR.2",),
+)
+def image_pinned(task_definition: TaskDefinition | None) -> Iterable[Verdict]:
+    """A tag may point to other code tomorrow: tasks of one service then run different code."""
+    return _each(
+        task_definition,
+        lambda container: (passed if "@sha256:" in container.image else warned)(container.image, container.name),
+    )
+
+
+@check(
+    "ecs.logs",
+    title="Every container's output is kept",
+    severity=Severity.MEDIUM,
+    stage=Stage.PRE_LAUNCH,
+    guide=GUIDE,
+    hint="Set logConfiguration with the driver awslogs",
+    peers=("FSBP ECS.9",),
+)
+def logs(task_definition: TaskDefinition | None) -> Iterable[Verdict]:
+    """On Fargate what is not sent elsewhere is gone with the task."""
+    return _each(
+        task_definition,
+        lambda container: (
+            passed(f"by {container.log_driver}", container.name)
+            if container.log_driver and container.log_driver != "none"
+            else failed("it has no log driver", container.name)
+        ),
+    )
+
+
+@check(
+    "ecs.unprivileged",
+    title="Every container runs as an ordinary user on a file system that it cannot change",
+    severity=Severity.MEDIUM,
+    stage=Stage.LAUNCH,
+    guide=GUIDE,
+    hint="Set user, readonlyRootFilesystem: true and privileged: false in the task definition",
+    peers=("FSBP ECS.4", "FSBP ECS.5", "Prowler ecs_task_definitions_containers_readonly_access"),
+)
+def unprivileged(task_definition: TaskDefinition | None) -> Iterable[Verdict]:
+    """Whoever breaks into the application can then change neither its code nor the host."""
+
+    def judge(container: Container) -> Verdict:
+        if container.is_privileged:
+            return failed("it is privileged", container.name)
+        wrong = (
+            [] if container.user not in {None, "", "0", "root"} else [f"its user is {container.user or 'the image’s'}"]
+        )
+        wrong += [] if container.has_readonly_root else ["its root file system can be written"]
+        return warned(", ".join(wrong), container.name) if wrong else passed(f"as {container.user}", container.name)
+
+    return _each(task_definition, judge)

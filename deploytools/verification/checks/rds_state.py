@@ -1,0 +1,246 @@
+"""Checks of what changes by itself: restorability, TLS's parameter, what is pending, certificate, snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deploytools.verification.checks.rds import modify, unsaid
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.registry import check
+from deploytools.verification.sources.rds import Maintenance, Parameters, RdsInstance, SharedSnapshot, Snapshot
+
+#: Seconds. AWS writes the log away every five minutes; three times that is stale.
+STALE = 15 * 60
+
+CERTIFICATE_DAYS = 60
+
+#: The first PostgreSQL on RDS whose own default is rds.force_ssl=1.
+FORCES_TLS_FROM = 15
+
+
+@check(
+    "rds.available",
+    title="The RDS instance is available",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide="Step 6",
+    hint="Run: aws rds describe-events --duration 1440",
+)
+def available(rds_instance: RdsInstance) -> Verdict:
+    """A stopped instance starts by itself after seven days and costs money; a full one serves nobody."""
+    status = rds_instance.status
+    if status is None:
+        return unsaid(rds_instance, "DBInstanceStatus")
+    if status == "stopped":
+        hint = f"Run: aws rds start-db-instance --db-instance-identifier {rds_instance.identifier}"
+        return failed("it is stopped", rds_instance.identifier, hint)
+    if status.startswith(("failed", "incompatible", "inaccessible", "storage-full", "restore-error", "deleting")):
+        return failed(f"its status is {status}", rds_instance.identifier)
+    return passed(f"its status is {status}", rds_instance.identifier)
+
+
+@check(
+    "rds.restorable",
+    title="The RDS instance can be restored to a few minutes ago",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide="Security Checklist: RDS automated backups enabled",
+    hint="Run: aws rds describe-events --source-type db-instance --duration 1440, and see what stops them",
+)
+def restorable(rds_instance: RdsInstance) -> Verdict:
+    """Backups that are switched on and do not happen are worse than none: nobody looks for another copy."""
+    latest = rds_instance.latest_restorable
+    if rds_instance.replica_of or rds_instance.backup_days == 0:
+        return not_applicable("it has no automated backups (see rds.automated-backups)", rds_instance.identifier)
+    if rds_instance.status == "stopped":
+        return not_applicable("it is stopped: nothing is written (see rds.available)", rds_instance.identifier)
+    if latest is None:
+        return failed("there is no moment that it could be restored to", rds_instance.identifier)
+    age = (rds_instance.read_at - latest).total_seconds()
+    evidence = f"up to {age / 60:.0f} minutes ago"
+    return (failed if age > STALE else passed)(evidence, rds_instance.identifier)
+
+
+@check(
+    "rds.forces-tls",
+    title="PostgreSQL takes no connection without TLS",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide="Security Checklist",
+    hint="Set rds.force_ssl=1 in the instance's parameter group",
+    peers=("FSBP RDS.38", "Prowler rds_instance_transport_encrypted", "checkov CKV2_AWS_69"),
+)
+def forces_tls(rds_instance: RdsInstance, rds_parameters: Parameters) -> Verdict:
+    """One client with sslmode=disable sends every customer's row in clear; the server must not let it."""
+    value, major = rds_parameters.values.get("rds.force_ssl"), rds_instance.major
+    groups = ", ".join(name for name, _ in rds_instance.parameter_groups)
+    if not groups:
+        return unsaid(rds_instance, "DBParameterGroups")
+    if value == "1":
+        return passed(f"rds.force_ssl is 1 in {groups}", rds_instance.identifier)
+    if value is None and major is None:
+        return unsaid(rds_instance, "EngineVersion")
+    if value is None and major is not None and major >= FORCES_TLS_FROM:
+        return passed(f"rds.force_ssl is not set, and is on in PostgreSQL {major}", rds_instance.identifier)
+    return failed(f"rds.force_ssl is {value or 'not set'} in {groups}", rds_instance.identifier, _force(groups))
+
+
+def _force(groups: str) -> str:
+    if groups.startswith("default."):
+        return f"{groups} cannot be changed: make a parameter group of your own with rds.force_ssl=1 and give it to it"
+    return (
+        f"Run: aws rds modify-db-parameter-group --db-parameter-group-name {groups} "
+        "--parameters ParameterName=rds.force_ssl,ParameterValue=1,ApplyMethod=immediate"
+    )
+
+
+@check(
+    "rds.parameters-in-force",
+    title="The parameters that are set are in force",
+    severity=Severity.MEDIUM,
+    stage=Stage.PRE_LAUNCH,
+    guide="Step 11",
+    hint="Run: aws rds reboot-db-instance, at a quiet hour",
+)
+def parameters_in_force(rds_instance: RdsInstance) -> Verdict:
+    """What waits for a reboot was changed by somebody who believes that it is done."""
+    if not rds_instance.parameter_groups:
+        return unsaid(rds_instance, "DBParameterGroups")
+    waiting = [f"{name}: {status}" for name, status in rds_instance.parameter_groups if status != "in-sync"]
+    if waiting:
+        hint = f"At a quiet hour run: aws rds reboot-db-instance --db-instance-identifier {rds_instance.identifier}"
+        return failed(", ".join(waiting), rds_instance.identifier, hint)
+    return passed(f"{len(rds_instance.parameter_groups)} parameter groups in sync", rds_instance.identifier)
+
+
+@check(
+    "rds.nothing-pending",
+    title="No change of the RDS instance waits to be made",
+    severity=Severity.MEDIUM,
+    stage=Stage.PRE_LAUNCH,
+    guide="Step 11",
+    hint="Run: aws rds modify-db-instance --apply-immediately",
+)
+def nothing_pending(rds_instance: RdsInstance) -> Verdict:
+    """A change without --apply-immediately is made in the next maintenance window, at an hour nobody chose."""
+    if rds_instance.pending:
+        evidence = f"waiting for the maintenance window: {', '.join(rds_instance.pending)}"
+        hint = f"If it may be now (it may restart the instance): {modify(rds_instance, '').removeprefix('Run: ')}"
+        return warned(evidence, rds_instance.identifier, hint.replace("  ", " "))
+    return passed("nothing waits", rds_instance.identifier)
+
+
+@check(
+    "rds.maintenance",
+    title="AWS will not force maintenance on the RDS instance unawares",
+    severity=Severity.MEDIUM,
+    stage=Stage.PRE_LAUNCH,
+    guide="Next Steps: Phase 12",
+    hint="Choose the hour: aws rds apply-pending-maintenance-action --opt-in-type next-maintenance",
+)
+def maintenance(rds_instance: RdsInstance, rds_maintenance: tuple[Maintenance, ...]) -> Iterable[Verdict]:
+    """Forced maintenance restarts the instance on a day that is known long before; better to choose it."""
+    if not rds_maintenance:
+        yield passed("none is pending", rds_instance.identifier)
+    for item in rds_maintenance:
+        hint = (
+            f"Run: aws rds apply-pending-maintenance-action --resource-identifier {rds_instance.arn} "
+            f"--apply-action {item.action} --opt-in-type next-maintenance"
+        )
+        when = f"forced on {item.forced_at:%Y-%m-%d}" if item.forced_at else "not forced"
+        evidence = f"{item.action} ({item.description}), {when}"
+        if item.forced_at:
+            yield warned(evidence, rds_instance.identifier, hint)
+        else:
+            yield passed(evidence, rds_instance.identifier)
+
+
+@check(
+    "rds.certificate",
+    title="The RDS instance's certificate is valid for a while",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide="Step 6",
+    hint="Run: aws rds modify-db-instance --ca-certificate-identifier rds-ca-rsa2048-g1",
+    peers=("Prowler rds_instance_certificate_expiration", "checkov CKV_AWS_211"),
+)
+def certificate(rds_instance: RdsInstance) -> Verdict:
+    """With verify-full every process stops connecting on the day on which the certificate ends."""
+    until = rds_instance.certificate_until
+    if until is None:
+        return unsaid(rds_instance, "CertificateDetails")
+    days = (until - rds_instance.read_at).days
+    evidence = f"{rds_instance.certificate}, {days} days left"
+    hint = modify(rds_instance, "--ca-certificate-identifier rds-ca-rsa2048-g1")
+    if days < 0:
+        return failed(f"{rds_instance.certificate}, expired on {until:%Y-%m-%d}", rds_instance.identifier, hint)
+    if days < CERTIFICATE_DAYS:
+        return warned(evidence, rds_instance.identifier, hint)
+    return passed(evidence, rds_instance.identifier)
+
+
+@check(
+    "rds.snapshots-private",
+    title="No snapshot of the RDS instance is shared",
+    severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
+    guide="Security Checklist",
+    hint="Run: aws rds modify-db-snapshot-attribute --attribute-name restore --values-to-remove all",
+    peers=("FSBP RDS.1", "Prowler rds_snapshots_public_access", "Trusted Advisor rSs93HQwa1"),
+)
+def snapshots_private(rds_instance: RdsInstance, rds_shares: tuple[SharedSnapshot, ...]) -> Iterable[Verdict]:
+    """A public snapshot is a copy of every tenant's data for whoever has an AWS account."""
+    shared = [snapshot for snapshot in rds_shares if snapshot.accounts]
+    if not shared:
+        yield passed(f"{len(rds_shares)} snapshots made by hand, none shared", rds_instance.identifier)
+    for snapshot in shared:
+        hint = (
+            f"Run: aws rds modify-db-snapshot-attribute --db-snapshot-identifier {snapshot.identifier} "
+            f"--attribute-name restore --values-to-remove {' '.join(snapshot.accounts)}"
+        )
+        if "all" in snapshot.accounts:
+            yield failed("everybody may restore it", snapshot.identifier, hint)
+        else:
+            yield warned(f"shared with {', '.join(snapshot.accounts)}", snapshot.identifier, hint)
+
+
+@check(
+    "rds.snapshots-encrypted",
+    title="Every snapshot of the RDS instance is encrypted",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide="Security Checklist",
+    hint="Copy it with --kms-key-id and delete the one in clear",
+    peers=("FSBP RDS.4", "Prowler rds_snapshots_encrypted"),
+)
+def snapshots_encrypted(rds_instance: RdsInstance, rds_snapshots: tuple[Snapshot, ...]) -> Iterable[Verdict]:
+    """A snapshot from before the storage was encrypted keeps the data in clear, whatever the instance does now."""
+    for snapshot in rds_snapshots:
+        if snapshot.is_encrypted is None:
+            yield unknown("AWS's answer does not say (Encrypted)", snapshot.identifier)
+        elif not snapshot.is_encrypted:
+            delete = f"aws rds delete-db-snapshot --db-snapshot-identifier {snapshot.identifier}"
+            hint = f"Copy it with --kms-key-id, then run: {delete}"
+            yield failed("it is not encrypted", snapshot.identifier, hint)
+    if all(snapshot.is_encrypted for snapshot in rds_snapshots):
+        yield passed(f"{len(rds_snapshots)} snapshots", rds_instance.identifier)
+
+
+@check(
+    "rds.master-secret",
+    title="The secret that RDS keeps of the master's password works",
+    severity=Severity.MEDIUM,
+    stage=Stage.PRE_LAUNCH,
+    guide="Step 5",
+    hint="Run: aws rds modify-db-instance --manage-master-user-password --rotate-master-user-password",
+    peers=("checkov CKV_AWS_161",),
+)
+def master_secret(rds_instance: RdsInstance) -> Verdict:
+    """A managed secret that is impaired is not rotated any more, and the next change of the master's password fails."""
+    status = rds_instance.master_secret
+    if status is None:
+        return not_applicable("RDS keeps no secret of it", rds_instance.identifier)
+    if status in {"active", "rotating", "creating"}:
+        return passed(f"it is {status}", rds_instance.identifier)
+    hint = modify(rds_instance, "--manage-master-user-password --rotate-master-user-password")
+    return failed(f"it is {status}", rds_instance.identifier, hint)

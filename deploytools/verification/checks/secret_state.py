@@ -1,0 +1,109 @@
+"""Checks of what surrounds the secret: rotation, its policy, and copies of its values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from deploytools.secret.sync import SecretState
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.registry import check
+from deploytools.verification.sources.secret import ResourcePolicy, SecretDescription, StrayValues
+
+CHECKLIST = "Security Checklist: All production secrets stored in AWS Secrets Manager (not in code)"
+
+
+@check(
+    "secret.no-rotation-under-way",
+    title="No rotation of the secret is half done",
+    severity=Severity.MEDIUM,
+    stage=Stage.PRE_LAUNCH,
+    guide="Step 4",
+    hint="Wait for it, or end one that failed: aws secretsmanager cancel-rotate-secret --secret-id SECRET",
+)
+def no_rotation(secret: SecretState) -> Verdict:
+    """AWSPENDING on a version that is not current undoes the next write; where it stays, it stops rotation."""
+    if secret.pending_version:
+        hint = (
+            "Wait for it, or end one that failed: aws secretsmanager cancel-rotate-secret "
+            f"--secret-id {secret.name} --region {secret.region}"
+        )
+        return warned(f"AWSPENDING is on version {secret.pending_version}", hint=hint)
+    return passed("AWSPENDING is on no other version than the current one")
+
+
+@check(
+    "secret.rotated-in-time",
+    title="The secret's rotation happens when it is due",
+    severity=Severity.MEDIUM,
+    stage=Stage.PRE_LAUNCH,
+    guide="Step 4",
+    hint="Run: aws secretsmanager rotate-secret --secret-id SECRET",
+    peers=("FSBP SecretsManager.1", "FSBP SecretsManager.2", "FSBP SecretsManager.4"),
+)
+def rotated_in_time(secret_description: SecretDescription, secret: SecretState) -> Verdict:
+    """A date in the past means that rotation failed and nobody noticed. That it is off is no fault by itself."""
+    due = secret_description.next_rotation
+    if not secret_description.rotates:
+        return not_applicable("Secrets Manager does not rotate it")
+    if due is None:
+        return unknown("AWS's answer does not say (NextRotationDate)")
+    if due < secret_description.read_at:
+        hint = f"Run: aws secretsmanager rotate-secret --secret-id {secret.name} --region {secret.region}"
+        return failed(
+            f"it was due on {due:%Y-%m-%d}", hint=f"Look at the function's log, then {hint[0].lower()}{hint[1:]}"
+        )
+    return passed(f"next on {due:%Y-%m-%d}")
+
+
+@check(
+    "secret.not-shared",
+    title="The secret's policy lets nobody else in",
+    severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
+    guide=CHECKLIST,
+    hint="Run: aws secretsmanager delete-resource-policy --secret-id SECRET",
+    peers=("Prowler secretsmanager_not_publicly_accessible", "Prowler secretsmanager_has_restrictive_resource_policy"),
+)
+def not_shared(secret_policy: ResourcePolicy, secret: SecretState) -> Iterable[Verdict]:
+    """A resource policy opens the secret past every role's own policy: to everybody, or to another account."""
+    hint = f"Run: aws secretsmanager delete-resource-policy --secret-id {secret.name} --region {secret.region}"
+    found = []
+    for statement in secret_policy.statements:
+        if statement.get("Effect") != "Allow":
+            continue
+        for principal in principals(statement):
+            named = f"statement {statement.get('Sid', 'without a Sid')} allows {principal}"
+            if principal == "*" and not statement.get("Condition"):
+                found.append(failed(f"{named}: everybody", hint=hint))
+            elif principal == "*":
+                found.append(warned(f"{named} under a condition: read it", hint=hint))
+            elif secret_policy.account not in principal and not principal.endswith(".amazonaws.com"):
+                found.append(warned(f"{named}: another account's", hint=hint))
+    return found or [passed(f"{len(secret_policy.statements)} statements, for this account only")]
+
+
+def principals(statement: Mapping[str, Any]) -> list[str]:
+    """Whom a statement of a policy is about; ``*``: everybody."""
+    said = statement.get("Principal", {})
+    values = [said] if isinstance(said, str) else list(said.values())
+    return [name for value in values for name in ([value] if isinstance(value, str) else value)]
+
+
+@check(
+    "secret.not-in-code",
+    title="No value of the secret is in the code",
+    severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
+    guide=CHECKLIST,
+    hint="Take it out of the file and of its history, and put a new value into the secret: sync_secrets",
+    peers=("Prowler ecr_repository_image_no_secrets",),
+)
+def not_in_code(stray_values: StrayValues) -> Iterable[Verdict]:
+    """Whoever reads the repository, a build's log or an image has it then. It is searched for by its very value."""
+    if not stray_values.directory:
+        return [not_applicable("the settings have no BASE_DIR: nobody says where the code is")]
+    found = [failed(f"{path}, line {line}", key) for key, path, line in stray_values.found]
+    if not stray_values.is_complete:
+        found.append(unknown(f"only the first {stray_values.files:,} files of {stray_values.directory} were read"))
+    return found or [passed(f"{stray_values.files:,} files of the project read")]

@@ -1,0 +1,109 @@
+"""Checks of the server as a whole: the role, the connections that it takes, what was left behind."""
+
+from __future__ import annotations
+
+from deploytools.databases.catalogue import ConnectionReport, ConnectionSlots, ServerCatalogue
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
+from deploytools.verification.registry import check
+from deploytools.verification.sources.connection import Expectation
+
+#: Of the slots that are free to use, more than this in use now is too near the end.
+FULL = 0.8
+
+
+@check(
+    "databases.role-harmless",
+    title="The application's role may do nothing but its work",
+    severity=Severity.CRITICAL,
+    stage=Stage.PRE_LAUNCH,
+    guide="Security Checklist: least privilege",
+    hint="As whoever gave it: ALTER ROLE … NOSUPERUSER NOCREATEDB NOCREATEROLE; REVOKE … FROM …",
+)
+def role_harmless(catalogue: ServerCatalogue) -> Verdict:
+    """What the application may do, an attacker in it may do: with CREATEROLE or rds_superuser, everything."""
+    role = catalogue.app_role
+    if role.powers:
+        return failed(f"{role.name} has {', '.join(role.powers)}")
+    return passed(f"{role.name} has LOGIN only")
+
+
+@check(
+    "databases.no-test-databases",
+    title="No test run left a database on the server",
+    severity=Severity.MEDIUM,
+    stage=Stage.PRE_LAUNCH,
+    guide="Step 10",
+    hint="Look at them, drop them, and run tests with scripts/test",
+)
+def no_test_databases(catalogue: ServerCatalogue) -> Verdict:
+    """Step 10 as written makes test_* databases on the production instance, and an interrupted run leaves them."""
+    names = catalogue.test_databases
+    return warned(f"found: {', '.join(names)}") if names else passed("no database is named test_*")
+
+
+@check(
+    "databases.server-verified",
+    title="The connection is encrypted and the server's name is verified",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide="Step 6",
+    hint="Download AWS's CA bundle and set DB_SSLROOTCERT=/path/to/global-bundle.pem: sslmode becomes verify-full",
+)
+def server_verified(connection: ConnectionReport, expectation: Expectation) -> Verdict:
+    """``require`` encrypts and authenticates nobody: whoever sits between reads everything."""
+    if not connection.tls:
+        return failed("the connection is not encrypted")
+    if expectation.sslmode != "verify-full":
+        return failed(f"sslmode is {expectation.sslmode}: whoever answers is believed")
+    return passed(f"verify-full, {connection.tls}")
+
+
+@check(
+    "databases.connection-budget",
+    title="The server takes as many connections as all tenants can ask for",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide="Next Steps: Phase 10",
+    hint="Lower CONN_MAX_AGE or the number of workers, or take a larger instance class",
+)
+def connection_budget(connection_slots: ConnectionSlots, expectation: Expectation) -> Verdict:
+    """Each process keeps a connection to its tenant: with one tenant more, all of them get "too many connections"."""
+    if not expectation.processes:
+        return not_applicable('nobody says how many processes a tenant has (DEPLOYTOOLS["PROCESSES"])')
+    free = connection_slots.maximum - connection_slots.reserved
+    wanted = len(expectation.tenants) * expectation.processes
+    evidence = (
+        f"{len(expectation.tenants)} tenants × {expectation.processes} processes = {wanted} connections of {free} "
+        f"({connection_slots.maximum} less {connection_slots.reserved} reserved)"
+    )
+    return (failed if wanted > free else passed)(evidence)
+
+
+@check(
+    "databases.connections-free",
+    title="The server has connections to spare",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide="Next Steps: Phase 12",
+    hint="See whose they are: SELECT usename, datname, state, count(*) FROM pg_stat_activity GROUP BY 1, 2, 3",
+)
+def connections_free(connection_slots: ConnectionSlots) -> Verdict:
+    """The next deployment starts its new processes before the old ones end."""
+    free = connection_slots.maximum - connection_slots.reserved
+    evidence = f"{connection_slots.used} of {free} in use"
+    return (warned if connection_slots.used > FULL * free else passed)(evidence)
+
+
+@check(
+    "databases.none-forgotten",
+    title="Every database of the application belongs to a tenant that the settings name",
+    severity=Severity.MEDIUM,
+    stage=Stage.PRE_LAUNCH,
+    guide="Step 5",
+    hint="Name it in TENANTS, or keep a dump and drop it: nothing here migrates, verifies or watches it",
+)
+def none_forgotten(catalogue: ServerCatalogue) -> Verdict:
+    """A tenant that nobody names gets no migration and no check, and keeps its customers' data."""
+    if catalogue.unnamed:
+        return warned(f"of {catalogue.app_role.name}, and not in TENANTS: {', '.join(catalogue.unnamed)}")
+    return passed(f"{catalogue.app_role.name} owns no other database")

@@ -1,0 +1,106 @@
+"""Facts of the alarms on this instance, and of whom they reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from deploytools import aws
+from deploytools.conf import configuration
+from deploytools.errors import NotFound
+from deploytools.verification.registry import fact
+from deploytools.verification.sources.rds import RdsInstance
+
+CONFIRMED_PREFIX = "arn:"
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One alarm on a metric of this instance.
+
+    Attributes:
+        actions: ARNs of what it does when it goes off.
+        changed_at: when somebody last changed it; None where AWS does not say.
+    """
+
+    name: str
+    metric: str
+    acts: bool | None
+    actions: tuple[str, ...]
+    state: str | None
+    changed_at: datetime | None
+
+
+@fact(actions=("cloudwatch:DescribeAlarms",), deadline=30)
+def alarms(rds_instance: RdsInstance) -> tuple[Alarm, ...]:
+    """The alarms of this Region that look at this instance, by themselves or in a formula."""
+    pages = aws.client("cloudwatch", configuration.region).get_paginator("describe_alarms")
+    with aws.calling("cloudwatch:DescribeAlarms", f"the Region {configuration.region}"):
+        found: Any = pages.paginate(AlarmTypes=["MetricAlarm"]).build_full_result().get("MetricAlarms", [])
+    return tuple(
+        Alarm(
+            said["AlarmName"],
+            metric,
+            said.get("ActionsEnabled"),
+            tuple(said.get("AlarmActions") or ()),
+            said.get("StateValue"),
+            said.get("AlarmConfigurationUpdatedTimestamp"),
+        )
+        for said in found
+        for metric in _metrics(said, rds_instance.identifier)
+    )
+
+
+def _metrics(said: Any, instance: str) -> list[str]:
+    """The metrics of `instance` that an alarm looks at."""
+    looked_at = [said, *(item["MetricStat"]["Metric"] for item in said.get("Metrics") or () if "MetricStat" in item)]
+    wanted = {"Name": "DBInstanceIdentifier", "Value": instance}
+    return [
+        metric["MetricName"]
+        for metric in looked_at
+        if metric.get("Namespace") == "AWS/RDS" and wanted in (metric.get("Dimensions") or ())
+    ]
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One SNS topic that an alarm tells.
+
+    Attributes:
+        exists: whether there is one.
+        key: the KMS key that it is encrypted with; empty: none.
+        confirmed, pending: where it leads to, ``email operations@example.com``.
+    """
+
+    arn: str
+    exists: bool = True
+    key: str = ""
+    confirmed: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+
+
+@fact(actions=("sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic"), deadline=30)
+def alarm_topics(alarms: tuple[Alarm, ...]) -> tuple[Topic, ...]:
+    """The topics that the alarms tell, with who listens."""
+    arns = {action for alarm in alarms for action in alarm.actions if action.split(":")[2:3] == ["sns"]}
+    return tuple(_topic(arn) for arn in sorted(arns))
+
+
+def _topic(arn: str) -> Topic:
+    client = aws.client("sns", arn.split(":")[3] or configuration.region)
+    try:
+        with aws.calling("sns:GetTopicAttributes", f"the topic {arn}"):
+            attributes = client.get_topic_attributes(TopicArn=arn)["Attributes"]
+        with aws.calling("sns:ListSubscriptionsByTopic", f"the topic {arn}"):
+            pages = client.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
+            subscriptions = pages.build_full_result()["Subscriptions"]
+    except NotFound:
+        return Topic(arn, exists=False)
+    by_state: dict[bool, list[str]] = {True: [], False: []}
+    for said in subscriptions:
+        is_confirmed = said.get("SubscriptionArn", "").startswith(CONFIRMED_PREFIX)
+        by_state[is_confirmed].append(f"{said.get('Protocol', '')} {said.get('Endpoint', '')}".strip())
+    return Topic(
+        arn, key=attributes.get("KmsMasterKeyId", ""), confirmed=tuple(by_state[True]), pending=tuple(by_state[False])
+    )

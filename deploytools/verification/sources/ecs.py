@@ -1,0 +1,132 @@
+"""Facts of the ECS service that runs the application, where there is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from deploytools import aws
+from deploytools.conf import configuration
+from deploytools.errors import NotFound
+from deploytools.secret.sync import SecretState
+from deploytools.verification.registry import fact
+from deploytools.verification.sources.connection import Expectation
+from deploytools.verification.sources.secret import telling_values
+
+
+@dataclass(frozen=True)
+class Service:
+    """What DescribeServices says; None where it says nothing."""
+
+    name: str
+    cluster: str
+    status: str | None
+    wanted: int | None
+    running: int | None
+    rollout: str | None
+    breaks_circuit: bool | None
+    has_public_address: bool | None
+    task_definition: str
+
+
+@fact(actions=("ecs:DescribeServices",))
+def ecs_service(expectation: Expectation) -> Service | None:
+    """The service; None where the settings name none."""
+    name, cluster = expectation.ecs_service, configuration.ecs_cluster or "default"
+    if not name:
+        return None
+    with aws.calling("ecs:DescribeServices", f"the service {name} in the cluster {cluster}"):
+        answer: Any = aws.client("ecs", configuration.region).describe_services(cluster=cluster, services=[name])
+    if not answer["services"]:
+        raise NotFound(
+            f"The ECS service {name} does not exist in the cluster {cluster}.",
+            hint=f"Check ECS_SERVICE, ECS_CLUSTER and the Region: aws ecs list-services --cluster {cluster}",
+        )
+    said = answer["services"][0]
+    primary: Any = next((item for item in said.get("deployments") or () if item.get("status") == "PRIMARY"), {})
+    network = (said.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
+    breaker = (said.get("deploymentConfiguration") or {}).get("deploymentCircuitBreaker") or {}
+    address = network.get("assignPublicIp")
+    return Service(
+        name,
+        cluster,
+        said.get("status"),
+        said.get("desiredCount"),
+        said.get("runningCount"),
+        primary.get("rolloutState"),
+        breaker.get("enable"),
+        None if address is None else address == "ENABLED",
+        said["taskDefinition"],
+    )
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of a task definition.
+
+    Attributes:
+        leaked: names of environment variables that hold a value of the secret.
+        credentials: names of environment variables that sound like one, with a literal value.
+        secrets: name and ARN of those that come from Secrets Manager or Parameter Store.
+    """
+
+    name: str
+    image: str
+    leaked: tuple[str, ...]
+    credentials: tuple[str, ...]
+    secrets: tuple[tuple[str, str], ...]
+    user: str | None
+    is_privileged: bool | None
+    has_readonly_root: bool | None
+    log_driver: str | None
+
+
+@dataclass(frozen=True)
+class TaskDefinition:
+    """The task definition that the service runs.
+
+    Attributes:
+        task_role: ARN of the role that the application has; empty: none.
+    """
+
+    arn: str
+    task_role: str
+    containers: tuple[Container, ...]
+
+
+#: Parts of names that are given to credentials.
+TELLING = ("PASSWORD", "SECRET", "TOKEN", "API_KEY", "PRIVATE_KEY")
+
+
+@fact(actions=("ecs:DescribeTaskDefinition",))
+def task_definition(ecs_service: Service | None, secret: SecretState) -> TaskDefinition | None:
+    """What the service runs; of literal values only whether they are the secret's."""
+    if ecs_service is None:
+        return None
+    arn = ecs_service.task_definition
+    with aws.calling("ecs:DescribeTaskDefinition", f"the task definition {arn}"):
+        said: Any = aws.client("ecs", configuration.region).describe_task_definition(taskDefinition=arn)
+    values = {value.decode() for value in telling_values(secret.document).values()}
+    found = said["taskDefinition"]
+    containers = tuple(_container(item, values) for item in found["containerDefinitions"])
+    return TaskDefinition(found["taskDefinitionArn"], found.get("taskRoleArn", ""), containers)
+
+
+def _container(said: Any, values: set[str]) -> Container:
+    environment = {item["name"]: item.get("value", "") for item in said.get("environment") or ()}
+    return Container(
+        name=said["name"],
+        image=said.get("image", ""),
+        leaked=tuple(name for name, value in environment.items() if any(known in value for known in values)),
+        credentials=tuple(name for name, value in environment.items() if value and _is_telling(name)),
+        secrets=tuple((item["name"], item["valueFrom"]) for item in said.get("secrets") or ()),
+        user=said.get("user"),
+        is_privileged=said.get("privileged"),
+        has_readonly_root=said.get("readonlyRootFilesystem"),
+        log_driver=(said.get("logConfiguration") or {}).get("logDriver"),
+    )
+
+
+def _is_telling(name: str) -> bool:
+    """``DB_SECRET_NAME`` names a secret, ``DB_SECRET`` is one."""
+    return any(part in name.upper() for part in TELLING) and not name.upper().endswith(("_NAME", "_ARN", "_ID"))

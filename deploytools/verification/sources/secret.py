@@ -1,0 +1,190 @@
+"""Facts of the secret beside its content: rotation, who else may read it, and where its values lie about."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from deploytools import aws
+from deploytools.secret.contract import by_name, is_placeholder
+from deploytools.secret.document import Document
+from deploytools.secret.host import contract
+from deploytools.secret.sync import SecretState
+from deploytools.verification.registry import fact
+
+#: Where no code of the project lies.
+SKIPPED = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".tox"}
+
+#: A larger file is data; more files than these are somebody's home directory.
+LARGEST_FILE, MOST_FILES = 1_000_000, 20_000
+
+#: A shorter value is a word that may stand anywhere.
+SHORTEST_VALUE = 12
+
+#: Different characters that a credential has at least.
+MANY_LETTERS = 10
+
+#: In the table of the secret's fields, and known to whoever visits the shop or gets mail from it.
+KNOWN_TO_ALL = {"stripe_publishable_key", "superuser_username", "superuser_email"}
+
+
+@dataclass(frozen=True)
+class SecretDescription:
+    """What DescribeSecret says; None where it says nothing."""
+
+    arn: str
+    read_at: datetime
+    rotates: bool | None
+    rotated_at: datetime | None
+    next_rotation: datetime | None
+
+
+@fact(actions=("secretsmanager:DescribeSecret",))
+def secret_description(secret: SecretState) -> SecretDescription:
+    """The secret's ARN and the dates of its rotation."""
+    with aws.calling("secretsmanager:DescribeSecret", f"the secret {secret.name} in {secret.region}"):
+        said = aws.client("secretsmanager", secret.region).describe_secret(SecretId=secret.name)
+    return SecretDescription(
+        said["ARN"],
+        datetime.now(UTC),
+        said.get("RotationEnabled"),
+        said.get("LastRotatedDate"),
+        said.get("NextRotationDate"),
+    )
+
+
+@dataclass(frozen=True)
+class ResourcePolicy:
+    """Who may do what with the secret besides the account's own identities.
+
+    Attributes:
+        account: the account that the secret is in.
+        statements: the policy's statements; none where there is no policy.
+    """
+
+    account: str
+    statements: tuple[Mapping[str, Any], ...]
+
+
+@fact(actions=("secretsmanager:GetResourcePolicy",))
+def secret_policy(secret: SecretState) -> ResourcePolicy:
+    """The secret's resource policy."""
+    with aws.calling("secretsmanager:GetResourcePolicy", f"the secret {secret.name} in {secret.region}"):
+        said = aws.client("secretsmanager", secret.region).get_resource_policy(SecretId=secret.name)
+    found = json.loads(said.get("ResourcePolicy") or "{}").get("Statement", [])
+    statements = found if isinstance(found, list) else [found]
+    return ResourcePolicy(said["ARN"].split(":")[4], tuple(statements))
+
+
+@dataclass(frozen=True)
+class StrayValues:
+    """Where values of the secret lie about in the code.
+
+    Attributes:
+        directory: where was looked; empty: the project has no ``BASE_DIR``.
+        files: how many files were read.
+        is_complete: whether every file was.
+        found: key, file and line of each; never the value.
+    """
+
+    directory: str
+    files: int
+    is_complete: bool
+    found: tuple[tuple[str, str, int], ...]
+
+
+@fact(deadline=60)
+def stray_values(secret: SecretState) -> StrayValues:
+    """The secret's own values, searched for in every text file of the project."""
+    directory = getattr(settings, "BASE_DIR", None)
+    if not directory:
+        return StrayValues("", 0, True, ())
+    root, values = Path(directory), telling_values(secret.document)
+    found: list[tuple[str, str, int]] = []
+    count = 0
+    for path in _files(root):
+        if count == MOST_FILES:
+            return StrayValues(str(root), count, False, tuple(found))
+        count += 1
+        content = _read(path)
+        for key, value in values.items():
+            if (at := content.find(value)) >= 0:
+                found.append((key, str(path.relative_to(root)), content.count(b"\n", 0, at) + 1))
+    return StrayValues(str(root), count, True, tuple(found))
+
+
+def telling_values(document: Document) -> dict[str, bytes]:
+    """The values that would be a leak wherever they were seen: long enough, sensitive, and no placeholder."""
+    texts = {key: secret.reveal() for key, secret in document.items()}
+    fields = by_name(contract())
+    return {
+        key: value.encode()
+        for key, value in texts.items()
+        if isinstance(value, str)
+        and len(value) >= SHORTEST_VALUE
+        and (fields[key].is_sensitive if key in fields else _looks_random(value))
+        and key not in KNOWN_TO_ALL
+        and not is_placeholder(value)
+    }
+
+
+def _looks_random(value: str) -> bool:
+    """Whether a value that no rule of ours knows is a credential, and not a name or an address."""
+    is_mixed = any(letter.isdigit() for letter in value) and any(letter.isalpha() for letter in value)
+    return is_mixed and len(set(value)) >= MANY_LETTERS and not re.search(r"://|@|\s|\.[a-z]+$", value)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """The files below `root`, in a fixed order; links are not followed."""
+    for directory, names, files in os.walk(root):
+        names[:] = sorted(set(names) - SKIPPED)
+        yield from (Path(directory, name) for name in sorted(files))
+
+
+def _read(path: Path) -> bytes:
+    """The file's content; nothing of a binary, a large or an unreadable one."""
+    try:
+        if path.is_symlink() or path.stat().st_size > LARGEST_FILE:
+            return b""
+        content = path.read_bytes()
+    except OSError:
+        return b""
+    return b"" if b"\0" in content[:8192] else content
+
+
+@dataclass(frozen=True)
+class SettingsInUse:
+    """Which of Django's settings hold what the secret holds.
+
+    Attributes:
+        agreeing, differing: names of settings.
+    """
+
+    agreeing: tuple[str, ...]
+    differing: tuple[str, ...]
+
+
+@fact()
+def settings_in_use(secret: SecretState) -> SettingsInUse:
+    """Django's credentials beside the secret's."""
+    database = settings.DATABASES.get("default", {})
+    used = {
+        "SECRET_KEY": (settings.SECRET_KEY, "django_secret_key"),
+        "DATABASES['default']['PASSWORD']": (database.get("PASSWORD"), "password"),
+        "DATABASES['default']['USER']": (database.get("USER"), "username"),
+        "EMAIL_HOST": (settings.EMAIL_HOST, "email_host"),
+        "EMAIL_HOST_PASSWORD": (settings.EMAIL_HOST_PASSWORD, "email_password"),
+    }
+    by_agreement: dict[bool, list[str]] = {True: [], False: []}
+    for name, (value, key) in used.items():
+        if key in secret.document:
+            by_agreement[str(secret.document[key].reveal()) == str(value)].append(name)
+    return SettingsInUse(tuple(by_agreement[True]), tuple(by_agreement[False]))

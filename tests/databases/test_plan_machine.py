@@ -1,0 +1,198 @@
+"""Any catalogue + plan + apply = what was wanted, told by a small model of PostgreSQL; killed anywhere in between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deploytools.databases.plan import DatabasePlan, plan_databases
+from deploytools.databases.state import (
+    HALF_MADE_LIMIT,
+    INVALID_LIMIT,
+    MARK,
+    ROLE_DEFAULTS,
+    DatabaseState,
+    RoleState,
+    SecretNeed,
+    ServerState,
+    Wanted,
+)
+from deploytools.databases.steps import (
+    CreateDatabase,
+    CreateRole,
+    GrantToMaster,
+    HandOver,
+    HandOverObjects,
+    LetFormerRoleStay,
+    LimitConnections,
+    Mark,
+    Open,
+    SetDatabaseDefault,
+    SetPassword,
+    SetRoleDefaults,
+    ShutOutFormerRole,
+    ShutOutPublic,
+    Step,
+    WriteSecret,
+)
+from deploytools.databases.tenants import Tenant, TenantOptions
+from deploytools.errors import DeployError
+
+MASTER = RoleState("postgres", can_create_databases=True, can_create_roles=True)
+NAMES = ("one", "two")
+
+
+def carried_out(state: ServerState, step: Step) -> ServerState:
+    """What PostgreSQL, or Secrets Manager, makes of one step; asserts what it would refuse."""
+    if isinstance(step, WriteSecret):
+        return replace(state, secrets={**state.secrets, step.tenant: SecretNeed(step.secret)})
+    if isinstance(step, CreateRole | GrantToMaster | SetPassword | SetRoleDefaults):
+        return replace(state, roles={**state.roles, step.role: _role(state, step)})
+    if isinstance(step, LetFormerRoleStay | ShutOutFormerRole):
+        former, role = state.roles[step.former], state.roles[step.role]
+        assert step.former not in role.reaches, "0LP01: a circle"
+        reaches = former.reaches | {step.role}
+        if isinstance(step, ShutOutFormerRole):
+            reaches = former.reaches - {step.role}
+        return replace(state, roles={**state.roles, step.former: replace(former, reaches=reaches)})
+    return replace(state, databases={**state.databases, step.database: _database(state, step)})
+
+
+def _role(state: ServerState, step: CreateRole | GrantToMaster | SetPassword | SetRoleDefaults) -> RoleState:
+    if isinstance(step, CreateRole):
+        assert step.role not in state.roles
+        return RoleState(step.role, password_works=True, master_may_grant=True)
+    role = state.roles[step.role]
+    assert role.master_may_grant
+    if isinstance(step, GrantToMaster):
+        return replace(role, master_may_set=True)
+    if isinstance(step, SetPassword):
+        return replace(role, password_works=True)
+    return replace(role, settings={**role.settings, **dict(step.settings)})
+
+
+def _database(state: ServerState, step: Step) -> DatabaseState:
+    if isinstance(step, CreateDatabase):
+        assert step.database not in state.databases
+        return DatabaseState(step.database, "postgres", allows_connections=False, connection_limit=HALF_MADE_LIMIT)
+    assert not isinstance(step, WriteSecret | CreateRole | GrantToMaster | SetPassword | SetRoleDefaults)
+    assert not isinstance(step, LetFormerRoleStay | ShutOutFormerRole)
+    database = state.databases[step.database]
+    assert database.connection_limit != INVALID_LIMIT, "FATAL: the session dies"
+    if isinstance(step, HandOver):
+        assert step.owner == database.owner
+        assert step.owner == "postgres" or database.master_owns
+        assert state.roles[step.to].master_may_set
+        return replace(database, owner=step.to, master_owns=True)
+    if isinstance(step, HandOverObjects):
+        objects = dict(database.objects)
+        objects[step.to] = objects.get(step.to, 0) + objects.pop(step.former)
+        assert database.owner == step.to, "42501: who gets a table must be able to create one"
+        return replace(database, objects=objects)
+    assert isinstance(step, ShutOutPublic | Mark | SetDatabaseDefault | LimitConnections | Open)
+    assert step.owner == database.owner
+    if isinstance(step, ShutOutPublic):
+        return replace(database, public_may_connect=False)
+    if isinstance(step, Mark):
+        return replace(database, comment=MARK)
+    if isinstance(step, SetDatabaseDefault):
+        return replace(database, settings={**database.settings, step.setting: f"{step.milliseconds}ms"})
+    if isinstance(step, LimitConnections):
+        return replace(database, connection_limit=step.limit)
+    return replace(database, allows_connections=True, connection_limit=step.limit)
+
+
+@st.composite
+def servers(draw: st.DrawFn) -> ServerState:
+    """Two tenants' databases and the roles "app", "one" and "two", in any state."""
+    roles = {}
+    for name in ("app", *NAMES):
+        if draw(st.booleans()):
+            others = st.sampled_from(["one", "two", "app", "rds_iam", "friends"])
+            roles[name] = RoleState(
+                name,
+                can_login=draw(st.integers(0, 9)) > 0,
+                reaches=draw(st.frozensets(others, max_size=1)) - {name},
+                inherits=draw(st.integers(0, 9)) > 0,
+                settings=draw(st.sampled_from([{}, ROLE_DEFAULTS, {"timezone": "Europe/Berlin"}])),
+                password_works=draw(st.booleans()),
+                master_may_set=draw(st.booleans()),
+                master_may_grant=draw(st.integers(0, 9)) > 0,
+            )
+    owners = st.sampled_from(["postgres", "else", *roles])
+    databases = {
+        name: DatabaseState(
+            name,
+            owner=draw(owners),
+            allows_connections=draw(st.booleans()),
+            connection_limit=draw(st.sampled_from([-1, HALF_MADE_LIMIT, HALF_MADE_LIMIT, INVALID_LIMIT, 10])),
+            is_template=draw(st.integers(0, 9)) == 0,
+            public_may_connect=draw(st.booleans()),
+            comment=draw(st.sampled_from(["", MARK, MARK, "somebody's"])),
+            objects=draw(st.dictionaries(owners, st.integers(1, 60), max_size=2)),
+            sessions=draw(st.dictionaries(owners, st.integers(1, 3), max_size=1)),
+            master_owns=draw(st.booleans()),
+        )
+        for name in NAMES
+        if draw(st.booleans())
+    }
+    needs = {name: SecretNeed(f"s/{name}", ("password",) if draw(st.booleans()) else ()) for name in NAMES}
+    return ServerState(160004, MASTER, roles, databases, needs)
+
+
+wishes = st.builds(
+    Wanted,
+    app_role=st.just("app"),
+    tenants=st.just((Tenant("one"), Tenant("two", TenantOptions(20, 30_000)))),
+    adopt=st.booleans(),
+    is_shared=st.booleans(),
+    finish=st.booleans(),
+)
+
+
+def is_open_to_public(database: DatabaseState | None) -> bool:
+    return database is not None and database.allows_connections and database.public_may_connect
+
+
+def is_reached(role: str, database: DatabaseState, state: ServerState) -> bool:
+    """Whether `role` has the rights of an owner, as what runs under it needs."""
+    return database.owner == role or (role in state.roles and database.owner in state.roles[role].reaches)
+
+
+def all_steps(plan: DatabasePlan) -> list[Step]:
+    return [*plan.role_steps, *(step for tenant in plan.tenants for step in tenant.steps)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(state=servers(), wanted=wishes, crash_after=st.integers(0, 12))
+def test_any_catalogue_converges_and_nobody_is_let_in_or_locked_out_on_the_way(state, wanted, crash_after):
+    before = state
+    for limit in (crash_after, 99):  # A run that is killed after some steps, and the next one.
+        try:
+            plan = plan_databases(wanted, state)
+        except DeployError:
+            assert (limit, state) == (crash_after, before), "the second run must not be refused what the first was not"
+            return
+        for step in all_steps(plan)[:limit]:
+            state = carried_out(state, step)
+            for tenant in wanted.tenants:
+                database, was = state.databases.get(tenant.name), before.databases.get(tenant.name)
+                assert is_open_to_public(was) or not is_open_to_public(database)
+                former = wanted.former_role_of(tenant)
+                if database and was and was.owner == former and not wanted.finish:
+                    assert is_reached(former, database, state), "what runs as the former owner goes on"
+    again = plan_databases(wanted, state)
+    assert again.is_empty
+    for tenant in again.tenants:
+        database = state.databases.get(tenant.tenant.name)
+        if tenant.obstacle:
+            continue
+        role = wanted.role_of(tenant.tenant)
+        assert database is not None
+        assert (database.owner, database.allows_connections, database.public_may_connect) == (role, True, False)
+        assert state.roles[role].password_works
+        assert not set(database.objects) & {wanted.former_role_of(tenant.tenant)}
+        if wanted.finish and wanted.former_role_of(tenant.tenant) in state.roles:
+            assert role not in state.roles[wanted.former_role_of(tenant.tenant)].reaches

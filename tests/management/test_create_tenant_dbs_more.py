@@ -1,0 +1,274 @@
+"""`create_tenant_dbs`: a role per tenant, the proof alone, the script, JSON, progress, and whose server it is."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from deploytools.databases.identity import ServerIdentity, read_identity, require_meant
+from deploytools.databases.proof import prove
+from deploytools.databases.server import Login, ServerAddress, session
+from deploytools.errors import ConnectionFailed, ConnectionFailure, Refused
+from deploytools.secret.value import Secret
+from tests.management.runner import run
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def per_tenant(deployment, settings):
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {
+        "ISOLATION": "role-per-tenant",
+        "TENANT_SECRET_PREFIX": f"{deployment.name}/tenant/",
+    }
+    return deployment
+
+
+def own_login(deployment, tenant):
+    answer = deployment.client.get_secret_value(SecretId=f"{deployment.name}/tenant/{tenant}")
+    document = json.loads(answer["SecretString"])
+    return Login(deployment.postgres.address, document["username"], Secret(document["password"]))
+
+
+def test_a_role_per_tenant_from_the_guides_shared_role(capsys, deployment, settings):
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    one, two = deployment.tenants
+    with deployment.login().connect(one) as running:
+        running.execute("CREATE TABLE shop (id bigserial)")
+        prefix = f"{deployment.name}/tenant/"
+        settings.DEPLOYTOOLS |= {"ISOLATION": "role-per-tenant", "TENANT_SECRET_PREFIX": prefix}
+        plan = run(capsys, "create_tenant_dbs", "--plan")
+        assert f"  - create secret {prefix}{one} with a new password for role {one}" in plan.out.splitlines()
+        assert f"  - hand 2 objects in {one} over from {deployment.role} to {one}, one by one" in plan.out.splitlines()
+        result = run(capsys, "create_tenant_dbs", "--noinput")
+        assert result.code == 0, result
+        assert f"· {deployment.role} still reaches {one}: restart" in result.out
+        running.execute("INSERT INTO shop DEFAULT VALUES")
+    prove(own_login(deployment, one), one, [own_login(deployment, two)])
+    assert run(capsys, "create_tenant_dbs", "--check").code == 0
+    assert run(capsys, "create_tenant_dbs", "--check", "--finish").code == 1
+    assert run(capsys, "create_tenant_dbs", "--finish", "--noinput").code == 0
+    with pytest.raises(ConnectionFailed) as caught:
+        deployment.login().connect(one)
+    assert caught.value.kind is ConnectionFailure.NO_CONNECT
+    verified = run(capsys, "create_tenant_dbs", "--verify", "--finish")
+    assert (verified.code, verified.out.count("✓")) == (0, 2)
+
+
+def test_the_master_secrets_arn_is_in_the_tenants_for_rotation(capsys, per_tenant):
+    master = per_tenant.postgres.master
+    document = {"username": master.user, "password": master.password.reveal()}
+    name = f"{per_tenant.name}/master"
+    arn = per_tenant.client.create_secret(Name=name, SecretString=json.dumps(document))["ARN"]
+    assert run(capsys, "create_tenant_dbs", "--noinput", "--master-secret", arn).code == 0
+    secret = per_tenant.client.get_secret_value(SecretId=f"{per_tenant.name}/tenant/{per_tenant.tenants[0]}")
+    assert json.loads(secret["SecretString"])["masterarn"] == arn
+
+
+def test_verify_looks_and_changes_nothing(capsys, deployment):
+    result = run(capsys, "create_tenant_dbs", "--verify")
+    assert (result.code, deployment.postgres.snapshot(deployment.tenants)) == (1, [])
+    assert result.err.splitlines()[-2:] == [
+        f"Error: The shared role is not as it must be; left to do: create role {deployment.role} (LOGIN, nothing else; "
+        "password as in the secret).",
+        "Hint: Run: python manage.py create_tenant_dbs",
+    ]
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    assert run(capsys, "create_tenant_dbs", "--verify").code == 0
+    one, two = deployment.tenants
+    with deployment.postgres.admin() as admin:
+        admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO PUBLIC").format(sql.Identifier(one)))
+        admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(two)))
+    before = deployment.postgres.snapshot(deployment.tenants)
+    result = run(capsys, "create_tenant_dbs", "--verify")
+    assert result.code == 2
+    assert [line for line in result.out.splitlines() if line.startswith("✗")] == [
+        f"✗ {one}: {one} is not as it must be; left to do: revoke CONNECT and TEMPORARY on {one} from PUBLIC.",
+        f"✗ {two}: {two} is not as it must be; left to do: create database {two}, closed to connections.",
+    ]
+    assert deployment.postgres.snapshot(deployment.tenants) == before
+
+
+def test_others_that_reach_a_tenant_are_told(capsys, deployment):
+    run(capsys, "create_tenant_dbs", "--noinput")
+    reader = deployment.postgres.make_role(f"{deployment.name}_reader", Secret("x" * 40))
+    with deployment.postgres.admin() as admin:
+        names = map(sql.Identifier, (deployment.tenants[0], reader.user))
+        admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(*names))
+    result = run(capsys, "create_tenant_dbs", "--verify")
+    assert (f"· {reader.user} may connect to {deployment.tenants[0]}, too" in result.out, result.code) == (True, 0)
+
+
+@pytest.mark.parametrize("before", [None, "something else that was longer\n" * 1000])
+def test_the_script_is_for_its_owner_only_and_needs_no_server(capsys, deployment, tmp_path, before):
+    file = tmp_path / "tenants.sql"
+    if before:
+        file.write_text(before)
+        file.chmod(0o644)
+    deployment.put(host="unreachable.example.org", master_password=None)
+    result = run(capsys, "create_tenant_dbs", "--sql", str(file))
+    assert (result.out, result.code) == ("", 0)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    text = file.read_text()
+    assert text.startswith("-- The tenants' roles and databases")
+    assert text.endswith("--verify\n")
+    assert deployment.document()["password"] not in text
+    on_stdout = run(capsys, "create_tenant_dbs", "--sql")
+    assert (on_stdout.out.count("CREATE DATABASE"), on_stdout.err) == (2, "")
+
+
+def test_a_script_that_cannot_be_written(capsys, deployment, tmp_path):
+    result = run(capsys, "create_tenant_dbs", "--sql", str(tmp_path / "no" / "such.sql"))
+    assert (result.err.splitlines()[0], result.code) == (
+        f"Error: {tmp_path}/no/such.sql cannot be written: No such file or directory.",
+        2,
+    )
+
+
+def test_the_script_with_a_role_per_tenant_makes_the_secrets_first(capsys, per_tenant):
+    result = run(capsys, "create_tenant_dbs", "--sql", "--noinput")
+    assert (result.out.count("CREATE ROLE"), result.err.count("create secret"), result.code) == (2, 2, 0)
+    passwords = [own_login(per_tenant, tenant).password.reveal() for tenant in per_tenant.tenants]
+    assert [password for password in passwords if password in result.out + result.err] == []
+    assert run(capsys, "create_tenant_dbs", "--sql").err == ""
+
+
+def test_json_is_one_document_and_the_rest_is_on_stderr(capsys, deployment, tmp_path):
+    one, two = deployment.tenants
+    with deployment.postgres.admin() as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(one)))
+    plan = json.loads(run(capsys, "create_tenant_dbs", "--plan", "--format", "json").out)
+    assert [tenant["tenant"] for tenant in plan["plan"]] == [one, two]
+    assert (plan["tenants"], plan["plan"][0]["steps"], len(plan["plan"][1]["steps"])) == ([], [], 5)
+    result = run(capsys, "create_tenant_dbs", "--noinput", "--format", "json")
+    document = json.loads(result.out)
+    first, second = document["tenants"]
+    assert (result.code, document["version"]) == (1, 1)
+    assert first["status"] == "failed"
+    assert first["error"].startswith(f"{one} exists and was not made by these commands")
+    assert "--adopt" in first["hint"]
+    assert (second["tenant"], second["status"], len(second["done"]), second["error"]) == (two, "proved", 5, None)
+    file = tmp_path / "report.json"
+    again = run(capsys, "create_tenant_dbs", "--noinput", "--format", "json", "--output", str(file))
+    assert (again.out, json.loads(file.read_text())["tenants"][1]["done"]) == ("", [])
+
+
+def test_options_of_a_database_are_set_read_back_and_changed(capsys, deployment, settings):
+    one, two = deployment.tenants
+    settings.DEPLOYTOOLS |= {
+        "TENANTS": [one, {"NAME": two, "CONNECTION_LIMIT": 7, "STATEMENT_TIMEOUT": 5000}],
+        "TENANT_OPTIONS": {"STATEMENT_TIMEOUT": "30s", "IDLE_IN_TRANSACTION_SESSION_TIMEOUT": "2min"},
+    }
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    for tenant, timeout in ((one, "30s"), (two, "5s")):
+        with deployment.login().connect(tenant) as connection:
+            shown = [connection.execute(f"SHOW {name}".encode()).fetchone()[0] for name in (
+                "statement_timeout", "idle_in_transaction_session_timeout", "client_encoding", "timezone")]  # fmt: skip
+        assert shown == [timeout, "2min", "UTF8", "UTC"]
+    assert [row[3] for row in deployment.postgres.snapshot([one, two])] == [-1, 7]
+    assert run(capsys, "create_tenant_dbs", "--check").code == 0
+    settings.DEPLOYTOOLS |= {"TENANTS": [{"NAME": one, "CONNECTION_LIMIT": 9}, {"NAME": two, "CONNECTION_LIMIT": -1}]}
+    result = run(capsys, "create_tenant_dbs", "--noinput")
+    assert [line.strip() for line in result.out.splitlines() if line.startswith("  - ")] == [
+        f"- limit {one} to 9 connections",
+        f"- set statement_timeout of {two} to 30000 ms",
+        f"- unlimit {two}",
+    ]
+    assert [row[3] for row in deployment.postgres.snapshot([one, two])] == [9, -1]
+
+
+def test_a_bar_on_a_terminal_and_steps_where_they_are_asked_for(capsys, deployment, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    run(capsys, "create_tenant_dbs", "--noinput")
+    frames = screen.getvalue().split("\r")
+    assert [frame.split()[1] for frame in frames[1:]] == ["1/2", "2/2"]
+    assert frames[-1].startswith("█" * 30)
+    monkeypatch.undo()
+
+
+LOOPBACK = ServerIdentity("127.0.0.1", has_rds_superuser=True, system_identifier="7000000000000000001")
+RDS = ServerIdentity("10.0.1.5", has_rds_superuser=True, system_identifier=None)
+LAPTOP = ServerIdentity("127.0.0.1", has_rds_superuser=False, system_identifier="7000000000000000002")
+
+
+@pytest.mark.parametrize(
+    ("identity", "sslmode", "expected", "why"),
+    [
+        (LAPTOP, "verify-full", None, None),
+        (RDS, "require", None, None),
+        (RDS, "verify-ca", None, None),
+        (
+            LAPTOP,
+            "require",
+            None,
+            "(it has no role rds_superuser, so that it is not RDS and it answers on this machine)",
+        ),
+        (LOOPBACK, "require", None, "(it answers on this machine)"),
+        (LOOPBACK, "require", "7000000000000000001", None),
+        (LAPTOP, "verify-full", "7", "its system_identifier is 7000000000000000002, not 7"),
+        (RDS, "verify-full", "7", "its system_identifier is not to be read, not 7"),
+    ],
+)
+def test_whose_server_it_is(identity, sslmode, expected, why):
+    address = ServerAddress("db.example.org", 5432, "127.0.0.1", sslmode)
+    if why is None:
+        require_meant(identity, address, expected)
+        return
+    with pytest.raises(Refused) as caught:
+        require_meant(identity, address, expected)
+    assert why in str(caught.value)
+
+
+def test_a_server_that_nothing_identifies_gets_no_tenants(capsys, deployment, settings):
+    """The guide's tunnel on port 5432, and a PostgreSQL of one's own that listens there."""
+    settings.DEPLOYTOOLS |= {"SSLMODE": "require", "SSLROOTCERT": ""}
+    result = run(capsys, "create_tenant_dbs", "--noinput")
+    assert "Error: With sslmode=require nothing shows that" in result.err
+    assert (result.code, deployment.postgres.snapshot(deployment.tenants)) == (1, [])
+    assert run(capsys, "create_tenant_dbs", "--plan").code == 0
+    with session(deployment.postgres.master) as connection:
+        identifier = read_identity(connection).system_identifier
+    assert identifier is not None
+    assert run(capsys, "create_tenant_dbs", "--noinput", "--expect-system-identifier", "1").code == 1
+    assert run(capsys, "create_tenant_dbs", "--noinput", "--expect-system-identifier", identifier).code == 0
+
+
+@pytest.mark.slow
+def test_killed_by_the_system_at_any_moment_the_next_run_converges(capsys, per_tenant):
+    """kill -9 of the real process after every third step, one after the other; then a run to the end."""
+    environment = {
+        **os.environ,
+        **per_tenant.environment,
+        "ISOLATION": "role-per-tenant",
+        "TENANT_SECRET_PREFIX": f"{per_tenant.name}/tenant/",
+        "DJANGO_SETTINGS_MODULE": "StartupWebApp.settings",
+    }
+    command = [sys.executable, "manage.py", "create_tenant_dbs", "--noinput", "--verbosity", "2"]
+    told = []
+    for _ in range(10):
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        line = [process.stderr.readline() for _ in range(3)][-1]
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        told.append(line)
+        if not line.startswith("done: "):
+            break
+    assert len(told) > 4
+    result = run(capsys, "create_tenant_dbs", "--noinput")
+    assert result.code == 0, result
+    assert run(capsys, "create_tenant_dbs", "--check").code == 0

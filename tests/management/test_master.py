@@ -1,0 +1,125 @@
+"""Where the master's credentials come from, in which order, and what is said when they cannot be used."""
+
+from __future__ import annotations
+
+import json
+
+import boto3
+import pytest
+
+from deploytools import aws
+from deploytools.databases.access import read_secret
+from deploytools.errors import AwsError, ConfigurationError, SecretIncomplete
+from deploytools.management.master import Master, find_master
+from tests.fakes.errors import client_error
+from tests.management.runner import run
+
+
+def find(username: str | None = None, named: str | None = None, interactive: bool = False) -> Master:
+    return find_master(read_secret(), username=username, named=named, interactive=interactive)
+
+
+def seen(master: Master) -> tuple[str, str, str]:
+    return master.login.user, master.login.password.reveal(), master.source
+
+
+@pytest.fixture
+def managed(deployment, settings):
+    """An instance whose master's secret RDS manages, as the emulator has it."""
+    rds = boto3.client("rds")
+    instance = rds.create_db_instance(
+        DBInstanceIdentifier=deployment.name,
+        DBInstanceClass="db.t4g.small",
+        Engine="postgres",
+        AllocatedStorage=20,
+        MasterUsername="postgres",
+        ManageMasterUserPassword=True,
+    )["DBInstance"]
+    arn = instance["MasterUserSecret"]["SecretArn"]
+    rds.describe_db_instances(DBInstanceIdentifier=deployment.name)  # The first look makes it active.
+    document = {"username": "postgres", "password": deployment.postgres.master.password.reveal()}
+    deployment.client.put_secret_value(SecretId=arn, SecretString=json.dumps(document))
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"RDS_INSTANCE": deployment.name}
+    yield arn
+    rds.delete_db_instance(DBInstanceIdentifier=deployment.name, SkipFinalSnapshot=True)
+
+
+def test_a_secret_that_is_named_comes_first(deployment, managed):
+    other = {"username": "boss", "password": "of-the-named-secret"}
+    arn = deployment.client.create_secret(Name=f"{deployment.name}/boss", SecretString=json.dumps(other))["ARN"]
+    by_name, by_arn = find(named=f"{deployment.name}/boss"), find(named=arn)
+    assert seen(by_name) == ("boss", "of-the-named-secret", f"the secret {deployment.name}/boss")
+    assert (by_name.arn, by_arn.arn) == ("", arn)
+    assert seen(find(named=arn, username="other"))[:2] == ("other", "of-the-named-secret")
+
+
+def test_a_secret_that_is_named_and_lacks_something(deployment):
+    deployment.client.create_secret(Name=f"{deployment.name}/boss", SecretString='{"user": "boss"}')
+    with pytest.raises(SecretIncomplete, match="lacks 2 of the keys it needs: username, password"):
+        find(named=f"{deployment.name}/boss")
+
+
+def test_then_the_one_that_rds_manages(capsys, deployment, managed, monkeypatch):
+    monkeypatch.setenv("DB_MASTER_PASSWORD", "of-the-environment")
+    deployment.put(master_username="postgres", master_password="stale, and not asked")
+    found = find()
+    assert (found.login.user, found.arn) == ("postgres", managed)
+    result = run(capsys, "create_tenant_dbs", "--noinput")
+    assert f"(password: the secret that RDS manages for {deployment.name}; " in result.out
+    assert result.code == 0
+
+
+def test_then_the_shared_secret_then_the_environment(deployment, monkeypatch):
+    monkeypatch.setenv("DB_MASTER_USERNAME", "root")
+    monkeypatch.setenv("DB_MASTER_PASSWORD", "of-the-environment")
+    assert seen(find())[2] == "master_* in the shared secret"
+    assert seen(find(username="other")) == ("other", "of-the-environment", "the environment")
+    deployment.put(master_password=None)
+    assert seen(find()) == ("root", "of-the-environment", "the environment")
+    deployment.put(master_password="")
+    assert seen(find()) == ("root", "of-the-environment", "the environment")
+
+
+class Rds:
+    """An RDS client with one answer."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def describe_db_instances(self, **_: str) -> object:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return {"DBInstances": [{"MasterUserSecret": self.answer}]}
+
+
+def answering(monkeypatch, answer):
+    real = aws.client
+    monkeypatch.setattr(aws, "client", lambda name, region: Rds(answer) if name == "rds" else real(name, region))
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [("creating", "Wait a minute"), ("rotating", "Its password is being changed"), ("impaired", "RDS cannot reach")],
+)
+def test_a_managed_secret_that_cannot_be_trusted_now(capsys, deployment, monkeypatch, status, hint):
+    answering(monkeypatch, {"SecretArn": "arn:aws:secretsmanager:…", "SecretStatus": status})
+    with pytest.raises(AwsError) as caught:
+        find()
+    assert f"RDS manages for startupwebapp-multi-tenant-prod is {status}" in str(caught.value)
+    assert caught.value.hint.startswith(hint)
+    result = run(capsys, "create_tenant_dbs", "--noinput")
+    assert (result.code, deployment.postgres.snapshot(deployment.tenants)) == (2, [])
+
+
+def test_an_instance_that_is_not_there_or_may_not_be_asked_for(deployment, monkeypatch):
+    answering(monkeypatch, client_error("DBInstanceNotFound", "DBInstance not found."))
+    assert find().source == "master_* in the shared secret"
+    answering(monkeypatch, client_error("AccessDenied", "no"))
+    assert find().source == "master_* in the shared secret"
+    deployment.put(master_password=None)
+    with pytest.raises(ConfigurationError) as caught:
+        find()
+    assert str(caught.value) == (
+        "The password of the master user postgres is not known. "
+        "AWS denied rds:DescribeDBInstances on the RDS instance startupwebapp-multi-tenant-prod."
+    )

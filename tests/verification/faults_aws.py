@@ -1,0 +1,373 @@
+"""Single faults of what AWS describes, each with exactly the checks that it flips; and false alarms not to raise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from deploytools.verification.findings import Status
+from deploytools.verification.policies import Policy
+from deploytools.verification.sources.alarms import Topic
+from deploytools.verification.sources.network import Network, PrefixLists, Routes, Rule
+from deploytools.verification.sources.outside import Answer
+from deploytools.verification.sources.rds import Maintenance, Parameters, SharedSnapshot, Snapshot
+from tests.verification.faults import FAIL, NA, UNKNOWN, WARN, Fault
+from tests.verification.world import (
+    ALARMS,
+    GROUPS,
+    HEADERS,
+    NOW,
+    OUTSIDE,
+    POWERS,
+    QUESTIONS,
+    ROLE,
+    TOPIC,
+    TRUST,
+    URL,
+    Changes,
+    alarm,
+    bastion,
+    container,
+    expect,
+    outside,
+    rds,
+    rules,
+    service,
+)
+
+DAY = timedelta(days=1)
+
+
+def unsaid(field: str, check: str, name: str) -> Fault:
+    return Fault(rds(**{field: None}), {check: UNKNOWN}, f"AWS's answer does not say ({name})")
+
+
+SWITCHES = [
+    Fault(rds(deletion_protection=False), {"rds.deletion-protection": FAIL}, "DeletionProtection is off"),
+    Fault(rds(backup_days=6), {"rds.automated-backups": WARN}, "kept for 6 days, fewer than 7"),
+    Fault(
+        rds(backup_days=0, latest_restorable=None),
+        {"rds.automated-backups": FAIL, "rds.restorable": NA},
+        "there are no automated backups",
+    ),
+    Fault(rds(backup_days=7), {}),
+    Fault(
+        rds(backup_days=0, latest_restorable=None, replica_of="main"),
+        {"rds.automated-backups": NA, "rds.restorable": NA},
+        "it is a replica of main",
+    ),
+    Fault(rds(is_public=True), {"rds.not-public": FAIL}, "PubliclyAccessible is on"),
+    Fault(rds(is_encrypted=False), {"rds.encrypted": FAIL}, "StorageEncrypted is off"),
+    Fault(rds(is_multi_az=False), {"rds.multi-az": WARN}, "MultiAZ is off"),
+    Fault(rds(log_exports=("upgrade",)), {"rds.log-exports": WARN}, "not exported: postgresql"),
+    Fault(rds(upgrades_itself=False), {"rds.minor-upgrades": FAIL}, "AutoMinorVersionUpgrade is off"),
+    Fault(rds(maximum=None), {"rds.storage-grows": WARN}, "20 GiB and no more"),
+    Fault(rds(maximum=20), {"rds.storage-grows": WARN}, "20 GiB and no more"),
+    Fault(rds(copies_tags=False), {"rds.tags-on-snapshots": WARN}, "CopyTagsToSnapshot is off"),
+    unsaid("deletion_protection", "rds.deletion-protection", "DeletionProtection"),
+    unsaid("backup_days", "rds.automated-backups", "BackupRetentionPeriod"),
+    unsaid("is_public", "rds.not-public", "PubliclyAccessible"),
+    unsaid("is_encrypted", "rds.encrypted", "StorageEncrypted"),
+    unsaid("is_multi_az", "rds.multi-az", "MultiAZ"),
+    unsaid("upgrades_itself", "rds.minor-upgrades", "AutoMinorVersionUpgrade"),
+    unsaid("allocated", "rds.storage-grows", "AllocatedStorage"),
+    unsaid("copies_tags", "rds.tags-on-snapshots", "CopyTagsToSnapshot"),
+]
+
+STATE = [
+    Fault(rds(status="stopped"), {"rds.available": FAIL, "rds.restorable": NA}, "it is stopped"),
+    Fault(rds(status="storage-full"), {"rds.available": FAIL}, "its status is storage-full"),
+    Fault(rds(status="backing-up"), {}),
+    unsaid("status", "rds.available", "DBInstanceStatus"),
+    Fault(rds(latest_restorable=NOW - timedelta(minutes=16)), {"rds.restorable": FAIL}, "up to 16 minutes ago"),
+    Fault(rds(latest_restorable=None), {"rds.restorable": FAIL}, "there is no moment"),
+    Fault({"rds_parameters": Parameters({"rds.force_ssl": "0"})}, {"rds.forces-tls": FAIL}, "rds.force_ssl is 0"),
+    Fault({"rds_parameters": Parameters({})}, {}),
+    Fault(
+        {"rds_parameters": Parameters({}), **rds(engine_version="14.13")},
+        {"rds.forces-tls": FAIL},
+        "rds.force_ssl is not set",
+    ),
+    Fault({"rds_parameters": Parameters({}), **rds(engine_version=None)}, {"rds.forces-tls": UNKNOWN}, "EngineVersion"),
+    Fault(
+        rds(parameter_groups=()), {"rds.forces-tls": UNKNOWN, "rds.parameters-in-force": UNKNOWN}, "DBParameterGroups"
+    ),
+    Fault(
+        rds(parameter_groups=(("mine", "pending-reboot"),)), {"rds.parameters-in-force": FAIL}, "mine: pending-reboot"
+    ),
+    Fault(rds(pending=("DBInstanceClass",)), {"rds.nothing-pending": WARN}, "maintenance window: DBInstanceClass"),
+    Fault(
+        {"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY),)},
+        {"rds.maintenance": WARN},
+        "system-update (New OS), forced on 2026-03-02",
+    ),
+    Fault({"rds_maintenance": (Maintenance("system-update", "New OS", None),)}, {}),
+    Fault(rds(certificate_until=NOW + 59 * DAY), {"rds.certificate": WARN}, "59 days left"),
+    Fault(rds(certificate_until=NOW - DAY), {"rds.certificate": FAIL}, "expired on 2026-02-28"),
+    unsaid("certificate_until", "rds.certificate", "CertificateDetails"),
+    Fault(
+        {"rds_shares": (SharedSnapshot("by-hand", ("all",)),)},
+        {"rds.snapshots-private": FAIL},
+        "everybody may restore it",
+    ),
+    Fault(
+        {"rds_shares": (SharedSnapshot("by-hand", ("999999999999",)),)},
+        {"rds.snapshots-private": WARN},
+        "shared with 999999999999",
+    ),
+    Fault({"rds_snapshots": (Snapshot("old", "manual", False),)}, {"rds.snapshots-encrypted": FAIL}, "not encrypted"),
+    Fault({"rds_snapshots": (Snapshot("old", "manual", None),)}, {"rds.snapshots-encrypted": UNKNOWN}, "(Encrypted)"),
+    Fault({"rds_snapshots": ()}, {}),
+    Fault(rds(master_secret="impaired"), {"rds.master-secret": FAIL}, "it is impaired"),
+    Fault(rds(master_secret="rotating"), {}),
+    Fault(rds(master_secret=None), {"rds.master-secret": NA}, "RDS keeps no secret of it"),
+]
+
+OPEN = {"network.ingress-only-from-app": FAIL}
+TEMPORARY = {"network.ingress-only-from-app": FAIL, "network.no-temporary-rules": FAIL}
+
+
+def database_rule(flips: dict[str, Status], seen: str = "", **changes: Any) -> Fault:
+    added = replace(Rule("sgr-x", "tcp", 5432, 5432), **changes)
+    return Fault(rules("sg-db", added), flips, seen)
+
+
+def two_groups(**changes: Any) -> Changes:
+    """A second group of the instance's, with a rule of its own."""
+    second = replace(
+        GROUPS["sg-db"], identifier="sg-two", name="two", rules=(Rule("sgr-x", "tcp", 5432, 5432, **changes),)
+    )
+    return {"network": Network({**GROUPS, "sg-two": second}, ("sg-db", "sg-two"))}
+
+
+NETWORK = [
+    database_rule(OPEN, "sgr-x: port 5432 from 10.0.0.0/16 (private, 65,536 addresses)", cidr="10.0.0.0/16"),
+    database_rule(OPEN, "port 5432 from 0.0.0.0/0 (the whole internet)", cidr="0.0.0.0/0"),
+    database_rule(OPEN, "from ::/0 (the whole internet)", cidr="::/0"),
+    database_rule(OPEN, "ports 5000-6000 from", cidr="0.0.0.0/0", first=5000, last=6000),
+    database_rule(OPEN, "all ports from", cidr="0.0.0.0/0", protocol="-1", first=-1, last=-1),
+    database_rule(TEMPORARY, "from 10.0.0.9/32 (private, 1 addresses)", cidr="10.0.0.9/32"),
+    database_rule(TEMPORARY, "from 8.8.4.4/32 (public, 1 addresses)", cidr="8.8.4.4/32"),
+    database_rule(TEMPORARY, "from 10.0.0.0/24", cidr="10.0.0.0/24", description="TEMP for step 5.2 option C"),
+    database_rule(OPEN, "the group sg-other, which is neither the application's nor the bastion's", group="sg-other"),
+    database_rule(OPEN, "the group sg-db (rds), which is neither", group="sg-db"),
+    database_rule(OPEN, "the group sg-app (backend) of the account 999", group="sg-app", account="999"),
+    database_rule({}, cidr="0.0.0.0/0", protocol="udp"),
+    database_rule({}, cidr="0.0.0.0/0", protocol="icmp", first=8, last=-1),
+    database_rule({}, cidr="0.0.0.0/0", first=22, last=22),
+    database_rule({}, group="sg-app", first=5000, last=6000),
+    database_rule({}, group="sg-app", protocol="-1", first=-1, last=-1),
+    Fault(two_groups(cidr="0.0.0.0/0"), dict(OPEN), "0.0.0.0/0"),
+    Fault(two_groups(group="sg-app"), {}),
+    Fault(
+        {
+            **rules("sg-db", Rule("sgr-x", "tcp", 5432, 5432, prefix_list="pl-1")),
+            "prefix_lists": PrefixLists({"pl-1": ("192.0.2.0/24",)}),
+        },
+        dict(OPEN),
+        "the prefix list pl-1 (192.0.2.0/24)",
+    ),
+    Fault(rds(port=5433), {**OPEN, "network.app-not-open": NA}, "nothing may reach it"),
+    Fault(
+        {**rds(port=5433), **rules("sg-db", Rule("sgr-x", "tcp", 5433, 5433, group="sg-app"))},
+        {},
+    ),
+    Fault(
+        rds(port=None), {"network.ingress-only-from-app": UNKNOWN, "network.app-not-open": UNKNOWN}, "(Endpoint.Port)"
+    ),
+    Fault(
+        {"network": Network(GROUPS, ())},
+        {"network.ingress-only-from-app": FAIL, "network.app-not-open": NA},
+        "no security group",
+    ),
+    Fault(
+        expect(app_groups=()),
+        {"network.ingress-only-from-app": FAIL},
+        "which is neither the application's nor the bastion's",
+    ),
+    Fault(
+        expect(app_groups=(), bastion_groups=()),
+        {
+            "network.ingress-only-from-app": WARN,
+            "network.no-temporary-rules": FAIL,
+            "bastion.ssh-not-open": NA,
+        },
+        "nobody says whether that is the application",
+    ),
+    Fault(
+        rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr="0.0.0.0/0")),
+        {"network.app-not-open": FAIL},
+        "opens port 8000",
+    ),
+    Fault(
+        rules("sg-app", Rule("sgr-x", "-1", -1, -1, cidr="::/0")),
+        {"network.app-not-open": FAIL},
+        "opens all ports to ::/0",
+    ),
+    Fault(rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr="10.0.0.0/16")), {}),
+    Fault(
+        rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr="10.0.0.9/32")),
+        {"network.no-temporary-rules": FAIL},
+        "sgr-x from 10.0.0.9/32, without a description",
+    ),
+    Fault(
+        rules("sg-app", Rule("sgr-x", "tcp", 80, 80, group="sg-balancer", description="tmp")),
+        {"network.no-temporary-rules": FAIL},
+        'described "tmp"',
+    ),
+    Fault(
+        {"routes": Routes({"subnet-a": "", "subnet-b": "igw-1"})}, {"network.private-subnets": FAIL}, "leads to igw-1"
+    ),
+    Fault({"routes": Routes({"subnet-a": ""})}, {"network.private-subnets": UNKNOWN}, "no route table was found"),
+    Fault(rds(subnets=()), {"network.private-subnets": UNKNOWN}, "DBSubnetGroup.Subnets"),
+    Fault(
+        rules("sg-bastion", Rule("sgr-x", "tcp", 22, 22, cidr="0.0.0.0/0")),
+        {"bastion.ssh-not-open": FAIL},
+        "opens SSH to 0.0.0.0/0",
+    ),
+    Fault(rules("sg-bastion", Rule("sgr-x", "tcp", 22, 22, cidr="203.0.113.0/24")), {}),
+    Fault(
+        expect(bastion_groups=("gone",)),
+        {"network.ingress-only-from-app": FAIL, "network.no-temporary-rules": FAIL, "bastion.ssh-not-open": FAIL},
+        "sgr-bastion",
+    ),
+    Fault(bastion(demands_tokens=False), {"bastion.imdsv2": FAIL}, "HttpTokens is optional"),
+    Fault(bastion(demands_tokens=None), {"bastion.imdsv2": UNKNOWN}, "MetadataOptions.HttpTokens"),
+    Fault({"bastion": None}, {"bastion.imdsv2": NA, "bastion.session-manager": NA}, "none is declared"),
+    Fault(bastion(state="stopped"), {"bastion.session-manager": NA}, "it is stopped"),
+    Fault({"bastion_agent": False}, {"bastion.session-manager": WARN}, "Systems Manager does not know it"),
+]
+
+NOBODY = Topic(TOPIC)
+ALARM = [
+    Fault({"alarms": ALARMS[1:]}, {"alarms.metrics": FAIL}, "no alarm looks at it for good"),
+    Fault({"alarms": ALARMS[:4], **rds(instance_class="db.m6g.large")}, {}),
+    Fault(
+        {"alarms": (), "alarm_topics": ()},
+        {
+            "alarms.metrics": FAIL,
+            "alarms.act": NA,
+            "alarms.have-data": NA,
+            "alarms.heard": NA,
+            "alarms.topic-key": NA,
+        },
+        "no alarm looks at it for good",
+    ),
+    Fault(alarm(acts=False), {"alarms.act": FAIL}, "its actions are switched off"),
+    Fault(alarm(actions=()), {"alarms.act": FAIL}, "it has no action"),
+    Fault(alarm(acts=None), {"alarms.act": UNKNOWN}, "(ActionsEnabled)"),
+    Fault(alarm(state="INSUFFICIENT_DATA"), {"alarms.have-data": WARN}, "it has no data"),
+    Fault(alarm(state="INSUFFICIENT_DATA", changed_at=NOW - timedelta(minutes=5)), {}),
+    Fault(alarm(state="ALARM"), {}),
+    Fault(alarm(state=None), {"alarms.have-data": UNKNOWN}, "(StateValue)"),
+    Fault({"alarm_topics": (NOBODY,)}, {"alarms.heard": FAIL}, "nobody is subscribed"),
+    Fault(
+        {"alarm_topics": (replace(NOBODY, pending=("email ops@shop.net",)),)},
+        {"alarms.heard": FAIL},
+        "not confirmed: email ops@shop.net",
+    ),
+    Fault(
+        {"alarm_topics": (replace(NOBODY, exists=False),)},
+        {"alarms.heard": FAIL, "alarms.topic-key": NA},
+        "the topic does not exist",
+    ),
+    Fault({"alarm_topics": ()}, {"alarms.heard": NA, "alarms.topic-key": NA}, "no alarm tells an SNS topic"),
+    Fault(
+        {"alarm_topics": (replace(NOBODY, confirmed=("sms",), key="alias/aws/sns"),)},
+        {"alarms.topic-key": FAIL},
+        "which CloudWatch may not use",
+    ),
+    Fault({"alarm_topics": (replace(NOBODY, confirmed=("sms",), key="arn:aws:kms:…:key/1"),)}, {}),
+]
+
+
+def powers(*questions: tuple[str, str], how: str = "IAM's simulation") -> Changes:
+    return {
+        "task_role_powers": replace(
+            POWERS, how=how, allowed={q: "policy p" if q in questions else "" for q in QUESTIONS}
+        )
+    }
+
+
+def attached(name: str) -> Changes:
+    return {"task_role": replace(ROLE, policies=(Policy(name, (), f"arn:aws:iam::aws:policy/{name}"),))}
+
+
+def trusting(principal: object) -> Changes:
+    return {"task_role": replace(ROLE, trust=({**TRUST[0], "Principal": principal},))}
+
+
+IAM = [
+    Fault({"task_role_powers": None}, {"iam.reads-its-secret": NA, "iam.least-privilege": NA}, "no role is declared"),
+    Fault({"task_role": None}, {"iam.no-admin-policy": NA, "iam.trust": NA}, "no role is declared"),
+    Fault(powers(), {"iam.reads-its-secret": FAIL}, "nothing allows secretsmanager:GetSecretValue"),
+    Fault(powers(QUESTIONS[0], QUESTIONS[1]), {"iam.least-privilege": FAIL}, "secret:somebody-elses"),
+    Fault(
+        powers(QUESTIONS[0], QUESTIONS[4], how="reading its policies, for AWS denied it"),
+        {"iam.least-privilege": FAIL},
+        "it may rds:DeleteDBInstance on *: policy p (reading its policies, for AWS denied it)",
+    ),
+    Fault(attached("AdministratorAccess"), {"iam.no-admin-policy": FAIL}, "AdministratorAccess is attached"),
+    Fault(attached("AmazonRDSFullAccess"), {"iam.no-admin-policy": FAIL}, "AmazonRDSFullAccess is attached"),
+    Fault(attached("AmazonSSMManagedInstanceCore"), {}),
+    Fault(trusting("*"), {"iam.trust": FAIL}, "everybody may take it"),
+    Fault(trusting({"AWS": "arn:aws:iam::999999999999:root"}), {"iam.trust": WARN}, "999999999999:root may take it"),
+]
+
+ECS = [
+    Fault(
+        {"ecs_service": None},
+        {"ecs.rolled-out": NA, "ecs.circuit-breaker": NA, "ecs.no-public-address": NA},
+        "no ECS service",
+    ),
+    Fault(
+        {"task_definition": None},
+        {"ecs.no-literal-secrets": NA, "ecs.image-pinned": NA, "ecs.logs": NA, "ecs.unprivileged": NA},
+        "no ECS service",
+    ),
+    Fault(service(rollout="FAILED"), {"ecs.rolled-out": FAIL}, "2 of 2 tasks run, rollout FAILED"),
+    Fault(service(running=1), {"ecs.rolled-out": FAIL}, "1 of 2 tasks run"),
+    Fault(service(wanted=0, running=0), {"ecs.rolled-out": FAIL}, "0 of 0 tasks run"),
+    Fault(service(status="DRAINING"), {"ecs.rolled-out": FAIL}, "its status is DRAINING"),
+    Fault(service(wanted=None), {"ecs.rolled-out": UNKNOWN}, "desiredCount"),
+    Fault(service(breaks_circuit=None), {"ecs.circuit-breaker": WARN}, "deploymentCircuitBreaker is off"),
+    Fault(service(has_public_address=True), {"ecs.no-public-address": FAIL}, "assignPublicIp is ENABLED"),
+    Fault(service(has_public_address=None), {"ecs.no-public-address": NA}, "no network of their own"),
+    Fault(
+        container(leaked=("DB_PASSWORD",)),
+        {"ecs.no-literal-secrets": FAIL},
+        "holding a value of the secret: DB_PASSWORD",
+    ),
+    Fault(container(credentials=("API_TOKEN",)), {"ecs.no-literal-secrets": FAIL}, "with a literal value: API_TOKEN"),
+    Fault(container(image="shop:latest"), {"ecs.image-pinned": WARN}, "shop:latest"),
+    Fault(container(log_driver=None), {"ecs.logs": FAIL}, "it has no log driver"),
+    Fault(container(log_driver="none"), {"ecs.logs": FAIL}, "it has no log driver"),
+    Fault(container(is_privileged=True), {"ecs.unprivileged": FAIL}, "it is privileged"),
+    Fault(container(user="root"), {"ecs.unprivileged": WARN}, "its user is root"),
+    Fault(container(has_readonly_root=None), {"ecs.unprivileged": WARN}, "its root file system can be written"),
+]
+
+OUTSIDE_CHECKS = ("certificate", "redirect", "hsts", "headers", "health", "no-debug-page")
+VISIT = [
+    Fault({"outside": None}, {f"outside.{name}": NA for name in OUTSIDE_CHECKS}, "nobody says what its address is"),
+    Fault(outside(certificate_until=NOW + 20 * DAY), {"outside.certificate": FAIL}, "20 days left"),
+    Fault(outside(plain=Answer(200, {})), {"outside.redirect": FAIL}, "http answers 200"),
+    Fault(
+        outside(plain=Answer(301, {"location": "http://www.shop.net/"})), {"outside.redirect": FAIL}, "301 to http://"
+    ),
+    Fault(outside(plain=None), {}),
+    Fault(
+        outside(page=replace(OUTSIDE.page, headers=HEADERS | {"strict-transport-security": "max-age=3600"})),
+        {"outside.hsts": FAIL},
+        "max-age=3600",
+    ),
+    Fault(
+        outside(page=replace(OUTSIDE.page, headers={k: v for k, v in HEADERS.items() if k != "referrer-policy"})),
+        {"outside.headers": WARN},
+        "missing: referrer-policy",
+    ),
+    Fault(outside(health=Answer(503, {})), {"outside.health": FAIL}, "it answers 503"),
+    Fault(outside(missing=Answer(404, {}, True)), {"outside.no-debug-page": FAIL}, "shows Django's debug page"),
+    Fault(outside(url=URL), {}),
+]

@@ -1,0 +1,205 @@
+"""Facts against the emulator's answers; and what is left of the findings when AWS denies one action."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.client import BaseClient
+
+from deploytools.verification.facts import Absent, Denied, Value
+from deploytools.verification.findings import Report, Status
+from deploytools.verification.runner import judge_all, read_facts
+from deploytools.verification.sources.secret import telling_values
+from localcloud import gaps
+from localcloud.world import INSTANCE
+from tests.fakes import endpoints
+from tests.verification.account import ROLE, SECRET, Wire, account
+from tests.verification.world import DOCUMENT, OURS, REGISTRY
+
+AWS_FACTS = tuple(name for name, source in REGISTRY.sources.items() if source.actions and name != "connection_attempt")
+ACTIONS = sorted({action for source in REGISTRY.sources.values() for action in source.actions})
+
+
+@pytest.fixture(scope="module")
+def emulated() -> Iterator[tuple[str, str]]:
+    """The endpoint, and the bastion host's id."""
+    gaps.fill()
+    with endpoints.emulator() as url, account(url) as bastion:
+        yield url, bastion
+
+
+@pytest.fixture(scope="module")
+def remembered() -> dict[tuple[str, str], Any]:
+    return {}
+
+
+@pytest.fixture
+def wire(emulated, remembered, monkeypatch, settings) -> Wire:
+    """boto3 led to the account, through what remembers and denies."""
+    url, bastion = emulated
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in endpoints.environment(url).items():
+        monkeypatch.setenv(name, value)
+    settings.DEFAULT_FROM_EMAIL = "Shop <orders@shop.net>"
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {
+        "SECRET_NAME": SECRET,
+        "APP_SECURITY_GROUPS": ["backend"],
+        "BASTION_SECURITY_GROUPS": ["bastion"],
+        "BASTION_INSTANCE": bastion,
+        "ECS_CLUSTER": "prod",
+        "ECS_SERVICE": "web",
+    }
+    wire = Wire(remembered=remembered)
+    monkeypatch.setattr(BaseClient, "_make_api_call", wire_call(wire))
+    return wire
+
+
+def wire_call(wire: Wire) -> Any:
+    return lambda client, operation, request: wire.call(client, operation, request)
+
+
+def closure(*names: str) -> dict[str, Any]:
+    """The sources of those facts, with what they are read from."""
+    wanted = [check for check in OURS if set(check.needs) & set(names)]
+    return {name: source for name, source in REGISTRY.sources_for(wanted).items() if name in _with_needs(names)}
+
+
+def _with_needs(names: Any) -> set[str]:
+    found = set(names)
+    for name in names:
+        found |= _with_needs(REGISTRY.sources[name].needs)
+    return found
+
+
+def test_every_fact_of_aws(wire):
+    facts = read_facts(closure(*AWS_FACTS))
+    assert {name for name, fact in facts.items() if not isinstance(fact, Value)} == set()
+    seen: dict[str, Any] = {name: fact.value for name, fact in facts.items() if isinstance(fact, Value)}
+
+    rds = seen["rds_instance"]
+    assert (rds.identifier, rds.port, rds.major, rds.is_public, rds.allocated, rds.maximum) == (
+        INSTANCE,
+        5432,
+        16,
+        False,
+        20,
+        100,
+    )
+    assert (len(rds.subnets), rds.log_exports, rds.parameter_groups) == (
+        2,
+        ("postgresql", "upgrade"),
+        (("default.postgres16", "in-sync"),),
+    )
+    assert abs((rds.read_at - rds.latest_restorable).total_seconds()) < 60
+    assert (rds.certificate_until - rds.read_at).days in {364, 365}
+    assert (seen["rds_parameters"].values, seen["rds_maintenance"]) == ({}, ())
+    assert {(item.kind, item.is_encrypted) for item in seen["rds_snapshots"]} == {("automated", True), ("manual", True)}
+    assert [(item.identifier, item.accounts) for item in seen["rds_shares"]] == [("by-hand", ("all",))]
+
+    network = seen["network"]
+    (own,) = network.of_database
+    assert {group.name for group in network.groups.values()} == {"rds", "backend", "bastion"}
+    names = {
+        rule.cidr or rule.prefix_list[:3] or network.groups[rule.group].name: rule for rule in network.groups[own].rules
+    }
+    assert set(names) == {"203.0.113.7/32", "::/0", "pl-", "backend", "bastion"}
+    assert (names["::/0"].first, names["::/0"].last, names["203.0.113.7/32"].description) == (5000, 6000, "TEMP")
+    assert all(rule.covers(5432) for rule in names.values())
+    assert not [rule for rule in names.values() if rule.account]
+    assert list(seen["prefix_lists"].ranges.values()) == [("192.0.2.0/24",)]
+    assert sorted(gateway[:4] for gateway in seen["routes"].gateways.values()) == ["", "igw-"]
+    assert (seen["bastion"].state, seen["bastion"].demands_tokens, seen["bastion_agent"]) == ("running", False, True)
+
+    assert {alarm.metric for alarm in seen["alarms"]} >= {"CPUUtilization", "FreeStorageSpace", "CPUCreditBalance"}
+    assert [topic.confirmed for topic in seen["alarm_topics"]] == [("email operations@example.com",)]
+
+    assert (seen["secret_description"].rotates, len(seen["secret_policy"].statements)) == (None, 1)
+    (container,) = seen["task_definition"].containers
+    assert (container.leaked, container.credentials) == (("DB_PASSWORD",), ("DB_PASSWORD", "API_TOKEN"))
+    assert (seen["ecs_service"].wanted, seen["task_role_name"]) == (2, ROLE)
+    assert {policy.name for policy in seen["task_role"].policies} == {"all-secrets", "deletes"}
+    assert seen["task_role_powers"].how == "IAM's simulation"
+    assert (seen["ses_account"].is_in_production, seen["ses_identity"].domain, seen["ses_identity"].dkim) == (
+        False,
+        "shop.net",
+        "PENDING",
+    )
+
+
+def test_the_actions_that_are_declared_are_those_that_are_called(wire):
+    for name in AWS_FACTS:
+        wire.called.clear()
+        read_facts(closure(name))
+        declared = {action for source in closure(name).values() for action in source.actions}
+        assert wire.called == declared, name
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_one_denied_action(wire, action):
+    """What depends on it is unknown, nothing of that passes, and the exit code says that something was not seen."""
+    wire.denied = {action}
+    affected = [
+        check
+        for check in OURS
+        if any(action in REGISTRY.sources[name].actions for name in _with_needs(check.needs))
+        and not {"connection_attempt", "stray_values"} & _with_needs(check.needs)
+    ]
+    assert affected
+    facts = read_facts(REGISTRY.sources_for(affected))
+    findings = judge_all(affected, facts)
+    if action == "iam:SimulatePrincipalPolicy":  # The one that has something else to fall back on, and says so.
+        assert {finding.status for finding in findings} == {Status.PASS, Status.FAIL}
+        assert all("reading its policies, for AWS denied iam:Simulate" in finding.evidence for finding in findings)
+        return
+    assert [finding for finding in findings if finding.status is not Status.UNKNOWN] == []
+    assert Report(findings, 0.0, "").exit_code == 2
+    assert any(isinstance(fact, Denied) and fact.action == action for fact in facts.values())
+    assert all(action in finding.hint for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "fact", "sentence"),
+    [
+        ("RDS_INSTANCE", "nobody", "rds_instance", "the RDS instance nobody in us-east-1 does not exist."),
+        ("ECS_SERVICE", "nobody", "ecs_service", "The ECS service nobody does not exist in the cluster prod."),
+        ("ECS_CLUSTER", "nobody", "ecs_service", "the service web in the cluster nobody does not exist."),
+        ("TASK_ROLE", "nobody", "task_role", "the role nobody does not exist."),
+        ("BASTION_INSTANCE", "i-12345678", "bastion", "the bastion host i-12345678 does not exist."),
+    ],
+)
+def test_what_the_settings_name_and_the_account_has_not(wire, settings, setting, value, fact, sentence):
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {setting: value}
+    found = read_facts(closure(fact))[fact]
+    assert isinstance(found, Absent)
+    assert str(found.error) == sentence
+
+
+def test_what_is_not_declared_is_not_asked_for(wire, settings):
+    for key in ("ECS_SERVICE", "BASTION_INSTANCE"):
+        settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {key: ""}
+    facts = read_facts(
+        closure("ecs_service", "task_definition", "task_role", "task_role_powers", "bastion", "bastion_agent")
+    )
+    assert [name for name, fact in facts.items() if fact == Value(None)] == [
+        name for name in facts if name not in {"expectation", "secret", "secret_description", "task_role_name"}
+    ]
+    assert not {action for action in wire.called if action.startswith(("ecs", "ec2", "iam", "ssm"))}
+
+
+def test_values_that_would_be_a_leak(wire):
+    (secret,) = [
+        fact.value
+        for fact in read_facts(closure("secret")).values()
+        if isinstance(fact, Value) and "secret" in repr(type(fact.value))
+    ][-1:]
+    assert set(telling_values(secret.document)) == {
+        "password",
+        "django_secret_key",
+        "stripe_secret_key",
+        "email_password",
+    }
+    assert telling_values(secret.document)["password"] == str(DOCUMENT["password"]).encode()

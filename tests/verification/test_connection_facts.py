@@ -1,0 +1,72 @@
+"""The connection as a fact: which link broke, and whether another version of the secret has the password."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from deploytools.errors import ConnectionFailed, ConnectionFailure
+from deploytools.verification.facts import Failed, Value
+from deploytools.verification.runner import read_facts
+from deploytools.verification.sources.connection import ConnectionAttempt
+from tests.management.runner import run
+from tests.verification.world import REGISTRY
+
+WRONG = "wrongPw7kP0mZx2Lw9RtY4vBn6HsD1fGjE3cU"
+
+
+@pytest.fixture
+def made(capsys, deployment):
+    """The deployment with its databases."""
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    return deployment
+
+
+def look() -> ConnectionAttempt:
+    checks = [REGISTRY.checks["connection.connect"]]
+    fact = read_facts(REGISTRY.sources_for(checks))["connection_attempt"]
+    assert isinstance(fact, Value)
+    assert isinstance(fact.value, ConnectionAttempt)
+    return fact.value
+
+
+def test_every_link_is_timed(made):
+    attempt = look()
+    assert [link.name for link in attempt.links] == ["name", "TCP", "TLS", "login", "query"]
+    assert all(link.seconds >= 0 for link in attempt.links)
+    assert (attempt.broken, attempt.error, attempt.accepted_label) == ("", None, "")
+
+
+@pytest.mark.parametrize(
+    ("others", "label"),
+    [
+        ({"AWSPREVIOUS": True}, "AWSPREVIOUS"),
+        ({"AWSPENDING": True}, "AWSPENDING"),
+        ({"AWSPREVIOUS": False, "AWSPENDING": True}, "AWSPENDING"),
+        ({"AWSPREVIOUS": False, "AWSPENDING": False}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_version_whose_password_the_server_takes(made, others, label):
+    right = made.document()
+    made.client.delete_secret(SecretId=made.name, ForceDeleteWithoutRecovery=True)
+    made.client.create_secret(Name=made.name)
+    if "AWSPREVIOUS" in others:
+        made.put_text(json.dumps(right if others["AWSPREVIOUS"] else right | {"password": f"{WRONG}1"}))
+    made.put_text(json.dumps(right | {"password": WRONG}))
+    if "AWSPENDING" in others:
+        pending = right if others["AWSPENDING"] else right | {"password": f"{WRONG}2"}
+        made.client.put_secret_value(SecretId=made.name, SecretString=json.dumps(pending), VersionStages=["AWSPENDING"])
+    attempt = look()
+    assert isinstance(attempt.error, ConnectionFailed)
+    assert (attempt.error.kind, attempt.broken) == (ConnectionFailure.PASSWORD, "login")
+    assert attempt.accepted_label == label
+    assert WRONG not in repr(attempt)
+
+
+def test_a_secret_without_an_address_is_no_connection(made):
+    made.put(host=None)
+    fact = read_facts(REGISTRY.sources_for([REGISTRY.checks["connection.connect"]]))["connection_attempt"]
+    assert isinstance(fact, Failed)
+    assert "lacks 1 of the keys it needs: host." in str(fact.error)

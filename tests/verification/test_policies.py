@@ -1,0 +1,57 @@
+"""Policy documents, read as IAM would, on the side of suspicion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploytools.verification.policies import allowed_by, parse_policy
+
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod-AbCdEf"
+READ = "secretsmanager:GetSecretValue"
+
+
+def allow(**members: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": READ, "Resource": SECRET, **members}
+
+
+@pytest.mark.parametrize(
+    ("statements", "action", "resource", "is_allowed"),
+    [
+        ([allow()], READ, SECRET, True),
+        ([allow()], READ, SECRET.replace("prod", "other"), False),
+        ([allow()], "secretsmanager:PutSecretValue", SECRET, False),
+        ([allow(Action="SecretsManager:getsecretvalue")], READ, SECRET, True),
+        ([allow(Action=["rds:*", "secretsmanager:Get*"])], READ, SECRET, True),
+        ([allow(Action="*", Resource="*")], "rds:DeleteDBInstance", "*", True),
+        ([allow(Action="rds:DeleteDBInstance", Resource="arn:aws:rds:*:*:db:one")], "rds:DeleteDBInstance", "*", True),
+        ([allow(Resource=SECRET.replace("AbCdEf", "??????"))], READ, SECRET, True),
+        ([allow(Resource=SECRET.replace("AbCdEf", "?"))], READ, SECRET, False),
+        ([{"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}], "rds:DeleteDBInstance", "*", True),
+        ([{"Effect": "Allow", "NotAction": ["iam:*", "rds:*"], "Resource": "*"}], "rds:DeleteDBInstance", "*", False),
+        ([{"Effect": "Allow", "Action": "*", "NotResource": SECRET}], READ, SECRET, False),
+        ([allow(), allow(Effect="Deny")], READ, SECRET, False),
+        ([allow(Effect="Deny"), allow()], READ, SECRET, False),
+        ([allow(), allow(Effect="Deny", Condition={"Bool": {"aws:SecureTransport": "false"}})], READ, SECRET, True),
+        ([allow(Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}})], READ, SECRET, True),
+        ([], READ, SECRET, False),
+    ],
+)
+def test_what_a_policy_allows(statements, action, resource, is_allowed):
+    policy = parse_policy("p", {"Version": "2012-10-17", "Statement": statements})
+    assert bool(allowed_by([policy], action, resource)) is is_allowed
+
+
+def test_a_deny_of_another_policy_wins_and_the_statement_is_named():
+    reading = parse_policy("reads", {"Statement": allow(Sid="Reads")})
+    denying = parse_policy("denies", {"Statement": [allow(Effect="Deny")]})
+    assert allowed_by([reading], READ, SECRET) == "policy reads, statement Reads"
+    assert allowed_by([parse_policy("plain", {"Statement": [allow()]})], READ, SECRET) == "policy plain, statement 0"
+    assert allowed_by([reading, denying], READ, SECRET) == ""
+
+
+def test_a_document_that_iam_quotes_as_in_a_url():
+    assert parse_policy("p", "%7B%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%7D%5D%7D").statements == (
+        {"Effect": "Allow"},
+    )

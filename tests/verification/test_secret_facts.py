@@ -1,0 +1,95 @@
+"""The search for the secret's values in the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploytools.secret.document import Document
+from deploytools.secret.sync import SecretState
+from deploytools.verification.sources import secret as source
+from deploytools.verification.sources.secret import settings_in_use, stray_values
+from tests.verification.world import DOCUMENT
+
+SECRET = SecretState(
+    "prod",
+    "us-east-1",
+    "v1",
+    Document(DOCUMENT | {"api": "canary7of9another1app2", "short": "abc", "site": "https://www.shop.net/a1b2c3"}),
+)
+PASSWORD = str(DOCUMENT["password"])
+
+
+@pytest.fixture
+def tree(tmp_path: Path, settings: Any) -> Path:
+    settings.BASE_DIR = tmp_path
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "settings.py").write_text("SECRET_NAME = 'prod'\nUSER = 'django_app'\nshort = 'abc'\n")
+    return tmp_path
+
+
+def test_code_without_a_value(tree):
+    found = stray_values(SECRET)
+    assert (found.files, found.is_complete, found.found) == (1, True, ())
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "line"),
+    [
+        ("settings.py", f"a = 1\n\nPASSWORD = '{PASSWORD}'\n", 3),
+        (".env", f"DATABASE_PASSWORD={PASSWORD}\n", 1),
+        ("fixtures/data.json", f'{{"é": 1,\n"password": "prefix{PASSWORD}suffix"}}', 2),
+    ],
+)
+def test_a_value_is_found_wherever_it_stands(tree, file, text, line):
+    path = tree / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    found = stray_values(SECRET).found
+    assert found == (("password", file, line),)
+    assert PASSWORD not in repr(found)
+
+
+def test_a_key_that_nobody_here_knows_is_searched_for_too(tree):
+    (tree / "x.yaml").write_text("site: https://www.shop.net/a1b2c3\ntoken: canary7of9another1app2\n")
+    assert stray_values(SECRET).found == (("api", "x.yaml", 2),)
+
+
+@pytest.mark.parametrize("file", [".git/config", ".venv/lib/x.py", "node_modules/a/b.js"])
+def test_what_is_no_code_of_the_project_is_left_out(tree, file):
+    path = tree / file
+    path.parent.mkdir(parents=True)
+    path.write_text(PASSWORD)
+    assert stray_values(SECRET).found == ()
+
+
+def test_binary_large_and_linked_files_are_left_out(tree, monkeypatch):
+    monkeypatch.setattr(source, "LARGEST_FILE", 1000)
+    (tree / "binary").write_bytes(b"\0" + PASSWORD.encode())
+    (tree / "large").write_text(PASSWORD + "x" * 1000)
+    (tree / "link").symlink_to(tree / "large")
+    (tree / "dangling").symlink_to(tree / "nowhere")
+    assert stray_values(SECRET).found == ()
+
+
+def test_more_files_than_anybody_s_project_has(tree, monkeypatch):
+    monkeypatch.setattr(source, "MOST_FILES", 1)
+    (tree / "z.py").write_text("")
+    assert (stray_values(SECRET).files, stray_values(SECRET).is_complete) == (1, False)
+
+
+def test_a_project_that_does_not_say_where_it_is(settings):
+    del settings.BASE_DIR
+    assert stray_values(SECRET).directory == ""
+
+
+def test_django_s_settings_beside_the_secret(settings):
+    settings.SECRET_KEY = DOCUMENT["django_secret_key"]
+    settings.EMAIL_HOST = DOCUMENT["email_host"]
+    settings.EMAIL_HOST_PASSWORD = "another"
+    found = settings_in_use(SECRET)
+    assert {"SECRET_KEY", "EMAIL_HOST"} <= set(found.agreeing)
+    assert "EMAIL_HOST_PASSWORD" in found.differing
+    assert "another" not in repr(found)
