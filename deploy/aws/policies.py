@@ -1,7 +1,7 @@
 """Writes the IAM policies of the roles from what the code declares: ``python deploy/aws/policies.py``.
 
 The application's role may do what its start looks at, the job's what the whole verification looks at. Neither may write
-the secret: that is done by a person, with `sync_secrets`, and that person's rights.
+the secret: an operator does that, with `sync_secrets`, and has a policy of their own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SELECTIONS = {"policy-app.json": ("--tag", "startup"), "policy-job.json": ()}
+COMMANDS = {
+    "policy-app.json": ("verify_deploy", "--iam-policy", "--tag", "startup"),
+    "policy-job.json": ("verify_deploy", "--iam-policy"),
+    "policy-operator.json": ("sync_secrets", "--iam-policy"),
+}
 
 
 def policies() -> dict[str, str]:
@@ -20,15 +24,15 @@ def policies() -> dict[str, str]:
     from django.core.management import call_command
 
     texts = {}
-    for name, selection in SELECTIONS.items():
+    for name, command in COMMANDS.items():
         text = io.StringIO()
-        call_command("verify_deploy", "--iam-policy", *selection, stdout=text)
+        call_command(*command, stdout=text)
         texts[name] = text.getvalue()
     return texts
 
 
 def main() -> None:
-    """Write both."""
+    """Write all of them."""
     sys.path.insert(0, str(HERE.parent.parent))
     os.environ["DJANGO_SETTINGS_MODULE"] = "StartupWebApp.settings"
     import django

@@ -17,7 +17,7 @@ AWS = ROOT / "deploy/aws"
 policies = runpy.run_path(str(AWS / "policies.py"))["policies"]
 
 
-@pytest.mark.parametrize("name", ["policy-app.json", "policy-job.json"])
+@pytest.mark.parametrize("name", ["policy-app.json", "policy-job.json", "policy-operator.json"])
 def test_the_policies_are_what_the_code_declares(name):
     assert (AWS / name).read_text() == policies()[name], "run: python deploy/aws/policies.py"
 
@@ -25,6 +25,9 @@ def test_the_policies_are_what_the_code_declares(name):
 def test_the_application_may_do_less_than_the_job():
     app, job = (actions(name) for name in ("policy-app.json", "policy-job.json"))
     assert app < job
+    assert {"secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"} <= actions(
+        "policy-operator.json"
+    )
     assert not {action for action in job if not re.match(r"\w+:(Get|Describe|List|Simulate|Lookup)", action)}
 
 
