@@ -30,7 +30,7 @@ from django.db import connections
 
 from deploytools.databases.access import read_secret, tenant_login
 from deploytools.databases.fleet import Limits, Outcome, TenantResult
-from deploytools.databases.migrating import Journal, failure, look_at, migrate_tenant
+from deploytools.databases.migrating import GIVE_UP, Journal, failure, look_at, migrate_tenant
 from deploytools.databases.migrations import read_graph
 from deploytools.secret.document import Document
 
@@ -91,6 +91,12 @@ class Pool:
         """End what runs, now: PostgreSQL rolls it back."""
         for worker in self._workers:
             worker.process.terminate()
+
+    def give_up_waiting(self) -> None:
+        """End those that wait for another run. Those that migrate go on."""
+        for worker in self._workers:
+            if worker.process.pid and worker.process.is_alive():
+                os.kill(worker.process.pid, GIVE_UP)
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -190,6 +196,7 @@ def work(pipe: Pipe, limits: Limits, secret: Document | None, inherited: list[Pi
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides: what runs finishes.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(GIVE_UP, signal.SIG_IGN)
     os.dup2(2, 1)  # A migration that prints must not write into the report.
     for end in inherited:
         end.close()

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deploytools.databases.migrating import LOCK_KEY
 from deploytools.errors import ConfigurationError
 from StartupWebApp.entrypoint import Step, planned_steps
 from tests.operations.test_tunnel import STAND_IN
@@ -257,6 +258,25 @@ def test_sigterm_while_a_login_hangs(deployment, starting):
         wait_for(lambda: connected(container, port), 60)
         container.process.send_signal(signal.SIGTERM)
         assert container.finish() == ("", 143)
+
+
+def test_sigterm_while_another_container_migrates(created, starting):
+    with created.login().connect(created.tenants[0]) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+        container = starting(created, RUN_MIGRATIONS="1")
+        wait_for(lambda: created.tenants[0] in waiting_processes(created), 60)
+        container.process.send_signal(signal.SIGTERM)
+        assert container.finish() == ("", 143)
+        assert applied(created) == []
+    assert container.says("It was told to end while another run migrated")
+    assert container.steps[-1] == ("migrate_tenants", 143)
+
+
+def waiting_processes(deployment) -> set[str]:
+    """The databases in which somebody has just asked for the tenant's lock."""
+    with deployment.postgres.admin() as admin:
+        rows = admin.execute("SELECT datname FROM pg_stat_activity WHERE query LIKE '%pg_try_advisory_lock%'")
+        return {name for (name,) in rows.fetchall()}
 
 
 SERVER = """
