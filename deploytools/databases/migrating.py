@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import FrameType
 from typing import Any
 
 import psycopg
@@ -22,6 +26,9 @@ from deploytools.errors import DatabaseError, DeployError
 
 #: The advisory lock under which a tenant is migrated, taken in its own database: "migrate" as a number.
 LOCK_KEY = int.from_bytes(b"dt_migra")
+
+#: What tells a process that it need not wait any longer for another run. One that migrates is not disturbed.
+GIVE_UP = signal.SIGUSR1
 
 #: Seconds between two looks at a lock that somebody else holds: the first pause, and the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
@@ -104,7 +111,8 @@ def _prepare(connection: BaseDatabaseWrapper, tenant: str, limits: Limits) -> No
     """Take the tenant's lock, then set the limits for what follows. Both end with the session."""
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0")
-        _take_lock(cursor, tenant, limits.wait)
+        with _giving_up(tenant):
+            _take_lock(cursor, tenant, limits.wait)
         for name, seconds in (("lock_timeout", limits.lock), ("statement_timeout", limits.statement)):
             cursor.execute("SELECT set_config(%s, %s, false)", [name, f"{round(seconds * 1000)}ms"])
 
@@ -114,10 +122,7 @@ def _take_lock(cursor: CursorWrapper, tenant: str, wait: float) -> None:
     CONCURRENTLY`` of the one that it waits for would wait for it.
     """
     deadline, pause = time.monotonic() + wait, FIRST_PAUSE
-    while True:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK_KEY])
-        if cursor.fetchall() == [(True,)]:
-            return
+    while not _is_taken(cursor):
         if time.monotonic() >= deadline:
             raise DatabaseError(
                 f"Another run has been migrating {tenant} for more than {wait:g} s{_holder(cursor)}.",
@@ -127,6 +132,25 @@ def _take_lock(cursor: CursorWrapper, tenant: str, wait: float) -> None:
             )
         time.sleep(min(pause, max(deadline - time.monotonic(), 0)))
         pause = min(pause * 1.5, LONGEST_PAUSE)
+
+
+def _is_taken(cursor: CursorWrapper) -> bool:
+    cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK_KEY])
+    return bool(cursor.fetchall() == [(True,)])
+
+
+@contextmanager
+def _giving_up(tenant: str) -> Iterator[None]:
+    """Within it `GIVE_UP` ends the waiting; outside it the process that migrates ignores it."""
+
+    def give_up(signum: int, frame: FrameType | None) -> None:
+        raise DatabaseError(f"It was told to end while another run migrated {tenant}.", hint="Run it again.")
+
+    before = signal.signal(GIVE_UP, give_up)
+    try:
+        yield
+    finally:
+        signal.signal(GIVE_UP, before)
 
 
 def _holder(cursor: CursorWrapper) -> str:

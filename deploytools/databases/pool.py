@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkContext, SpawnContext
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -29,7 +31,7 @@ from django.db import connections
 from deploytools.databases.access import read_secret, tenant_login
 from deploytools.databases.fleet import Limits, Outcome, TenantResult
 from deploytools.databases.history import MigrationGraph
-from deploytools.databases.migrating import Journal, failure, look_at, migrate_tenant
+from deploytools.databases.migrating import GIVE_UP, Journal, failure, look_at, migrate_tenant
 from deploytools.databases.migrations import read_graph
 from deploytools.secret.document import Document
 
@@ -90,6 +92,12 @@ class Pool:
         """End what runs, now: PostgreSQL rolls it back."""
         for worker in self._workers:
             worker.process.terminate()
+
+    def give_up_waiting(self) -> None:
+        """End those that wait for another run. Those that migrate go on."""
+        for worker in self._workers:
+            if worker.process.pid and worker.process.is_alive():
+                os.kill(worker.process.pid, GIVE_UP)
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -164,7 +172,20 @@ class Worker:
 
 def may_fork() -> bool:
     """A fork shares the loaded Django. It is safe on Linux, in a process without other threads; else we spawn."""
-    return sys.platform == "linux" and threading.active_count() == 1
+    return sys.platform == "linux" and threading.active_count() == 1 and is_alone()
+
+
+def is_alone() -> bool:
+    """Whether this process has one thread for the kernel, too; waits a moment for it.
+
+    A thread that Python has let go of may be on its way out, inside a lock of OpenSSL's: copied by a fork, that lock is
+    never released, and the child's first connection waits for it for ever.
+    """
+    for _ in range(50):
+        if len(list(Path("/proc/self/task").iterdir())) == 1:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def work(pipe: Pipe, limits: Limits, secret: Document | None, inherited: list[Pipe]) -> None:
@@ -176,6 +197,7 @@ def work(pipe: Pipe, limits: Limits, secret: Document | None, inherited: list[Pi
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides: what runs finishes.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(GIVE_UP, signal.SIG_IGN)
     os.dup2(2, 1)  # A migration that prints must not write into the report.
     for end in inherited:
         end.close()

@@ -103,6 +103,7 @@ class Command(DeployCommand):
         def told() -> None:
             names = ", ".join(pool.running) or "nothing"
             self.stderr.write(f"Stopping when {names} is done. The same again ends it now: it is rolled back.")
+            pool.give_up_waiting()
 
         with stopping(told, pool.terminate) as stop:
             results = roll_out(
