@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deploytools import aws
 from deploytools.conf import configuration
 from deploytools.databases.server import Login, ServerAddress
@@ -29,11 +31,19 @@ def server_address(secret: Document) -> ServerAddress:
 
 def application_login(secret: Document) -> Login:
     """The application's role, as the secret has it."""
-    return Login(
-        address=server_address(secret),
-        user=configuration.app_role or str(secret["username"].reveal()),
-        password=Secret(str(secret["password"].reveal())),
-    )
+    login = login_with(secret, secret)
+    return replace(login, user=configuration.app_role or login.user)
+
+
+def login_with(secret: Document, credentials: Document) -> Login:
+    """Whose name and password `credentials` has, on the server that `secret` names."""
+    user, password = (str(credentials[key].reveal()) for key in ("username", "password"))
+    return Login(server_address(secret), user, Secret(password))
+
+
+def login_secret_name(tenant: str) -> str:
+    """Name of the secret with the login to a tenant's database: the shared one, or the tenant's own."""
+    return configuration.secret_name if configuration.is_shared else configuration.tenant_secret_prefix + tenant
 
 
 def tenant_login(secret: Document, tenant: str) -> Login:
@@ -44,9 +54,7 @@ def tenant_login(secret: Document, tenant: str) -> Login:
     """
     if configuration.is_shared:
         return application_login(secret)
-    document = load_tenant_secret(configuration.tenant_secret_prefix + tenant, region=configuration.region)
-    user, password = (str(document[key].reveal()) for key in ("username", "password"))
-    return Login(server_address(secret), user, Secret(password))
+    return login_with(secret, load_tenant_secret(login_secret_name(tenant), region=configuration.region))
 
 
 def tenant_secrets(secret: Document, master_arn: str = "") -> TenantSecrets | None:

@@ -63,41 +63,41 @@ class ServerCatalogue:
     """What the application's role can see of the server.
 
     Attributes:
-        app_role: the application's role.
+        roles: those of the application's roles that exist: the one that all tenants share, or each tenant's own.
         databases: the wanted ones that exist, by name.
         test_databases: databases that Django's test runner left behind.
-        unnamed: databases of the application's role that are not wanted: a tenant that is gone, or forgotten.
+        unnamed: databases of those roles that are not wanted: a tenant that is gone, or forgotten.
     """
 
-    app_role: RoleState
+    roles: tuple[RoleState, ...]
     databases: dict[str, DatabaseState]
     test_databases: tuple[str, ...]
     unnamed: tuple[str, ...] = ()
 
 
-def read_catalogue(login: Login, database: str, names: list[str]) -> ServerCatalogue:
-    """The catalogue as the application's role sees it.
+def read_catalogue(login: Login, database: str, names: list[str], roles: list[str]) -> ServerCatalogue:
+    """The catalogue as one of the application's roles sees it.
 
     Args:
         database: a database that the role may connect to.
         names: the wanted databases.
+        roles: the application's roles.
     """
     with login.connect(database) as connection, translating("show its catalogue"):
-        role = read_roles(connection, [login.user]).get(login.user)
+        found = read_roles(connection, roles)
         rows = connection.execute(
             """
             SELECT datname, datname LIKE 'test\\_%%' AS is_of_tests FROM pg_database
             WHERE datname LIKE 'test\\_%%'
-               OR (pg_get_userbyid(datdba) = %s AND datname <> ALL(%s) AND NOT datistemplate)
+               OR (pg_get_userbyid(datdba) = ANY(%s) AND datname <> ALL(%s) AND NOT datistemplate)
             ORDER BY 1
             """,
-            [login.user, names],
+            [roles, names],
         ).fetchall()
         databases = read_databases(connection, names)
-    if role is None:
-        raise DatabaseError(f"There is no role {login.user}.", hint="Run: python manage.py create_tenant_dbs")
     tests = tuple(row.datname for row in rows if row.is_of_tests)
-    return ServerCatalogue(role, databases, tests, tuple(row.datname for row in rows if not row.is_of_tests))
+    unnamed = tuple(row.datname for row in rows if not row.is_of_tests)
+    return ServerCatalogue(tuple(found.values()), databases, tests, unnamed)
 
 
 @dataclass(frozen=True)

@@ -101,13 +101,13 @@ def test_from_nothing_to_proved_and_a_second_run_changes_nothing(site):
 
 def test_what_is_made_is_what_was_promised(site):
     site.run()
-    catalogue = read_catalogue(site.app, site.names[0], site.names)
+    catalogue = read_catalogue(site.app, site.names[0], site.names, [site.app.user])
     for name in site.names:
         database = catalogue.databases[name]
         assert (database.owner, database.encoding, database.is_marked) == (site.app.user, "UTF8", True)
         assert (database.allows_connections, database.connection_limit) == (True, -1)
         assert not database.public_may_connect
-    role = catalogue.app_role
+    (role,) = catalogue.roles
     assert (role.can_login, role.is_superuser, role.can_create_databases, role.can_create_roles) == (
         True,
         False,

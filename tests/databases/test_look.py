@@ -31,8 +31,8 @@ def owner(postgres: Postgres) -> Iterator[Login]:
 
 
 def test_what_belongs_to_no_tenant(owner):
-    found = read_catalogue(owner, f"{owner.user}_one", [f"{owner.user}_one"])
-    assert found.app_role.name == owner.user
+    found = read_catalogue(owner, f"{owner.user}_one", [f"{owner.user}_one"], [owner.user])
+    assert [role.name for role in found.roles] == [owner.user]
     assert set(found.databases) == {f"{owner.user}_one"}
     assert found.unnamed == (f"{owner.user}_old",)
     assert f"test_{owner.user}" in found.test_databases

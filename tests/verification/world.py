@@ -52,7 +52,7 @@ DOCUMENT = {
 REPORT = ConnectionReport("shop", "django_app", "16.4", "TLSv1.3 TLS_AES_256_GCM_SHA384", 0.012, 0.0008)
 LINKS = (Link("name", 0.001, "10.0.1.5"), Link("TCP", 0.001, "10.0.1.5"), Link("TLS", 0.004, "TLSv1.3"))
 SHOP = DatabaseState("shop", "django_app", public_may_connect=False)
-CATALOGUE = ServerCatalogue(RoleState("django_app"), {"shop": SHOP}, ())
+CATALOGUE = ServerCatalogue((RoleState("django_app"),), {"shop": SHOP}, ())
 FIRST = ("order", "0001_initial")
 
 RDS = RdsInstance(
@@ -219,7 +219,7 @@ def shop(**changes: Any) -> Changes:
 
 def role(**changes: Any) -> Changes:
     """The application's role in the database."""
-    return {"catalogue": replace(CATALOGUE, app_role=replace(CATALOGUE.app_role, **changes))}
+    return {"catalogue": replace(CATALOGUE, roles=(replace(CATALOGUE.roles[0], **changes),))}
 
 
 def tenant(**changes: Any) -> Changes:

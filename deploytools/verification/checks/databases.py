@@ -48,7 +48,7 @@ def exists(catalogue: ServerCatalogue, expectation: Expectation) -> Iterable[Ver
 
 @check(
     "databases.owner",
-    title="Every tenant's database belongs to the application's role",
+    title="Every tenant's database belongs to the role that works in it",
     severity=Severity.HIGH,
     stage=Stage.PRE_LAUNCH,
     guide="Step 5",
@@ -56,9 +56,9 @@ def exists(catalogue: ServerCatalogue, expectation: Expectation) -> Iterable[Ver
 )
 def owner(catalogue: ServerCatalogue, expectation: Expectation) -> Iterable[Verdict]:
     """Only its owner may create tables in it (PostgreSQL 15 and newer): with another, the first migration fails."""
-    wanted = catalogue.app_role.name
 
     def judge(database: DatabaseState) -> Verdict:
+        wanted = catalogue.roles[0].name if expectation.is_shared else database.name
         if database.owner == wanted:
             return passed(f"owned by {wanted}", database.name)
         return failed(f"owned by {database.owner}, not by {wanted}", database.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from deploytools.databases.catalogue import ConnectionReport, ConnectionSlots, ServerCatalogue
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.registry import check
@@ -13,18 +15,19 @@ FULL = 0.8
 
 @check(
     "databases.role-harmless",
-    title="The application's role may do nothing but its work",
+    title="The application's roles may do nothing but their work",
     severity=Severity.CRITICAL,
     stage=Stage.PRE_LAUNCH,
     guide="Security Checklist: least privilege",
     hint="As whoever gave it: ALTER ROLE … NOSUPERUSER NOCREATEDB NOCREATEROLE; REVOKE … FROM …",
 )
-def role_harmless(catalogue: ServerCatalogue) -> Verdict:
+def role_harmless(catalogue: ServerCatalogue) -> Iterable[Verdict]:
     """What the application may do, an attacker in it may do: with CREATEROLE or rds_superuser, everything."""
-    role = catalogue.app_role
-    if role.powers:
-        return failed(f"{role.name} has {', '.join(role.powers)}")
-    return passed(f"{role.name} has LOGIN only")
+    for role in catalogue.roles:
+        if role.powers:
+            yield failed(f"has {', '.join(role.powers)}", role.name)
+        else:
+            yield passed("has LOGIN only", role.name)
 
 
 @check(
@@ -105,5 +108,5 @@ def connections_free(connection_slots: ConnectionSlots) -> Verdict:
 def none_forgotten(catalogue: ServerCatalogue) -> Verdict:
     """A tenant that nobody names gets no migration and no check, and keeps its customers' data."""
     if catalogue.unnamed:
-        return warned(f"of {catalogue.app_role.name}, and not in TENANTS: {', '.join(catalogue.unnamed)}")
-    return passed(f"{catalogue.app_role.name} owns no other database")
+        return warned(f"not in TENANTS: {', '.join(catalogue.unnamed)}")
+    return passed(f"{', '.join(role.name for role in catalogue.roles)} owns no other database")

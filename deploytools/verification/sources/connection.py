@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.checks import ERROR, run_checks
 
 from deploytools.conf import configuration
-from deploytools.databases.access import REQUIRED, application_login, wanted_tenants
+from deploytools.databases.access import REQUIRED, login_secret_name, login_with, tenant_login, wanted_tenants
 from deploytools.databases.catalogue import ConnectionReport, probe
 from deploytools.databases.chain import Link, walk
 from deploytools.errors import ConfigurationError, ConnectionFailed, ConnectionFailure, DatabaseError, DeployError
@@ -27,6 +27,7 @@ class Expectation:
     Attributes:
         database: the database of this process (``DATABASE_NAME``).
         engine: Django's database backend.
+        is_shared: one role owns all tenants' databases; else each tenant has a role and a secret of its own.
         app_groups: ids or names of the application's security groups; empty: nobody says.
         bastion_groups: ids or names of the bastion host's; empty: there is none.
         bastion_instance: the bastion host's id; empty: there is none.
@@ -43,6 +44,7 @@ class Expectation:
     stage: str
     sslmode: str
     secret_name: str
+    is_shared: bool = True
     app_groups: tuple[str, ...] = ()
     bastion_groups: tuple[str, ...] = ()
     bastion_instance: str = ""
@@ -64,6 +66,7 @@ def expectation() -> Expectation:
         stage=configuration.stage,
         sslmode=configuration.sslmode,
         secret_name=configuration.secret_name,
+        is_shared=configuration.is_shared,
         app_groups=configuration.app_security_groups,
         bastion_groups=configuration.bastion_security_groups,
         bastion_instance=configuration.bastion_instance,
@@ -103,7 +106,7 @@ class ConnectionAttempt:
 def connection_attempt(secret: SecretState, expectation: Expectation) -> ConnectionAttempt:
     """One login as the application to the database of this process, and one query."""
     require(secret.document, REQUIRED, name=secret.name)
-    chain = walk(application_login(secret.document), expectation.database)
+    chain = walk(tenant_login(secret.document, expectation.database), expectation.database)
     label = _other_password(secret, expectation.database) if _is_refused(chain.error) else ""
     return ConnectionAttempt(chain.report, chain.error, chain.links, chain.broken, label)
 
@@ -114,13 +117,13 @@ def _is_refused(error: DatabaseError | None) -> bool:
 
 def _other_password(secret: SecretState, database: str) -> str:
     """Which other version's password the server takes: that tells a half-done rotation from a wrong password."""
-    store = SecretStore.connect(secret.name, secret.region)
+    store = SecretStore.connect(login_secret_name(database), secret.region)
+    labelled = store.read().labels.values()
     for label in (PREVIOUS, PENDING):
-        if not any(label in labels and CURRENT not in labels for labels in secret.labels.values()):
+        if not any(label in labels and CURRENT not in labels for labels in labelled):
             continue
         with suppress(DeployError):  # Whatever is wrong with that version, its password is not the one.
-            document = secret.document.merge(store.read_labelled(label))
-            probe(application_login(document), database)
+            probe(login_with(secret.document, store.read_labelled(label)), database)
             return label
     return ""
 

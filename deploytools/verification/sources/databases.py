@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from deploytools.databases.access import application_login, tenant_login
+from deploytools.databases.access import tenant_login
 from deploytools.databases.catalogue import (
     ConnectionReport,
     ConnectionSlots,
@@ -27,13 +27,15 @@ CONCURRENT_LOGINS = 8
 @fact()
 def catalogue(secret: SecretState, expectation: Expectation, connection: ConnectionReport) -> ServerCatalogue:
     """Roles and databases, from the connection that is known to work."""
-    return read_catalogue(application_login(secret.document), connection.database, list(expectation.tenants))
+    tenants = list(expectation.tenants)
+    login = tenant_login(secret.document, connection.database)
+    return read_catalogue(login, connection.database, tenants, [login.user] if expectation.is_shared else tenants)
 
 
 @fact()
 def connection_slots(secret: SecretState, connection: ConnectionReport) -> ConnectionSlots:
     """How many connections the server takes, and how many there are."""
-    return read_slots(application_login(secret.document), connection.database)
+    return read_slots(tenant_login(secret.document, connection.database), connection.database)
 
 
 @fact()
