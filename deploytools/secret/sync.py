@@ -120,29 +120,22 @@ def plan_sync(
 ) -> SyncPlan:
     """Merge `given` over what is stored and judge the whole.
 
-    A key that was given must keep the contract. A key that was not may break it already: that is said, and does not
-    stop the rest from being mended one by one.
+    A key that was given must keep the contract. What the others break is said, and stops nothing.
 
     Args:
-        unset: the keys to take out.
+        unset, made: the keys to take out; those of `given` whose values were made here.
         fills: values made here for keys that are missing or hold a placeholder; of the others nothing is taken.
-        made: the keys of `given` whose values were made here.
-        required: the keys that the consumer cannot start without.
-        fields: the rows of the contract.
+        required, fields: the keys that the consumer cannot start without; the rows of the contract.
 
     Raises:
-        InvalidSecret: with every rule that a given key breaks.
-        Refused: a key to take out is required.
+        InvalidSecret, Refused: with every rule that a given key breaks; with the required keys that cannot go.
         SecretTooLarge: the merged document exceeds what Secrets Manager takes.
     """
     _refuse_to_unset_required(unset, required, stage, fields)
-    rows = by_name(fields)
-    filled = [key for key in fills if key not in given and _is_vacant(state.document.get(key), rows.get(key))]
-    given = normalise(
-        Document({}).merge({key: fills[key] for key in filled} | dict(given)), state.document, fields=fields
-    )
+    filled = _vacant(state.document, fills.without(given), fields)
+    given = normalise({**filled, **given}, state.document, fields=fields)
     after = state.document.merge(given).without(unset)
-    after.to_json()
+    after.to_json()  # Its size is judged before anything else.
     found = problems(after, stage=stage, fields=fields)
     _refuse_invalid([item for item in found if {item.key, item.with_key} & given.keys() and not item.is_warning])
     changes = diff(state.document, after, given)
@@ -157,12 +150,24 @@ def plan_sync(
         filled=tuple(filled),
         made=(*made, *filled),
         missing=missing(after, required, stage=stage, fields=fields),
-        unknown=tuple(change.key for change in changes if change.kind is ChangeKind.KEPT and change.key not in rows),
+        unknown=_unknown(changes, fields),
     )
 
 
-def _is_vacant(value: Secret[Any] | None, field: Field | None) -> bool:
-    return value is None or value.reveal() in ("", None) or is_placeholder(value.reveal(), field)
+def _vacant(document: Document, fills: Document, fields: Sequence[Field]) -> Document:
+    """Those of `fills` whose keys are missing in `document`, or hold nothing or a placeholder."""
+    rows = by_name(fields)
+
+    def is_vacant(key: str) -> bool:
+        value = document[key].reveal() if key in document else None
+        return value in ("", None) or is_placeholder(value, rows.get(key))
+
+    return fills.without({key for key in fills if not is_vacant(key)})
+
+
+def _unknown(changes: Sequence[Change], fields: Sequence[Field]) -> tuple[str, ...]:
+    rows = by_name(fields)
+    return tuple(change.key for change in changes if change.kind is ChangeKind.KEPT and change.key not in rows)
 
 
 def _refuse_to_unset_required(
