@@ -179,7 +179,8 @@ def _remaining(tenant: Tenant, database: DatabaseState, wanted: Wanted, state: S
     if not database.is_marked:
         yield Mark(name, owner)
     former = _former_owners(tenant, database, wanted, state)
-    if wanted.former_role_of(tenant) in former and not _may_act_as(wanted.former_role_of(tenant), to, state):
+    runs_as_former = wanted.former_role_of(tenant) in former and not wanted.finish
+    if runs_as_former and not _may_act_as(wanted.former_role_of(tenant), to, state):
         yield LetFormerRoleStay(to, wanted.former_role_of(tenant))
     if owner != to:
         yield HandOver(name, owner, to)

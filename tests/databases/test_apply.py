@@ -288,6 +288,10 @@ def test_half_made_databases_are_closed_and_known_by_their_limit(site):
 
 
 def test_the_session_is_lost_half_way_and_the_next_run_converges(site):
+    """As a master of its own: every session of that role is cut, and others work as the other."""
+    master = site.postgres.make_role(f"{site.app.user}_master", PASSWORD, "CREATEDB CREATEROLE")
+    site = replace(site, master=master)
+
     def cut(step: Step) -> None:
         if isinstance(step, CreateDatabase):
             site.postgres.terminate(site.master.user)

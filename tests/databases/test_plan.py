@@ -26,6 +26,8 @@ from deploytools.databases.steps import (
     CreateRole,
     GrantToMaster,
     HandOver,
+    HandOverObjects,
+    LetFormerRoleStay,
     LetOwnerIn,
     Mark,
     MigrateTables,
@@ -267,3 +269,10 @@ def test_any_state_converges_and_public_is_never_let_into_an_open_database(datab
     assert database is not None
     assert (database.owner, database.allows_connections, database.public_may_connect) == ("app", True, False)
     assert plan_databases(wanted, state(database)).is_empty
+
+
+def test_a_move_that_is_finished_in_one_run_lets_nobody_stay():
+    wanted = Wanted("app", (Tenant("shop"),), is_shared=False, finish=True)
+    (tenant,) = plan_databases(wanted, state(replace(READY, objects={"app": 3}))).tenants
+    assert tenant.steps[-2:] == (HandOver("shop", "app", "shop"), HandOverObjects("shop", "app", "shop", 3))
+    assert not any(isinstance(step, LetFormerRoleStay) for step in tenant.steps)
