@@ -48,7 +48,7 @@ def test_a_mail_that_cannot_be_sent_comes_after_the_report(capsys, mailing):
     mailing.put(email_host="localhost", email_port=9)
     result = run(capsys, "verify_deploy", "--only", "mail.login", "--send-test-mail", "ops@example.com")
     assert "\n✗ The mail server takes the application's login\n" in result.out
-    assert result.err.startswith("Error: No mail was sent: TCP at localhost:9 failed: Connection refused.\nHint: ")
+    assert result.err.startswith("Error: No mail was sent: the mail server: TCP failed: Connection refused.\nHint: ")
     assert result.code == 2
 
 
