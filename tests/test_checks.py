@@ -51,6 +51,16 @@ from deploytools.verification.waivers import EXAMPLE
             ],
         ),
         (
+            {"ISOLATION": "schema"},
+            [
+                Error(
+                    "DEPLOYTOOLS[\"ISOLATION\"] is 'schema'.",
+                    hint="It must be one of: shared, role-per-tenant.",
+                    id="deploytools.E002",
+                )
+            ],
+        ),
+        (
             {"PORT": "70000"},
             [Error('DEPLOYTOOLS["PORT"] is not a port.', hint="It must be from 1 to 65535.", id="deploytools.E002")],
         ),
@@ -122,3 +132,14 @@ def test_a_wrong_value_is_an_error_at_access(settings):
     with pytest.raises(ConfigurationError) as caught:
         _ = configuration.stage
     assert str(caught.value) == "DEPLOYTOOLS[\"STAGE\"] is 'prod', which it cannot be."
+
+
+def test_options_of_tenants(settings):
+    settings.DEPLOYTOOLS = {"TENANTS": ["shop"], "TENANT_OPTIONS": {"CONNECTION_LIMIT": 0}}
+    assert check_tenants() == [
+        Error(
+            'DEPLOYTOOLS["TENANT_OPTIONS"] has CONNECTION_LIMIT 0.',
+            hint="CONNECTION_LIMIT is a whole number from 1 on, or -1 for no limit.",
+            id="deploytools.E003",
+        )
+    ]

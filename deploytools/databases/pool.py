@@ -30,6 +30,7 @@ from django.db import connections
 
 from deploytools.databases.access import read_secret, tenant_login
 from deploytools.databases.fleet import Limits, Outcome, TenantResult
+from deploytools.databases.history import MigrationGraph
 from deploytools.databases.migrating import GIVE_UP, Journal, failure, look_at, migrate_tenant
 from deploytools.databases.migrations import read_graph
 from deploytools.secret.document import Document
@@ -211,20 +212,22 @@ class Craft:
 
     def __init__(self, limits: Limits, secret: Document | None) -> None:
         self._limits, self._secret = limits, secret
+        self._graph: MigrationGraph | None = None
 
     def __call__(self, deed: Deed, tenant: str) -> TenantResult:
         """Never raises `Exception`."""
         try:
-            login = tenant_login(self._loaded(), tenant)
+            graph, secret = self._load()
+            login = tenant_login(secret, tenant)
         except Exception as error:
             return failure(tenant, error, Journal(), None)
         if deed is Deed.LOOK:
-            return look_at(login, tenant, self._graph)
-        return migrate_tenant(login, tenant, self._graph, self._limits)
+            return look_at(login, tenant, graph)
+        return migrate_tenant(login, tenant, graph, self._limits)
 
-    def _loaded(self) -> Document:
-        if not hasattr(self, "_graph"):
+    def _load(self) -> tuple[MigrationGraph, Document]:
+        if self._graph is None:
             django.setup()
             self._graph = read_graph()
         self._secret = self._secret or read_secret()
-        return self._secret
+        return self._graph, self._secret

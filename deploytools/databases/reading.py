@@ -130,36 +130,39 @@ def _settings(entries: list[str]) -> dict[str, str]:
     return {name.lower(): value for name, _, value in pairs}
 
 
+DATABASES_QUERY = """
+    WITH wanted AS (SELECT oid FROM pg_database WHERE datname = ANY(%(names)s)),
+    owned AS (
+        SELECT dbid, jsonb_object_agg(owner, count) AS counts FROM (
+            SELECT dbid, pg_get_userbyid(refobjid)::text AS owner, count(*) FROM pg_shdepend
+            WHERE deptype = 'o' AND refclassid = 'pg_authid'::regclass
+              AND dbid IN (SELECT oid FROM wanted) AND classid = ANY(%(catalogues)s::regclass[]::oid[])
+            GROUP BY 1, 2) AS counted GROUP BY 1
+    ), used AS (
+        SELECT datid, jsonb_object_agg(usename, count) AS counts FROM (
+            SELECT datid, usename::text, count(*) FROM pg_stat_activity
+            WHERE datid IN (SELECT oid FROM wanted) AND usename IS NOT NULL GROUP BY 1, 2) AS counted GROUP BY 1
+    )
+    SELECT d.datname, pg_get_userbyid(d.datdba)::text AS owner, pg_encoding_to_char(d.encoding) AS encoding,
+           d.datcollate, d.datctype, d.datallowconn, d.datconnlimit, d.datistemplate,
+           has_database_privilege('public', d.oid, 'CONNECT')
+               OR has_database_privilege('public', d.oid, 'TEMPORARY') AS public_may_connect,
+           coalesce(shobj_description(d.oid, 'pg_database'), '') AS comment,
+           coalesce(s.setconfig, '{}') AS settings,
+           coalesce(owned.counts, '{}') AS objects, coalesce(used.counts, '{}') AS sessions,
+           pg_has_role(current_user, d.datdba, 'USAGE') AS master_owns
+    FROM pg_database d
+    LEFT JOIN pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0
+    LEFT JOIN owned ON owned.dbid = d.oid
+    LEFT JOIN used ON used.datid = d.oid
+    WHERE d.datname = ANY(%(names)s)
+"""
+
+
 def read_databases(connection: Connection, names: list[str]) -> dict[str, DatabaseState]:
     """Those of the databases `names` that exist."""
     rows = connection.execute(
-        """
-        WITH wanted AS (SELECT oid FROM pg_database WHERE datname = ANY(%(names)s)),
-        owned AS (
-            SELECT dbid, jsonb_object_agg(owner, count) AS counts FROM (
-                SELECT dbid, pg_get_userbyid(refobjid)::text AS owner, count(*) FROM pg_shdepend
-                WHERE deptype = 'o' AND refclassid = 'pg_authid'::regclass
-                  AND dbid IN (SELECT oid FROM wanted) AND classid = ANY(%(catalogues)s::regclass[]::oid[])
-                GROUP BY 1, 2) AS counted GROUP BY 1
-        ), used AS (
-            SELECT datid, jsonb_object_agg(usename, count) AS counts FROM (
-                SELECT datid, usename::text, count(*) FROM pg_stat_activity
-                WHERE datid IN (SELECT oid FROM wanted) AND usename IS NOT NULL GROUP BY 1, 2) AS counted GROUP BY 1
-        )
-        SELECT d.datname, pg_get_userbyid(d.datdba)::text AS owner, pg_encoding_to_char(d.encoding) AS encoding,
-               d.datcollate, d.datctype, d.datallowconn, d.datconnlimit, d.datistemplate,
-               has_database_privilege('public', d.oid, 'CONNECT')
-                   OR has_database_privilege('public', d.oid, 'TEMPORARY') AS public_may_connect,
-               coalesce(shobj_description(d.oid, 'pg_database'), '') AS comment,
-               coalesce(s.setconfig, '{}') AS settings,
-               coalesce(owned.counts, '{}') AS objects, coalesce(used.counts, '{}') AS sessions,
-               pg_has_role(current_user, d.datdba, 'USAGE') AS master_owns
-        FROM pg_database d
-        LEFT JOIN pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0
-        LEFT JOIN owned ON owned.dbid = d.oid
-        LEFT JOIN used ON used.datid = d.oid
-        WHERE d.datname = ANY(%(names)s)
-        """,
+        DATABASES_QUERY,
         {"names": names, "catalogues": list(OWNED_CATALOGUES)},
     ).fetchall()
     return {

@@ -22,7 +22,7 @@ RESERVED_PREFIXES = ("pg_", "rds_", "test_", "deploytools_")
 
 #: Milliseconds in each unit that PostgreSQL knows for a time.
 UNITS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-DURATION = re.compile(r"([0-9]{1,9})\s*(ms|s|min|h|d)?")
+DURATION = re.compile(r"([0-9]{1,10})\s*(ms|s|min|h|d)?")
 LONGEST_DURATION = 2**31 - 1
 
 
@@ -133,7 +133,7 @@ def _collisions(names: Sequence[str]) -> Iterator[tuple[str, str]]:
     whole = {name.lower() for name in names}
     for name, count in Counter(name[:LONGEST_NAME] for name in whole).items():
         if count > 1:
-            sentence = f'{count} tenants are both "{name}" to PostgreSQL, which cuts names off there.'
+            sentence = f'{count} tenants are all "{name}" to PostgreSQL, which cuts names off there.'
             yield sentence, f"Use names that differ within {LONGEST_NAME} characters."
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deploytools.databases.apply import Outcome
 from deploytools.databases.steps import Step
+from deploytools.reporting.tenants import done
 
 if TYPE_CHECKING:
     from django.core.management.base import OutputWrapper
@@ -41,7 +42,8 @@ class Progress:
             if self._has_bar:
                 self._draw(outcome.tenant.name)
             elif self._verbosity and outcome.done:
-                self._stream.write(f"[{self._through}/{self._total}] {outcome.tenant.name}: {_said(outcome)}")
+                said = "failed" if outcome.error else done(outcome)
+                self._stream.write(f"[{self._through}/{self._total}] {outcome.tenant.name}: {said}")
 
     def _draw(self, name: str) -> None:
         filled = WIDTH * self._through // self._total
@@ -49,7 +51,3 @@ class Progress:
         end = "\n" if self._through == self._total else ""
         self._stream.write(f"\r{bar} {self._through}/{self._total} {name[:40]:<40}", ending=end)
         self._stream.flush()
-
-
-def _said(outcome: Outcome) -> str:
-    return "failed" if outcome.error else f"{len(outcome.done)} steps done"

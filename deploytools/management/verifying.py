@@ -65,7 +65,7 @@ class VerifyingCommand(DeployCommand):
             "another ending in that of --format. May be repeated.",
         )
 
-    def overrides(self, *, tenant: str | None, stage: str | None) -> dict[str, object]:
+    def overrides(self, *, tenant: str | None, stage: str | None, url: str | None = None) -> dict[str, object]:
         """What the options put in place of the settings.
 
         Raises:
@@ -77,7 +77,7 @@ class VerifyingCommand(DeployCommand):
                 f'There is no tenant {tenant} in DEPLOYTOOLS["TENANTS"].',
                 hint=f"The tenants are: {', '.join(names) or 'none'}.",
             )
-        given: dict[str, object] = {"DATABASE": tenant, "STAGE": stage}
+        given: dict[str, object] = {"DATABASE": tenant, "STAGE": stage, "URL": url}
         return {key: value for key, value in given.items() if value}
 
     def look(self, registry: Registry, checks: Sequence[Check], *, prove: bool = True) -> Snapshot:

@@ -26,8 +26,13 @@ def _lines(result: Outcome, proof: str) -> list[str]:
     name = result.tenant.name
     if result.error:
         return [f"✗ {name}: {result.error}", f"  Hint: {result.error.hint}"]
-    done = f"{len(result.done)} steps done" if result.done else "nothing to do"
-    return [f"✓ {name}: {done}; {proof}"]
+    return [f"✓ {name}: {done(result)}; {proof}"]
+
+
+def done(result: Outcome) -> str:
+    """How much was done, in words."""
+    count = len(result.done)
+    return f"{count} step{'s' * (count > 1)} done" if count else "nothing to do"
 
 
 def to_json(server: str, plan: DatabasePlan | None, results: Sequence[Outcome], remarks: Sequence[str]) -> str:

@@ -172,6 +172,15 @@ SCHEMA = """
 """
 
 
+def work(app: Login, database: str, running: Connection) -> None:
+    """What the application does between any two steps, in a session of old and in a new one."""
+    running.execute("INSERT INTO shop (name) VALUES ('meanwhile')")
+    with app.connect(database) as another, another.transaction(force_rollback=True):
+        another.execute("INSERT INTO item (shop_id) SELECT max(id) FROM shop")
+        another.execute("CREATE TABLE migration (id bigserial)")
+        another.execute("ALTER TABLE shop ADD COLUMN extra integer")
+
+
 def test_moving_from_a_shared_role_while_the_application_runs(site):
     one, two = site.names
     assert site.run(is_shared=True) == [None, None]
@@ -183,19 +192,10 @@ def test_moving_from_a_shared_role_while_the_application_runs(site):
     with site.app.connect(one) as running:
         running.execute(SCHEMA)
         running.execute("INSERT INTO shop (name) VALUES ('before')")
-
-        def work(step: Step) -> None:
-            """What the application does between any two steps, in a session of old and in a new one."""
-            running.execute("INSERT INTO shop (name) VALUES ('meanwhile')")
-            with site.app.connect(one) as another, another.transaction(force_rollback=True):
-                another.execute("INSERT INTO item (shop_id) SELECT max(id) FROM shop")
-                another.execute("CREATE TABLE migration (id bigserial)")
-                another.execute("ALTER TABLE shop ADD COLUMN extra integer")
-
         steps = site.plan().tenants[0].steps
         assert steps[4:6] == (LetFormerRoleStay(one, site.app.user), HandOver(one, site.app.user, one))
         assert isinstance(steps[6], HandOverObjects)
-        assert site.run(work) == [None, None]
+        assert site.run(lambda step: work(site.app, one, running)) == [None, None]
         running.execute("INSERT INTO item (shop_id) SELECT max(id) FROM shop")
 
         with site.login(one).connect(one) as own:

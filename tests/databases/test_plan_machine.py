@@ -20,14 +20,18 @@ from deploytools.databases.state import (
     Wanted,
 )
 from deploytools.databases.steps import (
+    CloneTemplate,
+    CompareTables,
     CreateDatabase,
     CreateRole,
     GrantToMaster,
     HandOver,
     HandOverObjects,
     LetFormerRoleStay,
+    LetOwnerIn,
     LimitConnections,
     Mark,
+    MigrateTables,
     Open,
     SetDatabaseDefault,
     SetPassword,
@@ -42,6 +46,10 @@ from deploytools.errors import DeployError
 
 MASTER = RoleState("postgres", can_create_databases=True, can_create_roles=True)
 NAMES = ("one", "two")
+TEMPLATE_OWNERS = {"template of app": "app", "template of the master": "postgres"}
+OwnersStep = (
+    ShutOutPublic | Mark | SetDatabaseDefault | LimitConnections | LetOwnerIn | MigrateTables | CompareTables | Open
+)
 
 
 def carried_out(state: ServerState, step: Step) -> ServerState:
@@ -77,6 +85,10 @@ def _database(state: ServerState, step: Step) -> DatabaseState:
     if isinstance(step, CreateDatabase):
         assert step.database not in state.databases
         return DatabaseState(step.database, "postgres", allows_connections=False, connection_limit=HALF_MADE_LIMIT)
+    if isinstance(step, CloneTemplate):
+        assert step.database not in state.databases
+        made = DatabaseState(step.database, "postgres", allows_connections=False, connection_limit=HALF_MADE_LIMIT)
+        return replace(made, objects={TEMPLATE_OWNERS[step.template]: 57})
     assert not isinstance(step, WriteSecret | CreateRole | GrantToMaster | SetPassword | SetRoleDefaults)
     assert not isinstance(step, LetFormerRoleStay | ShutOutFormerRole)
     database = state.databases[step.database]
@@ -87,12 +99,19 @@ def _database(state: ServerState, step: Step) -> DatabaseState:
         assert state.roles[step.to].master_may_set
         return replace(database, owner=step.to, master_owns=True)
     if isinstance(step, HandOverObjects):
+        assert database.allows_connections or database.connection_limit != HALF_MADE_LIMIT, "nobody may connect"
         objects = dict(database.objects)
         objects[step.to] = objects.get(step.to, 0) + objects.pop(step.former)
         assert database.owner == step.to, "42501: who gets a table must be able to create one"
         return replace(database, objects=objects)
-    assert isinstance(step, ShutOutPublic | Mark | SetDatabaseDefault | LimitConnections | Open)
+    assert isinstance(step, OwnersStep)
     assert step.owner == database.owner
+    if isinstance(step, MigrateTables | CompareTables):
+        assert database.allows_connections, "nobody may connect"
+        return database
+    if isinstance(step, LetOwnerIn):
+        assert not database.public_may_connect
+        return replace(database, allows_connections=True)
     if isinstance(step, ShutOutPublic):
         return replace(database, public_may_connect=False)
     if isinstance(step, Mark):
@@ -149,6 +168,7 @@ wishes = st.builds(
     adopt=st.booleans(),
     is_shared=st.booleans(),
     finish=st.booleans(),
+    migrate=st.booleans(),
 )
 
 
@@ -166,9 +186,13 @@ def all_steps(plan: DatabasePlan) -> list[Step]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(state=servers(), wanted=wishes, crash_after=st.integers(0, 12))
-def test_any_catalogue_converges_and_nobody_is_let_in_or_locked_out_on_the_way(state, wanted, crash_after):
+@given(state=servers(), wanted=wishes, has_template=st.booleans(), crash_after=st.integers(0, 16))
+def test_any_catalogue_converges_and_nobody_is_let_in_or_locked_out_on_the_way(
+    state, wanted, has_template, crash_after
+):
     before = state
+    if wanted.migrate and has_template:
+        wanted = replace(wanted, template="template of app" if wanted.is_shared else "template of the master")
     for limit in (crash_after, 99):  # A run that is killed after some steps, and the next one.
         try:
             plan = plan_databases(wanted, state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from typing import NamedTuple
 
 import pytest
@@ -27,3 +28,8 @@ def run(capsys: pytest.CaptureFixture[str], name: str, *arguments: str) -> Resul
         code = end.code if isinstance(end.code, int) else 1
     out, err = capsys.readouterr()
     return Result(out, err, code)
+
+
+def statuses(result: Result) -> dict[str, str]:
+    """The status of each check in a JSON report on stdout."""
+    return {finding["check"]: finding["status"] for finding in json.loads(result.out)["findings"]}

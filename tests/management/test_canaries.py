@@ -167,6 +167,25 @@ def test_no_value_is_seen_when_a_way_fails(deployment, tmp_path):
     assert leaks(deployment, watched, values) == set()
 
 
+@pytest.mark.slow
+def test_no_value_is_seen_while_tenants_are_migrated(deployment, tmp_path):
+    account = {
+        "superuser_username": "boss",
+        "superuser_password": f"canary-Zx81{deployment.name}",
+    }
+    deployment.put(**account)
+    apps = "django.contrib.contenttypes,django.contrib.auth"
+    watched = Watched(deployment, tmp_path, DJANGO_SETTINGS_MODULE="tests.loud_fleet", FLEET_APPS=apps, FLEET="v1")
+    watched.run("create_tenant_dbs", "--migrate", "--superuser", "--noinput", *LOUD)
+    watched.environment["FLEET"] = "failing"
+    watched.run("migrate_tenants", "--noinput", "--keep-going", *LOUD)
+    watched.environment["FLEET"] = "v2"
+    watched.run("migrate_tenants", "--noinput", *LOUD)
+    assert watched.codes == [0, 2, 0]
+    values = canaries(deployment) | {"superuser's password": account["superuser_password"]}
+    assert leaks(deployment, watched, values) == set()
+
+
 def test_no_value_is_seen_when_all_goes_wrong(deployment, tmp_path):
     watched, values, new = Watched(deployment, tmp_path), canaries(deployment), f"newCanary{deployment.name}"
     bad = dict.fromkeys(canary_values(deployment.name), f"{new} wrong value ") | {"port": new}

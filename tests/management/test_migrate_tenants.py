@@ -6,12 +6,17 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 
 import psutil
 import pytest
 from psycopg import sql
 
+from deploytools.databases import pool
+from deploytools.databases.access import read_secret
+from deploytools.databases.fleet import Limits, Outcome
+from deploytools.databases.rollout import look
 from tests.fleet.world import FIRST, SECOND, Fleet, ended, make_databases
 
 #: Seconds, which differ from run to run.
@@ -311,3 +316,25 @@ def test_ids_of_one_tenant_do_not_reach_another(fleet):
 def test_it_works_under_the_production_settings(fleet):
     result = fleet.run("v2", "--plan", DJANGO_SETTINGS_MODULE="StartupWebApp.settings_production")
     assert (plain(result.out)[-1], result.err, result.code) == ("3 tenants: 3 to migrate; … s", "", 0)
+
+
+def test_where_a_fork_is_not_safe_processes_are_spawned(fleet, monkeypatch):
+    """They load the settings and read the secret anew: a secret is not pickled."""
+    for name, value in fleet.environment("v2").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(pool, "may_fork", lambda: False)
+    with pool.Pool(1, Limits(), read_secret()) as spawned:
+        looked = look(spawned, fleet.names[:1])
+        results = list(spawned.results(pool.Deed.MIGRATE, fleet.names[:1], lambda: True))
+    assert [result.outcome for result in (*looked, *results)] == [Outcome.PENDING, Outcome.MIGRATED]
+
+
+def test_a_process_with_threads_is_not_forked():
+    leave = threading.Event()
+    thread = threading.Thread(target=leave.wait)
+    thread.start()
+    try:
+        assert not pool.may_fork()
+    finally:
+        leave.set()
+        thread.join()

@@ -9,19 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import boto3
 import pytest
 
-from deploytools.conf import STAGES
 from deploytools.errors import ConnectionFailed, ConnectionFailure
 from deploytools.management.commands.check_rds import healing_error
 from deploytools.verification.facts import Failed, Value
 from deploytools.verification.registry import load_registry
 from deploytools.verification.sources.connection import ConnectionAttempt
-from tests.management.runner import Result, run
+from tests.management.runner import run, statuses
 from tests.sockets import late_port, silent_port
 
 FIVE_LINES = [
@@ -47,10 +44,6 @@ def test_the_five_lines_of_the_guide(capsys, made):
     assert re.search(rf"\(PostgreSQL {made.postgres.version}\.\d+ as {made.role}, \d+ ms, TLS", lines[2])
     assert re.fullmatch(r".* \(SELECT 1 in \d+\.\d ms\)", lines[3])
     assert (result.err, result.code) == ("", 0)
-
-
-def statuses(result):
-    return {finding["check"]: finding["status"] for finding in json.loads(result.out)["findings"]}
 
 
 @pytest.mark.parametrize(
@@ -258,194 +251,12 @@ def test_two_reports_do_not_fit_on_stdout(capsys, deployment):
     )
 
 
-PROTECTION = {
-    "check": "rds.deletion-protection",
-    "resource": "startupwebapp-multi-tenant-prod",
-    "reason": "it moves on Monday",
-    "owner": "ops@example.com",
-}
-
-
-def expiring(days: int) -> str:
-    return (datetime.now(UTC).date() + timedelta(days=days)).isoformat()
-
-
-def test_a_waiver_is_shown_and_counted_until_it_expires(capsys, made, settings):
-    waiver = PROTECTION | {"expires": expiring(30)}
-    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"WAIVERS": [waiver]}
-    found = run(capsys, "verify_deploy", "--tag", "rds")
-    assert found.code == 0
-    assert f"waived: it moves on Monday (ops@example.com, until {waiver['expires']})" in " ".join(found.out.split())
-    assert re.search(r"\b1 waived\b", found.out.splitlines()[-1])
-    strict = run(capsys, "verify_deploy", "--tag", "rds", "--no-waivers")
-    assert (strict.code, "waived" in strict.out) == (1, False)
-    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"WAIVERS": [PROTECTION | {"expires": expiring(-1)}]}
-    expired = statuses(run(capsys, "verify_deploy", "--tag", "rds", "--format", "json"))
-    assert (expired["rds.deletion-protection"], expired["waivers.in-force"]) == ("fail", "fail")
-
-
-def test_a_waiver_of_a_check_that_does_not_exist(capsys, made, settings):
-    unknown = PROTECTION | {"check": "rds.deletion-protected", "expires": expiring(3)}
-    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"WAIVERS": [unknown]}
-    result = run(capsys, "verify_deploy", "--tag", "rds")
-    assert result.err.startswith(
-        "Error: There is no check rds.deletion-protected.\nHint: Did you mean rds.deletion-protection"
-    )
-    assert (result.out, result.code) == ("", 2)
-
-
-def test_facts_are_kept_and_judged_again_with_no_network(capsys, made, tmp_path, monkeypatch):
-    file, tags = tmp_path / "facts.json", ("--tag", "rds", "--tag", "databases", "--tag", "secret")
-    before = run(capsys, "verify_deploy", *tags, "--format", "json", "--facts", str(file))
-    assert re.fullmatch(rf"Wrote {file}: \d+ facts, secrets masked\.\n", before.err)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    made.put(host="gone.example.net")
-    after = run(capsys, "verify_deploy", *tags, "--format", "json", "--replay", str(file))
-    changed = {check: status for check, status in statuses(after).items() if status != statuses(before)[check]}
-    assert {(check.split(".")[0], status) for check, status in changed.items()} == {("secret", "unknown")}
-    assert (after.err, after.code) == ("", 2)
-    narrow = run(capsys, "verify_deploy", "--only", "django.check-deploy", "--replay", str(file))
-    assert (narrow.code, "The file of facts has no project." in narrow.out) == (2, True)
-    other = run(capsys, "verify_deploy", "--replay", str(file), "--stage", "launch")
-    assert other == Result(
-        "",
-        "Error: The facts were read for the stage pre-launch.\nHint: Leave --stage out, or read them again.\n",
-        2,
-    )
-
-
-def test_diff_shows_what_changed(capsys, made, tmp_path, settings):
-    old = tmp_path / "old.json"
-    options = ("verify_deploy", "--only", "rds.not-public", "rds.deletion-protection")
-    assert run(capsys, *options, "--output", str(old)).code == 1
-    same = run(capsys, *options, "--diff", str(old))
-    assert (same.out.splitlines()[0], same.code) == ("Nothing changed.", 1)
-    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"RDS_INSTANCE": "nobody-knows-it"}
-    worse = run(capsys, *options, "--diff", str(old), "--format", "json")
-    changes = {change["check"]: change["after"] for change in json.loads(worse.out)["changes"] if change["after"]}
-    assert changes == {"rds.not-public": "fail", "rds.deletion-protection": "fail"}
-    nothing = run(capsys, *options, "--diff", str(tmp_path / "none.json"))
-    assert nothing.err.startswith(f"Error: {tmp_path}/none.json could not be read: No such file or directory.\n")
-    assert (nothing.out, nothing.code) == ("", 2)
-
-
-def test_the_fail_level_and_the_stage(capsys, made):
-    options = ("verify_deploy", "--only", "rds.deletion-protection", "--format", "json")
-    assert [run(capsys, *options, "--fail-level", level).code for level in ("high", "critical")] == [1, 0]
-    assert [json.loads(run(capsys, *options, "--stage", stage).out)["stage"] for stage in STAGES] == list(STAGES)
-
-
-def test_one_tenant_alone(capsys, made):
-    one, two = made.tenants
-    connected = run(capsys, "check_rds", "--tenant", two)
-    assert (f"(database {two}," in connected.out, connected.code) == (True, 0)
-    found = json.loads(run(capsys, "verify_deploy", "--tag", "databases", "--tenant", two, "--format", "json").out)
-    resources = {finding["resource"] for finding in found["findings"]}
-    assert two in resources and one not in resources
-    assert run(capsys, "check_rds", "--tenant", "nobody") == Result(
-        "",
-        f'Error: There is no tenant nobody in DEPLOYTOOLS["TENANTS"].\nHint: The tenants are: {one}, {two}.\n',
-        2,
-    )
-
-
-def test_explain_says_everything_about_a_check(capsys, deployment, monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    result = run(capsys, "verify_deploy", "--explain", "rds.deletion-protection")
-    lines = result.out.splitlines()
-    assert lines[0] == "rds.deletion-protection: The RDS instance is protected against deletion"
-    assert [line.split(":")[0] for line in lines[2:] if line[0] != " "] == [
-        "Why", "Looks at", "To mend", "Severity", "Guide", "Peers", "Tags",
-    ]  # fmt: skip
-    assert "rds instance (rds:DescribeDBInstances)" in " ".join(result.out.split())
-    assert max(map(len, lines)) <= 80
-    nothing = run(capsys, "verify_deploy", "--explain", "rds.deletion")
-    assert nothing.err.startswith("Error: There is no check rds.deletion.\nHint: Did you mean rds.deletion-protection")
-    assert nothing.code == 2
-
-
-def test_the_list_as_json_and_not_as_html(capsys, deployment):
-    (check,) = json.loads(run(capsys, "verify_deploy", "--list", "--only", "rds.encrypted", "--format", "json").out)
-    assert (check["id"], check["stage"], check["facts"]) == ("rds.encrypted", "pre-launch", ["rds_instance"])
-    assert "rds:DescribeDBInstances" in check["actions"]
-    assert run(capsys, "verify_deploy", "--list", "--format", "html") == Result(
-        "",
-        "Error: The list of checks does not come as html.\nHint: It comes as text, json, markdown.\n",
-        2,
-    )
-
-
-def test_the_list_needs_no_tenants(capsys, deployment, settings):
-    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"TENANTS": []}
-    assert run(capsys, "verify_deploy", "--list").code == 0
-    assert run(capsys, "verify_deploy", "--iam-policy").code == 0
-
-
 @pytest.mark.parametrize("kind", ConnectionFailure)
 def test_only_what_can_heal_is_waited_for(kind):
     error = ConnectionFailed("No.", hint="", kind=kind)
     healing = kind.value in {"no such name", "refused", "timed out", "starting up"}
     for fact in (Failed(error), Value(ConnectionAttempt(error=error))):
         assert healing_error({"other": Value(1), "attempt": fact}) is (error if healing else None)
-
-
-def test_the_shop_asks_for_products(capsys, made):
-    options = ("verify_deploy", "--tag", "shop", "--stage", "launch", "--format", "json")
-
-    def answer():
-        result = run(capsys, *options)
-        (finding,) = json.loads(result.out)["findings"]
-        return finding["status"], finding["evidence"], result.code
-
-    assert answer() == ("not applicable", "there are no tables yet (see databases.migrated)", 0)
-    with made.login().connect(made.tenants[0]) as session:
-        session.execute("CREATE TABLE order_product (id int)")
-        assert answer() == ("fail", "there is no product", 1)
-        session.execute("INSERT INTO order_product VALUES (1), (2)")
-    assert answer() == ("pass", "2 products", 0)
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """The IAM actions of all calls to AWS that are made meanwhile."""
-    recorded, prefixes = set(), {"monitoring": "cloudwatch", "email": "ses"}
-
-    def record(model, **_):
-        service = model.service_model.signing_name
-        recorded.add(f"{prefixes.get(service, service)}:{model.name}")
-
-    class Recording(boto3.Session):
-        def __init__(self, *args, **options):
-            super().__init__(*args, **options)
-            self.events.register("before-call", record)
-
-    monkeypatch.setattr("deploytools.aws.boto3.Session", Recording)
-    return recorded
-
-
-def test_the_policy_is_exactly_what_is_called(capsys, made, settings, calls):
-    """What the local account has nothing of (a bastion host, say) is not asked for, and is allowed all the same."""
-    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"RDS_INSTANCE": "startupwebapp-multi-tenant-prod"}
-    document = json.loads(run(capsys, "verify_deploy", "--iam-policy").out)
-    assert calls == set()
-    allowed = {action for statement in document["Statement"] for action in statement["Action"]}
-    run(capsys, "verify_deploy", "--format", "json")
-    assert calls <= allowed
-    assert calls >= {
-        "sts:GetCallerIdentity",
-        "secretsmanager:GetSecretValue",
-        "secretsmanager:DescribeSecret",
-        "rds:DescribeDBInstances",
-    }
-
-
-def test_the_policy_of_some_checks_only(capsys, deployment):
-    document = json.loads(run(capsys, "verify_deploy", "--iam-policy", "--tag", "secret").out)
-    assert document["Statement"][0]["Action"] == ["sts:GetCallerIdentity"]
-    assert {action.split(":")[0] for action in document["Statement"][1]["Action"]} == {"secretsmanager"}
-    assert document["Statement"][1]["Resource"] == f"arn:aws:secretsmanager:us-east-1:*:secret:{deployment.name}-??????"
-    nothing = json.loads(run(capsys, "verify_deploy", "--iam-policy", "--only", "django.check-deploy").out)
-    assert nothing["Statement"] == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

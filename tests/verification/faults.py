@@ -194,9 +194,9 @@ MAIL = [
         "AUTH failed: 535 5.7.8 Error (held: name, TCP)",
     ),
     Fault(
-        mail(host="smtp.gmail.com", broken="AUTH", said="535 no"),
+        mail(server="Gmail", broken="AUTH", said="535 no"),
         {"mail.login": FAIL},
-        "smtp.gmail.com:587: AUTH failed",
+        "Gmail: AUTH failed",
     ),
     *(
         Fault(mail(broken=stage, said="no"), {"mail.login": FAIL}, f"{stage} failed")

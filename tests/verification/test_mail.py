@@ -67,6 +67,7 @@ def test_the_server_takes_the_login(login, cloud):
         ({"email_host": "no-such.invalid"}, "name", None, ""),
         ({"email_port": 9}, "TCP", None, "Connection refused"),
         ({"email_password": "canary-wrong"}, "AUTH", 535, "535 5.7.8 Authentication credentials invalid"),
+        ({"email_password": "canary-ü"}, "AUTH", None, "the login has characters that SMTP cannot send"),
         ({"email_user": "nobody@shop.net"}, "AUTH", 535, "535 5.7.8 Authentication credentials invalid"),
     ],
 )
@@ -99,6 +100,17 @@ def test_a_server_that_answers_half(login, lines, stage, said):
     assert (found.broken, found.said) == (stage, said)
 
 
+def test_a_server_that_quotes_what_it_was_sent(login):
+    with saying(
+        b"220 hello", b"250 no extensions for localhost", b"554 who is notifications@mosaicmeshai.com?"
+    ) as port:
+        found = mail.mail_dialogue(secret(login | {"email_host": "127.0.0.1", "email_port": port}))
+    assert (found.server, found.broken) == ("the mail server", "STARTTLS")
+    with saying(b"554 127.0.0.1 does not like you") as port:
+        found = mail.mail_dialogue(secret(login | {"email_host": "127.0.0.1", "email_port": port}))
+    assert found.said == "554 … does not like you"
+
+
 def test_a_server_that_says_nothing_is_given_up(login, monkeypatch):
     monkeypatch.setattr(mail, "TIMEOUT", 0.2)
     with silent_port() as port:
@@ -118,7 +130,7 @@ def test_a_message_is_sent_when_asked_for(login, cloud):
 def test_a_message_that_cannot_be_sent(login):
     with pytest.raises(ConfigurationError) as caught:
         mail.send_test_mail(secret(login | {"email_password": "canary-wrong"}), "me@shop.net")
-    assert str(caught.value).startswith("No mail was sent: AUTH at localhost:")
+    assert str(caught.value).startswith("No mail was sent: the mail server: AUTH failed: 535 ")
     assert "canary" not in str(caught.value)
 
 

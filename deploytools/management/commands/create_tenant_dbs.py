@@ -28,7 +28,8 @@ from deploytools.reporting import console, tenants
 from deploytools.secret.document import Document
 from deploytools.secret.store import SecretStore
 
-APPLIED = "the application's role logs in and creates a table, PUBLIC is shut out"
+SHOWN = "the application's role logs in and creates a table, PUBLIC is shut out"
+SHOWN_APART = "its own role logs in and creates a table, PUBLIC and other tenants' roles are shut out"
 
 
 class Command(DeployCommand):
@@ -153,6 +154,6 @@ class Command(DeployCommand):
         if self._format == "json":
             text = tenants.to_json(self._server, plan, results, remarks)
         else:
-            text = tenants.to_text(results, remarks, APPLIED)
+            text = tenants.to_text(results, remarks, SHOWN if configuration.is_shared else SHOWN_APART)
         self.report(text, self._output)
         exit_with(max((result.error.exit_code for result in results if result.error), default=0))

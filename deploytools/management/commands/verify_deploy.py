@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandParser
 
 from deploytools.conf import configuration
@@ -20,6 +21,11 @@ from deploytools.verification import account, differences, replay
 from deploytools.verification.findings import Change, Report, Severity
 from deploytools.verification.least_privilege import Place, policy
 from deploytools.verification.registry import Check, Registry, load_registry
+from deploytools.verification.sources.connection import secret
+from deploytools.verification.sources.mail import send_test_mail
+
+#: Django's default for DEFAULT_FROM_EMAIL: nobody has chosen a sender.
+NO_SENDER = "webmaster@localhost"
 
 
 class Command(VerifyingCommand):
@@ -50,6 +56,10 @@ class Command(VerifyingCommand):
         judged.add_argument("--no-waivers", action="store_true", help='As if DEPLOYTOOLS["WAIVERS"] were empty.')
         judged.add_argument("--diff", type=Path, metavar="OLD.json", help="Show what changed since that report.")
         judged.add_argument("--facts", type=Path, metavar="FILE", help="Keep what was read, secrets masked.")
+        judged.add_argument("--url", metavar="URL", help='Visit this address in place of DEPLOYTOOLS["URL"].')
+        judged.add_argument(
+            "--send-test-mail", metavar="ADDRESS", help="After the report, send one mail with the secret's credentials."
+        )
         judged.add_argument("--replay", type=Path, metavar="FILE", help="Judge what --facts kept; no network.")
         self.add_verifying_options(parser)
 
@@ -57,7 +67,7 @@ class Command(VerifyingCommand):
         """Select, read, judge, report."""
         registry = load_registry()
         places = destinations(format, output)
-        with configuration.overriding(**self.overrides(tenant=tenant, stage=options["stage"])):
+        with configuration.overriding(**self.overrides(tenant=tenant, stage=options["stage"], url=options["url"])):
             checks = registry.select(options["tag"], only=options["only"], exclude=options["exclude"])
             if options["list"] or options["explain"] or options["iam_policy"]:
                 self._answer(registry, checks, places, options)
@@ -70,6 +80,8 @@ class Command(VerifyingCommand):
             )
         report = replace(report, changes=_changes(before, report))
         self.publish(report, places, to_text)
+        if options["send_test_mail"]:
+            self._send_mail(options["send_test_mail"])
         exit_with(report.exit_code)
 
     def _snapshot(self, registry: Registry, checks: tuple[Check, ...], options: dict[str, Any]) -> replay.Snapshot:
@@ -86,6 +98,11 @@ class Command(VerifyingCommand):
                 f"The facts were read for the stage {kept.stage}.", hint="Leave --stage out, or read them again."
             )
         return replace(kept, facts=replay.facts_for(registry.sources_for(checks), kept))
+
+    def _send_mail(self, address: str) -> None:
+        sender = "" if settings.DEFAULT_FROM_EMAIL == NO_SENDER else settings.DEFAULT_FROM_EMAIL
+        dialogue = send_test_mail(secret(), address, sender=sender)
+        self.stderr.write(f"A mail to {address} was taken by {dialogue.server}; look whether it arrives.")
 
     def _answer(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from deploytools.secret.pairs import GMAIL_HOST
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.mail import MailDialogue, SesAccount, SesIdentity
@@ -31,14 +30,13 @@ GMAIL = "Gmail needs an app password: 16 letters, made at myaccount.google.com/a
 )
 def login(mail_dialogue: MailDialogue) -> Verdict:
     """Orders are confirmed and passwords reset by mail, and a mail that is not sent complains to nobody."""
-    where = f"{mail_dialogue.host}:{mail_dialogue.port}"
     if not mail_dialogue.broken:
         times = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in mail_dialogue.seconds)
-        return passed(f"{where} as {mail_dialogue.user}; {times}")
+        return passed(f"{mail_dialogue.server}: {times}")
     stage = mail_dialogue.broken
     held = ", ".join(name for name, _ in mail_dialogue.seconds)
-    evidence = f"{where}: {stage} failed: {mail_dialogue.said}" + (f" (held: {held})" if held else "")
-    is_gmail = stage == "AUTH" and mail_dialogue.host == GMAIL_HOST
+    evidence = f"{mail_dialogue.server}: {stage} failed: {mail_dialogue.said}" + (f" (held: {held})" if held else "")
+    is_gmail = stage == "AUTH" and mail_dialogue.server == "Gmail"
     return failed(evidence, hint=GMAIL if is_gmail else HINTS[stage])
 
 

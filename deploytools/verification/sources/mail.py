@@ -15,7 +15,7 @@ from django.conf import settings
 from deploytools import aws
 from deploytools.errors import ConfigurationError, NotFound
 from deploytools.loader import require
-from deploytools.secret.pairs import SES_HOST
+from deploytools.secret.pairs import GMAIL_HOST, SES_HOST
 from deploytools.secret.sync import SecretState
 from deploytools.verification.registry import fact
 
@@ -32,18 +32,17 @@ STAGES = ("name", "TCP", "EHLO", "STARTTLS", "AUTH")
 
 @dataclass(frozen=True)
 class MailDialogue:
-    """How far a dialogue with the mail server came.
+    """How far a dialogue with the mail server came; no value of the secret is in it.
 
     Attributes:
+        server: whose it is.
         broken: the stage that failed, one of `STAGES`; empty: none.
         said: why it failed.
         code: SMTP's reply code, where the server gave one.
         seconds: how long each stage took that held.
     """
 
-    host: str
-    port: int
-    user: str
+    server: str
     broken: str = ""
     said: str = ""
     code: int | None = None
@@ -71,19 +70,19 @@ def send_test_mail(secret: SecretState, to: str, *, sender: str = "") -> MailDia
         dialogue, session = _dialogue(secret, stack)
         if session is None:
             raise ConfigurationError(
-                f"No mail was sent: {dialogue.broken} at {dialogue.host}:{dialogue.port} failed: {dialogue.said}.",
+                f"No mail was sent: {dialogue.server}: {dialogue.broken} failed: {dialogue.said}.",
                 hint="Put the right values into the secret: python manage.py sync_secrets FILE",
             )
         message = EmailMessage()
-        message["From"], message["To"] = sender or dialogue.user, to
+        message["From"], message["To"] = sender or str(secret.document["email_user"].reveal()), to
         message["Subject"] = "Test of the deployment's mail"
         message.set_content("If you read this, the deployment can send mail.\n")
         try:
             session.send_message(message)
         except (smtplib.SMTPException, OSError) as error:
             raise ConfigurationError(
-                f"{dialogue.host} took the login and refused the message: {_said(error)}.",
-                hint=f"Is {message['From']} an address that it may send from?",
+                f"The login was taken and the message refused by {dialogue.server}: {_said(error, secret)}.",
+                hint="Is the sender an address that it may send from?",
             ) from None
         return dialogue
 
@@ -114,10 +113,16 @@ def _dialogue(secret: SecretState, stack: ExitStack) -> tuple[MailDialogue, smtp
         held("AUTH")
         session.login(user, str(secret.document["email_password"].reveal()))
         held("")
-    except (smtplib.SMTPException, OSError) as error:
+    except (smtplib.SMTPException, OSError, UnicodeError) as error:
         code = error.smtp_code if isinstance(error, smtplib.SMTPResponseException) else None
-        return MailDialogue(host, port, user, stage, _said(error), code, tuple(seconds)), None
-    return MailDialogue(host, port, user, seconds=tuple(seconds)), session
+        return MailDialogue(_whose(host), stage, _said(error, secret), code, tuple(seconds)), None
+    return MailDialogue(_whose(host), seconds=tuple(seconds)), session
+
+
+def _whose(host: str) -> str:
+    if SES_HOST.fullmatch(host):
+        return f"SES in {host.split('.')[1]}"
+    return "Gmail" if host == GMAIL_HOST else "the mail server"
 
 
 def _connect(host: str, port: int) -> smtplib.SMTP:
@@ -126,8 +131,17 @@ def _connect(host: str, port: int) -> smtplib.SMTP:
     return smtplib.SMTP(host, port, timeout=TIMEOUT)
 
 
-def _said(error: Exception) -> str:
-    """What went wrong, in one line and without what was sent."""
+def _said(error: Exception, secret: SecretState) -> str:
+    """What went wrong, in one line; a server may quote what it was sent, and that is taken out."""
+    said = _words(error)
+    for key in ("email_password", "email_user", "email_host"):
+        said = said.replace(str(secret.document[key].reveal()), "…")
+    return said
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "the login has characters that SMTP cannot send"
     if isinstance(error, smtplib.SMTPResponseException):
         text = error.smtp_error.decode(errors="replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
         return f"{error.smtp_code} {' '.join(text.split())}"
