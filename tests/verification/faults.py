@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
+from deploytools.secret.contract import Problem
 from deploytools.verification.findings import Status
 from deploytools.verification.sources.connection import AppsReport, ConnectionAttempt
 from deploytools.verification.sources.project import ProjectReport
@@ -21,6 +22,7 @@ from tests.verification.world import (
     description,
     expect,
     mail,
+    own,
     project,
     role,
     secret,
@@ -149,6 +151,12 @@ SECRET = [
     ),
     Fault(secret(master_username="not a role"), {"secret.other-values": FAIL}, "is not a role name"),
     Fault(secret(somebody_elses="anything"), {}),
+    Fault(own(declared=()), {"secret.own-keys": NA}, "none is declared"),
+    Fault(own(missing=("sentry_dsn",)), {"secret.own-keys": FAIL}, "is missing"),
+    Fault(own(problems=(Problem("sentry_dsn", "is no URL", "https://…"),)), {"secret.own-keys": FAIL}, "is no URL"),
+    Fault(
+        own(problems=(Problem("sentry_dsn", "stands in", "https://…", True),)), {"secret.own-keys": WARN}, "stands in"
+    ),
     Fault(
         secret(master_password=WORLD["secret"].document["password"].reveal()),
         {"secret.distinct": FAIL},

@@ -28,7 +28,13 @@ from deploytools.verification.sources.network import Bastion, Network, PrefixLis
 from deploytools.verification.sources.outside import Answer, Outside
 from deploytools.verification.sources.project import ProjectReport
 from deploytools.verification.sources.rds import Parameters, RdsInstance, SharedSnapshot, Snapshot
-from deploytools.verification.sources.secret import ResourcePolicy, SecretDescription, SettingsInUse, StrayValues
+from deploytools.verification.sources.secret import (
+    OwnKeys,
+    ResourcePolicy,
+    SecretDescription,
+    SettingsInUse,
+    StrayValues,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 URL = "https://www.shop.net"
@@ -175,6 +181,7 @@ WORLD: dict[str, Any] = {
     "bastion_agent": True,
     "alarms": ALARMS,
     "alarm_topics": (Topic(TOPIC, confirmed=("email ops@shop.net",)),),
+    "own_keys": OwnKeys(("sentry_dsn",), (), ()),
     "secret_description": SecretDescription(ARN, NOW, True, NOW - timedelta(days=20), NOW + timedelta(days=10)),
     "secret_policy": ResourcePolicy("123456789012", ()),
     "stray_values": StrayValues("/srv/shop", 300, True, ()),
@@ -260,3 +267,4 @@ project, mail, bastion, description = (
     changed("secret_description"),
 )
 ses_account, ses_identity, slots = changed("ses_account"), changed("ses_identity"), changed("connection_slots")
+own = changed("own_keys")

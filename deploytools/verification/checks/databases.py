@@ -133,7 +133,7 @@ def _is_missing(tenant: TenantReport) -> bool:
     severity=Severity.HIGH,
     stage=Stage.PRE_LAUNCH,
     guide="Step 7",
-    hint="Run: DATABASE_NAME=… python manage.py migrate",
+    hint="Run: python manage.py migrate_tenants",
 )
 def migrated(tenant_logins: tuple[TenantReport, ...], migration_graph: MigrationGraph) -> Iterable[Verdict]:
     """New code on an old table fails at the first query. It is what ``migrate --check`` asks, for all tenants."""
@@ -149,7 +149,7 @@ def migrated(tenant_logins: tuple[TenantReport, ...], migration_graph: Migration
             yield failed(
                 f"{len(missing)} not applied, first {'.'.join(missing[0])}",
                 tenant.name,
-                f"Run: DATABASE_NAME={tenant.name} python manage.py migrate",
+                f"Run: python manage.py migrate_tenants --tenant {tenant.name}",
             )
         elif ahead:
             yield warned(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from deploytools.secret.contract import Problem, problems
+from deploytools.secret.contract import FIELDS, Problem, problems
 from deploytools.secret.sync import SecretState
 from deploytools.secret.value import Secret
-from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
+from deploytools.verification.sources.secret import OwnKeys
 
 CHECKLIST = "Security Checklist: All production secrets stored in AWS Secrets Manager"
 SYNC = "Write the right value into a JSON file and run: python manage.py sync_secrets FILE"
@@ -139,7 +140,7 @@ def django_key(secret: SecretState) -> Iterable[Verdict]:
 
 @check(
     "secret.other-values",
-    title="Every other value of the secret is a real one of the right form",
+    title="The address, the roles and the rest of the known keys are of the right form",
     severity=Severity.MEDIUM,
     stage=Stage.PRE_LAUNCH,
     guide=CHECKLIST,
@@ -148,7 +149,26 @@ def django_key(secret: SecretState) -> Iterable[Verdict]:
 def other_values(secret: SecretState) -> Iterable[Verdict]:
     """Every process needs the address and the role, and a placeholder in any key waits for the day it is read."""
     judged = {*STRIPE, *MAIL, *PASSWORDS, *DJANGO_KEY}
-    return _judge(secret, [key for key in secret.document if key not in judged], _problems(secret), _names)
+    keys = [field.name for field in FIELDS if field.name not in judged]
+    return _judge(secret, keys, _problems(secret), _names)
+
+
+@check(
+    "secret.own-keys",
+    title="The project's own keys of the secret keep their rules",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide=CHECKLIST,
+    hint=SYNC,
+)
+def own_keys_kept(own_keys: OwnKeys) -> Iterable[Verdict]:
+    """A key of the project's own fails on the day when it is first read. Keys that nobody declares are not judged."""
+    if not own_keys.declared:
+        return [not_applicable('none is declared (DEPLOYTOOLS["SECRET_FIELDS"])')]
+    broken = [failed("is missing", key) for key in own_keys.missing]
+    for item in own_keys.problems:
+        broken.append((warned if item.is_warning else failed)(f"{item.sentence} (good: {item.shape})", item.key))
+    return broken or [passed(_names(list(own_keys.declared)))]
 
 
 @check(

@@ -14,11 +14,12 @@ from typing import Any
 from django.conf import settings
 
 from deploytools import aws
-from deploytools.secret.contract import by_name, is_placeholder
+from deploytools.secret.contract import FIELDS, Problem, by_name, is_placeholder, missing, problems
 from deploytools.secret.document import Document
 from deploytools.secret.host import contract
 from deploytools.secret.sync import SecretState
 from deploytools.verification.registry import fact
+from deploytools.verification.sources.connection import Expectation
 
 #: Where no code of the project lies.
 SKIPPED = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".tox"}
@@ -34,6 +35,34 @@ MANY_LETTERS = 10
 
 #: In the table of the secret's fields, and known to whoever visits the shop or gets mail from it.
 KNOWN_TO_ALL = {"stripe_publishable_key", "superuser_username", "superuser_email"}
+
+
+@dataclass(frozen=True)
+class OwnKeys:
+    """The project's own keys of the secret, judged by the validators that it names for them.
+
+    Attributes:
+        declared: the keys of ``SECRET_FIELDS``.
+        missing: those that the stage asks for and the secret lacks.
+        problems: the rules that the others break.
+    """
+
+    declared: tuple[str, ...]
+    missing: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+@fact()
+def own_keys(secret: SecretState, expectation: Expectation) -> OwnKeys:
+    """What ``DEPLOYTOOLS["SECRET_FIELDS"]`` says of the secret."""
+    fields, stage = contract()[len(FIELDS) :], expectation.stage
+    return OwnKeys(
+        declared=tuple(field.name for field in fields),
+        missing=missing(secret.document, (), stage=stage, fields=fields),
+        problems=tuple(
+            item for item in problems(secret.document, stage=stage, fields=fields) if item.key in by_name(fields)
+        ),
+    )
 
 
 @dataclass(frozen=True)
