@@ -96,8 +96,8 @@ def opened(tunnel: Tunnel, ca_file: str, seconds: float) -> Iterator[subprocess.
     """
     trust = context(ca_file)
     _refuse_taken(tunnel.local_port)
-    process = _start(tunnel)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    process = _start(tunnel)
     try:
         deadline = time.monotonic() + seconds
         while not answers(tunnel.local_port, tunnel.host, trust):

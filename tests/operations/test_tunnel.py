@@ -115,6 +115,16 @@ def test_sigterm_closes_it(ground):
     assert (process.returncode, ground.left_over()) == (143, [])
 
 
+def test_a_tunnel_that_breaks_down_says_so(ground):
+    process = ground.start(*SSM)
+    assert process.stdout is not None
+    process.stdout.readline()
+    (stand_in,) = [p for p in ground.left_over() if STAND_IN.name in " ".join(p.cmdline())]
+    stand_in.kill()
+    _, err = process.communicate(timeout=30)
+    assert (err.splitlines()[-2], process.returncode) == ("error: The tunnel has closed (exit code -9).", 2)
+
+
 def test_another_servers_certificate_is_refused(ground):
     out, err, code = ground.finish(*SSM, host="other.cqbgoe8omhyh.us-east-1.rds.amazonaws.com")
     assert (out, code) == ("", 2)
