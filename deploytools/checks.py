@@ -17,8 +17,9 @@ from django.core.checks import CheckMessage, Error
 from deploytools.conf import CHOICES, KEYS, configuration
 from deploytools.databases.tenants import name_violations, option_violations
 from deploytools.errors import ConfigurationError
-from deploytools.secret import host
-from deploytools.verification import waivers
+from deploytools.secret.host import violations as field_violations
+from deploytools.verification.waivers import EXAMPLE
+from deploytools.verification.waivers import violations as waiver_violations
 
 
 def check_settings(**_: object) -> list[CheckMessage]:
@@ -92,16 +93,16 @@ def check_secret_fields(**_: object) -> list[CheckMessage]:
         rows = configuration.secret_fields
     except ConfigurationError:
         return []  # Of a wrong type: deploytools.E002 says so.
-    return [Error(sentence, hint=hint, id="deploytools.E006") for sentence, hint in host.violations(rows)]
+    return [Error(sentence, hint=hint, id="deploytools.E006") for sentence, hint in field_violations(rows)]
 
 
 def check_waivers(**_: object) -> list[CheckMessage]:
     """Django system check of the waivers."""
     try:
-        found = waivers.violations(configuration.waivers, datetime.now(UTC).date())
+        found = waiver_violations(configuration.waivers, datetime.now(UTC).date())
     except ConfigurationError:
         return []  # Of a wrong type: deploytools.E002 says so.
     return [
-        Error(f'DEPLOYTOOLS["WAIVERS"]: {sentence}', hint=f"For example: {waivers.EXAMPLE}", id="deploytools.E004")
+        Error(f'DEPLOYTOOLS["WAIVERS"]: {sentence}', hint=f"For example: {EXAMPLE}", id="deploytools.E004")
         for sentence in found
     ]

@@ -48,7 +48,7 @@ def sample(tenants: int = 3) -> Report:
 
 def _of_tenant(name: str, check: str, names: tuple[str, ...]) -> Finding:
     if check == "databases.migrated" and name == names[1]:
-        hint = f"Run: DATABASE_NAME={name} python manage.py migrate"
+        hint = f"Run: python manage.py migrate_tenants --tenant {name}"
         return _finding(check, PER_TENANT[check], Status.FAIL, "Step 7", "2 not applied", hint, name)
     return _finding(check, PER_TENANT[check], Status.PASS, "Step 5", "as it should be", "", name)
 

@@ -129,7 +129,7 @@ SECRET = [
         "missing: stripe_secret_key, stripe_publishable_key",
     ),
     Fault(secret(email_host="smtp.example.com"), {"secret.mail": FAIL}, "is still a placeholder"),
-    Fault(secret(email_host="smtp.gmail.com"), {"secret.mail": FAIL}, "is not a Gmail app password"),
+    Fault(secret(email_host="smtp.gmail.com"), {"secret.mail": FAIL}, "is not the address of a Google account"),
     Fault(
         secret(email_host=None, email_port=None, email_user=None, email_password=None),
         {"secret.complete": FAIL, "secret.mail": NA},
@@ -275,7 +275,7 @@ DATABASES = [
     Fault(
         role(is_superuser=True, reaches=frozenset({"rds_iam"})),
         {"databases.role-harmless": FAIL},
-        "django_app has SUPERUSER, rds_iam",
+        "has SUPERUSER, rds_iam",
     ),
     Fault(
         {"catalogue": replace(CATALOGUE, test_databases=("test_shop",))},
