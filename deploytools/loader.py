@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deploytools.errors import SecretEmpty, SecretIncomplete, SecretNotFound
+from deploytools.secret.contract import FIELDS, by_name, is_placeholder
 from deploytools.secret.document import Document
 from deploytools.secret.store import SecretStore
 
@@ -23,6 +24,9 @@ MEND = "python manage.py sync_secrets FILE"
 MEND_TENANT = "python manage.py create_tenant_dbs"
 LOGIN_KEYS = ("host", "port", "username", "password")
 
+#: What must be nobody's guess: a placeholder in its place is known to everybody who has read the guide.
+NO_PLACEHOLDER = ("password", "django_secret_key")
+
 
 def load_secrets(name: str, *, region: str, required: Iterable[str] = (), mend: str = MEND) -> Document:
     """The current content of one secret, read once.
@@ -32,7 +36,7 @@ def load_secrets(name: str, *, region: str, required: Iterable[str] = (), mend: 
     Args:
         name: name or ARN of the secret in AWS Secrets Manager.
         region: its AWS Region.
-        required: keys that must be present and not empty.
+        required: keys that must be present and not empty; `NO_PLACEHOLDER` must hold no placeholder either.
         mend: the command that the error names for putting in missing keys.
 
     Returns:
@@ -69,11 +73,23 @@ def load_tenant_secret(name: str, *, region: str, mend: str = MEND_TENANT) -> Do
 
 
 def require(document: Document, required: Iterable[str], *, name: str, mend: str = MEND) -> None:
-    """Raises `SecretIncomplete` naming every key of `required` that `document` lacks or holds empty."""
-    missing = [key for key in required if key not in document or document[key].reveal() in ("", None)]
+    """Raises `SecretIncomplete` naming every key of `required` that `document` lacks, or in whose place it has nothing.
+
+    The empty text, null and, for `NO_PLACEHOLDER`, a placeholder are nothing.
+    """
+    missing = {key: said for key in required if (said := _lack(document, key))}
     if missing:
         raise SecretIncomplete(
-            f"The secret {name} lacks {len(missing)} of the keys it needs: {', '.join(missing)}.",
+            f"The secret {name} lacks {len(missing)} of the keys it needs: {', '.join(missing.values())}.",
             hint=f"Write them into a JSON file and run: {mend}",
             keys=missing,
         )
+
+
+def _lack(document: Document, key: str) -> str:
+    """The key, and what holds its place; empty where there is a value."""
+    value = document[key].reveal() if key in document else None
+    if value in ("", None):
+        return key
+    is_placed = key in NO_PLACEHOLDER and is_placeholder(value, by_name(FIELDS)[key])
+    return f"{key} (only a placeholder is there)" if is_placed else ""

@@ -26,6 +26,7 @@ from deploytools.loader import load_secrets, require
 from deploytools.secret.document import Document
 from tests.fakes import endpoints
 from tests.secret.reach import reachable
+from tests.secret.samples import GOOD, GUIDE_STEP_1, GUIDE_STEP_3
 
 REGION = endpoints.REGION
 CANARY = "canary-7d1f"
@@ -84,6 +85,19 @@ def test_the_command_by_default():
     with pytest.raises(SecretIncomplete) as caught:
         require(Document({}), ["a"], name="prod/shop")
     assert caught.value.hint == "Write them into a JSON file and run: python manage.py sync_secrets FILE"
+
+
+@pytest.mark.parametrize("document", [GUIDE_STEP_1, GUIDE_STEP_3])
+def test_a_placeholder_is_no_password_and_no_key(document):
+    """The guide's stand-ins for Stripe keys are allowed: there the shop takes no money and says so."""
+    with pytest.raises(SecretIncomplete) as caught:
+        require(Document(document), GUIDE_STEP_1, name="prod/shop")
+    assert (str(caught.value), caught.value.keys) == (
+        "The secret prod/shop lacks 2 of the keys it needs: password (only a placeholder is there), "
+        "django_secret_key (only a placeholder is there).",
+        ("password", "django_secret_key"),
+    )
+    require(Document(document | {key: GOOD[key] for key in caught.value.keys}), GUIDE_STEP_1, name="prod/shop")
 
 
 @pytest.mark.parametrize("required", [(), ("a",), iter(["a"])])

@@ -15,6 +15,9 @@ WIDTH = max(len(kind) for kind in ChangeKind)
 UNTOUCHED = {ChangeKind.KEPT, ChangeKind.UNCHANGED}
 
 NOTHING_TO_CHANGE = "Nothing to change: every value given is there already. No version was created."
+OVERTAKEN = (
+    "Nothing to change any more: somebody else's write has every value given. The version made here is not current."
+)
 STILL_BROKEN = "Still to be put right, in keys that were not given:"
 NOT_THERE = "What the production settings need and is not there:"
 

@@ -96,8 +96,8 @@ class Command(LookingCommand):
         applied = self.store.write(planned, partial(self.plan, request))
         base = applied.state.version
         if applied.is_empty:
-            document = documents.sync_plan(applied, outcome="unchanged", current=base)
-            self.conclude(options, document, text.NOTHING_TO_CHANGE)
+            outcome, said = ("unchanged", text.NOTHING_TO_CHANGE) if planned.is_empty else ("overtaken", text.OVERTAKEN)
+            self.conclude(options, documents.sync_plan(applied, outcome=outcome, current=base), said)
             return
         document = documents.sync_plan(applied, outcome="written", current=applied.token)
         self.conclude(options, document, text.written(applied.token, base))
@@ -126,6 +126,7 @@ class Command(LookingCommand):
         report = partial(documents.rollback_plan, planned)
         if not self.decide(options, text.rollback_plan(planned), report, is_empty=planned.is_empty):
             return
+        self.again = f"run: python manage.py sync_secrets --rollback {version}"
         self.store.roll_back(planned)
         outcome = "unchanged" if planned.is_empty else "rolled back"
         said = f"Nothing to change: {version} is current." if planned.is_empty else text.written(version, state.version)
