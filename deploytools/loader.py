@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deploytools.errors import SecretEmpty, SecretIncomplete, SecretNotFound
+from deploytools.errors import SecretDeleted, SecretEmpty, SecretIncomplete, SecretNotFound
 from deploytools.secret.contract import FIELDS, by_name, is_placeholder
 from deploytools.secret.document import Document
 from deploytools.secret.store import SecretStore
 
 #: The command that puts missing keys into the secret; a host project may name its own.
 MEND = "python manage.py sync_secrets FILE"
+
+_FILE = " FILE"
 
 #: The command that makes a tenant's own secret, and the keys in it that a login needs.
 MEND_TENANT = "python manage.py create_tenant_dbs"
@@ -37,7 +39,8 @@ def load_secrets(name: str, *, region: str, required: Iterable[str] = (), mend: 
         name: name or ARN of the secret in AWS Secrets Manager.
         region: its AWS Region.
         required: keys that must be present and not empty; `NO_PLACEHOLDER` must hold no placeholder either.
-        mend: the command that the error names for putting in missing keys.
+        mend: the command that the error names for putting in missing keys; one with ``FILE`` is `sync_secrets`, and
+            names the way to a first value, and back from a deletion, too.
 
     Returns:
         A read-only mapping of masked values; ``secret["password"].reveal()`` is the password.
@@ -48,7 +51,15 @@ def load_secrets(name: str, *, region: str, required: Iterable[str] = (), mend: 
         NoCredentials, AccessDenied, Unreachable, Throttled, AwsError: why AWS did not give it.
         ConfigurationError: the AWS profile or Region does not exist.
     """
-    _, document = SecretStore.connect(name, region).read_current()
+    try:
+        _, document = SecretStore.connect(name, region).read_current()
+    except SecretEmpty as error:
+        error.hint = f"Put a first value: {mend}{' --create' * (_FILE in mend)}"
+        raise
+    except SecretDeleted as error:
+        by_hand = f"aws secretsmanager restore-secret --secret-id {name} --region {region}"
+        error.hint = f"Bring it back: {mend.replace(_FILE, ' --restore') if _FILE in mend else by_hand}"
+        raise
     require(document, required, name=name, mend=mend)
     return document
 

@@ -125,6 +125,26 @@ def test_what_cannot_be_used(aws, name, error, message):
 
 
 @pytest.mark.parametrize(
+    ("name", "mend", "hint"),
+    [
+        ("without-value", "sync FILE --settings base", "Put a first value: sync FILE --settings base --create"),
+        ("deleted", "sync FILE --settings base", "Bring it back: sync --restore --settings base"),
+        ("without-value", "make it", "Put a first value: make it"),
+        (
+            "deleted",
+            "make it",
+            "Bring it back: aws secretsmanager restore-secret --secret-id deleted --region us-east-1",
+        ),
+    ],
+)
+def test_the_way_back_is_the_consumers_own_command(aws, name, mend, hint):
+    """Under production settings `sync_secrets` itself would not start, and a tenant's secret is another one."""
+    with pytest.raises(DeployError) as caught:
+        load_secrets(name, region=REGION, mend=mend)
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
     ("changes", "error"),
     [
         ({"AWS_ENDPOINT_URL": endpoints.closed()}, Unreachable),

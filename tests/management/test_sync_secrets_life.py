@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,22 @@ def test_create_with_values_made_here(capsys, deployment, absent):
     assert (result.err, result.code) == ("", 0)
     assert "What the production settings need and is not there:\n" in result.out
     assert set(stored(deployment, absent)) == {"host", "password", "django_secret_key"}
+
+
+@pytest.mark.parametrize("arguments", [["--tag", "tenant=one"], ["--kms-key-id", "alias/shop"]])
+def test_a_secret_without_a_value_is_not_created_otherwise(capsys, deployment, absent, file, arguments):
+    deployment.client.create_secret(Name=absent)
+    plan = run(capsys, "sync_secrets", file, "--create", "--plan")
+    assert plan.out.splitlines()[0] == f"Secret {absent} in us-east-1, which has no value yet:"
+    result = run(capsys, "sync_secrets", file, "--create", *arguments, "--noinput")
+    assert (result.out, result.err.splitlines()[0], result.code) == (
+        "",
+        f"Error: The secret {absent} exists already in us-east-1, without a value: --tag and --kms-key-id are for one "
+        "that is created; nothing was written.",
+        1,
+    )
+    description = deployment.client.describe_secret(SecretId=absent)
+    assert [description.get(key) or None for key in ("VersionIdsToStages", "Tags", "KmsKeyId")] == [None, None, None]
 
 
 @pytest.mark.parametrize(("option", "code"), [("--plan", 0), ("--check", 1)])
@@ -233,6 +250,72 @@ def test_text_into_a_file(capsys, deployment, tmp_path):
     assert (result.out, result.code) == ("", 0)
     assert output.read_text().startswith(f"Secret {deployment.name} in us-east-1, version ")
     assert "\nWritten and read back.\n" in output.read_text()
+
+
+def test_a_report_does_not_go_over_the_file(capsys, deployment, file, tmp_path):
+    """Nor by another name of it."""
+    before, text = state(deployment, deployment.name), Path(file).read_text()
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    for output in (file, str(link), str(tmp_path / "." / "values.json")):
+        result = run(capsys, "sync_secrets", file, "--output", output, "--noinput")
+        assert (result.out, result.err, result.code) == (
+            "",
+            f"Error: Nothing was done: --output would write over {file}.\nHint: Name another --output.\n",
+            1,
+        )
+    assert (state(deployment, deployment.name), Path(file).read_text()) == (before, text)
+
+
+@pytest.mark.parametrize(
+    ("output", "why", "hint"),
+    [
+        ("no such/report", "there is no directory {0}/no such", "Run: mkdir -p '{0}/no such'"),
+        (".", "it is a directory", "Name a file."),
+        ("denied", "this user may not", "Name another --output."),
+    ],
+)
+def test_a_report_that_cannot_be_written_stops_it_before_anything(
+    capsys, deployment, tmp_path, monkeypatch, output, why, hint
+):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # As root all may be written.
+    before, path = state(deployment, deployment.name), tmp_path / output
+    result = run(capsys, "sync_secrets", "--set", "email_port=2525", "--output", str(path), "--noinput")
+    assert (result.out, result.err.splitlines(), result.code) == (
+        "",
+        [
+            f"Error: The report cannot be written to {path}: {why.format(tmp_path)}.",
+            f"Hint: {hint.format(tmp_path)}",
+        ],
+        2,
+    )
+    assert state(deployment, deployment.name) == before
+
+
+def test_a_report_that_cannot_be_written_in_the_end_says_what_was_done(capsys, deployment, tmp_path, monkeypatch):
+    output = tmp_path / "reports" / "report.json"
+    output.parent.mkdir()
+    monkeypatch.setattr("sys.stdin", Removing(output.parent))
+    result = run(capsys, "sync_secrets", "--set", "email_port=2525", "--output", str(output))
+    assert result.code == 2
+    assert (
+        f"Error: The secret is written. The report could not be written to {output}: No such file or directory.\n"
+    ) in result.err
+    assert deployment.document()["email_port"] == 2525
+
+
+class Removing:
+    """A terminal at which somebody removes a directory before he says yes."""
+
+    def __init__(self, directory):
+        self.directory = directory
+
+    def isatty(self):
+        return True
+
+    def readline(self):
+        self.directory.rmdir()
+        return "y\n"
 
 
 # --iam-policy.
