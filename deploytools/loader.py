@@ -54,7 +54,7 @@ def load_secrets(name: str, *, region: str, required: Iterable[str] = (), mend: 
     try:
         _, document = SecretStore.connect(name, region).read_current()
     except SecretEmpty as error:
-        error.hint = f"Put a first value: {mend}{' --create' * (_FILE in mend)}"
+        error.hint = f"Put a first value: {mend} --create" if _FILE in mend else f"Give it a first value, then: {mend}"
         raise
     except SecretDeleted as error:
         by_hand = f"aws secretsmanager restore-secret --secret-id {name} --region {region}"

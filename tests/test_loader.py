@@ -129,7 +129,7 @@ def test_what_cannot_be_used(aws, name, error, message):
     [
         ("without-value", "sync FILE --settings base", "Put a first value: sync FILE --settings base --create"),
         ("deleted", "sync FILE --settings base", "Bring it back: sync --restore --settings base"),
-        ("without-value", "make it", "Put a first value: make it"),
+        ("without-value", "make it", "Give it a first value, then: make it"),
         (
             "deleted",
             "make it",

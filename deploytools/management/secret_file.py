@@ -105,7 +105,7 @@ def check_output(output: Path | None, file: str | None) -> None:
     """
     if output is None:
         return
-    if file not in (None, STANDARD_INPUT) and output.resolve() == Path(str(file)).resolve():
+    if file not in (None, STANDARD_INPUT) and _is_same(output, Path(str(file))):
         raise Refused(f"Nothing was done: --output would write over {file}.", hint="Name another --output.")
     if output.is_dir():
         raise ConfigurationError(f"The report cannot be written to {output}: it is a directory.", hint="Name a file.")
@@ -118,6 +118,14 @@ def check_output(output: Path | None, file: str | None) -> None:
         raise ConfigurationError(
             f"The report cannot be written to {output}: this user may not.", hint="Name another --output."
         )
+
+
+def _is_same(output: Path, file: Path) -> bool:
+    """Whether both name one file, by whatever links, be it there or not."""
+    try:
+        return output.samefile(file)
+    except OSError:
+        return output.resolve() == file.resolve()
 
 
 def write_private(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploytools.conf import configuration
-from deploytools.errors import ConfigurationError, SecretEmpty, SecretNotFound
+from deploytools.errors import ConfigurationError, SecretDeleted, SecretEmpty, SecretNotFound
 from deploytools.management.base import FINDINGS, FINE, DeployCommand, exit_with
 from deploytools.management.secret_file import STANDARD_INPUT, read_document, write_private
 from deploytools.management.secret_options import ValueOptions
@@ -175,4 +175,9 @@ def _read_other(name: str) -> Document:
             f"{name} is no ARN of a secret.",
             hint="For example: arn:aws:secretsmanager:us-east-1:123456789012:secret:prod/mail-AbCdEf",
         )
-    return SecretReader.connect(name, match[1] if match else configuration.region).read_current()[1]
+    region = match[1] if match else configuration.region
+    try:
+        return SecretReader.connect(name, region).read_current()[1]
+    except (SecretNotFound, SecretEmpty, SecretDeleted) as error:  # Their hints are for the secret of the settings.
+        error.hint = f"Look at it: aws secretsmanager describe-secret --secret-id {name} --region {region}"
+        raise

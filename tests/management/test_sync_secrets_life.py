@@ -257,7 +257,9 @@ def test_a_report_does_not_go_over_the_file(capsys, deployment, file, tmp_path):
     before, text = state(deployment, deployment.name), Path(file).read_text()
     link = tmp_path / "link"
     link.symlink_to(file)
-    for output in (file, str(link), str(tmp_path / "." / "values.json")):
+    hard = tmp_path / "hard link"
+    hard.hardlink_to(file)
+    for output in (file, str(link), str(hard), str(tmp_path / "." / "values.json")):
         result = run(capsys, "sync_secrets", file, "--output", output, "--noinput")
         assert (result.out, result.err, result.code) == (
             "",

@@ -88,6 +88,16 @@ def test_from_another_secret(capsys, deployment, monkeypatch):
     )
 
 
+def test_another_secret_that_is_deleted_is_not_brought_back_as_this_one(capsys, deployment):
+    name = f"{deployment.name}-deleted"
+    deployment.client.create_secret(Name=name, SecretString="{}")
+    deployment.client.delete_secret(SecretId=name)
+    assert refused(capsys, deployment, f"--from-secret=a={name}#k") == [
+        f"Error: The secret {name} in us-east-1 is scheduled for deletion.",
+        f"Hint: Look at it: aws secretsmanager describe-secret --secret-id {name} --region us-east-1",
+    ]
+
+
 def test_ask(capsys, deployment, monkeypatch):
     prompts = answer(monkeypatch, "y", unseen=[CANARY])
     before = deployment.document()

@@ -108,7 +108,7 @@ def mail(secret: SecretState) -> Iterable[Verdict]:
     stage=Stage.PRE_LAUNCH,
     guide="Security Checklist: Database passwords are strong (32+ characters, auto-generated)",
     hint="Run: python manage.py sync_secrets --regenerate password, then python manage.py create_tenant_dbs, which "
-    "gives it to the role; another's comes from who gives it out: python manage.py sync_secrets --ask KEY",
+    "gives it to the role. For master_password and superuser_password: python manage.py sync_secrets --ask KEY",
 )
 def database_passwords(secret: SecretState) -> Iterable[Verdict]:
     """Whoever is in the network may try passwords as fast as the server answers."""
