@@ -12,7 +12,7 @@ import pytest
 from deploytools import aws
 from deploytools.secret.store import SecretStore
 from tests.management.runner import run
-from tests.management.terminal import answer
+from tests.management.terminal import Meanwhile, answer
 from tests.secret.samples import GOOD
 
 
@@ -297,27 +297,13 @@ def test_a_report_that_cannot_be_written_stops_it_before_anything(
 def test_a_report_that_cannot_be_written_in_the_end_says_what_was_done(capsys, deployment, tmp_path, monkeypatch):
     output = tmp_path / "reports" / "report.json"
     output.parent.mkdir()
-    monkeypatch.setattr("sys.stdin", Removing(output.parent))
+    monkeypatch.setattr("sys.stdin", Meanwhile(output.parent.rmdir))
     result = run(capsys, "sync_secrets", "--set", "email_port=2525", "--output", str(output))
     assert result.code == 2
     assert (
         f"Error: The secret is written. The report could not be written to {output}: No such file or directory.\n"
     ) in result.err
     assert deployment.document()["email_port"] == 2525
-
-
-class Removing:
-    """A terminal at which somebody removes a directory before he says yes."""
-
-    def __init__(self, directory):
-        self.directory = directory
-
-    def isatty(self):
-        return True
-
-    def readline(self):
-        self.directory.rmdir()
-        return "y\n"
 
 
 # --iam-policy.

@@ -18,7 +18,7 @@ from deploytools.secret.mail import smtp_password
 from deploytools.secret.value import Secret
 from tests.fakes.endpoints import closed
 from tests.management.runner import run
-from tests.management.terminal import answer
+from tests.management.terminal import Meanwhile, answer
 from tests.secret.reach import reachable
 from tests.secret.samples import SES_PASSWORD, SES_USER
 
@@ -396,22 +396,8 @@ def test_a_write_that_fails_deletes_nothing(capsys, deployment, file):
 
 
 def test_a_file_that_changed_meanwhile_is_left(capsys, deployment, file, monkeypatch):
-    monkeypatch.setattr("sys.stdin", Editing(file))
+    monkeypatch.setattr("sys.stdin", Meanwhile(lambda: file.write_text('{"email_password": "later"}')))
     result = run(capsys, "sync_secrets", str(file), "--delete-file")
     assert result.code == 2
     assert f"The secret is written, but {file} has changed since it was read, and was not deleted." in result.err
     assert deployment.document()["email_password"] == CANARY
-
-
-class Editing:
-    """A terminal at which somebody saves the file before he says yes."""
-
-    def __init__(self, file):
-        self.file = file
-
-    def isatty(self):
-        return True
-
-    def readline(self):
-        self.file.write_text('{"email_password": "later"}')
-        return "y\n"
