@@ -200,6 +200,13 @@ def _translate_answer(error: exceptions.ClientError, action: str, resource: str)
     said = error.response.get("Error", {}).get("Message", "") or code
     if said.lstrip().startswith("<"):
         said = f"it answered with a page of HTML (HTTP {code})"
+    if code in DENIED and "kms" in said.lower():
+        return AccessDenied(
+            f"AWS denied {action} on {resource}, because of the key that encrypts it: {said}",
+            hint="Allow kms:Decrypt and kms:GenerateDataKey on that key, in its own policy as well, for the identity "
+            "that aws sts get-caller-identity shows.",
+            action=action,
+        )
     if code in DENIED:
         return AccessDenied(
             f"AWS denied {action} on {resource}.",

@@ -60,7 +60,7 @@ class SecretExists(Refused):
 
 
 class SecretConflict(Refused):
-    """Another writer came in between; nothing was changed."""
+    """Another writer came in between; the message says what was written and what is current."""
 
 
 class RotationUnderWay(Refused):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -118,9 +117,10 @@ def test_the_requests_of_a_rollback(stubbed):
     store.roll_back(plan)
 
 
-def test_the_requests_of_a_creation(stubbed):
+def test_the_requests_of_a_creation(stubbed, monkeypatch):
     store, stubber = stubbed
-    token, text = hashlib.sha256(f'create\0{NAME}\0{{"a": 1}}'.encode()).hexdigest(), '{"a": 1}'
+    token, text = "7" * 64, '{"a": 1}'
+    monkeypatch.setattr("deploytools.secret.creation.secrets.token_hex", {32: token}.get)
     creation = {"Name": NAME, "ClientRequestToken": token, "SecretString": text, "KmsKeyId": "alias/shop"}
     tags = {"Tags": [{"Key": "tenant", "Value": "one"}]}
     current = {"SecretId": NAME, "VersionStage": "AWSCURRENT"}
@@ -194,6 +194,13 @@ ALLOW = f"Allow {ACTION} on it for the identity that aws sts get-caller-identity
             )
             for code in ["DecryptionFailure", "InternalServiceError", "LimitExceededException", "ValidationException"]
         ],
+        (
+            answered("AccessDeniedException", "Access to KMS is not allowed"),
+            AccessDenied,
+            f"AWS denied {ACTION} on {RESOURCE}, because of the key that encrypts it: Access to KMS is not allowed",
+            "Allow kms:Decrypt and kms:GenerateDataKey on that key, in its own policy as well, for the identity that "
+            "aws sts get-caller-identity shows.",
+        ),
         (answered("Odd", ""), AwsError, f"{ACTION} failed for {RESOURCE}: Odd", "AWS's error code is Odd."),
         (
             exceptions.ClientError({}, "GetSecretValue"),

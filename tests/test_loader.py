@@ -26,6 +26,7 @@ from deploytools.loader import load_secrets, require
 from deploytools.secret.document import Document
 from tests.fakes import endpoints
 from tests.secret.reach import reachable
+from tests.secret.samples import GOOD, GUIDE_STEP_1, GUIDE_STEP_3
 
 REGION = endpoints.REGION
 CANARY = "canary-7d1f"
@@ -86,6 +87,19 @@ def test_the_command_by_default():
     assert caught.value.hint == "Write them into a JSON file and run: python manage.py sync_secrets FILE"
 
 
+@pytest.mark.parametrize("document", [GUIDE_STEP_1, GUIDE_STEP_3])
+def test_a_placeholder_is_no_password_and_no_key(document):
+    """The guide's stand-ins for Stripe keys are allowed: there the shop takes no money and says so."""
+    with pytest.raises(SecretIncomplete) as caught:
+        require(Document(document), GUIDE_STEP_1, name="prod/shop")
+    assert (str(caught.value), caught.value.keys) == (
+        "The secret prod/shop lacks 2 of the keys it needs: password (only a placeholder is there), "
+        "django_secret_key (only a placeholder is there).",
+        ("password", "django_secret_key"),
+    )
+    require(Document(document | {key: GOOD[key] for key in caught.value.keys}), GUIDE_STEP_1, name="prod/shop")
+
+
 @pytest.mark.parametrize("required", [(), ("a",), iter(["a"])])
 def test_nothing_missing(required):
     require(Document({"a": 0}), required, name="prod/shop")
@@ -108,6 +122,26 @@ def test_what_cannot_be_used(aws, name, error, message):
     assert (type(caught.value), str(caught.value)) == (error, message)
     assert caught.value.hint
     assert [text for text in reachable(caught.value) if CANARY in text] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "mend", "hint"),
+    [
+        ("without-value", "sync FILE --settings base", "Put a first value: sync FILE --settings base --create"),
+        ("deleted", "sync FILE --settings base", "Bring it back: sync --restore --settings base"),
+        ("without-value", "make it", "Give it a first value, then: make it"),
+        (
+            "deleted",
+            "make it",
+            "Bring it back: aws secretsmanager restore-secret --secret-id deleted --region us-east-1",
+        ),
+    ],
+)
+def test_the_way_back_is_the_consumers_own_command(aws, name, mend, hint):
+    """Under production settings `sync_secrets` itself would not start, and a tenant's secret is another one."""
+    with pytest.raises(DeployError) as caught:
+        load_secrets(name, region=REGION, mend=mend)
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize(

@@ -46,11 +46,12 @@ def test_production_names_what_the_environment_lacks():
 
 
 def test_production_names_all_missing_keys_and_the_command(deployment):
-    deployment.put(password=None, email_user="", django_secret_key=None)
+    deployment.put(password=None, email_user="", django_secret_key="AUTO_GENERATED_50_CHARS")
     out, err, code = manage("check", **PRODUCTION, **deployment.environment)
     assert (out, code) == ("", 2)
     assert err == (
-        f"Error: The secret {deployment.name} lacks 3 of the keys it needs: password, django_secret_key, email_user.\n"
+        f"Error: The secret {deployment.name} lacks 3 of the keys it needs: password, "
+        "django_secret_key (only a placeholder is there), email_user.\n"
         "Hint: Write them into a JSON file and run: python manage.py sync_secrets FILE "
         "--settings StartupWebApp.settings\n"
     )

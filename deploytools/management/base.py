@@ -26,6 +26,9 @@ class DeployCommand(BaseCommand):
 
     requires_system_checks = ("deploytools",)
 
+    #: What to do after Ctrl-C.
+    again = "run the same command again."
+
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run `handle`; `DeployError` and Ctrl-C become an exit code and, without ``--traceback``, no traceback.
 
@@ -43,7 +46,7 @@ class DeployCommand(BaseCommand):
         except KeyboardInterrupt:
             self.stderr.write("")  # The terminal has written ^C.
             raise Error(
-                "Interrupted.\nHint: What was done stays and the rest is left; run the same command again.",
+                f"Interrupted.\nHint: What was done stays and the rest is left; {self.again}",
                 returncode=130,
             ) from None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploytools.conf import configuration
-from deploytools.errors import SecretEmpty, SecretNotFound
+from deploytools.errors import ConfigurationError, SecretDeleted, SecretEmpty, SecretNotFound
 from deploytools.management.base import FINDINGS, FINE, DeployCommand, exit_with
 from deploytools.management.secret_file import STANDARD_INPUT, read_document, write_private
 from deploytools.management.secret_options import ValueOptions
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from deploytools.secret.store import SecretStore
 
 Options = dict[str, Any]
+
+#: The outcomes of what changed something.
+DONE = {"written", "created", "rolled back", "restored"}
+
+ARN = re.compile("arn:aws[a-z-]*:secretsmanager:([a-z0-9-]+):[0-9]+:secret:.+")
 
 
 class LookingCommand(DeployCommand):
@@ -140,11 +146,21 @@ class LookingCommand(DeployCommand):
             said: the text; None where there is only JSON.
         """
         if options["format"] == "json" or said is None:
-            self.report(json.dumps(document, indent=2, ensure_ascii=False), options["output"])
+            self._deliver(json.dumps(document, indent=2, ensure_ascii=False), options, document)
         elif options["output"]:
-            self.report("\n".join(filter(None, (self.shown, said))), options["output"])
+            self._deliver("\n".join(filter(None, (self.shown, said))), options, document)
         else:
             self.stdout.write(said)
+
+    def _deliver(self, report: str, options: Options, document: dict[str, Any]) -> None:
+        """Write a report; where that fails, say what has been done nevertheless."""
+        try:
+            self.report(report, options["output"])
+        except ConfigurationError as error:
+            outcome = document.get("outcome")
+            if outcome not in DONE:
+                raise
+            raise ConfigurationError(f"The secret is {outcome}. {error}", hint=error.hint) from error
 
     shown = ""
 
@@ -153,5 +169,15 @@ def _read_other(name: str) -> Document:
     """The current document of another secret; an ARN says which Region it is in."""
     from deploytools.secret.reader import SecretReader
 
-    region = name.split(":")[3] if name.startswith("arn:") else configuration.region
-    return SecretReader.connect(name, region).read_current()[1]
+    match = ARN.fullmatch(name)
+    if name.startswith("arn:") and not match:
+        raise ConfigurationError(
+            f"{name} is no ARN of a secret.",
+            hint="For example: arn:aws:secretsmanager:us-east-1:123456789012:secret:prod/mail-AbCdEf",
+        )
+    region = match[1] if match else configuration.region
+    try:
+        return SecretReader.connect(name, region).read_current()[1]
+    except (SecretNotFound, SecretEmpty, SecretDeleted) as error:  # Their hints are for the secret of the settings.
+        error.hint = f"Look at it: aws secretsmanager describe-secret --secret-id {name} --region {region}"
+        raise

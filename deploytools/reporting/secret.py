@@ -15,6 +15,9 @@ WIDTH = max(len(kind) for kind in ChangeKind)
 UNTOUCHED = {ChangeKind.KEPT, ChangeKind.UNCHANGED}
 
 NOTHING_TO_CHANGE = "Nothing to change: every value given is there already. No version was created."
+OVERTAKEN = (
+    "Nothing to change any more: somebody else's write has every value given. The version made here is not current."
+)
 STILL_BROKEN = "Still to be put right, in keys that were not given:"
 NOT_THERE = "What the production settings need and is not there:"
 
@@ -22,7 +25,8 @@ NOT_THERE = "What the production settings need and is not there:"
 def sync_plan(plan: SyncPlan) -> str:
     """What `plan` does to each key."""
     state = plan.state
-    where = f"version {state.version}" if state.version else "which does not exist yet"
+    absent = "which has no value yet" if state.exists else "which does not exist yet"
+    where = f"version {state.version}" if state.version else absent
     lines = [f"Secret {state.name} in {state.region}, {where}:", *change_lines(plan.changes, plan.unknown, plan.made)]
     lines += problem_lines("Allowed at this stage, to be replaced before launch:", plan.warnings)
     lines += problem_lines(STILL_BROKEN, plan.remaining)

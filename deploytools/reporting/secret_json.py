@@ -18,7 +18,8 @@ def sync_plan(plan: SyncPlan, *, outcome: str, current: str = "") -> dict[str, A
     """A plan and what came of it.
 
     Args:
-        outcome: ``planned``, ``unchanged``, ``written`` or ``created``.
+        outcome: ``planned``, ``unchanged``, ``written``, ``created``; ``overtaken``: a version was made, and
+            another one with the same values came first.
         current: the version that is current by now; empty: the one it was planned from.
     """
     return {

@@ -1,14 +1,14 @@
 """The contract of the secret: one row a field, and what decides whether a document keeps it. Pure.
 
 The fields are those of the guide (Step 1) and the known optional ones; a host adds its own (`deploytools.secret.host`).
-Keys that are in no table are kept as they are and judged by nobody. Apart from the database's, which keys have to be
-there is the consumer's word (`settings_production`), not this table's.
+Keys that are in no table are kept as they are and judged by nobody, apart from what the template left to be replaced.
+Apart from the database's, which keys have to be there is the consumer's word (`settings_production`), not this table's.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,10 @@ EXAMPLE_DOMAIN = re.compile(r"(^|[@.])example\.(com|org|net)$", re.IGNORECASE)
 STRIPE_NOT_YET = "(sk|pk)_test_placeholder_no_stripe_account_yet"
 
 PLACEHOLDER_STAYS = "is still a placeholder"
+
+#: What `--template` writes before what a good value looks like, and what that is for a key that no row knows.
+TO_REPLACE = "REPLACE_ME: "
+OWN_SHAPE = "a value of the host’s own"
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,14 @@ def problems(
         for field in fields
         if field.name in document and (problem := _judge(field, document[field.name].reveal(), stage))
     ]
-    return (*single, *pair_problems(document, single))
+    return (*single, *pair_problems(document, single), *_left_to_replace(document, by_name(fields)))
+
+
+def _left_to_replace(document: Mapping[str, Secret[Any]], rows: Mapping[str, Field]) -> Iterator[Problem]:
+    """Keys that no row judges and that hold what the template put there."""
+    for key in document:
+        if key not in rows and str(document[key].reveal()).startswith(TO_REPLACE):
+            yield Problem(key, PLACEHOLDER_STAYS, OWN_SHAPE)
 
 
 def missing(
@@ -209,6 +220,6 @@ def _judge(field: Field, value: Any, stage: str) -> Problem | None:
         return Problem(field.name, PLACEHOLDER_STAYS, field.shape)
     if sentence := field.rule(value) or "":
         return Problem(field.name, sentence, field.shape)
-    if field.name.startswith("stripe_") and "_test_" in value:
+    if field.name.startswith("stripe_") and isinstance(value, str) and "_test_" in value:
         return Problem(field.name, TEST_MODE, field.shape, is_early)
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -11,6 +11,7 @@ from deploytools import aws
 from deploytools.errors import (
     AwsError,
     NotFound,
+    Refused,
     SecretConflict,
     SecretDeleted,
     SecretEmpty,
@@ -30,11 +31,14 @@ class SecretCreation(SecretLabels):
     def create(self, document: Document, *, tags: Mapping[str, str] | None = None, kms_key_id: str = "") -> str:
         """Create the secret with `document` as its first value, or give a secret without a value its first one.
 
-        Idempotent: the token is derived from name and content, so that the same call finds its own work and is done.
+        Idempotent by content: what is there already and holds `document` is found, and the call is done. The token is
+        random: it shows in CloudTrail as the version's id, and a hash would let a document be guessed that holds
+        nothing random.
 
         Args:
             document: what it will hold.
-            tags: of a secret that is created; they show in CloudTrail.
+            tags: of a secret that is created; they show in CloudTrail. Neither they nor `kms_key_id` are put on a
+                secret that is there.
             kms_key_id: id, ARN or alias of the key that encrypts it; empty: ``aws/secretsmanager``.
 
         Returns:
@@ -43,11 +47,12 @@ class SecretCreation(SecretLabels):
         Raises:
             SecretExists: it exists with another value; nothing was written.
             SecretDeleted: it is scheduled for deletion; nothing was written.
+            Refused: it exists without a value, and `tags` or `kms_key_id` are asked for; nothing was written.
             SecretTooLarge: Secrets Manager does not take that much.
             AwsError: AWS could not be asked. Running it again finds out what was created.
         """
         text = document.to_json()
-        token = hashlib.sha256(f"create\0{self.name}\0{text.reveal()}".encode()).hexdigest()
+        token = secrets.token_hex(32)
         request: dict[str, Any] = {"Name": self.name, "ClientRequestToken": token}
         if tags:
             request["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
@@ -57,6 +62,8 @@ class SecretCreation(SecretLabels):
             state = self._existing(document)
             if isinstance(state, str):
                 return state
+            if state is SecretEmpty and (tags or kms_key_id):
+                raise self.not_new()
             is_ours = self._put_first(token, text) if state is SecretEmpty else self._try_create(request, text)
             if is_ours:
                 self._prove_first(token, document)
@@ -118,6 +125,15 @@ class SecretCreation(SecretLabels):
         if stored != document:
             raise self.taken()
         return version
+
+    def not_new(self) -> Refused:
+        """What to raise where a secret without a value is there already, and is to be created otherwise than it is."""
+        return Refused(
+            f"The secret {self.name} exists already in {self.region}, without a value: --tag and --kms-key-id are for "
+            "one that is created; nothing was written.",
+            hint="Leave them out. To change them: aws secretsmanager tag-resource, aws secretsmanager update-secret "
+            f"--kms-key-id ID, each with --secret-id {self.name} --region {self.region}",
+        )
 
     def taken(self) -> SecretExists:
         """What to raise where something else is there already."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
+from math import isfinite
 from typing import Any, NoReturn
 
 from deploytools.errors import SecretNotJson, SecretTooLarge
@@ -14,7 +16,7 @@ from deploytools.secret.value import Secret
 #: Secrets Manager's limit for ``SecretString``, in bytes of UTF-8.
 MAXIMUM_BYTES = 65_536
 
-HINT = "It must be one JSON object, {…}; python3 -m json.tool FILE shows where it is not."
+HINT = "It must be one JSON object, {…}, in UTF-8."
 
 
 class Document(Mapping[str, Secret[Any]]):
@@ -61,16 +63,39 @@ class Document(Mapping[str, Secret[Any]]):
         """The document as Secrets Manager stores it.
 
         Raises:
+            SecretNotJson: a value cannot be written as UTF-8 text.
             SecretTooLarge: it has more than `MAXIMUM_BYTES` bytes.
         """
-        text = Secret(json.dumps(self.__values, ensure_ascii=False, allow_nan=False))
-        size = len(text.reveal().encode())
+        text = Secret(_written(self.__values))
+        size = _size(text)
+        if size is None:
+            broken = [key for key, value in self.__values.items() if _size(Secret(_written({key: value}))) is None]
+            raise SecretNotJson(
+                f"{', '.join(map(_printable, broken))} cannot be stored as UTF-8 text.",
+                hint="Give it as UTF-8: half of a surrogate pair, or bytes of another encoding, are no text.",
+            )
         if size > MAXIMUM_BYTES:
             raise SecretTooLarge(
                 f"The document has {size:,} bytes; Secrets Manager takes {MAXIMUM_BYTES:,}.",
                 hint="Move large values, such as certificates, into a secret of their own.",
             )
         return text
+
+
+def _written(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, allow_nan=False)
+
+
+def _size(text: Secret[str]) -> int | None:
+    """Bytes of `text` in UTF-8; None where that cannot be. The error ends here: it holds the whole text."""
+    try:
+        return len(text.reveal().encode())
+    except UnicodeEncodeError:
+        return None
+
+
+def _printable(key: str) -> str:
+    return key.encode(errors="backslashreplace").decode()
 
 
 def parse(text: Secret[str], *, source: str) -> Document:
@@ -81,8 +106,8 @@ def parse(text: Secret[str], *, source: str) -> Document:
         source: what is being read, for the error: a file's name, a secret's.
 
     Raises:
-        SecretNotJson: it is not one JSON object, names a key twice, or holds what cannot be written again, such as NaN.
-            Quotes nothing of it.
+        SecretNotJson: it is not one JSON object, names a key twice, or holds what cannot be written again, such as NaN
+            or a number with more digits than are kept. Quotes nothing of it.
     """
     found = _read(text)
     if isinstance(found, Document):
@@ -97,8 +122,8 @@ def _read(text: Secret[str]) -> Document | tuple[str, str]:
     The errors of reading end here: they hold the whole text, and ``raise … from None`` would still carry them along.
     """
     try:
-        values = json.loads(text.reveal(), object_pairs_hook=_unique, parse_constant=_no_constant)
-        json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
+        values = json.loads(text.reveal(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_exact)
+        _written(values).encode()
     except json.JSONDecodeError as error:
         return f"is not JSON: it breaks off at line {error.lineno}, column {error.colno}", HINT
     except (UnicodeEncodeError, RecursionError):
@@ -107,6 +132,8 @@ def _read(text: Secret[str]) -> Document | tuple[str, str]:
         return f'names the key "{error}" twice', "Keep the one that is meant: JSON readers differ on it."
     except _NotFinite as error:
         return f"holds {error}, which is no JSON value", HINT
+    except (_NotExact, ArithmeticError):
+        return "holds a number that cannot be kept exactly", "Write it with fewer digits, or as a text: in quotes."
     except ValueError:
         return "holds a number that is too large to be kept", HINT
     return Document(values) if isinstance(values, dict) else ("is JSON, but not an object", HINT)
@@ -120,12 +147,24 @@ class _NotFinite(Exception):
     pass
 
 
+class _NotExact(Exception):
+    pass
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
         raise _DuplicateKey(next(key for key in keys if keys.count(key) > 1))
     return values
+
+
+def _exact(text: str) -> float:
+    """The number that `text` is, if it is still the same when it is written again; what is too large is seen later."""
+    number = float(text)
+    if isfinite(number) and Decimal(repr(number)) != Decimal(text):
+        raise _NotExact
+    return number
 
 
 def _no_constant(name: str) -> NoReturn:

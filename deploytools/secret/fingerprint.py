@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deploytools.secret.contract import Field, is_placeholder
+from deploytools.secret.rules import PASSWORD_LENGTH
 from deploytools.secret.value import Secret
 
 #: Hexadecimal digits shown: enough to tell values apart, too few to prove a guess even with the key.
@@ -48,7 +49,9 @@ def _key(name: str, document: Mapping[str, Secret[Any]], fields: Sequence[Field]
 
 
 def _is_random(field: Field, value: Any) -> bool:
-    return not is_placeholder(value, field) and field.rule(value) is None
+    """Whether `value` can be one that was made at random: a host's own row may accept any text."""
+    is_long = isinstance(value, str) and len(value) >= PASSWORD_LENGTH
+    return is_long and not is_placeholder(value, field) and field.rule(value) is None
 
 
 def _canonical(value: Any) -> bytes:

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from deploytools.secret.contract import Field, Problem, by_name, is_placeholder, missing, problems
+from deploytools.secret.contract import (
+    OWN_SHAPE,
+    TO_REPLACE,
+    Field,
+    Problem,
+    by_name,
+    is_placeholder,
+    missing,
+    problems,
+)
 from deploytools.secret.fingerprint import fingerprints
 from deploytools.secret.making import ALPHABET, LENGTHS
 from deploytools.secret.sync import SecretState
@@ -109,7 +118,7 @@ def template(
     ]
     wanted = {*vacant, *missing(document, required, stage=stage, fields=fields)}
     return {
-        key: f"REPLACE_ME: {rows[key].shape if key in rows else 'a value of the host’s own'}"
+        key: f"{TO_REPLACE}{rows[key].shape if key in rows else OWN_SHAPE}"
         for key in dict.fromkeys([*rows, *required])
         if key in wanted
     }

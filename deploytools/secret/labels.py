@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from deploytools import aws
-from deploytools.errors import AwsError, RotationUnderWay
+from deploytools.errors import AccessDenied, AwsError, NoCredentials, RotationUnderWay
 from deploytools.secret.reader import SecretReader
 from deploytools.secret.sync import CURRENT, PENDING, SecretState
 
@@ -18,11 +18,11 @@ STAGED = "deploytools-pending"
 class SecretLabels(SecretReader):
     """One secret in one Region, with the labels of its versions."""
 
-    def _rotation(self, state: SecretState, consequence: str) -> RotationUnderWay:
+    def _rotation(self, state: SecretState, consequence: str, again: str = "run it again") -> RotationUnderWay:
         return RotationUnderWay(
             f"A rotation of {self.name} is under way (AWSPENDING is on version {state.pending_version}); "
             f"it would undo what others write meanwhile, and {consequence}.",
-            hint="Wait for it to finish, then run it again. One that failed long ago is ended with: aws secretsmanager "
+            hint=f"Wait for it to finish, then {again}. One that failed long ago is ended with: aws secretsmanager "
             f"update-secret-version-stage --secret-id {self.name} --region {self.region} --version-stage {PENDING} "
             f"--remove-from-version-id {state.pending_version}",
         )
@@ -35,8 +35,13 @@ class SecretLabels(SecretReader):
         if PENDING in state.labels.get(state.version, ()):
             self._remove_label(PENDING, state.version)
 
-    def _is_current(self, version: str) -> bool:
-        return CURRENT in self._labels().get(version, ())
+    def _has_moved(self, version: str, base: str) -> bool:
+        """Whether AWSCURRENT is on `version`; seen on `base`, it may be an old answer, so it is looked at again."""
+        for _ in self._looks():
+            labels = self._labels()
+            if CURRENT not in labels.get(base, ()):
+                break
+        return CURRENT in labels.get(version, ())
 
     def _promote(self, version: str, base: str) -> bool:
         """Move AWSCURRENT from `base` to `version`; False when AWSCURRENT was no longer on `base`."""
@@ -46,7 +51,8 @@ class SecretLabels(SecretReader):
                     SecretId=self.name, VersionStage=CURRENT, MoveToVersionId=version, RemoveFromVersionId=base
                 )
         except AwsError as error:
-            if self._is_current(version):
+            is_certain = isinstance(error, AccessDenied | NoCredentials)
+            if not is_certain and self._has_moved(version, base):
                 return True  # It took effect and the answer was lost.
             if aws.error_code(error) in {"InvalidParameterException", "InvalidRequestException"}:
                 return False

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from deploytools import aws
-from deploytools.errors import SecretConflict, SecretError
+from deploytools.errors import AwsError, SecretConflict, SecretError
 from deploytools.secret.creation import SecretCreation
 from deploytools.secret.labels import STAGED
 from deploytools.secret.rollback import RollbackPlan
@@ -31,19 +31,25 @@ class SecretStore(SecretCreation):
             replan: the plan for another state; may refuse.
 
         Returns:
-            The plan that was applied, equal to `plan` unless somebody else wrote meanwhile.
+            The plan that was applied, equal to `plan` unless somebody else wrote meanwhile. An empty one for a `plan`
+            that was not: what was asked for has come to be there, and a version that was made here is not current.
 
         Raises:
             RotationUnderWay: a rotation would undo the write, or began during it.
             SecretConflict: others changed a key of this plan, or kept writing; the message says what was written.
             AwsError: AWS could not be asked. Running it again finds out what was written, and writes nothing twice.
         """
+        staged: dict[str, SyncPlan] = {}
         for attempt in range(WRITE_ATTEMPTS):
+            if done := staged.get(plan.state.version):  # Its answer was lost, and old reads hid that it is current.
+                self._prove(done)
+                return done
             if plan.state.pending_version:
                 raise self._rotation(plan.state, "nothing was written")
             if plan.is_empty:
                 return plan
             self._end_finished_rotation(plan.state)
+            staged[plan.token] = plan
             self._stage(plan)
             if self._promote(plan.token, plan.state.version):
                 self._prove(plan)
@@ -52,7 +58,8 @@ class SecretStore(SecretCreation):
             logger.info("Somebody else wrote %s meanwhile; planning anew (%d).", self.name, attempt + 1)
             plan = self._next_plan(plan, replan)
         raise SecretConflict(
-            f"{self.name} was changed by somebody else {WRITE_ATTEMPTS} times in a row; this run changed nothing.",
+            f"{self.name} was changed by somebody else {WRITE_ATTEMPTS} times in a row; "
+            "AWSCURRENT stays where they put it.",
             hint="Find out who writes it (CloudTrail: UpdateSecretVersionStage, PutSecretValue), then run it again.",
         )
 
@@ -64,24 +71,37 @@ class SecretStore(SecretCreation):
             SecretConflict: somebody else wrote meanwhile, or right after; the message says what was done.
             AwsError: AWS could not be asked. Running it again *with the version* finds out what was done.
         """
+        again = f"python manage.py sync_secrets --rollback {plan.version}"
+        try:
+            self._move_back(plan, again)
+        except AwsError as error:
+            error.hint = f"{error.hint.rstrip('.')}; then name the version, lest it goes forward again: {again}"
+            raise
+
+    def _move_back(self, plan: RollbackPlan, again: str) -> None:
+        """The steps of a way back.
+
+        Args:
+            again: the command that goes the same way again, whatever has been done.
+        """
         if plan.state.pending_version:
-            raise self._rotation(plan.state, "nothing was written")
+            raise self._rotation(plan.state, "nothing was written", f"run: {again}")
         if plan.is_empty:
             return
         self._end_finished_rotation(plan.state)
         if not self._promote(plan.version, plan.state.version):
             raise SecretConflict(
                 f"Somebody else has just written {self.name}; AWSCURRENT stayed where they put it.",
-                hint="Look at what they changed (--show; CloudTrail), then roll back again if it is still meant.",
+                hint=f"Look at what they changed (--show; CloudTrail), then, if it is still meant: {again}",
             )
         state = self._look_until_moved(plan.state.version)
         if state.version != plan.version:
             raise SecretConflict(
                 f"{self.name} was rolled back, but AWSCURRENT names version {state.version} now.",
-                hint="Find out who wrote after this run (CloudTrail), then run it again.",
+                hint=f"Find out who wrote after this run (CloudTrail), then, if it is still meant: {again}",
             )
         if state.pending_version:
-            raise self._rotation(state, "this rollback came in between and may get lost")
+            raise self._rotation(state, "this rollback came in between and may get lost", f"run: {again}")
 
     # The steps of a write.
 
@@ -105,7 +125,8 @@ class SecretStore(SecretCreation):
         ]
         if contested:
             raise SecretConflict(
-                f"Somebody else has just changed {', '.join(contested)} in {self.name}; this run wrote nothing.",
+                f"Somebody else has just changed {', '.join(contested)} in {self.name}; "
+                "AWSCURRENT stays where they put it.",
                 hint="Look at who did (CloudTrail), then run it again to put your value over theirs.",
             )
         return replan(state)

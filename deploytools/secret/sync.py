@@ -18,7 +18,6 @@ from deploytools.secret.value import Secret
 CURRENT = "AWSCURRENT"
 PREVIOUS = "AWSPREVIOUS"
 PENDING = "AWSPENDING"
-PREVIOUS = "AWSPREVIOUS"
 
 NOTHING = Document({})
 
@@ -35,6 +34,7 @@ class SecretState:
         labels: the staging labels of each version.
         changed: when anything about it changed last, in ISO 8601; empty where that is not known.
         rotates: whether AWS rotates it.
+        exists: whether there is a secret of that name, be it without a value (and `version`).
     """
 
     name: str
@@ -44,6 +44,7 @@ class SecretState:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     changed: str = field(default="", compare=False)
     rotates: bool = field(default=False, compare=False)
+    exists: bool = field(default=True, compare=False)
 
     @property
     def previous_version(self) -> str | None:
@@ -100,8 +101,8 @@ class SyncPlan:
     def token(self) -> str:
         """``ClientRequestToken`` and the new version's id, from base version and content: a retry is the same write.
 
-        It shows in CloudTrail. It is a hash over the whole document, which holds high-entropy credentials, so that
-        no single value can be guessed from it.
+        It shows in CloudTrail, as the base version does. It is a hash over the whole document: as long as one value of
+        it is random, none can be guessed from it. A document without any could be guessed as a whole.
         """
         content = f"{self.state.version}\0{self.after.to_json().reveal()}"
         return hashlib.sha256(content.encode()).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -35,3 +35,17 @@ def answer(monkeypatch: pytest.MonkeyPatch, *seen: str, unseen: Iterable[str] = 
     monkeypatch.setattr("sys.stdin", Terminal("".join(f"{line}\n" for line in seen)))
     monkeypatch.setattr("getpass.getpass", getpass)
     return prompts
+
+
+class Meanwhile:
+    """A terminal at which somebody does something else before he says yes."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self.action = action
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self) -> str:
+        self.action()
+        return "y\n"

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import urllib.parse
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -62,6 +63,7 @@ class Watched:
         #: Variables that the person at the keyboard has set to a credential himself, for --from-env.
         self.given = {name for name in environment if name.startswith("GIVEN")}
         self.codes: list[int] = []
+        self.command_lines = 0
 
     def run(self, *arguments: str, stdin: str = "") -> int:
         process = subprocess.Popen(
@@ -73,10 +75,12 @@ class Watched:
             text=True,
             cwd=ROOT,
         )
+        self.command_lines = 0
         watcher = threading.Thread(target=self._watch, args=(process.pid,))
         watcher.start()
         out, _ = process.communicate(stdin, timeout=60)
         watcher.join()
+        assert self.command_lines > 0, "nobody saw the arguments of the process"
         self.seen.append(out)
         self.seen += [path.read_text(errors="replace") for path in self.temporary.rglob("*") if path.is_file()]
         self.codes.append(process.returncode)
@@ -84,17 +88,21 @@ class Watched:
 
     def _watch(self, pid: int) -> None:
         """The arguments and the environment of the process, which everybody and its owner's processes can read."""
-        try:
+        with suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
             while process.status() != psutil.STATUS_ZOMBIE:
-                environment = [value for name, value in process.environ().items() if name not in self.given]
-                self.seen.append(" ".join([*process.cmdline(), *environment]))
-                self.seen += [
-                    Path(file.path).read_text(errors="replace") for file in process.open_files() if "tmp" in file.path
-                ]
+                with suppress(psutil.AccessDenied, psutil.ZombieProcess, OSError):  # Between two of its states.
+                    self._look(process)
                 threading.Event().wait(0.05)
-        except (psutil.Error, OSError):
-            return
+
+    def _look(self, process: psutil.Process) -> None:
+        if command_line := process.cmdline():
+            self.command_lines += 1
+            self.seen.append(" ".join(command_line))
+        self.seen += [value for name, value in process.environ().items() if name not in self.given]
+        self.seen += [
+            Path(file.path).read_text(errors="replace") for file in process.open_files() if "tmp" in file.path
+        ]
 
 
 def leaks(deployment: Deployment, watched: Watched, values: dict[str, str]) -> set[str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploytools import aws
+from deploytools.secret.store import SecretStore
 from tests.management.runner import run
-from tests.management.terminal import answer
+from tests.management.terminal import Meanwhile, answer
 from tests.secret.samples import GOOD
 
 
@@ -67,6 +69,22 @@ def test_create_with_values_made_here(capsys, deployment, absent):
     assert set(stored(deployment, absent)) == {"host", "password", "django_secret_key"}
 
 
+@pytest.mark.parametrize("arguments", [["--tag", "tenant=one"], ["--kms-key-id", "alias/shop"]])
+def test_a_secret_without_a_value_is_not_created_otherwise(capsys, deployment, absent, file, arguments):
+    deployment.client.create_secret(Name=absent)
+    plan = run(capsys, "sync_secrets", file, "--create", "--plan")
+    assert plan.out.splitlines()[0] == f"Secret {absent} in us-east-1, which has no value yet:"
+    result = run(capsys, "sync_secrets", file, "--create", *arguments, "--noinput")
+    assert (result.out, result.err.splitlines()[0], result.code) == (
+        "",
+        f"Error: The secret {absent} exists already in us-east-1, without a value: --tag and --kms-key-id are for one "
+        "that is created; nothing was written.",
+        1,
+    )
+    description = deployment.client.describe_secret(SecretId=absent)
+    assert [description.get(key) or None for key in ("VersionIdsToStages", "Tags", "KmsKeyId")] == [None, None, None]
+
+
 @pytest.mark.parametrize(("option", "code"), [("--plan", 0), ("--check", 1)])
 def test_a_look_at_a_creation_creates_nothing(capsys, deployment, absent, file, option, code):
     result = run(capsys, "sync_secrets", file, "--create", option)
@@ -104,17 +122,13 @@ def test_rollback(capsys, deployment):
     )
     plan = run(capsys, "sync_secrets", "--rollback", "--plan")
     assert (plan.err, plan.code) == ("", 0)
-    assert (
-        plan.out.splitlines()[:5]
-        == [
-            f"Secret {deployment.name} in us-east-1:",
-            f"  AWSCURRENT goes from version {second}",
-            f"                    to version {first}",
-            "  changed    email_port",
-            "  added      somebody_elses",
-        ]
-        or plan.out
-    )
+    assert plan.out.splitlines()[:5] == [
+        f"Secret {deployment.name} in us-east-1:",
+        f"  AWSCURRENT goes from version {second}",
+        f"                    to version {first}",
+        "  changed    email_port",
+        "  added      somebody_elses",
+    ]
     assert deployment.document() != before
     result = run(capsys, "sync_secrets", "--rollback", "--noinput")
     assert (result.err, result.code) == ("", 0)
@@ -125,6 +139,44 @@ def test_rollback(capsys, deployment):
     assert deployment.versions() == {first: ["AWSCURRENT"], second: ["AWSPREVIOUS"]}
     again = run(capsys, "sync_secrets", "--rollback", first, "--noinput")
     assert (again.out.splitlines()[-1], again.code) == (f"Nothing to change: {first} is current.", 0)
+
+
+def test_rollback_interrupted_names_the_version(capsys, deployment, monkeypatch):
+    before = deployment.document()
+    run(capsys, "sync_secrets", "--set", "email_port=2525", "--noinput")
+    (first,) = [version for version, labels in deployment.versions().items() if "AWSPREVIOUS" in labels]
+    with monkeypatch.context() as patch:
+        patch.setattr(SecretStore, "_look_until_moved", interrupt)
+        result = run(capsys, "sync_secrets", "--rollback", "--noinput")
+    assert (result.err.splitlines()[1:], result.code) == (
+        [
+            "Error: Interrupted.",
+            f"Hint: What was done stays and the rest is left; run: python manage.py sync_secrets --rollback {first}",
+        ],
+        130,
+    )
+    again = run(capsys, "sync_secrets", "--rollback", first, "--noinput")
+    assert (deployment.document(), again.code) == (before, 0)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_version_that_another_overtook_is_not_called_unchanged(capsys, deployment, monkeypatch):
+    """They write the same value first: ours is made, and is not current."""
+    promote = SecretStore._promote
+
+    def overtaken(store: SecretStore, version: str, base: str) -> bool:
+        theirs = deployment.document() | {"email_port": 2525, "theirs": 1}
+        deployment.client.put_secret_value(SecretId=deployment.name, SecretString=json.dumps(theirs))
+        monkeypatch.setattr(SecretStore, "_promote", promote)
+        return promote(store, version, base)
+
+    monkeypatch.setattr(SecretStore, "_promote", overtaken)
+    result = run(capsys, "sync_secrets", "--set", "email_port=2525", "--noinput", "--format", "json")
+    assert (json.loads(result.out)["outcome"], result.code) == ("overtaken", 0)
+    assert deployment.document()["theirs"] == 1
 
 
 def test_rollback_asks(capsys, deployment, monkeypatch):
@@ -198,6 +250,60 @@ def test_text_into_a_file(capsys, deployment, tmp_path):
     assert (result.out, result.code) == ("", 0)
     assert output.read_text().startswith(f"Secret {deployment.name} in us-east-1, version ")
     assert "\nWritten and read back.\n" in output.read_text()
+
+
+def test_a_report_does_not_go_over_the_file(capsys, deployment, file, tmp_path):
+    """Nor by another name of it."""
+    before, text = state(deployment, deployment.name), Path(file).read_text()
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    hard = tmp_path / "hard link"
+    hard.hardlink_to(file)
+    for output in (file, str(link), str(hard), str(tmp_path / "." / "values.json")):
+        result = run(capsys, "sync_secrets", file, "--output", output, "--noinput")
+        assert (result.out, result.err, result.code) == (
+            "",
+            f"Error: Nothing was done: --output would write over {file}.\nHint: Name another --output.\n",
+            1,
+        )
+    assert (state(deployment, deployment.name), Path(file).read_text()) == (before, text)
+
+
+@pytest.mark.parametrize(
+    ("output", "why", "hint"),
+    [
+        ("no such/report", "there is no directory {0}/no such", "Run: mkdir -p '{0}/no such'"),
+        (".", "it is a directory", "Name a file."),
+        ("denied", "this user may not", "Name another --output."),
+    ],
+)
+def test_a_report_that_cannot_be_written_stops_it_before_anything(
+    capsys, deployment, tmp_path, monkeypatch, output, why, hint
+):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # As root all may be written.
+    before, path = state(deployment, deployment.name), tmp_path / output
+    result = run(capsys, "sync_secrets", "--set", "email_port=2525", "--output", str(path), "--noinput")
+    assert (result.out, result.err.splitlines(), result.code) == (
+        "",
+        [
+            f"Error: The report cannot be written to {path}: {why.format(tmp_path)}.",
+            f"Hint: {hint.format(tmp_path)}",
+        ],
+        2,
+    )
+    assert state(deployment, deployment.name) == before
+
+
+def test_a_report_that_cannot_be_written_in_the_end_says_what_was_done(capsys, deployment, tmp_path, monkeypatch):
+    output = tmp_path / "reports" / "report.json"
+    output.parent.mkdir()
+    monkeypatch.setattr("sys.stdin", Meanwhile(output.parent.rmdir))
+    result = run(capsys, "sync_secrets", "--set", "email_port=2525", "--output", str(output))
+    assert result.code == 2
+    assert (
+        f"Error: The secret is written. The report could not be written to {output}: No such file or directory.\n"
+    ) in result.err
+    assert deployment.document()["email_port"] == 2525
 
 
 # --iam-policy.

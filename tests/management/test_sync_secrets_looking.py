@@ -117,6 +117,21 @@ def test_template_of_a_secret_that_is_not_there(capsys, deployment, settings):
     assert set(json.loads(result.out)) == set(settings.DEPLOYTOOLS["REQUIRED_KEYS"])
 
 
+def test_a_required_key_that_no_row_knows_must_be_replaced_too(capsys, deployment, tmp_path, settings):
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {
+        "REQUIRED_KEYS": (*settings.DEPLOYTOOLS["REQUIRED_KEYS"], "of_the_host")
+    }
+    path = tmp_path / "fill-in.json"
+    run(capsys, "sync_secrets", "--template", str(path))
+    before = deployment.versions()
+    result = run(capsys, "sync_secrets", str(path), "--noinput")
+    assert (result.err.splitlines()[0], result.code) == (
+        "Error: Nothing was written, because of: of_the_host is still a placeholder.",
+        1,
+    )
+    assert deployment.versions() == before
+
+
 @pytest.mark.parametrize(("stage", "expected"), [("pre-launch", set()), ("launch", {"stripe_secret_key"})])
 def test_what_stands_in_is_asked_for_at_launch(capsys, deployment, settings, stage, expected):
     settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"STAGE": stage}

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from deploytools.errors import ConfigurationError
+from deploytools.management.secret_file import read_document
 from deploytools.secret.mail import smtp_password
 from deploytools.secret.value import Secret
 from tests.fakes.endpoints import closed
 from tests.management.runner import run
-from tests.management.terminal import answer
+from tests.management.terminal import Meanwhile, answer
+from tests.secret.reach import reachable
 from tests.secret.samples import SES_PASSWORD, SES_USER
 
 ROOT = Path(__file__).parent.parent.parent
@@ -83,6 +86,16 @@ def test_from_another_secret(capsys, deployment, monkeypatch):
     assert refused(capsys, deployment, f"--from-secret=a={deployment.name}-mail#other")[0] == (
         f"Error: The secret {deployment.name}-mail has no key other."
     )
+
+
+def test_another_secret_that_is_deleted_is_not_brought_back_as_this_one(capsys, deployment):
+    name = f"{deployment.name}-deleted"
+    deployment.client.create_secret(Name=name, SecretString="{}")
+    deployment.client.delete_secret(SecretId=name)
+    assert refused(capsys, deployment, f"--from-secret=a={name}#k") == [
+        f"Error: The secret {name} in us-east-1 is scheduled for deletion.",
+        f"Hint: Look at it: aws secretsmanager describe-secret --secret-id {name} --region us-east-1",
+    ]
 
 
 def test_ask(capsys, deployment, monkeypatch):
@@ -269,6 +282,7 @@ def test_what_it_would_not_do(capsys, deployment, arguments, sentence, hint):
             ["--stripe"],
             "--stripe needs stripe_secret_key and stripe_publishable_key, and nobody can be asked.",
         ),
+        (["--from-secret", "a=arn:oops#k"], "arn:oops is no ARN of a secret."),
         (["--show", "--set", "port=1"], "--show takes no values, and --set gives some."),
         (["--from-secret", "a=b#c", "--validate"], "--validate asks AWS nothing, so --from-secret has no value."),
         (["--show", "--delete-file"], "--delete-file and --show do not go together."),
@@ -328,10 +342,48 @@ def test_a_link_does_not_leave_the_file_behind(capsys, deployment, file, tmp_pat
     assert not link.is_symlink()
 
 
-@pytest.mark.parametrize("option", ["--plan", "--check", "--validate"])
-def test_a_look_deletes_nothing(capsys, deployment, file, option):
-    run(capsys, "sync_secrets", str(file), option, "--delete-file")
+@pytest.mark.parametrize(
+    ("option", "code", "said"),
+    [
+        ("--plan", 0, "  changed    email_password\n"),
+        ("--check", 1, "  changed    email_password\n"),
+        ("--validate", 2, "Error: --delete-file and --validate do not go together.\nHint: Leave one out.\n"),
+    ],
+)
+def test_a_look_deletes_nothing(capsys, deployment, file, option, code, said):
+    before = (deployment.versions(), deployment.document())
+    result = run(capsys, "sync_secrets", str(file), option, "--delete-file")
+    assert (said in result.out + result.err, result.code) == (True, code)
     assert file.exists()
+    assert (deployment.versions(), deployment.document()) == before
+
+
+def test_a_name_that_the_shell_would_take_apart(capsys, deployment, file):
+    odd = file.rename(file.with_name("my values;x.json"))
+    assert run(capsys, "sync_secrets", str(odd), "--noinput").out.splitlines()[-1] == (
+        f"The file still holds credentials. Delete it: rm '{odd}'"
+    )
+    odd.chmod(0o644)
+    assert refused(capsys, deployment, str(odd), code=1)[1] == f"Hint: Run: chmod 600 '{odd}'"
+
+
+@pytest.mark.parametrize("where", ["file", "standard input"])
+def test_what_is_not_utf_8_is_not_carried_along(monkeypatch, file, where):
+    content = f'{{"email_password": "{CANARY}\xfc"}}'.encode("latin-1")
+    file.write_bytes(content)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+    with pytest.raises(ConfigurationError) as caught:
+        read_document(str(file) if where == "file" else "-")
+    named = str(file) if where == "file" else "Standard input"
+    assert str(caught.value) == f"{named} cannot be read: it is not UTF-8 text."
+    assert [text for text in reachable(caught.value) if CANARY in text] == []
+
+
+def test_bytes_of_an_environment_variable_that_are_no_utf_8(capsys, deployment, monkeypatch):
+    monkeypatch.setenv("SMTP_PASSWORD", f"{CANARY}\udcfc")
+    lines = refused(capsys, deployment, "--from-env", "email_password=SMTP_PASSWORD")
+    assert lines[0] == "Error: email_password cannot be stored as UTF-8 text."
+    assert CANARY not in "".join(lines)
 
 
 def test_a_write_that_fails_deletes_nothing(capsys, deployment, file):
@@ -344,22 +396,8 @@ def test_a_write_that_fails_deletes_nothing(capsys, deployment, file):
 
 
 def test_a_file_that_changed_meanwhile_is_left(capsys, deployment, file, monkeypatch):
-    monkeypatch.setattr("sys.stdin", Editing(file))
+    monkeypatch.setattr("sys.stdin", Meanwhile(lambda: file.write_text('{"email_password": "later"}')))
     result = run(capsys, "sync_secrets", str(file), "--delete-file")
     assert result.code == 2
     assert f"The secret is written, but {file} has changed since it was read, and was not deleted." in result.err
     assert deployment.document()["email_password"] == CANARY
-
-
-class Editing:
-    """A terminal at which somebody saves the file before he says yes."""
-
-    def __init__(self, file):
-        self.file = file
-
-    def isatty(self):
-        return True
-
-    def readline(self):
-        self.file.write_text('{"email_password": "later"}')
-        return "y\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploytools.secret.contract import FIELDS, Problem, is_placeholder, missing, normalise, problems
+from deploytools.secret.contract import FIELDS, Field, Problem, is_placeholder, missing, normalise, problems
 from deploytools.secret.document import Document
 from tests.secret.samples import ENDPOINT, GOOD, GUIDE_STEP_1, GUIDE_STEP_3, SES_PASSWORD, SES_USER, good
 
@@ -260,6 +260,12 @@ PUBLISHABLE, SECRET = "stripe_publishable_key", "stripe_secret_key"
 )
 def test_stripe_pairs(changes, stage, expected):
     assert found(good(**changes), stage) == expected
+
+
+@pytest.mark.parametrize("value", [7, None, True, ["_test_"], {"_test_": 1}])
+def test_a_key_of_the_hosts_own_may_begin_like_stripes_and_be_no_text(value):
+    own = Field("stripe_settings", lambda _: None, "")  # type: ignore[arg-type]
+    assert problems(Document({"stripe_settings": value}), stage="launch", fields=[own]) == ()
 
 
 def test_one_key_of_a_pair_alone_is_no_pair():

@@ -12,6 +12,7 @@ from deploytools.errors import (
     AccessDenied,
     AwsError,
     DeployError,
+    Refused,
     SecretConflict,
     SecretDeleted,
     SecretError,
@@ -77,6 +78,26 @@ def test_a_secret_without_a_value_gets_its_first(world):
     assert (content(secret), secret.stored.labels["AWSCURRENT"]) == (VALUES, version)
     assert STAGED not in secret.stored.labels
     assert "Create" not in secret.calls
+
+
+@pytest.mark.parametrize("options", [{"tags": {"tenant": "one"}}, {"kms_key_id": "alias/shop"}])
+def test_a_secret_without_a_value_takes_no_tags_and_no_key(options):
+    secret = empty()
+    before = copy.deepcopy(secret.secrets)
+    with pytest.raises(Refused) as caught:
+        create(secret, **options)
+    assert str(caught.value) == (
+        "The secret prod/shop exists already in us-east-1, without a value: --tag and --kms-key-id are for one that is "
+        "created; nothing was written."
+    )
+    assert "aws secretsmanager update-secret --kms-key-id ID" in caught.value.hint
+    assert secret.secrets == before
+
+
+@pytest.mark.parametrize("world", [absent, empty])
+def test_the_version_tells_nothing_of_what_it_holds(world):
+    """It is not the same for the same document, so that nobody can try documents against it."""
+    assert create(world()) != create(world())
 
 
 def test_a_first_value_that_awscurrent_does_not_go_to_by_itself():

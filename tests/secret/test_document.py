@@ -25,7 +25,7 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=6)
-HINT = "It must be one JSON object, {…}; python3 -m json.tool FILE shows where it is not."
+HINT = "It must be one JSON object, {…}, in UTF-8."
 
 
 def read(text: str) -> Document:
@@ -57,6 +57,10 @@ def reveal(document: Document) -> dict[str, Any]:
         (f'{{"a": -Infinity, "b": "{CANARY}"}}', "FILE holds -Infinity, which is no JSON value."),
         (f'{{"a": 1e999, "b": "{CANARY}"}}', "FILE holds a number that is too large to be kept."),
         (f'{{"a": {"9" * 5000}, "b": "{CANARY}"}}', "FILE holds a number that is too large to be kept."),
+        *[
+            (f'{{"a": {number}, "b": "{CANARY}"}}', "FILE holds a number that cannot be kept exactly.")
+            for number in ("0.12345678901234567890", "-12345678901234567.25", "1e-400", "1E-99999999999999999999")
+        ],
         (f'{{"a": "{CANARY}\ud800"}}', "FILE is JSON that cannot be stored as UTF-8 text."),
         (f'{{"a": "{CANARY}\\ud800"}}', "FILE is JSON that cannot be stored as UTF-8 text."),
         (f'{{"\\udfff": "{CANARY}"}}', "FILE is JSON that cannot be stored as UTF-8 text."),
@@ -67,7 +71,29 @@ def test_what_cannot_be_read(text, message):
     with pytest.raises(SecretNotJson) as caught:
         read(text)
     assert str(caught.value) == message
-    assert caught.value.hint in {HINT, "Keep the one that is meant: JSON readers differ on it."}
+    assert caught.value.hint in {
+        HINT,
+        "Keep the one that is meant: JSON readers differ on it.",
+        "Write it with fewer digits, or as a text: in quotes.",
+    }
+    assert [found for found in reachable(caught.value) if CANARY in found] == []
+
+
+@pytest.mark.parametrize("number", ["0.10", "1.0E+2", "-0.0", "2.5", "0.1", "1e22"])
+def test_a_number_that_another_way_of_writing_keeps(number):
+    value = read(f'{{"a": {number}}}')["a"].reveal()
+    assert (type(value), value) == (float, float(number))
+
+
+@pytest.mark.parametrize(
+    ("values", "keys"),
+    [({"a": f"{CANARY}\ud800", "b": CANARY}, "a"), ({"a": [CANARY, "\udcff"], "\udfff": CANARY}, "a, \\udfff")],
+)
+def test_what_cannot_be_written(values, keys):
+    """An environment variable or a terminal may give bytes that are no UTF-8."""
+    with pytest.raises(SecretNotJson) as caught:
+        Document(values).to_json()
+    assert str(caught.value) == f"{keys} cannot be stored as UTF-8 text."
     assert [found for found in reachable(caught.value) if CANARY in found] == []
 
 

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from deploytools.secret.contract import FIELDS
+from deploytools.secret.contract import FIELDS, Field
 from deploytools.secret.document import Document
 from deploytools.secret.fingerprint import DIGITS, fingerprints
 from tests.secret.samples import GOOD, GUIDE_STEP_1, good
@@ -45,6 +45,13 @@ def test_they_hang_on_every_random_value(key):
 def test_without_a_random_value_there_are_none():
     assert fingerprints("prod/shop", Document(GUIDE_STEP_1), FIELDS) == {}
     assert fingerprints("prod/shop", Document({"port": 5432}), FIELDS) == {}
+
+
+@pytest.mark.parametrize("value", ["short", "q" * 31, 7, None])
+def test_a_value_of_the_hosts_own_that_may_be_guessed_makes_no_key(value):
+    fields = [Field("salt", lambda _: None, "", made_by="password")]  # type: ignore[arg-type]
+    assert fingerprints("prod/shop", Document({"salt": value, "port": 5432}), fields) == {}
+    assert set(fingerprints("prod/shop", Document({"salt": "q" * 32, "port": 1}), fields)) == {"salt", "port"}
 
 
 def test_a_word_list_does_not_find_a_value():

@@ -109,6 +109,21 @@ def test_any_failure_at_any_call_then_run_again_with_the_version(place, error, w
     assert len(secret.stored.versions) == 2
 
 
+AGAIN = f"python manage.py sync_secrets --rollback {FIRST}"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("error", [NO_ANSWER, THROTTLED, DENIED])
+def test_what_failed_names_the_version_to_go_back_to(error, when):
+    """Run again without one, it would go forward to the version that was left."""
+    secret = written()
+    secret.on("Move AWSCURRENT", error, when=when)
+    secret.on("Describe", error, skip=1)
+    with pytest.raises(AwsError) as caught:
+        roll_back(secret, FIRST)
+    assert caught.value.hint.endswith(f"; then name the version, lest it goes forward again: {AGAIN}")
+
+
 def test_a_lost_answer_that_botocore_asks_again():
     secret = written()
     secret.on("Move AWSCURRENT", when="again")
@@ -122,14 +137,16 @@ def test_another_writer_comes_first():
     with pytest.raises(SecretConflict) as caught:
         roll_back(secret, FIRST)
     assert str(caught.value) == "Somebody else has just written prod/shop; AWSCURRENT stayed where they put it."
+    assert caught.value.hint.endswith(f"then, if it is still meant: {AGAIN}")
     assert content(secret) == STORED | {"a": "a1", "new": 7, "b": "theirs"}
 
 
 def test_another_writer_comes_right_after():
     secret = written()
     secret.on("Move AWSCURRENT", partial(overwrite, secret, OTHER, b="theirs"), when="after")
-    with pytest.raises(SecretConflict, match=f"was rolled back, but AWSCURRENT names version {OTHER} now"):
+    with pytest.raises(SecretConflict, match=f"was rolled back, but AWSCURRENT names version {OTHER} now") as caught:
         roll_back(secret, FIRST)
+    assert caught.value.hint.endswith(f"then, if it is still meant: {AGAIN}")
     assert content(secret) == STORED | {"b": "theirs"}
 
 
@@ -160,8 +177,9 @@ def test_rotation_under_way_is_refused():
 def test_rotation_that_begins_meanwhile_is_told():
     secret = written()
     secret.on("Move AWSCURRENT", partial(start_rotation, secret, ROTATED, b="rotated"))
-    with pytest.raises(RotationUnderWay, match="this rollback came in between and may get lost"):
+    with pytest.raises(RotationUnderWay, match="this rollback came in between and may get lost") as caught:
         roll_back(secret, FIRST)
+    assert caught.value.hint.startswith(f"Wait for it to finish, then run: {AGAIN}. One that")
 
 
 def test_the_label_of_a_finished_rotation_does_not_stay_behind():

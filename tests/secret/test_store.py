@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from deploytools.aws import error_code
 from deploytools.errors import (
     AccessDenied,
     AwsError,
@@ -331,7 +330,7 @@ def test_moving_awscurrent_denied_takes_our_label_off():
     with pytest.raises(AccessDenied):
         sync(secret, a="a1")
     assert secret.stored.labels == {"AWSCURRENT": FIRST}
-    assert secret.calls == [*ALL[:4], "Describe", f"Drop {STAGED}"]
+    assert secret.calls == [*ALL[:4], f"Drop {STAGED}"]
 
 
 def test_label_left_by_an_earlier_crash_moves_along():
@@ -390,7 +389,7 @@ def test_the_same_key_written_meanwhile_is_a_conflict(call):
         return
     with pytest.raises(SecretConflict) as caught:
         sync(secret, a="a1")
-    assert str(caught.value) == "Somebody else has just changed a in prod/shop; this run wrote nothing."
+    assert str(caught.value) == "Somebody else has just changed a in prod/shop; AWSCURRENT stays where they put it."
     assert content(secret) == STORED | {"a": "theirs", "b": "b1"}
     assert secret.stored.labels["AWSPREVIOUS"] == FIRST
     assert STAGED not in secret.stored.labels
@@ -427,7 +426,9 @@ def test_an_endless_writer_is_a_conflict():
     secret.on("Put", lambda: overwrite(secret, next(tokens), b=secret.calls.count("Put")), times=100)
     with pytest.raises(SecretConflict) as caught:
         sync(secret, a="a1")
-    assert str(caught.value) == ("prod/shop was changed by somebody else 4 times in a row; this run changed nothing.")
+    assert str(caught.value) == (
+        "prod/shop was changed by somebody else 4 times in a row; AWSCURRENT stays where they put it."
+    )
     assert secret.calls.count("Put") == WRITE_ATTEMPTS
     assert content(secret) == STORED | {"b": WRITE_ATTEMPTS}
     assert STAGED not in secret.stored.labels
@@ -647,6 +648,22 @@ def test_reading_back_old_values(reads):
     assert STAGED not in secret.stored.labels
 
 
+@pytest.mark.parametrize("reads", range(1, 3 * LOOKS))
+@pytest.mark.parametrize("is_asked_again", [True, False], ids=["botocore asks again", "no answer"])
+def test_a_promotion_that_is_not_seen_at_once_is_not_called_unchanged(reads, is_asked_again):
+    """The answer is lost, and old reads say that AWSCURRENT is where it was."""
+    secret = fake()
+    secret.on("Move AWSCURRENT", partial(secret.read_stale, reads), when="before" if is_asked_again else "after")
+    secret.on("Move AWSCURRENT", NO_ANSWER, when="again" if is_asked_again else "after")
+    try:
+        plan = sync(secret, a="a1")
+    except Unreachable:
+        assert (is_asked_again, reads >= LOOKS) == (False, True)
+        plan = sync(secret, a="a2")
+    assert (plan.is_empty, secret.stored.labels["AWSCURRENT"]) == (False, plan.token)
+    assert STAGED not in secret.stored.labels
+
+
 @pytest.mark.parametrize("reads", [1, LOOKS])
 def test_the_new_version_is_not_found_at_first(reads):
     secret = fake()
@@ -700,13 +717,11 @@ def test_no_value_in_the_log(caplog):
     assert CANARY not in caplog.text
 
 
-@pytest.mark.parametrize("place", range(1, len(ALL)))
+@pytest.mark.parametrize("place", range(len(ALL) - 1))
 @pytest.mark.parametrize("error", [DENIED, NO_ANSWER])
 def test_no_value_in_an_error(place, error):
     secret = fake(a=CANARY)
     secret.on("*", error, skip=place)
-    try:
+    with pytest.raises(AwsError) as caught:
         sync(secret, b=CANARY + "-ours")
-    except AwsError as caught:
-        said = [str(caught), repr(caught), caught.hint, error_code(caught), repr(vars(caught))]
-        assert [found for found in said if CANARY in found] == []
+    assert [found for found in reachable(caught.value) if CANARY in found] == []

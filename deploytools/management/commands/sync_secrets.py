@@ -11,7 +11,7 @@ from django.core.management.base import CommandParser
 
 from deploytools.conf import configuration
 from deploytools.errors import SecretEmpty, SecretError, SecretNotFound
-from deploytools.management.secret_file import delete, is_deletable
+from deploytools.management.secret_file import check_output, delete, is_deletable, removal
 from deploytools.management.secret_looking import LookingCommand, Options
 from deploytools.management.secret_options import add_modes, add_values, mode_of
 from deploytools.reporting import secret as text
@@ -51,12 +51,14 @@ class Command(LookingCommand):
             "restore": self.restore,
             "iam_policy": self.print_policy,
         }
-        modes[mode_of(options)](options)
+        mode = mode_of(options)
+        check_output(options["output"], options["file"])
+        modes[mode](options)
 
     def sync(self, options: Options) -> None:
         """Read, plan, show, ask, write, read back."""
         request = self.request(options)
-        planned = self.plan(request, self.base(create=options["create"]))
+        planned = self.plan(request, self.base(options))
         is_new = not planned.state.version
         if options["create"] and not is_new and not planned.is_empty:
             raise self.store.taken()
@@ -69,14 +71,17 @@ class Command(LookingCommand):
             self.write(options, request, planned)
         self.finish_file(options)
 
-    def base(self, *, create: bool) -> SecretState:
+    def base(self, options: Options) -> SecretState:
         """The secret as it is; nothing at all where it is to be created."""
         try:
             return self.store.read()
-        except (SecretNotFound, SecretEmpty):
-            if not create:
+        except (SecretNotFound, SecretEmpty) as error:
+            if not options["create"]:
                 raise
-            return SecretState(configuration.secret_name, configuration.region, "", Document({}))
+            exists = isinstance(error, SecretEmpty)
+            if exists and (options["tag"] or options["kms_key_id"]):
+                raise self.store.not_new() from error
+            return SecretState(configuration.secret_name, configuration.region, "", Document({}), exists=exists)
 
     def plan(self, request: Request, state: SecretState) -> SyncPlan:
         """What `request` changes in `state`."""
@@ -96,8 +101,8 @@ class Command(LookingCommand):
         applied = self.store.write(planned, partial(self.plan, request))
         base = applied.state.version
         if applied.is_empty:
-            document = documents.sync_plan(applied, outcome="unchanged", current=base)
-            self.conclude(options, document, text.NOTHING_TO_CHANGE)
+            outcome, said = ("unchanged", text.NOTHING_TO_CHANGE) if planned.is_empty else ("overtaken", text.OVERTAKEN)
+            self.conclude(options, documents.sync_plan(applied, outcome=outcome, current=base), said)
             return
         document = documents.sync_plan(applied, outcome="written", current=applied.token)
         self.conclude(options, document, text.written(applied.token, base))
@@ -112,7 +117,7 @@ class Command(LookingCommand):
             delete(file, self.file)
             self.say(options, f"{file} is deleted.")
         else:
-            self.say(options, f"The file still holds credentials. Delete it: rm {file}")
+            self.say(options, f"The file still holds credentials. Delete it: {removal(file)}")
 
     def roll_back(self, options: Options) -> None:
         """Make an earlier version the current one again: plan, show, ask, move the label, read back."""
@@ -126,6 +131,7 @@ class Command(LookingCommand):
         report = partial(documents.rollback_plan, planned)
         if not self.decide(options, text.rollback_plan(planned), report, is_empty=planned.is_empty):
             return
+        self.again = f"run: python manage.py sync_secrets --rollback {version}"
         self.store.roll_back(planned)
         outcome = "unchanged" if planned.is_empty else "rolled back"
         said = f"Nothing to change: {version} is current." if planned.is_empty else text.written(version, state.version)

@@ -107,8 +107,8 @@ def mail(secret: SecretState) -> Iterable[Verdict]:
     severity=Severity.HIGH,
     stage=Stage.PRE_LAUNCH,
     guide="Security Checklist: Database passwords are strong (32+ characters, auto-generated)",
-    hint="Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'; write it into a JSON file; run "
-    "python manage.py sync_secrets FILE, then create_tenant_dbs, which gives it to the role",
+    hint="Run: python manage.py sync_secrets --regenerate password, then python manage.py create_tenant_dbs, which "
+    "gives it to the role. For master_password and superuser_password: python manage.py sync_secrets --ask KEY",
 )
 def database_passwords(secret: SecretState) -> Iterable[Verdict]:
     """Whoever is in the network may try passwords as fast as the server answers."""
@@ -125,8 +125,7 @@ def database_passwords(secret: SecretState) -> Iterable[Verdict]:
     severity=Severity.CRITICAL,
     stage=Stage.PRE_LAUNCH,
     guide="Security Checklist: Django SECRET_KEY is unique for production (50+ characters)",
-    hint="Make one: python -c 'from django.core.management.utils import get_random_secret_key as k; print(k())'; write "
-    "it into a JSON file; run: python manage.py sync_secrets FILE",
+    hint="Run: python manage.py sync_secrets --regenerate django_secret_key",
     peers=("Django security.W009",),
 )
 def django_key(secret: SecretState) -> Iterable[Verdict]:
