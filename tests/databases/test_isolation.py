@@ -292,8 +292,29 @@ def test_a_second_change_before_the_first_is_finished_is_refused(one_site):
     assert site.run(is_shared=True) == [
         f"{site.app.user} still acts as {name} in {name}, from the last change of ISOLATION." for name in site.names
     ]
+    (hint,) = {tenant.obstacle.hint for tenant in site.plan(is_shared=True).tenants if tenant.obstacle} - {""}
+    assert hint == (
+        f"Finish that first: with the ISOLATION of then restart what runs as {site.app.user}, run create_tenant_dbs "
+        "--finish, then come back."
+    )
     with site.login(one).connect(one) as own:
         own.execute("SELECT 1")
+    assert site.run(finish=True) == [None, None]
+    assert site.run(is_shared=True) == [None, None]
+
+
+def test_somebody_elses_role_keeps_its_password(one_site):
+    site = one_site
+    one = site.names[0]
+    theirs = site.postgres.make_role(one, PASSWORD)
+    with site.postgres.admin() as admin:
+        admin.execute(sql.SQL("GRANT {} TO postgres WITH ADMIN OPTION").format(sql.Identifier(one)))
+    first, second = site.run()
+    assert (first, second) == (f"The role {one} exists and no secret has its password: somebody else's.", None)
+    theirs.connect("postgres").close()
+    assert PREFIX + one not in site.fake.secrets
+    assert site.run(adopt=True) == [None, None]
+    prove(site.login(one), one)
 
 
 def test_a_password_that_has_drifted_is_set_to_the_secrets(one_site):
