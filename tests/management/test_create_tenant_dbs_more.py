@@ -142,6 +142,19 @@ def test_the_script_with_a_role_per_tenant_makes_the_secrets_first(capsys, per_t
     assert run(capsys, "create_tenant_dbs", "--sql").err == ""
 
 
+@pytest.mark.parametrize("look", ["--plan", "--check", "--verify"])
+def test_who_only_looks_gets_no_script_and_no_secret(capsys, per_tenant, tmp_path, look):
+    file = tmp_path / "tenants.sql"
+    result = run(capsys, "create_tenant_dbs", "--sql", str(file), look, "--noinput")
+    assert (result.out, result.code, file.exists()) == ("", 2, False)
+    assert result.err == (
+        "Error: --sql writes a script (and tenants' secrets that are missing); --plan, --check and --verify only look.\n"
+        "Hint: Leave --sql out to look.\n"
+    )
+    names = [entry["Name"] for entry in per_tenant.client.list_secrets()["SecretList"]]
+    assert not [name for name in names if name.startswith(f"{per_tenant.name}/tenant/")]
+
+
 def test_json_is_one_document_and_the_rest_is_on_stderr(capsys, deployment, tmp_path):
     one, two = deployment.tenants
     with deployment.postgres.admin() as admin:

@@ -18,7 +18,7 @@ from deploytools.databases.server import locked, server_version, session
 from deploytools.databases.state import Wanted
 from deploytools.databases.superuser import read_account
 from deploytools.databases.tenancy import Tenancy
-from deploytools.errors import Refused, explain
+from deploytools.errors import ConfigurationError, Refused, explain
 from deploytools.management.base import FINDINGS, DeployCommand, exit_with
 from deploytools.management.master import find_master
 from deploytools.management.progress import Progress
@@ -83,6 +83,11 @@ class Command(DeployCommand):
         """Everything after the question happens in one session that holds the lock."""
         self._format, self._output = options["format"], options["output"]
         look_only = plan or check or verify
+        if options["sql"] is not None and look_only:
+            raise ConfigurationError(
+                "--sql writes a script (and tenants' secrets that are missing); --plan, --check and --verify only look.",
+                hint="Leave --sql out to look.",
+            )
         secret = read_secret()
         wanted = with_tables(self._wanted(application_login(secret).user, **options), **options)
         if options["sql"] is not None:
