@@ -148,7 +148,7 @@ def test_who_only_looks_gets_no_script_and_no_secret(capsys, per_tenant, tmp_pat
     result = run(capsys, "create_tenant_dbs", "--sql", str(file), look, "--noinput")
     assert (result.out, result.code, file.exists()) == ("", 2, False)
     assert result.err == (
-        "Error: --sql writes a script (and tenants' secrets that are missing); --plan, --check and --verify only look.\n"
+        "Error: --sql writes a script (and missing tenants' secrets); --plan, --check and --verify only look.\n"
         "Hint: Leave --sql out to look.\n"
     )
     names = [entry["Name"] for entry in per_tenant.client.list_secrets()["SecretList"]]

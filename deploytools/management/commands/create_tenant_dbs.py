@@ -85,7 +85,7 @@ class Command(DeployCommand):
         look_only = plan or check or verify
         if options["sql"] is not None and look_only:
             raise ConfigurationError(
-                "--sql writes a script (and tenants' secrets that are missing); --plan, --check and --verify only look.",
+                "--sql writes a script (and missing tenants' secrets); --plan, --check and --verify only look.",
                 hint="Leave --sql out to look.",
             )
         secret = read_secret()
