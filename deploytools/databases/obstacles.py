@@ -65,7 +65,7 @@ def role_obstacle(name: str, wanted: Wanted, state: ServerState) -> DatabaseErro
             f"The role {role.name} exists and may not log in.",
             hint=f"If it is meant for the application: ALTER ROLE {role.name} LOGIN",
         )
-    return None
+    return role.login_error
 
 
 def _others(name: str, wanted: Wanted, state: ServerState) -> frozenset[str]:

@@ -428,6 +428,45 @@ def test_a_role_of_another_tenants_that_gets_in_is_found(site):
     assert site.run()[1] == sentence
 
 
+def test_the_former_role_with_a_way_in_of_its_own_is_found(site):
+    """Until --finish it may come in as a member of the owner, which --finish ends; what is granted outright stays."""
+    one = site.names[0]
+    site.run(is_shared=True)
+    site.run()
+    assert errors(site.verify()) == [None, None]
+    with site.postgres.admin() as admin:
+        admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(*map(sql.Identifier, (one, site.app.user))))
+    sentence = f"{site.app.user} may connect to {one}, directly or as a member of who may."
+    assert errors(site.verify()) == [sentence, None]
+
+
+def test_a_role_at_its_connection_limit_is_in_nobody_elses_way(site):
+    one, two = site.names
+    site.run()
+    with site.postgres.admin() as admin:
+        admin.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT 0").format(sql.Identifier(one)))
+        admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO PUBLIC").format(sql.Identifier(two)))
+    first, second = site.plan().tenants
+    assert (first.steps, second.steps) == ((), (ShutOutPublic(two, two),))
+    assert f'too many connections for role "{one}"' in str(first.obstacle)
+    first_error, second_error = site.run()
+    assert (first_error, second_error) == (str(first.obstacle), None)
+
+
+def test_a_login_that_could_not_be_tried_is_no_proof(site):
+    one, two = site.names
+    site.run()
+    document = {key: value for key, value in site.document(one).items() if key != "password"}
+    site.fake.put_secret_value(SecretId=PREFIX + one, SecretString=json.dumps(document))
+    outcomes = tuple(Outcome(tenant) for tenant in site.wanted.tenants)
+    with session(site.postgres.master) as connection:
+        first, second = errors(site.tenancy(connection)._proved_apart(outcomes))
+    assert first == (
+        f"The secret {PREFIX}{one} has no password any more, so its login was not tried at other tenants' databases."
+    )
+    assert (second, two) == (None, site.names[1])
+
+
 def test_a_role_that_reaches_rds_iam_is_refused_and_the_other_tenant_is_made(site):
     one = site.names[0]
     site.postgres.make_role(one, PASSWORD)

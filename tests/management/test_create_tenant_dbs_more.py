@@ -17,7 +17,7 @@ from psycopg import sql
 from deploytools.databases.identity import ServerIdentity, read_identity, require_meant
 from deploytools.databases.proof import prove
 from deploytools.databases.server import Login, ServerAddress, session
-from deploytools.errors import ConnectionFailed, ConnectionFailure, Refused
+from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, Refused
 from deploytools.secret.value import Secret
 from tests.management.runner import run
 
@@ -72,6 +72,17 @@ def test_the_master_secrets_arn_is_in_the_tenants_for_rotation(capsys, per_tenan
     assert run(capsys, "create_tenant_dbs", "--noinput", "--master-secret", arn).code == 0
     secret = per_tenant.client.get_secret_value(SecretId=f"{per_tenant.name}/tenant/{per_tenant.tenants[0]}")
     assert json.loads(secret["SecretString"])["masterarn"] == arn
+
+
+def test_what_else_cannot_be_read_does_not_lose_the_report(capsys, deployment, monkeypatch):
+    def fail(self):
+        raise DatabaseError("PostgreSQL refused to show who may connect: gone", hint="Run it again.")
+
+    monkeypatch.setattr("deploytools.databases.tenancy.Tenancy.remarks", fail)
+    result = run(capsys, "create_tenant_dbs", "--noinput")
+    assert (result.out.count("✓"), result.code) == (2, 2)
+    remark = "· Who else may connect is not known: PostgreSQL refused to show who may connect: gone"
+    assert result.out.splitlines()[-1] == remark
 
 
 def test_verify_looks_and_changes_nothing(capsys, deployment):

@@ -18,7 +18,7 @@ from deploytools.databases.server import locked, server_version, session
 from deploytools.databases.state import Wanted
 from deploytools.databases.superuser import read_account
 from deploytools.databases.tenancy import Tenancy
-from deploytools.errors import ConfigurationError, Refused, explain
+from deploytools.errors import ConfigurationError, DeployError, Refused, explain
 from deploytools.management.base import FINDINGS, DeployCommand, exit_with
 from deploytools.management.master import find_master
 from deploytools.management.progress import Progress
@@ -155,10 +155,18 @@ class Command(DeployCommand):
             self.report(tenants.to_json(self._server, plan, (), ()), self._output)
 
     def _end(self, tenancy: Tenancy, plan: DatabasePlan | None, results: Sequence[Outcome]) -> None:
-        remarks = [] if tenancy.connection.broken else tenancy.remarks()
+        remarks, code = _remarks(tenancy)
         if self._format == "json":
             text = tenants.to_json(self._server, plan, results, remarks)
         else:
             text = tenants.to_text(results, remarks, SHOWN if configuration.is_shared else SHOWN_APART)
         self.report(text, self._output)
-        exit_with(max((result.error.exit_code for result in results if result.error), default=0))
+        exit_with(max((result.error.exit_code for result in results if result.error), default=0) or code)
+
+
+def _remarks(tenancy: Tenancy) -> tuple[list[str], int]:
+    """What else there is to know, and the exit code of not knowing it; the report of the tenants comes either way."""
+    try:
+        return tenancy.remarks(), 0
+    except DeployError as error:
+        return [f"Who else may connect is not known: {error}"], error.exit_code
