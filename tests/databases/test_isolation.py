@@ -440,6 +440,26 @@ def test_the_former_role_with_a_way_in_of_its_own_is_found(site):
     assert errors(site.verify()) == [sentence, None]
 
 
+def test_a_former_role_that_came_back_since_the_plan_keeps_its_way_in(one_site):
+    site = one_site
+    one, _ = site.names
+    site.run(is_shared=True)
+    site.run()
+    with locked(site.postgres.master, wait=30) as connection:
+        tenancy = site.tenancy(connection, finish=True)
+        plan = tenancy.plan()
+        assert plan.tenants[0].steps == (ShutOutFormerRole(one, site.app.user),)
+        with site.app.connect(one) as running:
+            first, second = errors(tenancy.apply(plan, Told(lambda step: None)))
+            running.execute("CREATE TABLE still_there (id integer)")
+    assert (first, second) == (
+        f"Somebody else changed the server meanwhile: {site.app.user} works in a database of {one} again; it keeps its "
+        "way in.",
+        None,
+    )
+    site.app.connect(one).close()
+
+
 def test_a_role_at_its_connection_limit_is_in_nobody_elses_way(site):
     one, two = site.names
     site.run()

@@ -212,6 +212,39 @@ def test_a_session_in_the_template_is_told_and_the_next_run_goes_on(site):
     assert site.run() == [None, None]
 
 
+def test_a_template_that_somebody_opened_is_not_dropped_unasked(site):
+    one, two = site.names
+    site.run(tenants=(Tenant(one),))
+    site.execute("ALTER DATABASE {} ALLOW_CONNECTIONS true", site.template)
+    with site.app.connect(site.template) as inside:
+        inside.execute("CREATE TABLE somebodys_work (id integer)")
+    before = site.state()
+    with pytest.raises(ForeignDatabase) as caught:
+        site.run()
+    sentence = (
+        f"The template {site.template} is ready, and somebody opened it or gave it away since; it was left alone."
+    )
+    assert (str(caught.value), site.state(), site.postgres.snapshot([two])) == (sentence, before, [])
+    assert caught.value.hint.endswith("create_tenant_dbs --prune-templates --no-template")
+    with locked(site.postgres.master, wait=30) as connection:
+        tenancy = site.tenancy(connection, template="")
+        tenancy.prune(tuple(drop_steps(tenancy.old_templates())), Told(lambda step: None))
+    assert site.run() == [None, None]
+
+
+def test_what_has_become_somebody_elses_meanwhile_is_not_dropped(site):
+    site.run()
+    with locked(site.postgres.master, wait=30) as connection:
+        tenancy = site.tenancy(connection, template="")
+        _, drop = drop_steps(tenancy.old_templates())
+        site.execute("COMMENT ON DATABASE {} IS 'mine'", site.template)
+        with pytest.raises(DatabaseError, match="is no template of these commands' making any more"):
+            tenancy.prune((drop,), Told(lambda step: None))
+    assert site.state()[3] == "mine"
+    site.execute("ALTER DATABASE {} IS_TEMPLATE false", site.template)
+    site.execute("DROP DATABASE {}", site.template)
+
+
 def test_a_copy_of_a_template_that_somebody_changed_stays_closed(site):
     one, two = site.names
     site.run(tenants=(Tenant(one),))
