@@ -296,3 +296,19 @@ def test_killed_by_the_system_at_any_moment_the_next_run_converges(capsys, per_t
     result = run(capsys, "create_tenant_dbs", "--noinput")
     assert result.code == 0, result
     assert run(capsys, "create_tenant_dbs", "--check").code == 0
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "0", "0.0001", "soon"])
+def test_a_lock_timeout_that_is_none_is_a_usage_error(capsys, deployment, value):
+    result = run(capsys, "create_tenant_dbs", "--noinput", f"--lock-timeout={value}")
+    assert (result.out, result.code) == ("", 2)
+    assert f"argument --lock-timeout: invalid some_seconds value: '{value}'" in result.err
+    assert deployment.postgres.snapshot(deployment.tenants) == []
+
+
+@pytest.mark.parametrize("option", ["--wait", "--lock-timeout", "--statement-timeout"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "0.0001"])
+def test_so_it_is_to_migrate_tenants_where_0_means_for_ever(capsys, option, value):
+    result = run(capsys, "migrate_tenants", "--noinput", f"{option}={value}")
+    assert (result.out, result.code) == ("", 2)
+    assert f"argument {option}: invalid seconds value: '{value}'" in result.err

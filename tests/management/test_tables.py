@@ -121,7 +121,16 @@ def test_a_superuser_that_cannot_be_is_told_before_anything_is_done(fleet, chang
     assert fleet.deployment.postgres.snapshot(fleet.names) == []
 
 
-@pytest.mark.parametrize("arguments", [["--no-template"], ["--sql", "--migrate"], ["--sql", "--superuser"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--no-template"],
+        ["--sql", "--migrate"],
+        ["--sql", "--superuser"],
+        ["--prune-templates", "--format", "json"],
+        ["--prune-templates", "--output", "report.txt"],
+    ],
+)
 def test_options_that_contradict_each_other(fleet, arguments):
     result = create(fleet.deployment, *arguments)
     assert (result.out, result.code) == ("", 2)

@@ -19,7 +19,7 @@ from deploytools.databases.state import Wanted
 from deploytools.databases.superuser import read_account
 from deploytools.databases.tenancy import Tenancy
 from deploytools.errors import ConfigurationError, DeployError, Refused, explain
-from deploytools.management.base import FINDINGS, DeployCommand, exit_with
+from deploytools.management.base import FINDINGS, DeployCommand, exit_with, some_seconds
 from deploytools.management.master import find_master
 from deploytools.management.progress import Progress
 from deploytools.management.script import STDOUT, write_script
@@ -73,7 +73,7 @@ class Command(DeployCommand):
         )
         parser.add_argument(
             "--lock-timeout",
-            type=float,
+            type=some_seconds,
             default=60,
             metavar="SECONDS",
             help="How long to wait for another run to finish (default: 60).",
