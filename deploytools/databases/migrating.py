@@ -21,7 +21,7 @@ from deploytools.databases.alias import ALIAS, pointed_at
 from deploytools.databases.fleet import Limits, Outcome, TenantResult, judged
 from deploytools.databases.history import History, Migration, MigrationGraph, dotted
 from deploytools.databases.migrations import read_record
-from deploytools.databases.server import Login
+from deploytools.databases.server import Login, lock_holder
 from deploytools.databases.unfinished import is_unfinished, note
 from deploytools.errors import DatabaseError, DeployError
 
@@ -145,7 +145,8 @@ def _take_lock(cursor: CursorWrapper, tenant: str, wait: float) -> None:
     while not _is_taken(cursor):
         if time.monotonic() >= deadline:
             raise DatabaseError(
-                f"Another run has been migrating {tenant} for more than {wait:g} s{_holder(cursor)}.",
+                f"Another run has been migrating {tenant} for more than {wait:g} s: "
+                f"{lock_holder(cursor.connection, LOCK_KEY)}.",
                 hint="Wait for it to finish, or give it more time: --wait SECONDS. If it is dead: SELECT "
                 "pg_terminate_backend(pid)",
                 sqlstate="55P03",
@@ -171,18 +172,6 @@ def _giving_up(tenant: str) -> Iterator[None]:
         yield
     finally:
         signal.signal(GIVE_UP, before)
-
-
-def _holder(cursor: CursorWrapper) -> str:
-    cursor.execute(
-        """
-        SELECT a.pid, a.client_addr FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-        JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
-        WHERE l.locktype = 'advisory' AND l.granted AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
-        """,
-        [LOCK_KEY],
-    )
-    return "".join(f": process {pid} from {address}" for pid, address in cursor.fetchall())
 
 
 def failure(tenant: str, error: Exception, journal: Journal, before: History | None) -> TenantResult:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from deploytools.databases.apply import Outcome, Watcher, Work, apply_plan, run_step
+from deploytools.databases.catalogue import slots_of
 from deploytools.databases.history import MigrationGraph
 from deploytools.databases.plan import DatabasePlan, TenantPlan, plan_databases, transition_remark
 from deploytools.databases.proof import Reach, prove, read_reach, require_refused, strangers_of
 from deploytools.databases.reading import read_databases, read_roles, read_state
-from deploytools.databases.server import Connection, Login, free_slots
+from deploytools.databases.server import Connection, Login
 from deploytools.databases.state import DatabaseState, RoleState, SecretNeed, ServerState, Wanted
 from deploytools.databases.steps import MakeSuperuser, Step, TablesStep, WriteSecret
 from deploytools.databases.superuser import Account, has_superuser, make_superuser, with_superusers
@@ -53,7 +54,7 @@ class Tenancy:
     @property
     def workers(self) -> int:
         """How many logins at the same time."""
-        return max(1, min(MOST_WORKERS, free_slots(self.connection) // 2))
+        return max(1, min(MOST_WORKERS, slots_of(self.connection).free // 2))
 
     def plan(self) -> DatabasePlan:
         """What is to be done."""

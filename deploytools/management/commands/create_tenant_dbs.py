@@ -24,7 +24,7 @@ from deploytools.management.master import find_master
 from deploytools.management.progress import Progress
 from deploytools.management.script import STDOUT, write_script
 from deploytools.management.tables import add_tables_options, prune, with_tables
-from deploytools.reporting import console, tenants
+from deploytools.reporting import tenants
 from deploytools.secret.document import Document
 from deploytools.secret.store import SecretStore
 
@@ -101,7 +101,7 @@ class Command(DeployCommand):
                 prune(self, tenancy, look_only=look_only, check=check, interactive=interactive)
                 return
             planned = tenancy.plan()
-            self._say(console.database_plan(planned) or "  Everything is in place.")
+            self._say(tenants.plan_text(planned) or "  Everything is in place.")
             if look_only:
                 self._report_plan(planned)
                 exit_with(FINDINGS if check and not (planned.is_empty and not planned.obstacles) else 0)
