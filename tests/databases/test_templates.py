@@ -159,7 +159,7 @@ def test_no_template_runs_the_migrations_before_it_opens(site):
 
 
 @pytest.mark.parametrize("survived", [4, 8, 11, 13, 16])
-def test_killed_after_any_step_the_next_run_converges(site, survived):
+def test_killed_on_the_way_the_next_run_converges(site, survived):
     count = iter(range(100))
 
     def kill(step: Step) -> None:
