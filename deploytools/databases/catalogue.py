@@ -114,10 +114,15 @@ class ConnectionSlots:
     reserved: int
     used: int
 
+    @property
+    def free(self) -> int:
+        """How many more it takes from roles that are no superusers."""
+        return self.maximum - self.reserved - self.used
 
-def read_slots(login: Login, database: str) -> ConnectionSlots:
-    """The server's connection slots. ``pg_stat_activity`` would hide from the application's role whose they are."""
-    with login.connect(database) as connection, translating("show its connections"):
+
+def slots_of(connection: Connection) -> ConnectionSlots:
+    """The server's connection slots, counted as any role may: ``pg_stat_activity`` hides from most whose they are."""
+    with translating("show its connections"):
         row = connection.execute(
             """
             SELECT (SELECT sum(setting::int) FROM pg_settings
@@ -130,3 +135,9 @@ def read_slots(login: Login, database: str) -> ConnectionSlots:
     if row is None:
         raise DatabaseError("The server did not say how many connections it takes.", hint="Run it again.")
     return ConnectionSlots(row.maximum, row.reserved or 0, row.used)
+
+
+def read_slots(login: Login, database: str) -> ConnectionSlots:
+    """The server's connection slots, in a session of their own."""
+    with login.connect(database) as connection:
+        return slots_of(connection)

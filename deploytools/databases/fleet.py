@@ -177,7 +177,7 @@ def judged(tenant: str, before: History, seconds: float = 0.0) -> TenantResult:
     """What is to be done for a tenant: nothing, something, or nothing that could be right."""
     if not before.inconsistent:
         return TenantResult(
-            tenant, Outcome.PENDING if before.unapplied else Outcome.UP_TO_DATE, before, None, (), seconds
+            tenant, Outcome.PENDING if before.is_pending else Outcome.UP_TO_DATE, before, None, (), seconds
         )
     (applied, missing), *_ = before.inconsistent
     return TenantResult(

@@ -25,11 +25,18 @@ class History:
         unapplied: what the code has and the database has not, in an order in which it can be applied.
         unknown: what the database has of the code's apps and the code has not: the database is ahead of the code.
         inconsistent: pairs of an applied migration and one that it needs, which is not.
+        is_unfinished: a migration has begun and has not ended; ``post_migrate`` may be lost.
     """
 
     unapplied: tuple[Migration, ...] = ()
     unknown: tuple[Migration, ...] = ()
     inconsistent: tuple[tuple[Migration, Migration], ...] = ()
+    is_unfinished: bool = False
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether ``migrate`` has something to do."""
+        return bool(self.unapplied) or self.is_unfinished
 
     @property
     def state(self) -> str:
@@ -38,8 +45,9 @@ class History:
             "inconsistent": self.inconsistent,
             f"{len(self.unapplied)} to apply": self.unapplied,
             f"{len(self.unknown)} ahead of the code": self.unknown,
+            "a migration has not ended": self.is_unfinished,
         }
-        return ", ".join(word for word, migrations in words.items() if migrations) or "up to date"
+        return ", ".join(word for word, is_so in words.items() if is_so) or "up to date"
 
 
 @dataclass(frozen=True)
@@ -69,9 +77,10 @@ class MigrationGraph:
     replaced_by: Mapping[Migration, frozenset[Migration]]
     needs: Mapping[Migration, frozenset[Migration]] = field(default_factory=dict)
 
-    def compare(self, applied: frozenset[Migration]) -> History:
+    def compare(self, applied: frozenset[Migration], *, is_unfinished: bool = False) -> History:
         """What a database that has `applied` is to this code."""
-        return History(self.missing_from(applied), self.unknown_in(applied), self.inconsistent_in(applied))
+        found = self.missing_from(applied), self.unknown_in(applied), self.inconsistent_in(applied)
+        return History(*found, is_unfinished)
 
     def missing_from(self, applied: frozenset[Migration]) -> tuple[Migration, ...]:
         """What the code has and the database has not, in an order in which it can be applied."""

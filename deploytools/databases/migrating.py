@@ -20,8 +20,9 @@ from django.db.migrations.recorder import MigrationRecorder
 from deploytools.databases.alias import ALIAS, pointed_at
 from deploytools.databases.fleet import Limits, Outcome, TenantResult, judged
 from deploytools.databases.history import History, Migration, MigrationGraph, dotted
-from deploytools.databases.migrations import read_applied
-from deploytools.databases.server import Login
+from deploytools.databases.migrations import read_record
+from deploytools.databases.server import Login, lock_holder
+from deploytools.databases.unfinished import is_unfinished, note
 from deploytools.errors import DatabaseError, DeployError
 
 #: The advisory lock under which a tenant is migrated, taken in its own database: "migrate" as a number.
@@ -29,6 +30,18 @@ LOCK_KEY = int.from_bytes(b"dt_migra")
 
 #: What tells a process that it need not wait any longer for another run. One that migrates is not disturbed.
 GIVE_UP = signal.SIGUSR1
+
+#: What an administrator may have set otherwise, and a migration cannot do with; and that its lock does not outlive a
+#: vanished client by hours. ``transaction_timeout`` is PostgreSQL 17's.
+SESSION = {
+    "statement_timeout": "0",
+    "transaction_timeout": "0",
+    "idle_session_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
 
 #: Seconds between two looks at a lock that somebody else holds: the first pause, and the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
@@ -60,10 +73,10 @@ def look_at(login: Login, tenant: str, graph: MigrationGraph) -> TenantResult:
     started = time.monotonic()
     try:
         with login.connect(tenant) as connection:
-            applied = read_applied(connection)
+            applied, has_not_ended = read_record(connection)
     except DeployError as error:
         return TenantResult(tenant, Outcome.FAILED, error=str(error), hint=error.hint)
-    return judged(tenant, graph.compare(applied), time.monotonic() - started)
+    return judged(tenant, graph.compare(applied, is_unfinished=has_not_ended), time.monotonic() - started)
 
 
 def migrate_tenant(login: Login, tenant: str, graph: MigrationGraph, limits: Limits) -> TenantResult:
@@ -76,7 +89,9 @@ def migrate_tenant(login: Login, tenant: str, graph: MigrationGraph, limits: Lim
             before = read_history(connection, graph)
             result = judged(tenant, before)
             if result.outcome is Outcome.PENDING:
+                note(connection, tenant, is_unfinished=True)
                 apply_migrations(journal)
+                note(connection, tenant, is_unfinished=False)
                 result = _proved(result, read_history(connection, graph))
     except Exception as error:
         result = failure(tenant, error, journal, before)
@@ -85,7 +100,8 @@ def migrate_tenant(login: Login, tenant: str, graph: MigrationGraph, limits: Lim
 
 def read_history(connection: BaseDatabaseWrapper, graph: MigrationGraph) -> History:
     """What the database is to the code, through Django's connection."""
-    return graph.compare(frozenset(MigrationRecorder(connection).applied_migrations()))
+    applied = frozenset(MigrationRecorder(connection).applied_migrations())
+    return graph.compare(applied, is_unfinished=is_unfinished(connection))
 
 
 def apply_migrations(journal: Journal) -> None:
@@ -110,7 +126,11 @@ def _proved(result: TenantResult, after: History) -> TenantResult:
 def _prepare(connection: BaseDatabaseWrapper, tenant: str, limits: Limits) -> None:
     """Take the tenant's lock, then set the limits for what follows. Both end with the session."""
     with connection.cursor() as cursor:
-        cursor.execute("SET statement_timeout = 0")
+        cursor.execute(
+            "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS session (name, value) "
+            "JOIN pg_settings USING (name)",
+            [list(SESSION), list(SESSION.values())],
+        )
         with _giving_up(tenant):
             _take_lock(cursor, tenant, limits.wait)
         for name, seconds in (("lock_timeout", limits.lock), ("statement_timeout", limits.statement)):
@@ -125,7 +145,8 @@ def _take_lock(cursor: CursorWrapper, tenant: str, wait: float) -> None:
     while not _is_taken(cursor):
         if time.monotonic() >= deadline:
             raise DatabaseError(
-                f"Another run has been migrating {tenant} for more than {wait:g} s{_holder(cursor)}.",
+                f"Another run has been migrating {tenant} for more than {wait:g} s: "
+                f"{lock_holder(cursor.connection, LOCK_KEY)}.",
                 hint="Wait for it to finish, or give it more time: --wait SECONDS. If it is dead: SELECT "
                 "pg_terminate_backend(pid)",
                 sqlstate="55P03",
@@ -153,18 +174,6 @@ def _giving_up(tenant: str) -> Iterator[None]:
         signal.signal(GIVE_UP, before)
 
 
-def _holder(cursor: CursorWrapper) -> str:
-    cursor.execute(
-        """
-        SELECT a.pid, a.client_addr FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-        JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
-        WHERE l.locktype = 'advisory' AND l.granted AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
-        """,
-        [LOCK_KEY],
-    )
-    return "".join(f": process {pid} from {address}" for pid, address in cursor.fetchall())
-
-
 def failure(tenant: str, error: Exception, journal: Journal, before: History | None) -> TenantResult:
     """The result of a tenant that `error` stopped."""
     sentence, hint = _explained(error, journal)
@@ -190,9 +199,14 @@ def _explained(error: Exception, journal: Journal) -> tuple[str, str]:
     if isinstance(cause, psycopg.Error):
         said = cause.diag.message_primary or said
         hint = _HINTS.get(cause.sqlstate or "", hint)
-    stays = "What it did before stays: it is not atomic." if _is_torn(journal) else "It was rolled back."
-    return f"{journal.deed} failed ({type(cause).__name__}): {said}", f"{stays} {hint}"
+    return f"{journal.deed} failed ({type(cause).__name__}): {said}", f"{_what_stays(cause, journal)} {hint}"
 
 
-def _is_torn(journal: Journal) -> bool:
-    return journal.running is not None and not journal.running.atomic
+def _what_stays(cause: BaseException, journal: Journal) -> str:
+    if journal.running is None:  # Between migrations, or in a receiver of post_migrate.
+        return "What was applied stays; the next run does the rest."
+    if not journal.running.atomic:
+        return "What it did before stays: it is not atomic."
+    if isinstance(cause, psycopg.OperationalError) and (cause.sqlstate or "08").startswith(("08", "57P")):
+        return "The session was lost, so it is not known whether it was rolled back; the next run looks."
+    return "It was rolled back."

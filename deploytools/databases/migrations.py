@@ -11,9 +11,8 @@ from django.db.migrations.loader import MigrationLoader
 
 from deploytools.databases.history import Migration, MigrationGraph, dotted
 from deploytools.databases.server import Connection, translating
+from deploytools.databases.unfinished import SUFFIX
 from deploytools.errors import ConfigurationError
-
-__all__ = ["Migration", "MigrationGraph", "read_applied", "read_graph"]
 
 
 def read_graph() -> MigrationGraph:
@@ -52,10 +51,20 @@ def _resolved(loader: MigrationLoader, dependency: Migration, key: Migration) ->
 
 
 def read_applied(connection: Connection) -> frozenset[Migration]:
-    """What ``django_migrations`` of this database says, in one query; empty where there is no such table yet."""
+    """What ``django_migrations`` of this database says; empty where there is no such table yet."""
+    return read_record(connection)[0]
+
+
+def read_record(connection: Connection) -> tuple[frozenset[Migration], bool]:
+    """What ``django_migrations`` says, and whether a migration has not ended, in one query."""
+    query = (
+        "SELECT app, name FROM django_migrations UNION ALL SELECT NULL, NULL FROM pg_database WHERE datname = "
+        "current_database() AND right(shobj_description(oid, 'pg_database'), length(%(note)s)) = %(note)s"
+    )
     with translating("show its migrations"):
         try:
-            rows = connection.execute("SELECT app, name FROM django_migrations").fetchall()
+            rows = connection.execute(query, {"note": SUFFIX}).fetchall()
         except psycopg.errors.UndefinedTable:
-            return frozenset()
-    return frozenset((row.app, row.name) for row in rows)
+            return frozenset(), False
+    applied = frozenset((row.app, row.name) for row in rows if row.app is not None)
+    return applied, any(row.app is None for row in rows)

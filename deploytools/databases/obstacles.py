@@ -65,7 +65,7 @@ def role_obstacle(name: str, wanted: Wanted, state: ServerState) -> DatabaseErro
             f"The role {role.name} exists and may not log in.",
             hint=f"If it is meant for the application: ALTER ROLE {role.name} LOGIN",
         )
-    return None
+    return role.login_error
 
 
 def _others(name: str, wanted: Wanted, state: ServerState) -> frozenset[str]:
@@ -102,6 +102,18 @@ def secret_obstacle(tenant: Tenant, state: ServerState) -> DeployError | None:
     """Why a tenant's own secret cannot be used, or None."""
     need = state.secrets.get(tenant.name)
     return need.obstacle if need else None
+
+
+def foreign_role(tenant: Tenant, wanted: Wanted, state: ServerState) -> ForeignDatabase | None:
+    """Why the tenant's own role is not its own: the secret is written before the role is made."""
+    need = state.secrets.get(tenant.name)
+    if wanted.adopt or tenant.name not in state.roles or need is None or "password" not in need.keys:
+        return None
+    return ForeignDatabase(
+        f"The role {tenant.name} exists and no secret has its password: somebody else's.",
+        hint="If it is this tenant's, look at what would change and take it over with a new password: "
+        "python manage.py create_tenant_dbs --adopt --plan",
+    )
 
 
 def _broken(database: DatabaseState) -> ForeignDatabase | None:
@@ -179,6 +191,7 @@ def _in_use(tenant: Tenant, database: DatabaseState, wanted: Wanted, state: Serv
     if former in (database.owner, *database.objects) and role in state.roles and former in state.roles[role].reaches:
         return ForeignDatabase(
             f"{role} still acts as {former} in {database.name}, from the last change of ISOLATION.",
-            hint=f"End that first: REVOKE {former} FROM {role}",
+            hint=f"Finish that first: with the ISOLATION of then restart what runs as {role}, run create_tenant_dbs "
+            "--finish, then come back.",
         )
     return None

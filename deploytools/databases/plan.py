@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from deploytools.databases.obstacles import (
     database_obstacle,
+    foreign_role,
     require_able_server,
     require_admin,
     role_obstacle,
@@ -140,7 +141,11 @@ def _unhindered_plan(tenant: Tenant, wanted: Wanted, state: ServerState) -> Tena
     database = state.databases.get(tenant.name)
     obstacle = None
     if not wanted.is_shared:
-        obstacle = role_obstacle(tenant.name, wanted, state) or secret_obstacle(tenant, state)
+        obstacle = (
+            role_obstacle(tenant.name, wanted, state)
+            or secret_obstacle(tenant, state)
+            or foreign_role(tenant, wanted, state)
+        )
     if database is not None:
         obstacle = obstacle or database_obstacle(tenant, database, wanted, state)
     if obstacle:
@@ -172,11 +177,14 @@ def _own_steps(tenant: Tenant, state: ServerState) -> Iterator[Step]:
 
 
 def _remaining(tenant: Tenant, database: DatabaseState, wanted: Wanted, state: ServerState) -> Iterator[Step]:
-    """What is left to do for a database that exists, wherever an earlier run was interrupted."""
+    """What is left to do for a database that exists, wherever an earlier run was interrupted.
+
+    The mark of one that was open before is its last step, so that an adoption that was interrupted is gone on with.
+    """
     name, owner, to = database.name, database.owner, wanted.role_of(tenant)
     if database.public_may_connect:
         yield ShutOutPublic(name, owner)
-    if not database.is_marked:
+    if database.is_half_made and not database.is_marked:
         yield Mark(name, owner)
     former = _former_owners(tenant, database, wanted, state)
     runs_as_former = wanted.former_role_of(tenant) in former and not wanted.finish
@@ -188,6 +196,8 @@ def _remaining(tenant: Tenant, database: DatabaseState, wanted: Wanted, state: S
     if database.is_half_made and not database.allows_connections and (moves or wanted.migrate):
         yield LetOwnerIn(name, to)
     yield from moves
+    if not (database.is_half_made or database.is_marked):
+        yield Mark(name, to)
     if database.is_half_made and wanted.migrate:
         yield CompareTables(name, to) if database.is_copy else MigrateTables(name, to)
     yield from _option_steps(tenant, database, to)
@@ -196,9 +206,13 @@ def _remaining(tenant: Tenant, database: DatabaseState, wanted: Wanted, state: S
 
 
 def _former_owners(tenant: Tenant, database: DatabaseState, wanted: Wanted, state: ServerState) -> tuple[str, ...]:
-    """Who owns the database, or something in it, and should not; the master keeps what it needs by itself."""
+    """Who owns the database, or something in it, and should not.
+
+    The master keeps what it needs by itself, and what it has made in a tenant that is in place.
+    """
     to, master = wanted.role_of(tenant), state.master.name
-    concerned = dict.fromkeys([database.owner, wanted.former_role_of(tenant), master])
+    is_unsettled = database.is_half_made or not database.is_marked or database.owner == master
+    concerned = dict.fromkeys([database.owner, wanted.former_role_of(tenant), *([master] if is_unsettled else [])])
     owning = [role for role in concerned if role == database.owner or role in database.objects]
     return tuple(role for role in owning if role != to and (role != master or role in database.objects))
 
@@ -214,8 +228,8 @@ def _option_steps(tenant: Tenant, database: DatabaseState, owner: str) -> Iterat
             yield SetDatabaseDefault(name, owner, setting, value)
     if database.connection_limit == HALF_MADE_LIMIT:
         yield Open(name, owner, -1 if options.connection_limit is None else options.connection_limit)
-    elif options.connection_limit not in (None, database.connection_limit):
-        yield LimitConnections(name, owner, options.connection_limit or -1)
+    elif options.connection_limit is not None and options.connection_limit != database.connection_limit:
+        yield LimitConnections(name, owner, options.connection_limit)
 
 
 def transition_remark(tenant: Tenant, wanted: Wanted, state: ServerState) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from deploytools.databases.server import Connection, Login, translating
 from deploytools.databases.state import Wanted
-from deploytools.databases.tenants import Tenant
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
 
 #: With more pairs of login and foreign database than this, each login is tried on its two neighbours' databases only;
@@ -82,38 +81,43 @@ def read_reach(connection: Connection, wanted: Wanted) -> Reach:
     with translating("show who may connect"):
         rows = connection.execute(
             """
-            WITH RECURSIVE holder(database, role) AS (
-                SELECT d.datname, acl.grantee FROM pg_database d,
+            WITH RECURSIVE holder(database, role, via) AS (
+                SELECT d.datname, acl.grantee, acl.grantee FROM pg_database d,
                        aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS acl
                 WHERE d.datname = ANY(%s) AND acl.privilege_type = 'CONNECT'
-                UNION SELECT holder.database, m.member FROM holder JOIN pg_auth_members m ON m.roleid = holder.role
+                UNION SELECT holder.database, m.member, holder.via
+                FROM holder JOIN pg_auth_members m ON m.roleid = holder.role
             )
-            SELECT holder.database::text, coalesce(r.rolname::text, 'PUBLIC') AS role
+            SELECT holder.database::text, coalesce(r.rolname::text, 'PUBLIC') AS role,
+                   pg_get_userbyid(holder.via)::text AS via
             FROM holder LEFT JOIN pg_roles r ON r.oid = holder.role
-            WHERE holder.role = 0 OR (r.rolcanlogin AND NOT r.rolsuper) ORDER BY 1, 2
+            WHERE holder.role = 0 OR (r.rolcanlogin AND NOT r.rolsuper) ORDER BY 1, 2, 3
             """,
             [[tenant.name for tenant in wanted.tenants]],
         ).fetchall()
-    return judge_reach([(row.database, row.role) for row in rows], wanted, connection.info.user)
+    return judge_reach([(row.database, row.role, row.via) for row in rows], wanted, connection.info.user)
 
 
-def judge_reach(holders: Sequence[tuple[str, str]], wanted: Wanted, master: str) -> Reach:
-    """Which of the (database, role) pairs are breaches.
+def judge_reach(holders: Sequence[tuple[str, str, str]], wanted: Wanted, master: str) -> Reach:
+    """Which of those that hold CONNECT are breaches.
 
-    Owners under the other ISOLATION are allowed until ``--finish``: a plan's remark tells of them. Those of tenants
-    that share a role now reach all of them through it.
+    Owners under the other ISOLATION are allowed until ``--finish``, as members of the owner and in no other way: a
+    plan's remark tells of them. Those of tenants that share a role now reach all of them through it.
+
+    Args:
+        holders: (database, role, the role to which CONNECT was granted: itself, or one that it is a member of).
     """
+    tenants = {tenant.name: tenant for tenant in wanted.tenants}
 
-    def allowed(tenant: Tenant) -> set[str]:
-        former = wanted.roles if wanted.is_shared else (wanted.former_role_of(tenant),)
-        return {wanted.role_of(tenant), master, *(() if wanted.finish else former)}
+    def may(database: str, role: str, via: str) -> bool:
+        owner = wanted.role_of(tenants[database])
+        former = wanted.roles if wanted.is_shared else (wanted.former_role_of(tenants[database]),)
+        return role in (owner, master) or (role in former and via == owner and not wanted.finish)
 
-    may = {tenant.name: allowed(tenant) for tenant in wanted.tenants}
-    known = {"PUBLIC", *wanted.roles}
-    breaches: dict[str, tuple[str, ...]] = {}
-    others: dict[str, tuple[str, ...]] = {}
-    for database, role in holders:
-        if role not in may[database]:
-            found = breaches if role in known else others
-            found[database] = (*found.get(database, ()), role)
-    return Reach(breaches, others)
+    breaches: dict[str, dict[str, None]] = {}
+    others: dict[str, dict[str, None]] = {}
+    for database, role, via in holders:
+        if not may(database, role, via):
+            found = breaches if role in ("PUBLIC", *wanted.roles) else others
+            found.setdefault(database, {})[role] = None
+    return Reach(*({database: tuple(roles) for database, roles in found.items()} for found in (breaches, others)))

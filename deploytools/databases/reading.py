@@ -62,12 +62,15 @@ def read_state(
 def _tried(roles: Mapping[str, RoleState], logins: Iterable[Login], workers: int) -> dict[str, RoleState]:
     """The roles that may log in and have a password to try, with the result."""
     tried = [login for login in logins if login.user in roles and roles[login.user].can_login]
+
+    def one(login: Login) -> RoleState:
+        try:
+            return replace(roles[login.user], password_works=password_works(login))
+        except ConnectionFailed as error:
+            return replace(roles[login.user], login_error=error)
+
     with ThreadPoolExecutor(workers) as pool:
-        works = list(pool.map(password_works, tried))
-    return {
-        login.user: replace(roles[login.user], password_works=it_does)
-        for login, it_does in zip(tried, works, strict=True)
-    }
+        return {role.name: role for role in pool.map(one, tried)}
 
 
 def password_works(login: Login) -> bool:

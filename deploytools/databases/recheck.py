@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from deploytools.databases.reading import read_databases
 from deploytools.databases.server import Connection
 from deploytools.databases.state import INVALID_LIMIT
 from deploytools.databases.steps import (
     CloneTemplate,
     CreateDatabase,
     CreateRole,
+    DropTemplate,
     HandOver,
     HandOverObjects,
     LetOwnerIn,
@@ -21,6 +23,7 @@ from deploytools.databases.steps import (
     Step,
     UnsealTemplate,
 )
+from deploytools.databases.templates import is_ours
 from deploytools.errors import DatabaseError
 
 OWNERS = (ShutOutPublic, Mark, HandOver, SetDatabaseDefault, LimitConnections, SealTemplate, UnsealTemplate)
@@ -42,6 +45,10 @@ def require_as_planned(connection: Connection, step: Step) -> None:
         _require_owner(connection, step.database, step.owner)
     elif isinstance(step, HandOverObjects):
         _require_owner(connection, step.database, step.to)
+    elif isinstance(step, ShutOutFormerRole):
+        _require_unused(connection, step)
+    elif isinstance(step, DropTemplate):
+        _require_template(connection, step.database)
 
 
 def _require_owner(connection: Connection, database: str, owner: str, *, is_opened: bool = False) -> None:
@@ -61,6 +68,25 @@ def _require_owner(connection: Connection, database: str, owner: str, *, is_open
         raise _changed(f"{database} belongs to {row.owner}, not to {owner}")
     if is_opened and row.is_public:
         raise _changed(f"PUBLIC may connect to {database}, so that it stays closed")
+
+
+def _require_unused(connection: Connection, step: ShutOutFormerRole) -> None:
+    """What runs as the former role may have come back since the plan; without the role it would fail."""
+    row = connection.execute(
+        "SELECT count(*) AS sessions FROM pg_stat_activity a JOIN pg_database d ON d.oid = a.datid "
+        "WHERE a.usename = %s AND pg_get_userbyid(d.datdba) = %s",
+        [step.former, step.role],
+    ).fetchone()
+    if row is None or row.sessions:
+        raise _changed(f"{step.former} works in a database of {step.role} again; it keeps its way in")
+
+
+def _require_template(connection: Connection, database: str) -> None:
+    found = read_databases(connection, [database]).get(database)
+    if found is None:
+        raise _changed(f"{database} has gone")
+    if not is_ours(found):
+        raise _changed(f"{database} is no template of these commands' making any more")
 
 
 def _changed(what: str) -> DatabaseError:

@@ -151,7 +151,7 @@ def locked(login: Login, *, wait: float) -> Iterator[Connection]:
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
         except psycopg.errors.LockNotAvailable:
             raise DatabaseError(
-                f"Another run has held the lock for more than {wait:g} s: {_lock_holder(connection)}.",
+                f"Another run has held the lock for more than {wait:g} s: {lock_holder(connection, LOCK_KEY)}.",
                 hint="Wait for it to finish. If it is dead: SELECT pg_terminate_backend(pid)",
                 sqlstate="55P03",
             ) from None
@@ -171,20 +171,6 @@ _STARTUP_SETTINGS = " ".join(
         "tcp_keepalives_count=3",
     )
 )
-
-
-def free_slots(connection: Connection) -> int:
-    """How many more connections the server takes from roles that are no superusers."""
-    with translating("show its connections"):
-        row = connection.execute(
-            """
-            SELECT (SELECT sum(CASE name WHEN 'max_connections' THEN 1 ELSE -1 END * setting::integer) FROM pg_settings
-                    WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections',
-                                   'rds.rds_superuser_reserved_connections'))
-                 - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS free
-            """
-        ).fetchone()
-    return int(row.free) if row else 0
 
 
 @contextmanager
@@ -215,17 +201,19 @@ def _connect_master(login: Login) -> Connection:
         ) from None
 
 
-def _lock_holder(connection: Connection) -> str:
+def lock_holder(connection: psycopg.Connection[Any], key: int) -> str:
+    """Who holds the advisory lock `key` in the session's database, for an error's sentence."""
     row = connection.execute(
         """
-        SELECT a.pid, a.usename, a.client_addr, a.backend_start
+        SELECT a.pid, a.usename::text, host(a.client_addr), a.backend_start
         FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-        WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = %s)
-          AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
+        JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+        WHERE l.locktype = 'advisory' AND l.granted AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
         """,
-        [MAINTENANCE_DATABASE, LOCK_KEY],
+        [key],
     ).fetchone()
     if row is None:
         return "it has just let go"
-    since = row.backend_start.isoformat(timespec="seconds") if row.backend_start else "an unknown time"
-    return f"process {row.pid} of {row.usename} from {row.client_addr}, connected since {since}"
+    pid, user, address, start = row
+    since = start.isoformat(timespec="seconds") if start else "an unknown time"
+    return f"process {pid} of {user} from {address}, connected since {since}"

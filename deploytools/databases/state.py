@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deploytools.databases.tenants import Tenant
-from deploytools.errors import DeployError
+from deploytools.errors import DatabaseError, DeployError
 
 #: ``COMMENT ON DATABASE`` of a database that these commands made or adopted begins with this.
 MARK = "deploytools: tenant database"
@@ -54,6 +54,7 @@ class RoleState:
         inherits: INHERIT, the rule: it has the privileges of what it is a member of.
         settings: ``ALTER ROLE … SET``.
         password_works: whether it can log in with the password in its secret.
+        login_error: why that is not known: the login failed for another reason; None where it is known, or not tried.
         master_may_set: whether the master may ``SET ROLE`` to it.
         master_may_grant: whether the master may ``GRANT`` it (ADMIN OPTION; before 16, CREATEROLE).
     """
@@ -67,6 +68,7 @@ class RoleState:
     inherits: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
     password_works: bool = False
+    login_error: DatabaseError | None = None
     master_may_set: bool = False
     master_may_grant: bool = False
 

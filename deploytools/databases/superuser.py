@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,10 +14,26 @@ from django.db import Error, ProgrammingError
 from deploytools.databases.alias import pointed_at
 from deploytools.databases.plan import DatabasePlan, TenantPlan
 from deploytools.databases.server import Login
-from deploytools.databases.steps import MakeSuperuser
-from deploytools.errors import DatabaseError, Refused, SecretIncomplete
+from deploytools.databases.steps import (
+    CloneTemplate,
+    CreateDatabase,
+    CreateRole,
+    HandOver,
+    HandOverObjects,
+    MakeSuperuser,
+    Open,
+    SetPassword,
+    WriteSecret,
+)
+from deploytools.databases.tenants import Tenant
+from deploytools.errors import DatabaseError, DeployError, Refused, SecretIncomplete
 from deploytools.secret.document import Document
 from deploytools.secret.value import Secret
+
+#: Until these are done, a tenant's login may not work, or may not read its tables.
+BEFORE_A_LOGIN = (
+    WriteSecret, CreateRole, SetPassword, CreateDatabase, CloneTemplate, HandOver, HandOverObjects, Open,
+)  # fmt: skip
 
 REQUIRED = ("superuser_username", "superuser_password")
 
@@ -80,6 +97,10 @@ def has_superuser(login: Login, database: str, account: Account) -> bool:
             found = model._default_manager.filter(**{model.USERNAME_FIELD: account.username.reveal()}).first()
         except ProgrammingError:  # It has no tables yet.
             return False
+        except Error as error:
+            raise DatabaseError(
+                f"{database} did not say whether it has the superuser: {type(error).__name__}.", hint="Run it again."
+            ) from None
     if found is not None and not getattr(found, "is_superuser", False):
         raise Refused(
             f"{database} has a user of the secret's superuser_username who is no superuser; nothing was changed.",
@@ -89,7 +110,9 @@ def has_superuser(login: Login, database: str, account: Account) -> bool:
 
 
 def make_superuser(login: Login, database: str, account: Account) -> None:
-    """Make it, as ``createsuperuser`` does."""
+    """Make it, as ``createsuperuser`` does, where there is none of its name."""
+    if has_superuser(login, database, account):
+        return
     manager: Any = get_user_model()._default_manager
     with pointed_at(login, database):
         try:
@@ -101,13 +124,24 @@ def make_superuser(login: Login, database: str, account: Account) -> None:
             ) from None
 
 
-def with_superusers(plan: DatabasePlan, lacking: set[str]) -> DatabasePlan:
-    """`plan`, with the step for each tenant of `lacking` last."""
+def with_superusers(plan: DatabasePlan, has_one: Callable[[Tenant], bool]) -> DatabasePlan:
+    """`plan`, with the step for each tenant that lacks a superuser, last.
+
+    A tenant whose login or database `plan` has yet to make or mend is looked at when the step is carried out.
+
+    Args:
+        has_one: looks into a tenant's database; what it raises is in the way of that tenant only.
+    """
 
     def one(tenant: TenantPlan) -> TenantPlan:
-        name = tenant.tenant.name
-        if tenant.obstacle or name not in lacking:
+        if tenant.obstacle:
             return tenant
-        return replace(tenant, steps=(*tenant.steps, MakeSuperuser(name)))
+        is_settled = not any(isinstance(step, BEFORE_A_LOGIN) for step in (*plan.role_steps, *tenant.steps))
+        try:
+            if is_settled and has_one(tenant.tenant):
+                return tenant
+        except DeployError as obstacle:
+            return replace(tenant, steps=(), obstacle=obstacle)
+        return replace(tenant, steps=(*tenant.steps, MakeSuperuser(tenant.tenant.name)))
 
     return replace(plan, tenants=tuple(map(one, plan.tenants)))

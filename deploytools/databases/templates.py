@@ -49,7 +49,7 @@ def build_steps(wanted: Wanted, state: ServerState) -> Iterator[Step]:
     """From what is there to a template that is ready.
 
     Raises:
-        ForeignDatabase: somebody else made a database of its name.
+        ForeignDatabase: somebody else made a database of its name, or changed the template.
     """
     name, master = wanted.template, state.master.name
     owner = template_owner(wanted, master)
@@ -60,6 +60,12 @@ def build_steps(wanted: Wanted, state: ServerState) -> Iterator[Step]:
         raise ForeignDatabase(
             f"{name} exists and is no template of these commands' making; it was left alone.",
             hint="Rename it, or do without a template: --no-template",
+        )
+    if found and found.comment == READY:
+        raise ForeignDatabase(
+            f"The template {name} is ready, and somebody opened it or gave it away since; it was left alone.",
+            hint=f'Close it: ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false IS_TEMPLATE true. Or drop it, to be '
+            "made anew: python manage.py create_tenant_dbs --prune-templates --no-template",
         )
     yield from drop_steps([found] if found else [])
     yield CreateDatabase(name, wanted.locale)

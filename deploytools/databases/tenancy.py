@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from deploytools.databases.apply import Outcome, Watcher, Work, apply_plan, run_step
+from deploytools.databases.catalogue import slots_of
 from deploytools.databases.history import MigrationGraph
 from deploytools.databases.plan import DatabasePlan, TenantPlan, plan_databases, transition_remark
 from deploytools.databases.proof import Reach, prove, read_reach, require_refused, strangers_of
 from deploytools.databases.reading import read_databases, read_roles, read_state
-from deploytools.databases.server import Connection, Login, free_slots
+from deploytools.databases.server import Connection, Login
 from deploytools.databases.state import DatabaseState, RoleState, SecretNeed, ServerState, Wanted
 from deploytools.databases.steps import MakeSuperuser, Step, TablesStep, WriteSecret
 from deploytools.databases.superuser import Account, has_superuser, make_superuser, with_superusers
@@ -53,7 +54,7 @@ class Tenancy:
     @property
     def workers(self) -> int:
         """How many logins at the same time."""
-        return max(1, min(MOST_WORKERS, free_slots(self.connection) // 2))
+        return max(1, min(MOST_WORKERS, slots_of(self.connection).free // 2))
 
     def plan(self) -> DatabasePlan:
         """What is to be done."""
@@ -61,17 +62,10 @@ class Tenancy:
         tried = [self.app, *logins.values()] if self.wanted.is_shared else list(logins.values())
         state = read_state(self.connection, self.wanted, tried, needs, workers=self.workers)
         plan = plan_databases(self.wanted, state)
-        return with_superusers(plan, self._lacking(state, self.account)) if self.account else plan
-
-    def _lacking(self, state: ServerState, account: Account) -> set[str]:
-        """The tenants that have no superuser of the secret's name."""
-
-        def lacks(tenant: Tenant) -> bool:
-            database = state.databases.get(tenant.name)
-            is_there = database is not None and database.allows_connections and not database.is_half_made
-            return not (is_there and has_superuser(self._login(tenant), tenant.name, account))
-
-        return {tenant.name for tenant in self.wanted.tenants if lacks(tenant)}
+        account = self.account
+        if account is None:
+            return plan
+        return with_superusers(plan, lambda tenant: has_superuser(self._login(tenant), tenant.name, account))
 
     def apply(self, plan: DatabasePlan, watcher: Watcher) -> tuple[Outcome, ...]:
         """Do it, read back, and prove it by logging in.
@@ -80,9 +74,10 @@ class Tenancy:
             DatabaseError: a step of the shared role's failed; no tenant was touched.
         """
         outcomes = apply_plan(self._work(), plan, watcher)
-        if self.connection.broken:
-            return outcomes
-        return self._proved_apart(self._read_back(outcomes))
+        try:
+            return self._proved_apart(self._read_back(outcomes))
+        except DeployError as error:
+            return _unproved(outcomes, error)
 
     def _work(self) -> Work:
         return Work(
@@ -108,7 +103,11 @@ class Tenancy:
                 hint="Run: python manage.py create_tenant_dbs",
             )
         with ThreadPoolExecutor(self.workers) as pool:
-            return self._proved_apart(tuple(pool.map(self._verified, plan.tenants)))
+            outcomes = tuple(pool.map(self._verified, plan.tenants))
+        try:
+            return self._proved_apart(outcomes)
+        except DeployError as error:
+            return _unproved(outcomes, error)
 
     def _verified(self, plan: TenantPlan) -> Outcome:
         try:
@@ -166,14 +165,18 @@ class Tenancy:
         """Every tenant's database turns the others away: by the catalogue, and by logins that are refused."""
         reach = self.reach()
         sound = {outcome.tenant.name for outcome in outcomes if not outcome.error}
-        logins = {name: login for name, login in self._read_secrets()[1].items() if name in sound}
+        needs, readable = self._read_secrets()
+        logins = {name: login for name, login in readable.items() if name in sound}
 
         def turn_away(outcome: Outcome) -> None:
             name = outcome.tenant.name
             _require_no_breach(name, reach)
-            if name in logins:
-                for stranger in strangers_of(name, logins):
-                    require_refused(stranger, name)
+            if self.secrets is None:
+                return
+            if name not in logins:
+                raise needs[name].obstacle or _unreadable(needs[name])
+            for stranger in strangers_of(name, logins):
+                require_refused(stranger, name)
 
         with ThreadPoolExecutor(self.workers) as pool:
             return tuple(pool.map(lambda o: o if o.error else _judged(o, partial(turn_away, o)), outcomes))
@@ -216,6 +219,24 @@ def _judged(outcome: Outcome, judge: Callable[[], None]) -> Outcome:
     except DeployError as error:
         return replace(outcome, error=error)
     return outcome
+
+
+def _unproved(outcomes: tuple[Outcome, ...], error: DeployError) -> tuple[Outcome, ...]:
+    """Nobody is lost from the report because the proof ended early; who has failed already stays so."""
+
+    def one(outcome: Outcome) -> Outcome:
+        sentence = f"{outcome.tenant.name} was not proved: {error}"
+        unproved = DatabaseError(sentence, hint="Prove it: python manage.py create_tenant_dbs --verify")
+        return outcome if outcome.error else replace(outcome, error=unproved)
+
+    return tuple(map(one, outcomes))
+
+
+def _unreadable(need: SecretNeed) -> DatabaseError:
+    return DatabaseError(
+        f"The secret {need.secret} has no password any more, so its login was not tried at other tenants' databases.",
+        hint="Look at who took it out (CloudTrail), then: python manage.py create_tenant_dbs",
+    )
 
 
 def _require_nothing_left(plan: TenantPlan) -> None:

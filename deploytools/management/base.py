@@ -17,6 +17,22 @@ from deploytools.errors import ConfigurationError, DeployError, Refused, explain
 FINE, FINDINGS, COULD_NOT = 0, 1, 2
 
 
+def seconds(text: str) -> float:
+    """For argparse: a time that ends; 0, or at least a millisecond, because PostgreSQL counts in those."""
+    number = float(text)
+    if number != 0 and not 0.001 <= number < 1e6:
+        raise ValueError(text)
+    return number
+
+
+def some_seconds(text: str) -> float:
+    """As `seconds`, and not 0: where PostgreSQL takes that for ever."""
+    number = seconds(text)
+    if number == 0:
+        raise ValueError(text)
+    return number
+
+
 class Error(CommandError):
     """What a command stops with; Django prints ``Error:`` and the text."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -45,6 +46,8 @@ def with_tables(
     prune_templates: bool,
     superuser: bool,
     sql: str | None,
+    format: str,
+    output: Path | None,
     **_: Any,
 ) -> Wanted:
     """`wanted`, with the template that new tenants are copied from.
@@ -59,6 +62,8 @@ def with_tables(
             "A script for psql makes the databases and nothing in them.",
             hint="Run the script, then: python manage.py migrate_tenants",
         )
+    if prune_templates and (format != "text" or output is not None):
+        raise ConfigurationError("--prune-templates makes no report.", hint="Leave out --format and --output.")
     name = "" if no_template or not (migrate or prune_templates) else template_name(wanted)
     return replace(wanted, migrate=migrate, template=name)
 

@@ -25,6 +25,10 @@ SYMBOLS = {
     Outcome.FAILED: "✗",
 }
 
+#: Of a tenant that has all migrations, and of which a run began and was lost.
+LOST = "the last migration did not end (post_migrate)"
+ENDED = "post_migrate run again, which the last migration did not get to"
+
 #: Tenants and migrations that a line names before it says "and … more".
 MOST_NAMES = 8
 
@@ -54,10 +58,11 @@ def said(result: TenantResult) -> str:
     if result.error:
         return result.error + (f" Applied before that: {migrations(result.applied)}" if result.applied else "") + ahead
     if result.outcome is Outcome.MIGRATED:
-        return f"{len(result.applied)} applied: {migrations(result.applied)}{ahead}"
+        return (f"{len(result.applied)} applied: {migrations(result.applied)}" if result.applied else ENDED) + ahead
     if result.outcome is Outcome.UP_TO_DATE:
-        return ("another run applied what was missing" if before.unapplied else "up to date") + ahead
-    return f"{result.outcome}: {len(before.unapplied)} to apply: {migrations(before.unapplied)}{ahead}"
+        return ("another run applied what was missing" if before.is_pending else "up to date") + ahead
+    left = f"{len(before.unapplied)} to apply: {migrations(before.unapplied)}" if before.unapplied else LOST
+    return f"{result.outcome}: {left}{ahead}"
 
 
 def migrations(names: Sequence[Migration]) -> str:
@@ -117,6 +122,7 @@ def _history(history: History | None) -> dict[str, object] | None:
         "unapplied": [dotted(migration) for migration in history.unapplied],
         "unknown": [dotted(migration) for migration in history.unknown],
         "inconsistent": [[dotted(one) for one in pair] for pair in history.inconsistent],
+        "unfinished": history.is_unfinished,
     }
 
 
@@ -156,7 +162,8 @@ def _read_history(entry: dict[str, Any] | None) -> History | None:
     if entry is None:
         return None
     broken = tuple((_pair(one), _pair(other)) for one, other in entry["inconsistent"])
-    return History(_pairs(entry["unapplied"]), _pairs(entry["unknown"]), broken)
+    unapplied, unknown = _pairs(entry["unapplied"]), _pairs(entry["unknown"])
+    return History(unapplied, unknown, broken, bool(entry.get("unfinished")))
 
 
 def _pairs(names: Iterable[str]) -> tuple[Migration, ...]:

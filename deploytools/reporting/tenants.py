@@ -1,4 +1,4 @@
-"""What became of the tenants, as text for people and as JSON for programs."""
+"""What is planned for the tenants and what became of them, as text for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ from deploytools.databases.plan import DatabasePlan
 
 #: Version of the JSON: it grows when a member changes its meaning or goes away.
 VERSION = 1
+
+
+def plan_text(plan: DatabasePlan) -> str:
+    """The steps of `plan`, tenant by tenant, and what is in the way."""
+    lines = [f"  - {step}" for step in (*plan.role_steps, *plan.template_steps)]
+    for tenant in plan.tenants:
+        if tenant.obstacle:
+            lines += [f"  ! {tenant.obstacle}", f"    Hint: {tenant.obstacle.hint}"]
+        lines += [f"  - {step}" for step in tenant.steps]
+        lines += [f"  · {tenant.remark}"] if tenant.remark else []
+    return "\n".join(lines)
 
 
 def to_text(results: Iterable[Outcome], remarks: Sequence[str], proof: str) -> str:

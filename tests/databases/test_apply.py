@@ -303,6 +303,22 @@ def test_the_session_is_lost_half_way_and_the_next_run_converges(site):
     assert errors(site.run()) == [None, None]
 
 
+def test_the_session_is_lost_after_the_first_tenant_which_is_then_not_proved(site):
+    master = site.postgres.make_role(f"{site.app.user}_master", PASSWORD, "CREATEDB CREATEROLE")
+    site = replace(site, master=master)
+
+    def cut(step: Step) -> None:
+        if step == CreateDatabase(site.names[1]):
+            site.postgres.terminate(site.master.user)
+
+    first, second = site.run(cut)
+    assert first.error is not None
+    assert str(first.error).startswith(f"{site.names[0]} was not proved: ")
+    assert (len(first.done), first.error.hint) == (5, "Prove it: python manage.py create_tenant_dbs --verify")
+    assert "terminating connection" in str(second.error)
+    assert errors(site.run()) == [None, None]
+
+
 def test_no_password_reaches_the_servers_log(site):
     site.run()
     replace(site, app=replace(site.app, password=Secret("canary-password-canary-password-canary"))).run()

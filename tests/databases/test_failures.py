@@ -12,8 +12,9 @@ import pytest
 from psycopg import sql
 
 from deploytools.databases import recheck
+from deploytools.databases.catalogue import slots_of
 from deploytools.databases.reading import read_locales
-from deploytools.databases.server import LOCK_KEY, free_slots, locked, session
+from deploytools.databases.server import LOCK_KEY, locked, session
 from deploytools.databases.steps import CreateDatabase, HandOver, Open, Step
 from deploytools.databases.tenants import Tenant
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
@@ -155,11 +156,11 @@ def test_a_role_without_a_slot_left_is_told_and_the_rest_is_done(site):
 
 def test_free_slots_count_what_is_reserved(one_site):
     with session(one_site.master) as connection:
-        before = free_slots(connection)
+        before = slots_of(connection).free
         with ExitStack() as stack:
             for _ in range(3):
                 stack.enter_context(one_site.master.connect("postgres"))
-            assert before - free_slots(connection) > 0
+            assert before - slots_of(connection).free > 0
         limit = connection.execute("SHOW max_connections").fetchone()
     assert limit is not None
     assert before < int(limit[0])

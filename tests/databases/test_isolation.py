@@ -292,8 +292,29 @@ def test_a_second_change_before_the_first_is_finished_is_refused(one_site):
     assert site.run(is_shared=True) == [
         f"{site.app.user} still acts as {name} in {name}, from the last change of ISOLATION." for name in site.names
     ]
+    (hint,) = {tenant.obstacle.hint for tenant in site.plan(is_shared=True).tenants if tenant.obstacle} - {""}
+    assert hint == (
+        f"Finish that first: with the ISOLATION of then restart what runs as {site.app.user}, run create_tenant_dbs "
+        "--finish, then come back."
+    )
     with site.login(one).connect(one) as own:
         own.execute("SELECT 1")
+    assert site.run(finish=True) == [None, None]
+    assert site.run(is_shared=True) == [None, None]
+
+
+def test_somebody_elses_role_keeps_its_password(one_site):
+    site = one_site
+    one = site.names[0]
+    theirs = site.postgres.make_role(one, PASSWORD)
+    with site.postgres.admin() as admin:
+        admin.execute(sql.SQL("GRANT {} TO postgres WITH ADMIN OPTION").format(sql.Identifier(one)))
+    first, second = site.run()
+    assert (first, second) == (f"The role {one} exists and no secret has its password: somebody else's.", None)
+    theirs.connect("postgres").close()
+    assert PREFIX + one not in site.fake.secrets
+    assert site.run(adopt=True) == [None, None]
+    prove(site.login(one), one)
 
 
 def test_a_password_that_has_drifted_is_set_to_the_secrets(one_site):
@@ -405,6 +426,65 @@ def test_a_role_of_another_tenants_that_gets_in_is_found(site):
     sentence = f"The role {two} exists and has {one}, which an application must not have; nothing was changed."
     assert errors(site.verify())[1] == sentence
     assert site.run()[1] == sentence
+
+
+def test_the_former_role_with_a_way_in_of_its_own_is_found(site):
+    """Until --finish it may come in as a member of the owner, which --finish ends; what is granted outright stays."""
+    one = site.names[0]
+    site.run(is_shared=True)
+    site.run()
+    assert errors(site.verify()) == [None, None]
+    with site.postgres.admin() as admin:
+        admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(*map(sql.Identifier, (one, site.app.user))))
+    sentence = f"{site.app.user} may connect to {one}, directly or as a member of who may."
+    assert errors(site.verify()) == [sentence, None]
+
+
+def test_a_former_role_that_came_back_since_the_plan_keeps_its_way_in(one_site):
+    site = one_site
+    one, _ = site.names
+    site.run(is_shared=True)
+    site.run()
+    with locked(site.postgres.master, wait=30) as connection:
+        tenancy = site.tenancy(connection, finish=True)
+        plan = tenancy.plan()
+        assert plan.tenants[0].steps == (ShutOutFormerRole(one, site.app.user),)
+        with site.app.connect(one) as running:
+            first, second = errors(tenancy.apply(plan, Told(lambda step: None)))
+            running.execute("CREATE TABLE still_there (id integer)")
+    assert (first, second) == (
+        f"Somebody else changed the server meanwhile: {site.app.user} works in a database of {one} again; it keeps its "
+        "way in.",
+        None,
+    )
+    site.app.connect(one).close()
+
+
+def test_a_role_at_its_connection_limit_is_in_nobody_elses_way(site):
+    one, two = site.names
+    site.run()
+    with site.postgres.admin() as admin:
+        admin.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT 0").format(sql.Identifier(one)))
+        admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO PUBLIC").format(sql.Identifier(two)))
+    first, second = site.plan().tenants
+    assert (first.steps, second.steps) == ((), (ShutOutPublic(two, two),))
+    assert f'too many connections for role "{one}"' in str(first.obstacle)
+    first_error, second_error = site.run()
+    assert (first_error, second_error) == (str(first.obstacle), None)
+
+
+def test_a_login_that_could_not_be_tried_is_no_proof(site):
+    one, two = site.names
+    site.run()
+    document = {key: value for key, value in site.document(one).items() if key != "password"}
+    site.fake.put_secret_value(SecretId=PREFIX + one, SecretString=json.dumps(document))
+    outcomes = tuple(Outcome(tenant) for tenant in site.wanted.tenants)
+    with session(site.postgres.master) as connection:
+        first, second = errors(site.tenancy(connection)._proved_apart(outcomes))
+    assert first == (
+        f"The secret {PREFIX}{one} has no password any more, so its login was not tried at other tenants' databases."
+    )
+    assert (second, two) == (None, site.names[1])
 
 
 def test_a_role_that_reaches_rds_iam_is_refused_and_the_other_tenant_is_made(site):

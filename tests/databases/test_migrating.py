@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.db import connections
+from django.db.models.signals import post_migrate
 from psycopg import sql
 
 from deploytools.databases.alias import pointed_at
@@ -12,6 +16,7 @@ from deploytools.databases.history import History
 from deploytools.databases.migrating import LOCK_KEY, look_at, migrate_tenant
 from deploytools.databases.migrations import read_graph
 from deploytools.databases.server import Login
+from deploytools.databases.state import MARK
 from deploytools.errors import ConnectionFailed, ConnectionFailure
 from deploytools.secret.value import Secret
 from tests.fleet.world import FIRST, SECOND, make_databases
@@ -106,9 +111,82 @@ def test_another_runs_lock_is_waited_for_and_told(tenant, version):
         other.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
         result = migrate_tenant(login, name, graph, Limits(wait=0.1))
         pid = other.info.backend_pid
-    assert result.error == (f"Another run has been migrating {name} for more than 0.1 s: process {pid} from 127.0.0.1.")
+    assert result.error.startswith(
+        f"Another run has been migrating {name} for more than 0.1 s: process {pid} of {login.user} from 127.0.0.1, "
+        "connected since "
+    )
     assert result.outcome is Outcome.FAILED
     assert migrate_tenant(login, name, graph, Limits(wait=5)).outcome is Outcome.MIGRATED
+
+
+@pytest.fixture
+def lost_after_the_migrations():
+    """A receiver of post_migrate that fails."""
+
+    def fail(**kwargs):
+        raise RuntimeError("lost")
+
+    post_migrate.connect(fail)
+    yield lambda: post_migrate.disconnect(fail)
+    post_migrate.disconnect(fail)
+
+
+@pytest.mark.parametrize("comment", [None, MARK, "somebody's"])
+def test_a_tenant_that_lost_post_migrate_is_migrated_again(tenant, version, lost_after_the_migrations, comment):
+    login, name = tenant
+    graph = version("v2")
+    said = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment))
+    with login.connect(name) as connection:
+        connection.execute(said)
+    result = migrate_tenant(login, name, graph, Limits())
+    assert (result.outcome, result.applied, result.error) == (
+        Outcome.FAILED,
+        (FIRST, SECOND),
+        "The migration failed (RuntimeError): lost",
+    )
+    assert result.hint.startswith("What was applied stays; the next run does the rest.")
+    looked = look_at(login, name, graph)
+    assert (looked.outcome, looked.before) == (Outcome.PENDING, History(is_unfinished=True))
+    lost_after_the_migrations()
+    again = migrate_tenant(login, name, graph, Limits())
+    assert (again.outcome, again.applied, again.after) == (Outcome.MIGRATED, (), History())
+    assert look_at(login, name, graph).outcome is Outcome.UP_TO_DATE
+    kept = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
+    assert rows(login, name, kept) == [(comment,)]
+
+
+def test_who_does_not_own_the_database_migrates_without_a_note(tenant, version, postgres):
+    login, name = tenant
+    with postgres.admin(name) as admin:
+        admin.execute(sql.SQL("ALTER DATABASE {} OWNER TO CURRENT_USER").format(sql.Identifier(name)))
+        admin.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(login.user)))
+    assert migrate_tenant(login, name, version("v2"), Limits()).outcome is Outcome.MIGRATED
+
+
+def test_an_administrators_timeouts_do_not_end_a_migration(tenant, version, postgres):
+    """The small app's migration of that version looks for a row, and sleeps in its transaction."""
+    login, name = tenant
+    migrate_tenant(login, name, version("v1"), Limits())
+    settings = ["idle_in_transaction_session_timeout", *(["transaction_timeout"] if postgres.version >= 17 else [])]
+    with postgres.admin(name) as admin:
+        for setting in settings:
+            admin.execute(
+                sql.SQL("ALTER ROLE {} SET {} TO '40ms'").format(sql.Identifier(login.user), sql.Identifier(setting))
+            )
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(leave_a_row, postgres, name)
+        result = migrate_tenant(login, name, version("waiting"), Limits())
+        waiting.result()
+    assert (result.outcome, result.error) == (Outcome.MIGRATED, "")
+
+
+def leave_a_row(postgres, name):
+    """What the migration waits for, once it has begun to wait."""
+    with postgres.admin(name) as admin:
+        begun = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND now() - xact_start > interval '120 ms'"
+        while not admin.execute(begun, [name]).fetchone():
+            time.sleep(0.02)
+        admin.execute("INSERT INTO fleet_note (text) VALUES ('go on')")
 
 
 def test_locks_are_a_tenants_own(tenant, version):
@@ -128,6 +206,7 @@ def test_a_session_that_is_cut_is_rolled_back(tenant, version, postgres):
     result = migrate_tenant(login, name, graph, Limits())
     assert result.outcome is Outcome.FAILED
     assert result.error.startswith("fleet.0002_cut failed (AdminShutdown): terminating connection")
+    assert result.hint.startswith("The session was lost, so it is not known whether it was rolled back")
     assert rows(login, name, "SELECT app, name FROM django_migrations") == [FIRST]
     assert migrate_tenant(login, name, version("v2"), Limits()).outcome is Outcome.MIGRATED
 

@@ -16,6 +16,7 @@ from deploytools.databases.state import (
     ROLE_DEFAULTS,
     DatabaseState,
     RoleState,
+    SecretNeed,
     ServerState,
     Wanted,
 )
@@ -148,9 +149,51 @@ def test_adoption_takes_over_what_somebody_else_made():
     plan = plan_databases(replace(WANTED, adopt=True), state(foreign))
     assert plan.tenants[0].steps == (
         ShutOutPublic("shop", "else"),
-        Mark("shop", "else"),
         HandOver("shop", "else", "app"),
+        Mark("shop", "app"),
     )
+
+
+def test_an_adoption_that_was_killed_still_hands_the_masters_tables_over():
+    between = DatabaseState("shop", "app", public_may_connect=False, objects={"postgres": 7, "app": 1})
+    plan = plan_databases(replace(WANTED, adopt=True), state(between))
+    assert plan.tenants[0].steps == (HandOverObjects("shop", "postgres", "app", 7), Mark("shop", "app"))
+
+
+@pytest.mark.parametrize(
+    ("database", "is_moved"),
+    [
+        (READY, False),
+        (replace(READY, owner="postgres"), True),
+        (replace(HALF, public_may_connect=False, comment=MARK, owner="app"), True),
+    ],
+    ids=["in place", "the master's", "half made"],
+)
+def test_what_the_master_made_in_a_tenant_that_is_in_place_stays_the_masters(database, is_moved):
+    (tenant,) = plan_databases(WANTED, state(replace(database, objects={"postgres": 2, "app": 5}))).tenants
+    assert (HandOverObjects("shop", "postgres", "app", 2) in tenant.steps) == is_moved
+    assert bool(tenant.steps) == is_moved
+
+
+OWN = replace(APP, name="shop", password_works=False)
+
+
+@pytest.mark.parametrize(
+    ("keys", "adopt", "sentence"),
+    [
+        (("username", "password"), False, "The role shop exists and no secret has its password: somebody else's."),
+        (("username", "password"), True, None),
+        (("port",), False, None),
+    ],
+)
+def test_somebody_elses_login_role_is_taken_over_by_adoption_only(keys, adopt, sentence):
+    wanted = replace(WANTED, is_shared=False, adopt=adopt)
+    server = ServerState(160004, MASTER, {"shop": OWN}, secrets={"shop": SecretNeed("s/shop", keys)})
+    (tenant,) = plan_databases(wanted, server).tenants
+    assert (str(tenant.obstacle) if tenant.obstacle else None) == sentence
+    assert (SetPassword("shop") in tenant.steps) == (sentence is None)
+    if tenant.obstacle:
+        assert tenant.obstacle.hint.endswith("python manage.py create_tenant_dbs --adopt --plan")
 
 
 @pytest.mark.parametrize(

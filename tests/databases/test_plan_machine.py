@@ -24,6 +24,7 @@ from deploytools.databases.steps import (
     CompareTables,
     CreateDatabase,
     CreateRole,
+    DropTemplate,
     GrantToMaster,
     HandOver,
     HandOverObjects,
@@ -33,22 +34,34 @@ from deploytools.databases.steps import (
     Mark,
     MigrateTables,
     Open,
+    SealTemplate,
     SetDatabaseDefault,
     SetPassword,
     SetRoleDefaults,
     ShutOutFormerRole,
     ShutOutPublic,
     Step,
+    UnsealTemplate,
     WriteSecret,
 )
+from deploytools.databases.templates import PREFIX, READY, is_ours, is_ready
 from deploytools.databases.tenants import Tenant, TenantOptions
 from deploytools.errors import DeployError
 
 MASTER = RoleState("postgres", can_create_databases=True, can_create_roles=True)
 NAMES = ("one", "two")
-TEMPLATE_OWNERS = {"template of app": "app", "template of the master": "postgres"}
+TEMPLATE = PREFIX + "0"
 OwnersStep = (
-    ShutOutPublic | Mark | SetDatabaseDefault | LimitConnections | LetOwnerIn | MigrateTables | CompareTables | Open
+    ShutOutPublic
+    | Mark
+    | SetDatabaseDefault
+    | LimitConnections
+    | LetOwnerIn
+    | MigrateTables
+    | CompareTables
+    | Open
+    | SealTemplate
+    | UnsealTemplate
 )
 
 
@@ -65,6 +78,13 @@ def carried_out(state: ServerState, step: Step) -> ServerState:
         if isinstance(step, ShutOutFormerRole):
             reaches = former.reaches - {step.role}
         return replace(state, roles={**state.roles, step.former: replace(former, reaches=reaches)})
+    if isinstance(step, DropTemplate):
+        left = dict(state.databases)
+        dropped = left.pop(step.database)
+        assert is_ours(dropped)
+        assert dropped.comment != READY, "what is ready is dropped by --prune-templates only"
+        assert not dropped.is_template, "55006: a template cannot be dropped"
+        return replace(state, databases=left)
     return replace(state, databases={**state.databases, step.database: _database(state, step)})
 
 
@@ -88,9 +108,11 @@ def _database(state: ServerState, step: Step) -> DatabaseState:
     if isinstance(step, CloneTemplate):
         assert step.database not in state.databases
         made = DatabaseState(step.database, "postgres", allows_connections=False, connection_limit=HALF_MADE_LIMIT)
-        return replace(made, objects={TEMPLATE_OWNERS[step.template]: 57})
+        template = state.databases[step.template]
+        assert is_ready(template), "no tenant is copied from half a template"
+        return replace(made, objects={template.owner: 57})
     assert not isinstance(step, WriteSecret | CreateRole | GrantToMaster | SetPassword | SetRoleDefaults)
-    assert not isinstance(step, LetFormerRoleStay | ShutOutFormerRole)
+    assert not isinstance(step, LetFormerRoleStay | ShutOutFormerRole | DropTemplate)
     database = state.databases[step.database]
     assert database.connection_limit != INVALID_LIMIT, "FATAL: the session dies"
     if isinstance(step, HandOver):
@@ -109,6 +131,11 @@ def _database(state: ServerState, step: Step) -> DatabaseState:
     if isinstance(step, MigrateTables | CompareTables):
         assert database.allows_connections, "nobody may connect"
         return database
+    if isinstance(step, SealTemplate):
+        sealed = replace(database, allows_connections=False, is_template=True)
+        return replace(sealed, connection_limit=-1, comment=READY)
+    if isinstance(step, UnsealTemplate):
+        return replace(database, is_template=False, connection_limit=HALF_MADE_LIMIT, comment="")
     if isinstance(step, LetOwnerIn):
         assert not database.public_may_connect
         return replace(database, allows_connections=True)
@@ -161,6 +188,16 @@ def servers(draw: st.DrawFn) -> ServerState:
     return ServerState(160004, MASTER, roles, databases, needs)
 
 
+templates = st.none() | st.builds(
+    DatabaseState,
+    name=st.just(TEMPLATE),
+    owner=st.sampled_from(["postgres", "app"]),
+    allows_connections=st.booleans(),
+    connection_limit=st.sampled_from([-1, HALF_MADE_LIMIT]),
+    is_template=st.booleans(),
+    comment=st.sampled_from(["", READY, "somebody's"]),
+)
+
 wishes = st.builds(
     Wanted,
     app_role=st.just("app"),
@@ -182,23 +219,36 @@ def is_reached(role: str, database: DatabaseState, state: ServerState) -> bool:
 
 
 def all_steps(plan: DatabasePlan) -> list[Step]:
-    return [*plan.role_steps, *(step for tenant in plan.tenants for step in tenant.steps)]
+    return [*plan.role_steps, *plan.template_steps, *(step for tenant in plan.tenants for step in tenant.steps)]
+
+
+def require_tables_before_open(plan: DatabasePlan, wanted: Wanted, state: ServerState) -> None:
+    """Nobody is let into a database that is being made before it has its tables."""
+    for tenant in plan.tenants:
+        kinds = [type(step) for step in tenant.steps]
+        database = state.databases.get(tenant.tenant.name)
+        if Open in kinds and wanted.migrate and (database is None or database.is_half_made):
+            is_copy = database is None and wanted.template
+            assert kinds.index(CompareTables if is_copy else MigrateTables) < kinds.index(Open)
 
 
 @settings(max_examples=200, deadline=None)
-@given(state=servers(), wanted=wishes, has_template=st.booleans(), crash_after=st.integers(0, 16))
+@given(state=servers(), wanted=wishes, found=templates, is_copied=st.booleans(), crash_after=st.integers(0, 22))
 def test_any_catalogue_converges_and_nobody_is_let_in_or_locked_out_on_the_way(
-    state, wanted, has_template, crash_after
+    state, wanted, found, is_copied, crash_after
 ):
+    if found:
+        state = replace(state, databases={**state.databases, TEMPLATE: found})
     before = state
-    if wanted.migrate and has_template:
-        wanted = replace(wanted, template="template of app" if wanted.is_shared else "template of the master")
+    if wanted.migrate and is_copied:
+        wanted = replace(wanted, template=TEMPLATE)
     for limit in (crash_after, 99):  # A run that is killed after some steps, and the next one.
         try:
             plan = plan_databases(wanted, state)
         except DeployError:
             assert (limit, state) == (crash_after, before), "the second run must not be refused what the first was not"
             return
+        require_tables_before_open(plan, wanted, state)
         for step in all_steps(plan)[:limit]:
             state = carried_out(state, step)
             for tenant in wanted.tenants:

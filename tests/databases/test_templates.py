@@ -159,7 +159,7 @@ def test_no_template_runs_the_migrations_before_it_opens(site):
 
 
 @pytest.mark.parametrize("survived", [4, 8, 11, 13, 16])
-def test_killed_after_any_step_the_next_run_converges(site, survived):
+def test_killed_on_the_way_the_next_run_converges(site, survived):
     count = iter(range(100))
 
     def kill(step: Step) -> None:
@@ -210,6 +210,39 @@ def test_a_session_in_the_template_is_told_and_the_next_run_goes_on(site):
     assert (first, second is not None and "is being accessed by other users" in second) == (None, True)
     assert site.postgres.snapshot([two]) == []
     assert site.run() == [None, None]
+
+
+def test_a_template_that_somebody_opened_is_not_dropped_unasked(site):
+    one, two = site.names
+    site.run(tenants=(Tenant(one),))
+    site.execute("ALTER DATABASE {} ALLOW_CONNECTIONS true", site.template)
+    with site.app.connect(site.template) as inside:
+        inside.execute("CREATE TABLE somebodys_work (id integer)")
+    before = site.state()
+    with pytest.raises(ForeignDatabase) as caught:
+        site.run()
+    sentence = (
+        f"The template {site.template} is ready, and somebody opened it or gave it away since; it was left alone."
+    )
+    assert (str(caught.value), site.state(), site.postgres.snapshot([two])) == (sentence, before, [])
+    assert caught.value.hint.endswith("create_tenant_dbs --prune-templates --no-template")
+    with locked(site.postgres.master, wait=30) as connection:
+        tenancy = site.tenancy(connection, template="")
+        tenancy.prune(tuple(drop_steps(tenancy.old_templates())), Told(lambda step: None))
+    assert site.run() == [None, None]
+
+
+def test_what_has_become_somebody_elses_meanwhile_is_not_dropped(site):
+    site.run()
+    with locked(site.postgres.master, wait=30) as connection:
+        tenancy = site.tenancy(connection, template="")
+        _, drop = drop_steps(tenancy.old_templates())
+        site.execute("COMMENT ON DATABASE {} IS 'mine'", site.template)
+        with pytest.raises(DatabaseError, match="is no template of these commands' making any more"):
+            tenancy.prune((drop,), Told(lambda step: None))
+    assert site.state()[3] == "mine"
+    site.execute("ALTER DATABASE {} IS_TEMPLATE false", site.template)
+    site.execute("DROP DATABASE {}", site.template)
 
 
 def test_a_copy_of_a_template_that_somebody_changed_stays_closed(site):

@@ -17,7 +17,7 @@ from psycopg import sql
 from deploytools.databases.identity import ServerIdentity, read_identity, require_meant
 from deploytools.databases.proof import prove
 from deploytools.databases.server import Login, ServerAddress, session
-from deploytools.errors import ConnectionFailed, ConnectionFailure, Refused
+from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, Refused
 from deploytools.secret.value import Secret
 from tests.management.runner import run
 
@@ -72,6 +72,17 @@ def test_the_master_secrets_arn_is_in_the_tenants_for_rotation(capsys, per_tenan
     assert run(capsys, "create_tenant_dbs", "--noinput", "--master-secret", arn).code == 0
     secret = per_tenant.client.get_secret_value(SecretId=f"{per_tenant.name}/tenant/{per_tenant.tenants[0]}")
     assert json.loads(secret["SecretString"])["masterarn"] == arn
+
+
+def test_what_else_cannot_be_read_does_not_lose_the_report(capsys, deployment, monkeypatch):
+    def fail(self):
+        raise DatabaseError("PostgreSQL refused to show who may connect: gone", hint="Run it again.")
+
+    monkeypatch.setattr("deploytools.databases.tenancy.Tenancy.remarks", fail)
+    result = run(capsys, "create_tenant_dbs", "--noinput")
+    assert (result.out.count("✓"), result.code) == (2, 2)
+    remark = "· Who else may connect is not known: PostgreSQL refused to show who may connect: gone"
+    assert result.out.splitlines()[-1] == remark
 
 
 def test_verify_looks_and_changes_nothing(capsys, deployment):
@@ -140,6 +151,19 @@ def test_the_script_with_a_role_per_tenant_makes_the_secrets_first(capsys, per_t
     passwords = [own_login(per_tenant, tenant).password.reveal() for tenant in per_tenant.tenants]
     assert [password for password in passwords if password in result.out + result.err] == []
     assert run(capsys, "create_tenant_dbs", "--sql").err == ""
+
+
+@pytest.mark.parametrize("look", ["--plan", "--check", "--verify"])
+def test_who_only_looks_gets_no_script_and_no_secret(capsys, per_tenant, tmp_path, look):
+    file = tmp_path / "tenants.sql"
+    result = run(capsys, "create_tenant_dbs", "--sql", str(file), look, "--noinput")
+    assert (result.out, result.code, file.exists()) == ("", 2, False)
+    assert result.err == (
+        "Error: --sql writes a script (and missing tenants' secrets); --plan, --check and --verify only look.\n"
+        "Hint: Leave --sql out to look.\n"
+    )
+    names = [entry["Name"] for entry in per_tenant.client.list_secrets()["SecretList"]]
+    assert not [name for name in names if name.startswith(f"{per_tenant.name}/tenant/")]
 
 
 def test_json_is_one_document_and_the_rest_is_on_stderr(capsys, deployment, tmp_path):
@@ -272,3 +296,19 @@ def test_killed_by_the_system_at_any_moment_the_next_run_converges(capsys, per_t
     result = run(capsys, "create_tenant_dbs", "--noinput")
     assert result.code == 0, result
     assert run(capsys, "create_tenant_dbs", "--check").code == 0
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "0", "0.0001", "soon"])
+def test_a_lock_timeout_that_is_none_is_a_usage_error(capsys, deployment, value):
+    result = run(capsys, "create_tenant_dbs", "--noinput", f"--lock-timeout={value}")
+    assert (result.out, result.code) == ("", 2)
+    assert f"argument --lock-timeout: invalid some_seconds value: '{value}'" in result.err
+    assert deployment.postgres.snapshot(deployment.tenants) == []
+
+
+@pytest.mark.parametrize("option", ["--wait", "--lock-timeout", "--statement-timeout"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "0.0001"])
+def test_so_it_is_to_migrate_tenants_where_0_means_for_ever(capsys, option, value):
+    result = run(capsys, "migrate_tenants", "--noinput", f"{option}={value}")
+    assert (result.out, result.code) == ("", 2)
+    assert f"argument {option}: invalid seconds value: '{value}'" in result.err

@@ -6,10 +6,13 @@ import subprocess
 import sys
 
 import pytest
+from psycopg import sql
 
+from deploytools.secret.value import Secret
 from tests.deployment import Deployment
 from tests.fleet.world import FIRST, ROOT, SECOND, Fleet
 from tests.management.runner import Result
+from tests.postgres import scram
 
 #: Django's own, and no shop: migrated in a second.
 APPS = {"FLEET_APPS": "django.contrib.contenttypes,django.contrib.auth"}
@@ -84,8 +87,20 @@ def test_a_superuser_from_the_secret_once(fleet):
     assert create(deployment, "--superuser", **APPS).code == 0
     assert [fleet.query(name, "SELECT password FROM auth_user") for name in fleet.names] == before
     fleet.execute(fleet.names[0], "UPDATE auth_user SET is_superuser = false")
+    fleet.execute(fleet.names[1], "DELETE FROM auth_user")
+    with deployment.postgres.admin() as admin:
+        verifier = scram(admin, deployment.role, Secret("drifted"))
+        admin.execute(
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(deployment.role), sql.Literal(verifier))
+        )
+    drifted = create(deployment, "--superuser", **APPS)
+    assert "who is no superuser; nothing was changed." in drifted.out
+    assert (drifted.out.count("✗"), drifted.out.count("✓"), drifted.code) == (1, 1, 1), drifted
+    assert fleet.query(fleet.names[1], query) == [("boss", "boss@example.com", True, True)]
+    fleet.execute(fleet.names[1], "DELETE FROM auth_user")
     refused = create(deployment, "--superuser", **APPS)
-    assert ("who is no superuser; nothing was changed." in refused.err, refused.code) == (True, 1)
+    assert (refused.out.count("✗"), refused.out.count("✓"), refused.code) == (1, 1, 1), refused
+    assert fleet.query(fleet.names[1], query) == [("boss", "boss@example.com", True, True)]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +121,16 @@ def test_a_superuser_that_cannot_be_is_told_before_anything_is_done(fleet, chang
     assert fleet.deployment.postgres.snapshot(fleet.names) == []
 
 
-@pytest.mark.parametrize("arguments", [["--no-template"], ["--sql", "--migrate"], ["--sql", "--superuser"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--no-template"],
+        ["--sql", "--migrate"],
+        ["--sql", "--superuser"],
+        ["--prune-templates", "--format", "json"],
+        ["--prune-templates", "--output", "report.txt"],
+    ],
+)
 def test_options_that_contradict_each_other(fleet, arguments):
     result = create(fleet.deployment, *arguments)
     assert (result.out, result.code) == ("", 2)

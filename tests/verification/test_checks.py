@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from deploytools.databases.migrations import MigrationGraph
+from deploytools.databases.history import MigrationGraph
 from deploytools.errors import AccessDenied, NotFound
 from deploytools.verification.facts import Absent, Denied, NotTried
 from deploytools.verification.runner import judge_all

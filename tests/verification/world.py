@@ -9,7 +9,7 @@ from typing import Any
 
 from deploytools.databases.catalogue import ConnectionReport, ConnectionSlots, ServerCatalogue
 from deploytools.databases.chain import Link
-from deploytools.databases.migrations import MigrationGraph
+from deploytools.databases.history import MigrationGraph
 from deploytools.databases.state import DatabaseState, RoleState
 from deploytools.secret.document import Document
 from deploytools.secret.sync import SecretState

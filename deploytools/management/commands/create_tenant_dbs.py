@@ -18,13 +18,13 @@ from deploytools.databases.server import locked, server_version, session
 from deploytools.databases.state import Wanted
 from deploytools.databases.superuser import read_account
 from deploytools.databases.tenancy import Tenancy
-from deploytools.errors import Refused, explain
-from deploytools.management.base import FINDINGS, DeployCommand, exit_with
+from deploytools.errors import ConfigurationError, DeployError, Refused, explain
+from deploytools.management.base import FINDINGS, DeployCommand, exit_with, some_seconds
 from deploytools.management.master import find_master
 from deploytools.management.progress import Progress
 from deploytools.management.script import STDOUT, write_script
 from deploytools.management.tables import add_tables_options, prune, with_tables
-from deploytools.reporting import console, tenants
+from deploytools.reporting import tenants
 from deploytools.secret.document import Document
 from deploytools.secret.store import SecretStore
 
@@ -73,7 +73,7 @@ class Command(DeployCommand):
         )
         parser.add_argument(
             "--lock-timeout",
-            type=float,
+            type=some_seconds,
             default=60,
             metavar="SECONDS",
             help="How long to wait for another run to finish (default: 60).",
@@ -83,6 +83,11 @@ class Command(DeployCommand):
         """Everything after the question happens in one session that holds the lock."""
         self._format, self._output = options["format"], options["output"]
         look_only = plan or check or verify
+        if options["sql"] is not None and look_only:
+            raise ConfigurationError(
+                "--sql writes a script (and missing tenants' secrets); --plan, --check and --verify only look.",
+                hint="Leave --sql out to look.",
+            )
         secret = read_secret()
         wanted = with_tables(self._wanted(application_login(secret).user, **options), **options)
         if options["sql"] is not None:
@@ -96,7 +101,7 @@ class Command(DeployCommand):
                 prune(self, tenancy, look_only=look_only, check=check, interactive=interactive)
                 return
             planned = tenancy.plan()
-            self._say(console.database_plan(planned) or "  Everything is in place.")
+            self._say(tenants.plan_text(planned) or "  Everything is in place.")
             if look_only:
                 self._report_plan(planned)
                 exit_with(FINDINGS if check and not (planned.is_empty and not planned.obstacles) else 0)
@@ -150,10 +155,18 @@ class Command(DeployCommand):
             self.report(tenants.to_json(self._server, plan, (), ()), self._output)
 
     def _end(self, tenancy: Tenancy, plan: DatabasePlan | None, results: Sequence[Outcome]) -> None:
-        remarks = [] if tenancy.connection.broken else tenancy.remarks()
+        remarks, code = _remarks(tenancy)
         if self._format == "json":
             text = tenants.to_json(self._server, plan, results, remarks)
         else:
             text = tenants.to_text(results, remarks, SHOWN if configuration.is_shared else SHOWN_APART)
         self.report(text, self._output)
-        exit_with(max((result.error.exit_code for result in results if result.error), default=0))
+        exit_with(max((result.error.exit_code for result in results if result.error), default=0) or code)
+
+
+def _remarks(tenancy: Tenancy) -> tuple[list[str], int]:
+    """What else there is to know, and the exit code of not knowing it; the report of the tenants comes either way."""
+    try:
+        return tenancy.remarks(), 0
+    except DeployError as error:
+        return [f"Who else may connect is not known: {error}"], error.exit_code

@@ -27,7 +27,7 @@ from deploytools.databases.migrations import read_graph
 from deploytools.databases.pool import Pool
 from deploytools.databases.rollout import look, roll_out
 from deploytools.errors import ConfigurationError
-from deploytools.management.base import FINDINGS, FINE, DeployCommand, exit_with
+from deploytools.management.base import FINDINGS, FINE, DeployCommand, exit_with, seconds
 from deploytools.management.stopping import ending_on_sigterm, stopping
 from deploytools.reporting import fleet as reports
 
@@ -161,13 +161,5 @@ def whole(text: str) -> int:
     """A number of processes."""
     number = int(text)
     if number < 1:
-        raise ValueError(text)
-    return number
-
-
-def seconds(text: str) -> float:
-    """A time that is not negative and ends."""
-    number = float(text)
-    if not 0 <= number < 1e6:
         raise ValueError(text)
     return number

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from deploytools.databases.catalogue import ServerCatalogue
-from deploytools.databases.migrations import MigrationGraph
+from deploytools.databases.history import MigrationGraph
 from deploytools.databases.state import ENCODING, DatabaseState
 from deploytools.errors import ConnectionFailed, ConnectionFailure
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned

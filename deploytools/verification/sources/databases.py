@@ -13,7 +13,8 @@ from deploytools.databases.catalogue import (
     read_catalogue,
     read_slots,
 )
-from deploytools.databases.migrations import Migration, MigrationGraph, read_applied, read_graph
+from deploytools.databases.history import Migration, MigrationGraph
+from deploytools.databases.migrations import read_applied, read_graph
 from deploytools.errors import DeployError
 from deploytools.secret.document import Document
 from deploytools.secret.sync import SecretState
