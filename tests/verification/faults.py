@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
+from deploytools.errors import (
+    AccessDenied,
+    ConnectionFailed,
+    ConnectionFailure,
+    DatabaseError,
+    NotFound,
+    SecretNotFound,
+    Throttled,
+)
 from deploytools.secret.contract import Problem
 from deploytools.verification.findings import Status
 from deploytools.verification.sources.connection import AppsReport, ConnectionAttempt
@@ -55,6 +63,12 @@ PASSWORD = ConnectionFailed("No connection (password refused).", hint="Mend it."
 NO_DATABASE = ConnectionFailed("No such database.", hint="Make it.", kind=ConnectionFailure.NO_DATABASE)
 NO_CONNECT = ConnectionFailed("No CONNECT.", hint="Grant it.", kind=ConnectionFailure.NO_CONNECT)
 CANCELLED = DatabaseError("PostgreSQL refused.", hint="Again.", sqlstate="57014")
+NEVER_LOGGED_IN = (
+    (SecretNotFound("No secret of the tenant's.", hint="Make it."), Status.FAIL),
+    (NotFound("No such thing.", hint="Look."), Status.FAIL),
+    (AccessDenied("AWS denied a:B.", hint="Allow a:B.", action="a:B"), Status.UNKNOWN),
+    (Throttled("AWS is busy.", hint="Wait."), Status.UNKNOWN),
+)
 STAND_INS = {
     f"stripe_{kind}_key": f"{kind[0]}k_test_placeholder_no_stripe_account_yet" for kind in ("secret", "publishable")
 }
@@ -270,6 +284,10 @@ DATABASES = [
         "No connection (refused).",
     ),
     Fault(tenant(error=CANCELLED), {"databases.migrated": UNKNOWN}, "PostgreSQL refused."),
+    *(
+        Fault(tenant(error=error), {"databases.login": said, "databases.migrated": UNKNOWN}, str(error))
+        for error, said in NEVER_LOGGED_IN
+    ),
     Fault(tenant(error=NO_CONNECT), {"databases.login": FAIL, "databases.migrated": UNKNOWN}, "No CONNECT."),
     Fault(tenant(error=NO_DATABASE), {"databases.login": NA, "databases.migrated": NA}, MISSING),
     Fault(
