@@ -231,6 +231,16 @@ def test_the_policy_is_exactly_what_is_called(capsys, made, settings, calls):
     }
 
 
+def test_the_policy_lets_the_tenants_own_secrets_be_read(capsys, deployment, settings):
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {
+        "ISOLATION": "role-per-tenant",
+        "TENANT_SECRET_PREFIX": "rds/tenants/",
+    }
+    document = json.loads(run(capsys, "verify_deploy", "--iam-policy", "--only", "databases.login").out)
+    (reading,) = [item for item in document["Statement"] if "secretsmanager:GetSecretValue" in item["Action"]]
+    assert reading["Resource"][1] == "arn:aws:secretsmanager:us-east-1:*:secret:rds/tenants/*"
+
+
 def test_the_policy_of_some_checks_only(capsys, deployment):
     document = json.loads(run(capsys, "verify_deploy", "--iam-policy", "--tag", "secret").out)
     assert document["Statement"][0]["Action"] == ["sts:GetCallerIdentity"]

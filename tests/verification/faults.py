@@ -16,7 +16,7 @@ from deploytools.errors import (
 )
 from deploytools.secret.contract import Problem
 from deploytools.verification.findings import Status
-from deploytools.verification.sources.connection import AppsReport, ConnectionAttempt
+from deploytools.verification.sources.connection import AcceptedPassword, AppsReport, ConnectionAttempt
 from deploytools.verification.sources.project import ProjectReport
 from deploytools.verification.sources.secret import ResourcePolicy, SettingsInUse, StrayValues
 from tests.verification.world import (
@@ -69,6 +69,8 @@ NEVER_LOGGED_IN = (
     (AccessDenied("AWS denied a:B.", hint="Allow a:B.", action="a:B"), Status.UNKNOWN),
     (Throttled("AWS is busy.", hint="Wait."), Status.UNKNOWN),
 )
+OLD = AcceptedPassword("AWSPREVIOUS", "prod", "old", "v1")
+PENDING = AcceptedPassword("AWSPENDING", "prod", "new", "v1")
 STAND_INS = {
     f"stripe_{kind}_key": f"{kind[0]}k_test_placeholder_no_stripe_account_yet" for kind in ("secret", "publishable")
 }
@@ -102,12 +104,12 @@ CONNECTION = [
         "No connection (refused). The TCP failed; held: name 1 ms (10.0.1.5).",
     ),
     Fault(
-        attempt(error=PASSWORD, links=LINKS, broken="login", accepted_label="AWSPREVIOUS"),
+        attempt(error=PASSWORD, links=LINKS, broken="login", accepted=OLD),
         {"connection.connect": FAIL, "connection.query": NA},
         "The password of AWSPREVIOUS works.",
     ),
     Fault(
-        attempt(error=PASSWORD, links=LINKS, broken="login", accepted_label="AWSPENDING"),
+        attempt(error=PASSWORD, links=LINKS, broken="login", accepted=PENDING),
         {"connection.connect": FAIL, "connection.query": NA},
         "The password of AWSPENDING works.",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,10 @@ from tests.verification import faults, faults_aws
 from tests.verification.faults import FAIL, NA, PASS, UNKNOWN, WARN, Fault
 from tests.verification.world import FACTS, FIRST, OURS, REGISTRY, findings, rds, secret
 
+MOVE = (
+    "aws secretsmanager update-secret-version-stage --secret-id {secret} --region us-east-1 --version-stage AWSCURRENT "
+    "--move-to-version-id {version} --remove-from-version-id v1"
+)
 FAULTS: list[Fault] = [
     *faults.CONNECTION,
     *faults.SECRET,
@@ -85,12 +90,27 @@ def test_a_hint_names_the_thing_itself():
     )
 
 
-def test_a_half_done_rotation_is_told_how_to_end():
-    changes = faults.attempt(error=faults.PASSWORD, broken="login", accepted_label="AWSPENDING")
-    changes["secret"] = faults.labels(old=("AWSCURRENT",), new=("AWSPENDING",))["secret"]
+@pytest.mark.parametrize(
+    ("accepted", "ends"),
+    [
+        (faults.PENDING, "End it: " + MOVE.format(secret="prod", version="new")),
+        (faults.OLD, "Or take the old secret back: python manage.py sync_secrets --rollback"),
+        (
+            replace(faults.PENDING, secret="tenants/shop"),
+            "End it: " + MOVE.format(secret="tenants/shop", version="new"),
+        ),
+        (
+            replace(faults.OLD, secret="tenants/shop"),
+            "Or take the old secret back: " + MOVE.format(secret="tenants/shop", version="old"),
+        ),
+    ],
+    ids=["shared-pending", "shared-previous", "own-pending", "own-previous"],
+)
+def test_a_half_done_rotation_is_told_how_to_end_on_the_secret_that_was_tried(accepted, ends):
+    changes = faults.attempt(error=faults.PASSWORD, broken="login", accepted=accepted)
     (finding,) = [f for f in findings(**changes) if f.check == "connection.connect"]
-    assert "--move-to-version-id new --remove-from-version-id v1v1" in finding.hint
-    assert 'Troubleshooting: "password authentication failed for user django_app"' in finding.hint
+    guide = ' (guide, Troubleshooting: "password authentication failed for user django_app")'
+    assert finding.hint.endswith(ends + guide)
 
 
 def test_no_value_of_the_secret_is_in_a_finding():

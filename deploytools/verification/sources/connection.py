@@ -16,7 +16,7 @@ from deploytools.databases.chain import Link, walk
 from deploytools.errors import ConfigurationError, ConnectionFailed, ConnectionFailure, DatabaseError, DeployError
 from deploytools.loader import require
 from deploytools.secret.store import SecretStore
-from deploytools.secret.sync import CURRENT, PENDING, PREVIOUS, SecretState
+from deploytools.secret.sync import PENDING, PREVIOUS, SecretState
 from deploytools.verification.registry import fact
 
 
@@ -84,6 +84,23 @@ def secret() -> SecretState:
 
 
 @dataclass(frozen=True)
+class AcceptedPassword:
+    """A version of a secret, not its current one, whose password the server takes.
+
+    Attributes:
+        label: what that version bears.
+        secret: name of the secret: the shared one, or the tenant's own.
+        version: that version.
+        current: the one whose password was refused.
+    """
+
+    label: str
+    secret: str
+    version: str
+    current: str
+
+
+@dataclass(frozen=True)
 class ConnectionAttempt:
     """What came of one login.
 
@@ -92,40 +109,41 @@ class ConnectionAttempt:
         error: why there is none.
         links: those that held, in order.
         broken: the link that broke.
-        accepted_label: where the password was refused, the label of another version of the secret whose password works.
+        accepted: where the password was refused, another version of the login's secret whose password works.
     """
 
     report: ConnectionReport | None = None
     error: DatabaseError | None = None
     links: tuple[Link, ...] = ()
     broken: str = ""
-    accepted_label: str = ""
+    accepted: AcceptedPassword | None = None
 
 
-@fact(actions=("secretsmanager:GetSecretValue",), deadline=30)
+@fact(actions=("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"), deadline=30)
 def connection_attempt(secret: SecretState, expectation: Expectation) -> ConnectionAttempt:
     """One login as the application to the database of this process, and one query."""
     require(secret.document, REQUIRED, name=secret.name)
     chain = walk(tenant_login(secret.document, expectation.database), expectation.database)
-    label = _other_password(secret, expectation.database) if _is_refused(chain.error) else ""
-    return ConnectionAttempt(chain.report, chain.error, chain.links, chain.broken, label)
+    accepted = _other_password(secret, expectation.database) if _is_refused(chain.error) else None
+    return ConnectionAttempt(chain.report, chain.error, chain.links, chain.broken, accepted)
 
 
 def _is_refused(error: DatabaseError | None) -> bool:
     return isinstance(error, ConnectionFailed) and error.kind is ConnectionFailure.PASSWORD
 
 
-def _other_password(secret: SecretState, database: str) -> str:
+def _other_password(secret: SecretState, database: str) -> AcceptedPassword | None:
     """Which other version's password the server takes: that tells a half-done rotation from a wrong password."""
     store = SecretStore.connect(login_secret_name(database), secret.region)
-    labelled = store.read().labels.values()
-    for label in (PREVIOUS, PENDING):
-        if not any(label in labels and CURRENT not in labels for labels in labelled):
-            continue
-        with suppress(DeployError):  # Whatever is wrong with that version, its password is not the one.
-            probe(login_with(secret.document, store.read_labelled(label)), database)
-            return label
-    return ""
+    with suppress(DeployError):  # That the login was refused is known; that this is not, is no news.
+        state = store.read()
+        for label, version in ((PREVIOUS, state.previous_version), (PENDING, state.pending_version)):
+            if version is None or version == state.version:
+                continue
+            with suppress(DeployError):  # Whatever is wrong with that version, its password is not the one.
+                probe(login_with(secret.document, store.read_labelled(label)), database)
+                return AcceptedPassword(label, state.name, version, state.version)
+    return None
 
 
 @fact()

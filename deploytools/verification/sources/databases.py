@@ -53,7 +53,7 @@ class TenantReport:
     error: DeployError | None = None
 
 
-@fact(deadline=60)
+@fact(actions=("secretsmanager:GetSecretValue",), deadline=60)
 def tenant_logins(
     secret: SecretState, expectation: Expectation, connection: ConnectionReport
 ) -> tuple[TenantReport, ...]:
