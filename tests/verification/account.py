@@ -19,6 +19,9 @@ from tests.verification.world import DOCUMENT
 SECRET = "prod/shop"
 ROLE = "shop-web"
 
+#: Somewhere that alarms go, with keys in it.
+HOOK = "https://canary-user:canary-key@hooks.example.net/services/canary-path?token=canary-token#canary"
+
 #: How each service says no.
 DENIED = {
     "ec2": "UnauthorizedOperation",
@@ -103,6 +106,8 @@ def account(endpoint_url: str) -> Iterator[str]:
     )
     world.rds.create_db_snapshot(DBSnapshotIdentifier="by-hand", DBInstanceIdentifier=INSTANCE)
     world.rds.modify_db_snapshot_attribute(DBSnapshotIdentifier="by-hand", AttributeName="restore", ValuesToAdd=["all"])
+    (topic,) = world.sns.list_topics()["Topics"]
+    world.sns.subscribe(TopicArn=topic["TopicArn"], Protocol="https", Endpoint=HOOK)
     _widen(world.ec2)
     _make_role(endpoint_url)
     _make_service(endpoint_url)

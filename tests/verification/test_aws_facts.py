@@ -19,7 +19,9 @@ from tests.fakes import endpoints
 from tests.verification.account import ROLE, SECRET, Wire, account
 from tests.verification.world import DOCUMENT, OURS, REGISTRY
 
-AWS_FACTS = tuple(name for name, source in REGISTRY.sources.items() if source.actions and name != "connection_attempt")
+#: They need AWS, and a database too.
+LOGINS = {"connection_attempt", "tenant_logins"}
+AWS_FACTS = tuple(name for name, source in REGISTRY.sources.items() if source.actions and name not in LOGINS)
 ACTIONS = sorted({action for source in REGISTRY.sources.values() for action in source.actions})
 
 
@@ -115,7 +117,10 @@ def test_every_fact_of_aws(wire):
     assert (seen["bastion"].state, seen["bastion"].demands_tokens, seen["bastion_agent"]) == ("running", False, True)
 
     assert {alarm.metric for alarm in seen["alarms"]} >= {"CPUUtilization", "FreeStorageSpace", "CPUCreditBalance"}
-    assert [topic.confirmed for topic in seen["alarm_topics"]] == [("email operations@example.com",)]
+    assert [topic.confirmed for topic in seen["alarm_topics"]] == [
+        ("email operations@example.com", "https https://hooks.example.net")
+    ]
+    assert "canary" not in repr(seen)
 
     assert (seen["secret_description"].rotates, len(seen["secret_policy"].statements)) == (None, 1)
     (container,) = seen["task_definition"].containers
