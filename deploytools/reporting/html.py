@@ -110,8 +110,8 @@ class Item:
 
 
 def command_in(hint: str) -> str:
-    """The command after ``Run:``, up to a remark in brackets or the end of the sentence."""
-    found = re.search(r"[Rr]un: (.+?)(?= \(|; |\. |\.?$)", hint)
+    """The command after ``Run:``, up to a remark, in brackets or after a comma, or the end of the sentence."""
+    found = re.search(r"[Rr]un: (.+?)(?= \(|[,;.] |\.?$)", hint)
     return found[1] if found else ""
 
 

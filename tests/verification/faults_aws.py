@@ -119,6 +119,8 @@ STATE = [
     Fault({"rds_snapshots": (Snapshot("old", "manual", False),)}, {"rds.snapshots-encrypted": FAIL}, "not encrypted"),
     Fault({"rds_snapshots": (Snapshot("old", "manual", None),)}, {"rds.snapshots-encrypted": UNKNOWN}, "(Encrypted)"),
     Fault({"rds_snapshots": ()}, {}),
+    Fault({"rds_snapshots": (Snapshot("rds:old", "automated", False),)}, {}),
+    Fault({"rds_snapshots": (Snapshot("rds:old", "automated", None),)}, {}),
     Fault(rds(master_secret="impaired"), {"rds.master-secret": FAIL}, "it is impaired"),
     Fault(rds(master_secret="rotating"), {}),
     Fault(rds(master_secret=None), {"rds.master-secret": NA}, "RDS keeps no secret of it"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import json
+import shlex
 from dataclasses import replace
 
 import pytest
 
 from deploytools.databases.migrations import MigrationGraph
 from deploytools.errors import AccessDenied, NotFound
+from deploytools.reporting.html import command_in
 from deploytools.verification.facts import Absent, Denied, NotTried
 from deploytools.verification.runner import judge_all
 from tests.verification import faults, faults_aws
@@ -88,6 +91,30 @@ def test_a_hint_names_the_thing_itself():
     assert opened.hint == (
         "Run: aws ec2 revoke-security-group-ingress --group-id sg-db --security-group-rule-ids sgr-x"
     )
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{next(iter(fault.flips), 'none')}-{fault.seen[:30]}")
+def test_a_command_to_copy_is_a_command(fault):
+    for finding in findings(**fault.changes):
+        words = shlex.split(command_in(finding.hint))
+        assert not [word for word in words if word.endswith((",", ";", "."))]
+        assert not [word for word in words if word.startswith("delete-db")]
+
+
+def test_the_command_for_a_snapshot_in_clear_copies_it():
+    found = findings(**next(fault for fault in FAULTS if "rds.snapshots-encrypted" in fault.flips).changes)
+    (finding,) = [f for f in found if f.check == "rds.snapshots-encrypted"]
+    assert command_in(finding.hint) == (
+        "aws rds copy-db-snapshot --source-db-snapshot-identifier old --target-db-snapshot-identifier old-encrypted "
+        "--kms-key-id alias/aws/rds"
+    )
+
+
+def test_the_command_for_a_role_that_others_take_is_whole():
+    (finding,) = [f for f in findings(**faults_aws.trusting("*")) if f.check == "iam.trust"]
+    words = shlex.split(command_in(finding.hint))
+    assert words[:-1] == ["aws", "iam", "update-assume-role-policy", "--role-name", "web", "--policy-document"]
+    assert json.loads(words[-1])["Statement"][0]["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
 
 
 @pytest.mark.parametrize(

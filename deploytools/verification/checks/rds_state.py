@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deploytools.verification.checks.rds import modify, unsaid
-from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.registry import check
-from deploytools.verification.sources.rds import Maintenance, Parameters, RdsInstance, SharedSnapshot, Snapshot
+from deploytools.verification.sources.rds import Maintenance, Parameters, RdsInstance
 
 #: Seconds. AWS writes the log away every five minutes; three times that is stale.
 STALE = 15 * 60
@@ -177,53 +177,6 @@ def certificate(rds_instance: RdsInstance) -> Verdict:
     if days < CERTIFICATE_DAYS:
         return warned(evidence, rds_instance.identifier, hint)
     return passed(evidence, rds_instance.identifier)
-
-
-@check(
-    "rds.snapshots-private",
-    title="No snapshot of the RDS instance is shared",
-    severity=Severity.CRITICAL,
-    stage=Stage.PRE_LAUNCH,
-    guide="Security Checklist",
-    hint="Run: aws rds modify-db-snapshot-attribute --attribute-name restore --values-to-remove all",
-    peers=("FSBP RDS.1", "Prowler rds_snapshots_public_access", "Trusted Advisor rSs93HQwa1"),
-)
-def snapshots_private(rds_instance: RdsInstance, rds_shares: tuple[SharedSnapshot, ...]) -> Iterable[Verdict]:
-    """A public snapshot is a copy of every tenant's data for whoever has an AWS account."""
-    shared = [snapshot for snapshot in rds_shares if snapshot.accounts]
-    if not shared:
-        yield passed(f"{len(rds_shares)} snapshots made by hand, none shared", rds_instance.identifier)
-    for snapshot in shared:
-        hint = (
-            f"Run: aws rds modify-db-snapshot-attribute --db-snapshot-identifier {snapshot.identifier} "
-            f"--attribute-name restore --values-to-remove {' '.join(snapshot.accounts)}"
-        )
-        if "all" in snapshot.accounts:
-            yield failed("everybody may restore it", snapshot.identifier, hint)
-        else:
-            yield warned(f"shared with {', '.join(snapshot.accounts)}", snapshot.identifier, hint)
-
-
-@check(
-    "rds.snapshots-encrypted",
-    title="Every snapshot of the RDS instance is encrypted",
-    severity=Severity.HIGH,
-    stage=Stage.PRE_LAUNCH,
-    guide="Security Checklist",
-    hint="Copy it with --kms-key-id and delete the one in clear",
-    peers=("FSBP RDS.4", "Prowler rds_snapshots_encrypted"),
-)
-def snapshots_encrypted(rds_instance: RdsInstance, rds_snapshots: tuple[Snapshot, ...]) -> Iterable[Verdict]:
-    """A snapshot from before the storage was encrypted keeps the data in clear, whatever the instance does now."""
-    for snapshot in rds_snapshots:
-        if snapshot.is_encrypted is None:
-            yield unknown("AWS's answer does not say (Encrypted)", snapshot.identifier)
-        elif not snapshot.is_encrypted:
-            delete = f"aws rds delete-db-snapshot --db-snapshot-identifier {snapshot.identifier}"
-            hint = f"Copy it with --kms-key-id, then run: {delete}"
-            yield failed("it is not encrypted", snapshot.identifier, hint)
-    if all(snapshot.is_encrypted for snapshot in rds_snapshots):
-        yield passed(f"{len(rds_snapshots)} snapshots", rds_instance.identifier)
 
 
 @check(
