@@ -21,6 +21,7 @@ from tests.verification.world import (
     OUTSIDE,
     POWERS,
     QUESTIONS,
+    RDS,
     ROLE,
     TOPIC,
     TRUST,
@@ -308,7 +309,7 @@ IAM = [
     Fault(
         powers(QUESTIONS[0], QUESTIONS[4], how="reading its policies, for AWS denied it"),
         {"iam.least-privilege": FAIL},
-        "it may rds:DeleteDBInstance on *: policy p (reading its policies, for AWS denied it)",
+        f"it may rds:DeleteDBInstance on {RDS.arn}: policy p (reading its policies, for AWS denied it)",
     ),
     Fault(attached("AdministratorAccess"), {"iam.no-admin-policy": FAIL}, "AdministratorAccess is attached"),
     Fault(attached("AmazonRDSFullAccess"), {"iam.no-admin-policy": FAIL}, "AmazonRDSFullAccess is attached"),

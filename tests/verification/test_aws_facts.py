@@ -12,11 +12,12 @@ from botocore.client import BaseClient
 from deploytools.verification.facts import Absent, Denied, Value
 from deploytools.verification.findings import Report, Status
 from deploytools.verification.runner import judge_all, read_facts
+from deploytools.verification.sources.iam import Powers
 from deploytools.verification.sources.secret import telling_values
 from localcloud import gaps
 from localcloud.world import INSTANCE
 from tests.fakes import endpoints
-from tests.verification.account import ROLE, SECRET, Wire, account
+from tests.verification.account import GRANTS, ROLE, SECRET, Wire, account
 from tests.verification.world import DOCUMENT, OURS, REGISTRY
 
 #: They need AWS, and a database too.
@@ -126,13 +127,36 @@ def test_every_fact_of_aws(wire):
     (container,) = seen["task_definition"].containers
     assert (container.leaked, container.credentials) == (("DB_PASSWORD",), ("DB_PASSWORD", "API_TOKEN"))
     assert (seen["ecs_service"].wanted, seen["task_role_name"]) == (2, ROLE)
-    assert {policy.name for policy in seen["task_role"].policies} == {"all-secrets", "deletes"}
+    assert {policy.name for policy in seen["task_role"].policies} == set(GRANTS)
     assert seen["task_role_powers"].how == "IAM's simulation"
+    assert powers_of(seen["task_role_powers"]) == POWERS
     assert (seen["ses_account"].is_in_production, seen["ses_identity"].domain, seen["ses_identity"].dkim) == (
         False,
         "shop.net",
         "PENDING",
     )
+
+
+#: Of the account's role; a simulation on all resources would have found the first two only.
+POWERS = {
+    "GetSecretValue": "policy all-secrets",
+    "DeleteDBInstance": "policy deletes",
+    "ModifyDBInstance": "policy changes, statement 0, for other resources",
+    "AuthorizeSecurityGroupIngress": "policy opens, statement 0, for other resources",
+}
+
+
+def powers_of(powers: Powers) -> dict[str, str]:
+    return {action.partition(":")[2]: by for (action, _), by in powers.allowed.items() if by}
+
+
+def test_the_powers_are_the_same_by_reading_the_policies(wire):
+    wire.denied = {"iam:SimulatePrincipalPolicy"}
+    fact = read_facts(closure("task_role_powers"))["task_role_powers"]
+    assert isinstance(fact, Value)
+    found = powers_of(fact.value)
+    assert set(found) == set(POWERS)
+    assert [by for name, by in found.items() if by.split(",")[0] != POWERS[name].split(",")[0]] == []
 
 
 def test_the_actions_that_are_declared_are_those_that_are_called(wire):

@@ -16,7 +16,7 @@ from deploytools.verification.facts import Absent, Denied, NotTried
 from deploytools.verification.runner import judge_all
 from tests.verification import faults, faults_aws
 from tests.verification.faults import FAIL, NA, PASS, UNKNOWN, WARN, Fault
-from tests.verification.world import FACTS, FIRST, OURS, REGISTRY, findings, rds, secret
+from tests.verification.world import ARN, FACTS, FIRST, OURS, REGISTRY, findings, rds, secret
 
 MOVE = (
     "aws secretsmanager update-secret-version-stage --secret-id {secret} --region us-east-1 --version-stage AWSCURRENT "
@@ -115,6 +115,13 @@ def test_the_command_for_a_role_that_others_take_is_whole():
     words = shlex.split(command_in(finding.hint))
     assert words[:-1] == ["aws", "iam", "update-assume-role-policy", "--role-name", "web", "--policy-document"]
     assert json.loads(words[-1])["Statement"][0]["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+
+
+def test_the_policy_that_is_enough_is_what_a_start_asks_for():
+    (finding,) = [f for f in findings(**faults_aws.powers()) if f.check == "iam.reads-its-secret"]
+    (statement,) = json.loads(finding.hint.removeprefix("Enough is: "))["Statement"]
+    assert set(statement["Action"]) == set(REGISTRY.sources["secret"].actions)
+    assert statement["Resource"] == ARN
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ CONTAINER = Container(
 SERVICE = Service("web", "prod", "ACTIVE", 2, 2, "COMPLETED", True, False, "arn:…:task-definition/web:12")
 TRUST = ({"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"},)
 ROLE = Role("web", "arn:aws:iam::123456789012:role/web", TRUST, (Policy("secret", ()),))
-QUESTIONS = questions_about(ARN)
+QUESTIONS = questions_about(ARN, "good")
 POWERS = Powers("web", "IAM's simulation", {q: "policy secret" if q == QUESTIONS[0] else "" for q in QUESTIONS})
 
 HEADERS = {

@@ -12,6 +12,8 @@ from deploytools.verification.sources.iam import READ, Powers, Role
 
 CHECKLIST = "Security Checklist: AWS IAM permissions follow least privilege principle"
 UNDECLARED = 'no role is declared (DEPLOYTOOLS["TASK_ROLE"], or a task role of ECS_SERVICE)'
+#: The start of the application also asks when the secret changed, and for its labels.
+DESCRIBE = "secretsmanager:DescribeSecret"
 SERVICES = ("ecs-tasks.amazonaws.com", "ec2.amazonaws.com", "lambda.amazonaws.com")
 _TRUST = json.dumps(
     {
@@ -25,7 +27,7 @@ _TRUST = json.dumps(
 def _minimal(powers: Powers) -> str:
     """The policy that is enough."""
     secret = next(iter(powers.allowed))[1]
-    statement = {"Effect": "Allow", "Action": [READ], "Resource": secret}
+    statement = {"Effect": "Allow", "Action": [READ, DESCRIBE], "Resource": secret}
     return f"Enough is: {json.dumps({'Version': '2012-10-17', 'Statement': [statement]})}"
 
 

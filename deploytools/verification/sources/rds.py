@@ -65,11 +65,16 @@ class RdsInstance:
         return int(self.engine_version.split(".")[0]) if self.engine_version else None
 
 
+def instance_identifier(secret: SecretState) -> str:
+    """Which instance it is; empty: nobody says."""
+    stored = secret.document.get("dbClusterIdentifier")
+    return configuration.rds_instance or (str(stored.reveal()) if stored else "")
+
+
 @fact(actions=("rds:DescribeDBInstances",))
 def rds_instance(secret: SecretState) -> RdsInstance:
     """The instance of this deployment: ``DEPLOYTOOLS["RDS_INSTANCE"]``, else the secret's ``dbClusterIdentifier``."""
-    stored = secret.document.get("dbClusterIdentifier")
-    identifier = configuration.rds_instance or (str(stored.reveal()) if stored else "")
+    identifier = instance_identifier(secret)
     if not identifier:
         raise ConfigurationError(
             "Nobody says which RDS instance it is.",
