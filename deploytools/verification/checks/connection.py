@@ -133,4 +133,5 @@ def apps_loaded(apps: AppsReport) -> Verdict:
     """A process that reaches its database and cannot load its apps serves nobody."""
     if apps.errors:
         return failed("; ".join(apps.errors))
-    return passed(f"{apps.apps} apps, {apps.models} models, no errors")
+    silenced = f"; silenced: {', '.join(apps.silenced)}" if apps.silenced else ""
+    return passed(f"{apps.apps} apps, {apps.models} models, no errors{silenced}")

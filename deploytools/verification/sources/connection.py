@@ -156,15 +156,26 @@ def connection(connection_attempt: ConnectionAttempt) -> ConnectionReport:
 
 @dataclass(frozen=True)
 class AppsReport:
-    """How Django's start went."""
+    """How Django's start went.
+
+    Attributes:
+        errors: of Django's system checks.
+        silenced: ids of those that ``SILENCED_SYSTEM_CHECKS`` takes out of them.
+    """
 
     apps: int
     models: int
     errors: tuple[str, ...]
+    silenced: tuple[str, ...] = ()
 
 
 @fact(deadline=30)
 def apps() -> AppsReport:
     """The installed apps, and the errors that Django's system checks find in them."""
-    errors = tuple(f"{message.id}: {message.msg}" for message in run_checks() if message.level >= ERROR)
-    return AppsReport(len(list(installed_apps.get_app_configs())), len(installed_apps.get_models()), errors)
+    found = [message for message in run_checks() if message.level >= ERROR]
+    return AppsReport(
+        len(list(installed_apps.get_app_configs())),
+        len(installed_apps.get_models()),
+        tuple(f"{message.id}: {message.msg}" for message in found if not message.is_silenced()),
+        tuple(sorted({str(message.id) for message in found if message.is_silenced()})),
+    )
