@@ -15,6 +15,7 @@ from deploytools.verification.sources.rds import Maintenance, Parameters, Shared
 from tests.verification.faults import FAIL, NA, UNKNOWN, WARN, Fault
 from tests.verification.world import (
     ALARMS,
+    DAILY,
     GROUPS,
     HEADERS,
     NOW,
@@ -38,6 +39,11 @@ from tests.verification.world import (
 )
 
 DAY = timedelta(days=1)
+
+
+def snapshots(*found: Snapshot) -> Changes:
+    """The instance's snapshots."""
+    return {"rds_snapshots": found}
 
 
 def unsaid(field: str, check: str, name: str) -> Fault:
@@ -79,7 +85,11 @@ SWITCHES = [
 STATE = [
     Fault(rds(status="stopped"), {"rds.available": FAIL, "rds.restorable": NA}, "it is stopped"),
     Fault(rds(status="storage-full"), {"rds.available": FAIL}, "its status is storage-full"),
-    Fault(rds(status="backing-up"), {}),
+    *(Fault(rds(status=status), {}) for status in ("backing-up", "modifying", "storage-optimization")),
+    *(
+        Fault(rds(status=status), {"rds.available": WARN}, f"its status is {status}")
+        for status in ("rebooting", "starting", "upgrading", "unheard-of")
+    ),
     unsaid("status", "rds.available", "DBInstanceStatus"),
     Fault(rds(latest_restorable=NOW - timedelta(minutes=16)), {"rds.restorable": FAIL}, "up to 16 minutes ago"),
     Fault(rds(latest_restorable=None), {"rds.restorable": FAIL}, "there is no moment"),
@@ -117,11 +127,20 @@ STATE = [
         {"rds.snapshots-private": WARN},
         "shared with 999999999999",
     ),
-    Fault({"rds_snapshots": (Snapshot("old", "manual", False),)}, {"rds.snapshots-encrypted": FAIL}, "not encrypted"),
-    Fault({"rds_snapshots": (Snapshot("old", "manual", None),)}, {"rds.snapshots-encrypted": UNKNOWN}, "(Encrypted)"),
-    Fault({"rds_snapshots": ()}, {}),
-    Fault({"rds_snapshots": (Snapshot("rds:old", "automated", False),)}, {}),
-    Fault({"rds_snapshots": (Snapshot("rds:old", "automated", None),)}, {}),
+    Fault(snapshots(DAILY, Snapshot("old", "manual", False)), {"rds.snapshots-encrypted": FAIL}, "not encrypted"),
+    Fault(snapshots(DAILY, Snapshot("old", "manual", None)), {"rds.snapshots-encrypted": UNKNOWN}, "(Encrypted)"),
+    Fault(snapshots(DAILY), {}),
+    Fault(snapshots(replace(DAILY, kind="awsbackup")), {}),
+    Fault(snapshots(DAILY, Snapshot("rds:old", "automated", False)), {}),
+    Fault(snapshots(DAILY, Snapshot("rds:old", "automated", None)), {}),
+    Fault(snapshots(), {"rds.restorable": FAIL}, "no snapshot of AWS's own is available"),
+    Fault(snapshots(replace(DAILY, status="creating")), {"rds.restorable": FAIL}, "no snapshot of AWS's own"),
+    Fault(snapshots(replace(DAILY, kind="manual")), {"rds.restorable": FAIL}, "no snapshot of AWS's own"),
+    Fault(
+        snapshots(replace(DAILY, made_at=NOW - timedelta(hours=27))), {"rds.restorable": FAIL}, "snapshot of 27 hours"
+    ),
+    Fault({**snapshots(), **rds(created_at=NOW - timedelta(hours=25))}, {}),
+    Fault({**snapshots(), **rds(created_at=NOW - timedelta(hours=27))}, {"rds.restorable": FAIL}, "no snapshot"),
     Fault(rds(master_secret="impaired"), {"rds.master-secret": FAIL}, "it is impaired"),
     Fault(rds(master_secret="rotating"), {}),
     Fault(rds(master_secret=None), {"rds.master-secret": NA}, "RDS keeps no secret of it"),

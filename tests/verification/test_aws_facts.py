@@ -101,6 +101,9 @@ def test_every_fact_of_aws(wire):
     assert (rds.certificate_until - rds.read_at).days in {364, 365}
     assert (seen["rds_parameters"].values, seen["rds_maintenance"]) == ({}, ())
     assert {(item.kind, item.is_encrypted) for item in seen["rds_snapshots"]} == {("automated", True), ("manual", True)}
+    assert {item.status for item in seen["rds_snapshots"]} == {"available"}
+    assert all(abs((rds.read_at - item.made_at).total_seconds()) < 60 for item in seen["rds_snapshots"])
+    assert abs((rds.read_at - rds.created_at).total_seconds()) < 60
     assert [(item.identifier, item.accounts) for item in seen["rds_shares"]] == [("by-hand", ("all",))]
 
     network = seen["network"]

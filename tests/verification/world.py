@@ -87,8 +87,11 @@ RDS = RdsInstance(
     certificate_until=NOW + timedelta(days=300),
     allocated=20,
     maximum=100,
+    created_at=NOW - timedelta(days=300),
     master_secret="active",
 )
+
+DAILY = Snapshot("rds:good", "automated", True, "available", NOW - timedelta(hours=10))
 
 FROM_APP = Rule("sgr-app", "tcp", 5432, 5432, group="sg-app", description="PostgreSQL from backend")
 FROM_BASTION = Rule("sgr-bastion", "tcp", 5432, 5432, group="sg-bastion")
@@ -172,7 +175,7 @@ WORLD: dict[str, Any] = {
     "rds_instance": RDS,
     "rds_parameters": Parameters({"rds.force_ssl": "1"}),
     "rds_maintenance": (),
-    "rds_snapshots": (Snapshot("by-hand", "manual", True), Snapshot("rds:good", "automated", True)),
+    "rds_snapshots": (Snapshot("by-hand", "manual", True), DAILY),
     "rds_shares": (SharedSnapshot("by-hand", ()),),
     "network": Network(GROUPS, ("sg-db",)),
     "prefix_lists": PrefixLists({}),

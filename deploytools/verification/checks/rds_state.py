@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from deploytools.verification.checks.rds import modify, unsaid
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.registry import check
-from deploytools.verification.sources.rds import Maintenance, Parameters, RdsInstance
+from deploytools.verification.sources.rds import Maintenance, Parameters, RdsInstance, Snapshot
 
 #: Seconds. AWS writes the log away every five minutes; three times that is stale.
 STALE = 15 * 60
+
+#: Hours. AWS makes a snapshot a day, and takes its time.
+SNAPSHOT_HOURS = 26
+
+#: What the states begin with in which an instance serves; in others it starts, stops, or is away for a while.
+SERVING = (
+    "available",
+    "backing-up",
+    "modifying",
+    "storage-",
+    "configuring-",
+    "converting-",
+    "moving-",
+    "upgrading-storage",
+)
 
 CERTIFICATE_DAYS = 60
 
@@ -36,7 +52,7 @@ def available(rds_instance: RdsInstance) -> Verdict:
         return failed("it is stopped", rds_instance.identifier, hint)
     if status.startswith(("failed", "incompatible", "inaccessible", "storage-full", "restore-error", "deleting")):
         return failed(f"its status is {status}", rds_instance.identifier)
-    return passed(f"its status is {status}", rds_instance.identifier)
+    return (passed if status.startswith(SERVING) else warned)(f"its status is {status}", rds_instance.identifier)
 
 
 @check(
@@ -47,7 +63,7 @@ def available(rds_instance: RdsInstance) -> Verdict:
     guide="Security Checklist: RDS automated backups enabled",
     hint="Run: aws rds describe-events --source-type db-instance --duration 1440, and see what stops them",
 )
-def restorable(rds_instance: RdsInstance) -> Verdict:
+def restorable(rds_instance: RdsInstance, rds_snapshots: tuple[Snapshot, ...]) -> Verdict:
     """Backups that are switched on and do not happen are worse than none: nobody looks for another copy."""
     latest = rds_instance.latest_restorable
     if rds_instance.replica_of or rds_instance.backup_days == 0:
@@ -58,7 +74,21 @@ def restorable(rds_instance: RdsInstance) -> Verdict:
         return failed("there is no moment that it could be restored to", rds_instance.identifier)
     age = (rds_instance.read_at - latest).total_seconds()
     evidence = f"up to {age / 60:.0f} minutes ago"
-    return (failed if age > STALE else passed)(evidence, rds_instance.identifier)
+    if age > STALE:
+        return failed(evidence, rds_instance.identifier)
+    return _begun_from(rds_instance, rds_snapshots, evidence)
+
+
+def _begun_from(instance: RdsInstance, snapshots: Iterable[Snapshot], evidence: str) -> Verdict:
+    """A restore begins with a snapshot: one of AWS's own, of today or yesterday."""
+    made = [item.made_at for item in snapshots if item.is_automatic and item.status == "available" and item.made_at]
+    if made:
+        hours = (instance.read_at - max(made)).total_seconds() / 3600
+        judge = failed if hours > SNAPSHOT_HOURS else passed
+        return judge(f"{evidence}, from a snapshot of {hours:.0f} hours ago", instance.identifier)
+    if instance.created_at and instance.read_at - instance.created_at < timedelta(hours=SNAPSHOT_HOURS):
+        return passed(f"{evidence}; its first daily snapshot is to come", instance.identifier)
+    return failed(f"{evidence}, and no snapshot of AWS's own is available to begin with", instance.identifier)
 
 
 @check(

@@ -58,6 +58,7 @@ class RdsInstance:
     maximum: int | None = None
     replica_of: str | None = None
     master_secret: str | None = None
+    created_at: datetime | None = None
 
     @property
     def major(self) -> int | None:
@@ -124,6 +125,7 @@ def _instance(identifier: str, found: DBInstanceTypeDef) -> RdsInstance:
         allocated=said.get("AllocatedStorage"),
         maximum=said.get("MaxAllocatedStorage"),
         replica_of=said.get("ReadReplicaSourceDBInstanceIdentifier"),
+        created_at=said.get("InstanceCreateTime"),
         master_secret=(said.get("MasterUserSecret") or {}).get("SecretStatus"),
     )
 
@@ -182,6 +184,13 @@ class Snapshot:
     identifier: str
     kind: str
     is_encrypted: bool | None
+    status: str = ""
+    made_at: datetime | None = None
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether AWS made it by itself."""
+        return self.kind in {"automated", "awsbackup"}
 
 
 @fact(actions=("rds:DescribeDBSnapshots",))
@@ -191,7 +200,13 @@ def rds_snapshots(rds_instance: RdsInstance) -> tuple[Snapshot, ...]:
     with aws.calling("rds:DescribeDBSnapshots", f"the RDS instance {rds_instance.identifier}"):
         answer = pages.paginate(DBInstanceIdentifier=rds_instance.identifier).build_full_result()
     return tuple(
-        Snapshot(found["DBSnapshotIdentifier"], found.get("SnapshotType", ""), found.get("Encrypted"))
+        Snapshot(
+            found["DBSnapshotIdentifier"],
+            found.get("SnapshotType", ""),
+            found.get("Encrypted"),
+            found.get("Status", ""),
+            found.get("SnapshotCreateTime"),
+        )
         for found in answer["DBSnapshots"]
     )
 
