@@ -304,6 +304,8 @@ DATABASES = [
     ),
     Fault({"catalogue": replace(CATALOGUE, unnamed=("old_shop",))}, {"databases.none-forgotten": WARN}, "old_shop"),
     Fault({"connection": replace(REPORT, tls="")}, {"databases.server-verified": FAIL}, "not encrypted"),
+    Fault(expect(django_sslmode="require"), {"databases.server-verified": FAIL}, "Django's own connections is require"),
+    Fault(expect(django_sslmode=""), {"databases.server-verified": FAIL}, "Django's own connections is not set"),
     Fault(expect(sslmode="require"), {"databases.server-verified": FAIL}, "whoever answers is believed"),
     Fault(
         expect(processes=188),

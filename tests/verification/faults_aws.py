@@ -11,7 +11,7 @@ from deploytools.verification.policies import Policy
 from deploytools.verification.sources.alarms import Topic
 from deploytools.verification.sources.network import Network, PrefixLists, Routes, Rule
 from deploytools.verification.sources.outside import Answer
-from deploytools.verification.sources.rds import Maintenance, Parameters, SharedSnapshot, Snapshot
+from deploytools.verification.sources.rds import Maintenance, Parameters, ServerInUse, SharedSnapshot, Snapshot
 from tests.verification.faults import FAIL, NA, UNKNOWN, WARN, Fault
 from tests.verification.world import (
     ALARMS,
@@ -83,6 +83,9 @@ SWITCHES = [
 ]
 
 STATE = [
+    Fault({"server_in_use": ServerInUse(False, True)}, {"rds.is-the-one": FAIL}, "another instance's endpoint"),
+    Fault({"server_in_use": ServerInUse(False, False)}, {"rds.is-the-one": WARN}, "a name that RDS gives to no"),
+    Fault({"server_in_use": ServerInUse(None, True)}, {"rds.is-the-one": UNKNOWN}, "(Endpoint)"),
     Fault(rds(status="stopped"), {"rds.available": FAIL, "rds.restorable": NA}, "it is stopped"),
     Fault(rds(status="storage-full"), {"rds.available": FAIL}, "its status is storage-full"),
     *(Fault(rds(status=status), {}) for status in ("backing-up", "modifying", "storage-optimization")),

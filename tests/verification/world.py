@@ -27,7 +27,7 @@ from deploytools.verification.sources.mail import MailDialogue, SesAccount, SesI
 from deploytools.verification.sources.network import Bastion, Network, PrefixLists, Routes, Rule, SecurityGroup
 from deploytools.verification.sources.outside import Answer, Outside
 from deploytools.verification.sources.project import ProjectReport
-from deploytools.verification.sources.rds import Parameters, RdsInstance, SharedSnapshot, Snapshot
+from deploytools.verification.sources.rds import Parameters, RdsInstance, ServerInUse, SharedSnapshot, Snapshot
 from deploytools.verification.sources.secret import (
     OwnKeys,
     ResourcePolicy,
@@ -161,6 +161,7 @@ WORLD: dict[str, Any] = {
         ecs_service="web",
         processes=16,
         url=URL,
+        django_sslmode="verify-full",
     ),
     "connection_attempt": ConnectionAttempt(REPORT, links=LINKS),
     "connection": REPORT,
@@ -173,6 +174,7 @@ WORLD: dict[str, Any] = {
         "prod.settings", (), (".shop.net",), ("https://*.shop.net",), ("HTTP_X_FORWARDED_PROTO", "https")
     ),
     "rds_instance": RDS,
+    "server_in_use": ServerInUse(True, True),
     "rds_parameters": Parameters({"rds.force_ssl": "1"}),
     "rds_maintenance": (),
     "rds_snapshots": (Snapshot("by-hand", "manual", True), DAILY),

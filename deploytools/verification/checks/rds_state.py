@@ -8,7 +8,7 @@ from datetime import timedelta
 from deploytools.verification.checks.rds import modify, unsaid
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.registry import check
-from deploytools.verification.sources.rds import Maintenance, Parameters, RdsInstance, Snapshot
+from deploytools.verification.sources.rds import Maintenance, Parameters, RdsInstance, ServerInUse, Snapshot
 
 #: Seconds. AWS writes the log away every five minutes; three times that is stale.
 STALE = 15 * 60
@@ -32,6 +32,26 @@ CERTIFICATE_DAYS = 60
 
 #: The first PostgreSQL on RDS whose own default is rds.force_ssl=1.
 FORCES_TLS_FROM = 15
+
+
+@check(
+    "rds.is-the-one",
+    title="The RDS instance that is judged is the server in use",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide="Step 6",
+    hint='Mend DEPLOYTOOLS["RDS_INSTANCE"], or the host in the secret: python manage.py sync_secrets FILE',
+)
+def is_the_one(rds_instance: RdsInstance, server_in_use: ServerInUse) -> Verdict:
+    """Else backups, alarms and rules are judged of an instance that nobody uses, and the one in use has none."""
+    if server_in_use.is_instance is None:
+        return unsaid(rds_instance, "Endpoint")
+    if server_in_use.is_instance:
+        return passed(f"the secret's host is {rds_instance.endpoint}", rds_instance.identifier)
+    evidence = f"the secret's host is not {rds_instance.endpoint}"
+    if server_in_use.has_name_of_rds:
+        return failed(f"{evidence}, but another instance's endpoint", rds_instance.identifier)
+    return warned(f"{evidence}, but a name that RDS gives to no instance", rds_instance.identifier)
 
 
 @check(

@@ -34,6 +34,7 @@ class Expectation:
         ecs_service: the service that runs the application; empty: it runs elsewhere.
         task_role: the application's IAM role; empty: nobody says.
         processes: connections that one tenant's processes hold at most; 0: nobody says.
+        django_sslmode: that of Django's own connections; empty: not set.
         url: where the application is reached from outside; empty: nobody says.
     """
 
@@ -52,6 +53,7 @@ class Expectation:
     task_role: str = ""
     processes: int = 0
     url: str = ""
+    django_sslmode: str = ""
 
 
 @fact()
@@ -74,6 +76,7 @@ def expectation() -> Expectation:
         task_role=configuration.task_role,
         processes=configuration.processes,
         url=configuration.url,
+        django_sslmode=str(default.get("OPTIONS", {}).get("sslmode", "")),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,10 @@ from deploytools.verification.registry import fact
 
 if TYPE_CHECKING:
     from types_boto3_rds.type_defs import DBInstanceTypeDef
+
+
+#: What RDS calls an instance; those of a proxy or a cluster have a dash in the second label.
+NAME_OF_INSTANCE = re.compile(r"[a-z0-9-]+\.[a-z0-9]+\.[a-z0-9-]+\.rds\.amazonaws\.com(\.cn)?")
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,28 @@ def _instance(identifier: str, found: DBInstanceTypeDef) -> RdsInstance:
         created_at=said.get("InstanceCreateTime"),
         master_secret=(said.get("MasterUserSecret") or {}).get("SecretStatus"),
     )
+
+
+@dataclass(frozen=True)
+class ServerInUse:
+    """Whether the server that the secret names is the instance that was looked at.
+
+    Attributes:
+        is_instance: whether the secret's host is the instance's endpoint; None: the instance has none yet.
+        has_name_of_rds: whether the host is a name that RDS gives to instances.
+    """
+
+    is_instance: bool | None
+    has_name_of_rds: bool
+
+
+@fact()
+def server_in_use(secret: SecretState, rds_instance: RdsInstance) -> ServerInUse:
+    """The secret's host beside the instance's endpoint."""
+    stored = secret.document.get("host")
+    host = str(stored.reveal()).lower().rstrip(".") if stored else ""
+    is_instance = None if rds_instance.endpoint is None else host == rds_instance.endpoint.lower()
+    return ServerInUse(is_instance, bool(NAME_OF_INSTANCE.fullmatch(host)))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 
 from deploytools import aws
+from deploytools.conf import configuration
 from deploytools.secret.contract import FIELDS, Problem, by_name, is_placeholder, missing, problems
 from deploytools.secret.document import Document
 from deploytools.secret.host import contract
@@ -203,15 +204,17 @@ class SettingsInUse:
 
 @fact()
 def settings_in_use(secret: SecretState) -> SettingsInUse:
-    """Django's credentials beside the secret's."""
+    """Django's server and credentials beside the secret's; a tenant's own login is in another secret."""
     database = settings.DATABASES.get("default", {})
     used = {
         "SECRET_KEY": (settings.SECRET_KEY, "django_secret_key"),
-        "DATABASES['default']['PASSWORD']": (database.get("PASSWORD"), "password"),
-        "DATABASES['default']['USER']": (database.get("USER"), "username"),
+        "DATABASES['default']['HOST']": (database.get("HOST"), "host"),
         "EMAIL_HOST": (settings.EMAIL_HOST, "email_host"),
         "EMAIL_HOST_PASSWORD": (settings.EMAIL_HOST_PASSWORD, "email_password"),
     }
+    if configuration.is_shared:
+        used["DATABASES['default']['PASSWORD']"] = (database.get("PASSWORD"), "password")
+        used["DATABASES['default']['USER']"] = (database.get("USER"), "username")
     by_agreement: dict[bool, list[str]] = {True: [], False: []}
     for name, (value, key) in used.items():
         if key in secret.document:
