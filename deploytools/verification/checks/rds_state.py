@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 
 from deploytools.verification.checks.rds import modify, unsaid
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
@@ -106,7 +105,7 @@ def _begun_from(instance: RdsInstance, snapshots: Iterable[Snapshot], evidence: 
         hours = (instance.read_at - max(made)).total_seconds() / 3600
         judge = failed if hours > SNAPSHOT_HOURS else passed
         return judge(f"{evidence}, from a snapshot of {hours:.0f} hours ago", instance.identifier)
-    if instance.created_at and instance.read_at - instance.created_at < timedelta(hours=SNAPSHOT_HOURS):
+    if instance.created_at and (instance.read_at - instance.created_at).total_seconds() < SNAPSHOT_HOURS * 3600:
         return passed(f"{evidence}; its first daily snapshot is to come", instance.identifier)
     return failed(f"{evidence}, and no snapshot of AWS's own is available to begin with", instance.identifier)
 
