@@ -193,6 +193,7 @@ def _make_service(endpoint_url: str) -> None:
             {"name": "API_TOKEN", "value": "x"},
             {"name": "DB_SECRET_NAME", "value": SECRET},
         ],
+        "command": ["serve", f"--password={DOCUMENT['password']}"],
         "logConfiguration": {"logDriver": "awslogs"},
         "user": "1000",
     }
@@ -206,5 +207,18 @@ def _make_service(endpoint_url: str) -> None:
 
 
 def _make_bastion(ec2: Any) -> str:
-    made = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1, InstanceType="t3.nano")
+    """With a group of its own, which no setting names, open to a prefix list."""
+    group = ec2.create_security_group(GroupName="launch-wizard-1", Description="made by the console")["GroupId"]
+    offices = ec2.describe_managed_prefix_lists(Filters=[{"Name": "prefix-list-name", "Values": ["offices"]}])
+    permission = {
+        "IpProtocol": "tcp",
+        "FromPort": 22,
+        "ToPort": 22,
+        "IpRanges": [{"CidrIp": "0.0.0.0/0"}],
+        "PrefixListIds": [{"PrefixListId": offices["PrefixLists"][0]["PrefixListId"]}],
+    }
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])
+    made = ec2.run_instances(
+        ImageId="ami-12c6146b", MinCount=1, MaxCount=1, InstanceType="t3.nano", SecurityGroupIds=[group]
+    )
     return str(made["Instances"][0]["InstanceId"])

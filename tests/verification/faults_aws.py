@@ -9,7 +9,7 @@ from typing import Any
 from deploytools.verification.findings import Status
 from deploytools.verification.policies import Policy
 from deploytools.verification.sources.alarms import Topic
-from deploytools.verification.sources.network import Network, PrefixLists, Routes, Rule
+from deploytools.verification.sources.network import BastionGroups, Network, PrefixLists, Routes, Rule, SecurityGroup
 from deploytools.verification.sources.outside import Answer
 from deploytools.verification.sources.rds import Maintenance, Parameters, ServerInUse, SharedSnapshot, Snapshot
 from tests.verification.faults import FAIL, NA, UNKNOWN, WARN, Fault
@@ -166,6 +166,11 @@ def two_groups(**changes: Any) -> Changes:
     return {"network": Network({**GROUPS, "sg-two": second}, ("sg-db", "sg-two"))}
 
 
+def bastion_group(rule: Rule, ranges: dict[str, tuple[str, ...]] | None = None) -> Changes:
+    """A group of the bastion host's that the settings do not name."""
+    return {"bastion_groups": BastionGroups((SecurityGroup("sg-wizard", "w", (rule,)),), PrefixLists(ranges or {}))}
+
+
 NETWORK = [
     database_rule(OPEN, "sgr-x: port 5432 from 10.0.0.0/16 (private, 65,536 addresses)", cidr="10.0.0.0/16"),
     database_rule(OPEN, "port 5432 from 0.0.0.0/0 (the whole internet)", cidr="0.0.0.0/0"),
@@ -216,6 +221,14 @@ NETWORK = [
         {
             "network.ingress-only-from-app": WARN,
             "network.no-temporary-rules": FAIL,
+        },
+        "nobody says whether that is the application",
+    ),
+    Fault(
+        {**expect(app_groups=(), bastion_groups=()), "bastion_groups": BastionGroups((), PrefixLists({}))},
+        {
+            "network.ingress-only-from-app": WARN,
+            "network.no-temporary-rules": FAIL,
             "bastion.ssh-not-open": NA,
         },
         "nobody says whether that is the application",
@@ -257,6 +270,18 @@ NETWORK = [
         {"network.ingress-only-from-app": FAIL, "network.no-temporary-rules": FAIL, "bastion.ssh-not-open": FAIL},
         "sgr-bastion",
     ),
+    Fault(expect(bastion_groups=("sg-bastion", "gone")), {"bastion.ssh-not-open": FAIL}, "no such security group"),
+    Fault(
+        bastion_group(Rule("sgr-x", "tcp", 22, 22, cidr="0.0.0.0/0")),
+        {"bastion.ssh-not-open": FAIL},
+        "opens SSH to 0.0.0.0/0",
+    ),
+    Fault(
+        bastion_group(Rule("sgr-x", "tcp", 22, 22, prefix_list="pl-1"), {"pl-1": ("0.0.0.0/0",)}),
+        {"bastion.ssh-not-open": FAIL},
+        "opens SSH to pl-1",
+    ),
+    Fault(bastion_group(Rule("sgr-x", "tcp", 22, 22, cidr="203.0.113.0/24")), {}),
     Fault(bastion(demands_tokens=False), {"bastion.imdsv2": FAIL}, "HttpTokens is optional"),
     Fault(bastion(demands_tokens=None), {"bastion.imdsv2": UNKNOWN}, "MetadataOptions.HttpTokens"),
     Fault({"bastion": None}, {"bastion.imdsv2": NA, "bastion.session-manager": NA}, "none is declared"),
@@ -382,6 +407,8 @@ VISIT = [
         outside(plain=Answer(301, {"location": "http://www.shop.net/"})), {"outside.redirect": FAIL}, "301 to http://"
     ),
     Fault(outside(plain=None), {}),
+    Fault(outside(plain=None, url=f"{URL}:8443"), {"outside.redirect": NA}, "the address names a port"),
+    Fault(outside(url=f"{URL}:443"), {}),
     Fault(
         outside(page=replace(OUTSIDE.page, headers=HEADERS | {"strict-transport-security": "max-age=3600"})),
         {"outside.hsts": FAIL},

@@ -120,6 +120,10 @@ def test_every_fact_of_aws(wire):
     assert sorted(gateway[:4] for gateway in seen["routes"].gateways.values()) == ["", "igw-"]
     assert (seen["bastion"].state, seen["bastion"].demands_tokens, seen["bastion_agent"]) == ("running", False, True)
 
+    (wizard,) = seen["bastion_groups"].groups
+    assert {rule.cidr or rule.prefix_list[:3] for rule in wizard.rules} == {"0.0.0.0/0", "pl-"}
+    assert list(seen["bastion_groups"].prefix_lists.ranges.values()) == [("192.0.2.0/24",)]
+
     assert {alarm.metric for alarm in seen["alarms"]} >= {"CPUUtilization", "FreeStorageSpace", "CPUCreditBalance"}
     assert [topic.confirmed for topic in seen["alarm_topics"]] == [
         ("email operations@example.com", "https https://hooks.example.net")
@@ -128,7 +132,7 @@ def test_every_fact_of_aws(wire):
 
     assert (seen["secret_description"].rotates, len(seen["secret_policy"].statements)) == (None, 1)
     (container,) = seen["task_definition"].containers
-    assert (container.leaked, container.credentials) == (("DB_PASSWORD",), ("DB_PASSWORD", "API_TOKEN"))
+    assert (container.leaked, container.credentials) == (("command", "DB_PASSWORD"), ("DB_PASSWORD", "API_TOKEN"))
     assert (seen["ecs_service"].wanted, seen["task_role_name"]) == (2, ROLE)
     assert {policy.name for policy in seen["task_role"].policies} == set(GRANTS)
     assert seen["task_role_powers"].how == "IAM's simulation"

@@ -24,7 +24,15 @@ from deploytools.verification.sources.databases import TenantReport
 from deploytools.verification.sources.ecs import Container, Service, TaskDefinition
 from deploytools.verification.sources.iam import Powers, Role, questions_about
 from deploytools.verification.sources.mail import MailDialogue, SesAccount, SesIdentity
-from deploytools.verification.sources.network import Bastion, Network, PrefixLists, Routes, Rule, SecurityGroup
+from deploytools.verification.sources.network import (
+    Bastion,
+    BastionGroups,
+    Network,
+    PrefixLists,
+    Routes,
+    Rule,
+    SecurityGroup,
+)
 from deploytools.verification.sources.outside import Answer, Outside
 from deploytools.verification.sources.project import ProjectReport
 from deploytools.verification.sources.rds import Parameters, RdsInstance, ServerInUse, SharedSnapshot, Snapshot
@@ -183,6 +191,7 @@ WORLD: dict[str, Any] = {
     "prefix_lists": PrefixLists({}),
     "routes": Routes({"subnet-a": "", "subnet-b": ""}),
     "bastion": Bastion("i-1", "running", "198.51.100.1", True),
+    "bastion_groups": BastionGroups((GROUPS["sg-bastion"],), PrefixLists({})),
     "bastion_agent": True,
     "alarms": ALARMS,
     "alarm_topics": (Topic(TOPIC, confirmed=("email ops@shop.net",)),),
@@ -242,11 +251,9 @@ def tenant(**changes: Any) -> Changes:
 def rules(group: str, *added: Rule, instead: bool = False) -> Changes:
     """A security group with more rules, or with these alone."""
     old = GROUPS[group]
-    return {
-        "network": Network(
-            {**GROUPS, group: replace(old, rules=added if instead else (*old.rules, *added))}, ("sg-db",)
-        )
-    }
+    new = replace(old, rules=added if instead else (*old.rules, *added))
+    own = {"bastion_groups": BastionGroups((new,), PrefixLists({}))} if group == "sg-bastion" else {}
+    return own | {"network": Network({**GROUPS, group: new}, ("sg-db",))}
 
 
 def container(**changes: Any) -> Changes:
