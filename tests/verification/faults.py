@@ -201,6 +201,12 @@ SECRET = [
         {"secret.not-in-code": FAIL},
         "fixtures.json, line 12",
     ),
+    Fault(
+        {"stray_values": StrayValues("/srv/shop", 9, True, (), tuple(f"{n}.py" for n in range(7)))},
+        {"secret.not-in-code": UNKNOWN},
+        "could not be read: 0.py, 1.py, 2.py, 3.py, 4.py and 2 more",
+    ),
+    Fault({"stray_values": StrayValues("/srv/shop", 9, True, (), (), ("dump.sql",))}, {}),
     Fault({"stray_values": StrayValues("", 0, True, ())}, {"secret.not-in-code": NA}, "no BASE_DIR"),
     Fault({"stray_values": StrayValues("/", 20_000, False, ())}, {"secret.not-in-code": UNKNOWN}, "first 20,000 files"),
     Fault(

@@ -13,7 +13,7 @@ from deploytools.secret.sync import SecretState
 from deploytools.verification.sources import secret as source
 from deploytools.verification.sources.rds import server_in_use
 from deploytools.verification.sources.secret import settings_in_use, stray_values
-from tests.verification.world import DOCUMENT, RDS
+from tests.verification.world import DOCUMENT, RDS, findings
 
 SECRET = SecretState(
     "prod",
@@ -73,7 +73,23 @@ def test_binary_large_and_linked_files_are_left_out(tree, monkeypatch):
     (tree / "large").write_text(PASSWORD + "x" * 1000)
     (tree / "link").symlink_to(tree / "large")
     (tree / "dangling").symlink_to(tree / "nowhere")
-    assert stray_values(SECRET).found == ()
+    found = stray_values(SECRET)
+    assert (found.found, found.unreadable, found.oversized) == ((), (), ("large",))
+    (finding,) = [f for f in findings(stray_values=found) if f.check == "secret.not-in-code"]
+    assert finding.evidence.endswith(" files of the project read; too large to be code, and not looked into: large")
+
+
+def test_a_file_that_cannot_be_read_is_told(tree, monkeypatch):
+    (tree / "closed.py").write_text("x")
+    read = Path.read_bytes
+
+    def closed(path: Path) -> bytes:
+        if path.name == "closed.py":
+            raise PermissionError("closed")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", closed)
+    assert stray_values(SECRET).unreadable == ("closed.py",)
 
 
 def test_more_files_than_anybody_s_project_has(tree, monkeypatch):

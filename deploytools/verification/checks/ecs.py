@@ -88,7 +88,7 @@ def no_public_address(ecs_service: Service | None) -> Verdict:
     severity=Severity.CRITICAL,
     stage=Stage.PRE_LAUNCH,
     guide="Security Checklist: All production secrets stored in AWS Secrets Manager (not in code)",
-    hint="Take it out of the definition; the application reads the secret itself, or name it under secrets with valueFrom",
+    hint="Take it out of there; the application reads the secret itself, or name it under secrets with valueFrom",
     peers=("FSBP ECS.8", "Prowler ecs_task_definitions_no_environment_secrets"),
 )
 def no_literal_secrets(task_definition: TaskDefinition | None) -> Iterable[Verdict]:
