@@ -9,6 +9,8 @@ from moto.core.responses import ActionResult
 from moto.rds.models import DBInstance
 from moto.rds.responses import RDSResponse
 
+from localcloud.certificates import RDS_HOST
+
 #: AWS's certificate authorities of 2021 are valid for 40 years, an instance's certificate for one.
 CERTIFICATE_DAYS = 365
 
@@ -16,7 +18,14 @@ CERTIFICATE_DAYS = 365
 def fill() -> None:
     """Teach the emulator of this process."""
     setattr(RDSResponse, "describe_pending_maintenance_actions", _no_maintenance)  # noqa: B010
+    setattr(DBInstance, "address", property(_address))  # noqa: B010
     setattr(DBInstance, "certificate_details", property(_certificate))  # noqa: B010
+
+
+def _address(instance: Any) -> str:
+    """The guide's, for its instance."""
+    account = RDS_HOST.split(".")[1]
+    return f"{instance.db_instance_identifier}.{account}.{instance.region}.rds.amazonaws.com"
 
 
 def _no_maintenance(response: RDSResponse) -> ActionResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploytools.databases.access import application_login
+from deploytools.databases.access import tenant_login
 from deploytools.databases.catalogue import ConnectionReport
 from deploytools.databases.server import translating
 from deploytools.secret.sync import SecretState
@@ -13,7 +13,7 @@ from deploytools.verification.registry import check, fact
 @fact()
 def catalogue_size(secret: SecretState, connection: ConnectionReport) -> int | None:
     """How many products this process's tenant has, counted as the application; None before it is migrated."""
-    login = application_login(secret.document)
+    login = tenant_login(secret.document, connection.database)
     with login.connect(connection.database) as session, translating("count its products"):
         tables = session.execute("SELECT 1 WHERE to_regclass('order_product') IS NOT NULL").fetchall()
         rows = session.execute("SELECT count(*) AS number FROM order_product").fetchall() if tables else []

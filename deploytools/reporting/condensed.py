@@ -16,6 +16,9 @@ SYMBOLS = {
     Status.NOT_APPLICABLE: "-",
 }
 
+#: What somebody has to do something about.
+URGENT = frozenset({Status.FAIL, Status.UNKNOWN, Status.WARN})
+
 #: Resources that are named before it says "and … more".
 MOST_NAMES = 8
 

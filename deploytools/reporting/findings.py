@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby, zip_longest
 
 from deploytools.reporting import guide
-from deploytools.reporting.condensed import SYMBOLS, condensed
+from deploytools.reporting.condensed import SYMBOLS, URGENT, condensed
 from deploytools.reporting.text import wrapped
-from deploytools.verification.findings import Change, Finding, Report, Status
+from deploytools.verification.findings import Change, Finding, Report, Severity, Status
 
 #: Colours a line by its status; the identity where there is no terminal.
 Paint = Callable[[Status, str], str]
@@ -20,17 +20,43 @@ def plain(status: Status, line: str) -> str:
 
 
 def to_text(report: Report, paint: Paint = plain) -> str:
-    """Every finding under its section of the guide, the worst last in each, then one line of counts."""
+    """What is as it should be, by section of the guide; what does not apply; what is to be done, the worst last."""
     if report.changes is not None:
-        return "\n".join([*change_lines(report.changes, paint), "", counts_line(report)])
-    lines: list[str] = []
+        return "\n".join([*change_lines(report.changes, paint), "", report.verdict, counts_line(report)])
     told: set[str] = set()
-    for section, findings in guide.by_section(report.findings).items():
-        lines.append(f"{guide.heading(section)}:")
-        for _, group in groupby(condensed(findings), key=lambda finding: (finding.check, finding.status)):
-            lines += check_lines(list(group), paint, told)
-        lines.append("")
-    return "\n".join([*lines, counts_line(report)])
+    lines: list[str] = []
+    good = [finding for finding in report.findings if finding.status in {Status.PASS, Status.WAIVED}]
+    for section, findings in guide.by_section(good).items():
+        lines += [f"{guide.heading(section)}:", *_part_lines(condensed(findings), paint, told), ""]
+    if moot := moot_lines(report.findings, paint):
+        lines += [*moot, ""]
+    urgent = [finding for finding in report.findings if finding.status in URGENT]
+    if urgent:
+        lines += ["To be done:", *_part_lines(sorted(condensed(urgent), key=_urgency), paint, told), ""]
+    return "\n".join([*lines, report.verdict, counts_line(report)])
+
+
+def _part_lines(findings: Iterable[Finding], paint: Paint, told: set[str]) -> list[str]:
+    groups = groupby(findings, key=lambda finding: (finding.check, finding.status))
+    return [line for _, group in groups for line in check_lines(list(group), paint, told)]
+
+
+def _urgency(finding: Finding) -> tuple[int, int]:
+    return list(Status).index(finding.status), list(Severity).index(finding.severity)
+
+
+def moot_lines(findings: Iterable[Finding], paint: Paint) -> list[str]:
+    """What does not apply: each reason once, with the checks that it answers."""
+    by_reason: dict[str, list[str]] = {}
+    for finding in condensed(finding for finding in findings if finding.status is Status.NOT_APPLICABLE):
+        about = f"{finding.check} ({finding.resource})" if finding.resource else finding.check
+        by_reason.setdefault(finding.evidence, []).append(about)
+    symbol = f"{SYMBOLS[Status.NOT_APPLICABLE]} "
+    return [
+        paint(Status.NOT_APPLICABLE, line)
+        for reason, checks in by_reason.items()
+        for line in wrapped(f"not applicable, {reason}: {', '.join(checks)}", indent=symbol)
+    ]
 
 
 def check_lines(findings: Sequence[Finding], paint: Paint, told: set[str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from django.template import Context, Engine
 
 from deploytools.reporting import guide
-from deploytools.reporting.condensed import SYMBOLS, grouped, listed
+from deploytools.reporting.condensed import SYMBOLS, URGENT, grouped, listed
 from deploytools.verification.findings import Finding, Report, Severity, Status
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -21,16 +21,13 @@ TEMPLATES = Path(__file__).parent.parent / "templates"
 #: Names that are shown before the rest is folded away.
 UNFOLDED = 8
 
-#: What somebody has to do something about.
-URGENT = frozenset({Status.FAIL, Status.UNKNOWN, Status.WARN})
-
 
 def to_html(report: Report) -> str:
     """The whole report."""
     parts = {name: (TEMPLATES / f"deploytools/report.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
     context = {
         "report": report,
-        "mood": {0: "pass", 1: "fail"}.get(report.exit_code, "unknown"),
+        "mood": mood(report),
         "seconds": f"{report.seconds:.1f}",
         "counts": [
             {"css": css(status), "status": status, "number": str(number)}
@@ -47,6 +44,13 @@ def to_html(report: Report) -> str:
     }
     template = Engine(dirs=[str(TEMPLATES)]).get_template("deploytools/report.html")
     return template.render(Context(context))
+
+
+def mood(report: Report) -> str:
+    """The class of the verdict: green only where there is nothing to add to it."""
+    if report.exit_code:
+        return {1: "fail"}.get(report.exit_code, "unknown")
+    return "warn" if report.reserve or report.counts[Status.FAIL] else "pass"
 
 
 def source_hash(text: str) -> str:
@@ -106,8 +110,8 @@ class Item:
 
 
 def command_in(hint: str) -> str:
-    """The command after ``Run:``, up to a remark in brackets or the end of the sentence."""
-    found = re.search(r"[Rr]un: (.+?)(?= \(|; |\. |\.?$)", hint)
+    """The command after ``Run:``, up to a remark, in brackets or after a comma, or the end of the sentence."""
+    found = re.search(r"[Rr]un: (.+?)(?= \(|[,;.] |\.?$)", hint)
     return found[1] if found else ""
 
 

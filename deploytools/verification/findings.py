@@ -152,9 +152,14 @@ class Report:
         return {status: counted[status] for status in Status}
 
     @property
+    def has_judged(self) -> bool:
+        """Whether anything was there to judge."""
+        return any(finding.status is not Status.NOT_APPLICABLE for finding in self.findings)
+
+    @property
     def exit_code(self) -> int:
-        """2 when something could not be looked at, or nothing was; 1 when something fails; else 0."""
-        if not self.findings or self.counts[Status.UNKNOWN]:
+        """2 when something could not be looked at, or nothing was judged; 1 when something fails; else 0."""
+        if not self.has_judged or self.counts[Status.UNKNOWN]:
             return 2
         return 1 if any(self._counts_as_failure(finding) for finding in self.findings) else 0
 
@@ -163,13 +168,23 @@ class Report:
         """The answer in one sentence."""
         if not self.findings:
             return "Not known: nothing was looked at."
+        if not self.has_judged:
+            return "Nothing was judged: no check applies."
         unknown, failed = self.counts[Status.UNKNOWN], self.counts[Status.FAIL]
         if unknown:
             return f"Not known: {unknown} could not be looked at, {failed} fail."
-        if not failed:
-            return "As it should be: nothing fails."
-        below = "" if self.exit_code else f", none of them {self.fail_level} or worse"
-        return f"Not as it should be: {failed} {'fails' if failed == 1 else 'fail'}{below}."
+        if failed:
+            below = "" if self.exit_code else f", none of them {self.fail_level} or worse"
+            return f"Not as it should be: {failed} {'fails' if failed == 1 else 'fail'}{below}."
+        return f"Nothing fails; {self.reserve}." if self.reserve else "As it should be: nothing fails."
+
+    @property
+    def reserve(self) -> str:
+        """What keeps a report in which nothing fails from being a good one."""
+        warned, waived = self.counts[Status.WARN], self.counts[Status.WAIVED]
+        said = [f"{warned} {'warns' if warned == 1 else 'warn'}"] if warned else []
+        said += [f"{waived} {'is' if waived == 1 else 'are'} waived"] if waived else []
+        return ", ".join(said)
 
     def _counts_as_failure(self, finding: Finding) -> bool:
         return finding.status is Status.FAIL and finding.severity.reaches(self.fail_level)

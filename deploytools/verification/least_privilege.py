@@ -12,6 +12,8 @@ OF_SECRET = frozenset(
     f"secretsmanager:{operation}"
     for operation in ("DescribeSecret", "GetResourcePolicy", "GetSecretValue", "ListSecretVersionIds")
 )
+#: Those that a login as a tenant's own role needs on the tenant's own secret.
+OF_LOGIN = frozenset({"secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"})
 OF_INSTANCE = frozenset({"rds:DescribeDBInstances", "rds:ListTagsForResource"})
 
 
@@ -23,12 +25,19 @@ class Place:
         account: empty: any.
         secret: name or ARN of the secret.
         instance: identifier of the RDS instance; empty: only the secret knows it.
+        tenant_secrets: what the names of the tenants' own secrets begin with; empty: they share one.
     """
 
     region: str
     account: str
     secret: str
     instance: str
+    tenant_secrets: str = ""
+
+    @property
+    def tenant_secrets_arn(self) -> str:
+        """Of all tenants' own secrets."""
+        return self._arn("secretsmanager", f"secret:{self.tenant_secrets}*")
 
     @property
     def secret_arn(self) -> str:
@@ -52,17 +61,19 @@ class Place:
 
 def policy(actions: Iterable[str], place: Place) -> dict[str, Any]:
     """An IAM policy document that allows exactly `actions`, each on as little as AWS can tell apart."""
-    by_resource: dict[str, list[str]] = {}
+    by_resources: dict[tuple[str, ...], list[str]] = {}
     for action in sorted(set(actions)):
-        by_resource.setdefault(_resource(action, place), []).append(action)
+        by_resources.setdefault(_resources(action, place), []).append(action)
     statements = [
-        {"Effect": "Allow", "Action": allowed, "Resource": resource}
-        for resource, allowed in sorted(by_resource.items())
+        {"Effect": "Allow", "Action": allowed, "Resource": resources[0] if len(resources) == 1 else list(resources)}
+        for resources, allowed in sorted(by_resources.items())
     ]
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def _resource(action: str, place: Place) -> str:
+def _resources(action: str, place: Place) -> tuple[str, ...]:
+    if action in OF_LOGIN and place.tenant_secrets:
+        return place.secret_arn, place.tenant_secrets_arn
     if action in OF_SECRET:
-        return place.secret_arn
-    return place.instance_arn if action in OF_INSTANCE else "*"
+        return (place.secret_arn,)
+    return (place.instance_arn if action in OF_INSTANCE else "*",)

@@ -37,20 +37,38 @@ def parse_policy(name: str, document: str | Mapping[str, Any], arn: str = "") ->
 
 def allowed_by(policies: Iterable[Policy], action: str, resource: str) -> str:
     """Which statement allows `action` on `resource`; empty: none does, or one denies it."""
+    return decision(policies, action, resource)[1]
+
+
+def decision(policies: Iterable[Policy], action: str, resource: str) -> tuple[str, str]:
+    """IAM's word, ``allowed``, ``implicitDeny`` or ``explicitDeny``, and which statement allows it.
+
+    Args:
+        resource: ``*``: any one; it is allowed then where it is allowed on some resource, and denied where on all.
+    """
     by = ""
     for policy in policies:
         for index, statement in enumerate(policy.statements):
             if not _is_about(statement, action, resource):
                 continue
             if statement.get("Effect") == "Deny" and not statement.get("Condition"):
-                return ""
+                return "explicitDeny", ""
             if statement.get("Effect") == "Allow":
                 by = by or f"policy {policy.name}, statement {statement.get('Sid') or index}"
-    return by
+    return ("allowed" if by else "implicitDeny"), by
 
 
 def _is_about(statement: Mapping[str, Any], action: str, resource: str) -> bool:
-    return _matches(statement, "Action", action.lower()) and _matches(statement, "Resource", resource)
+    if not _matches(statement, "Action", action.lower()):
+        return False
+    return _is_about_any(statement) if resource == "*" else _matches(statement, "Resource", resource)
+
+
+def _is_about_any(statement: Mapping[str, Any]) -> bool:
+    """Whether it allows something, or denies everything."""
+    if statement.get("Effect") == "Deny":
+        return "*" in _listed(statement.get("Resource", ()))
+    return bool(statement.get("Resource")) or "*" not in _listed(statement.get("NotResource", "*"))
 
 
 def _matches(statement: Mapping[str, Any], member: str, value: str) -> bool:
@@ -63,10 +81,8 @@ def _matches(statement: Mapping[str, Any], member: str, value: str) -> bool:
 
 
 def _fits(pattern: str, value: str, member: str) -> bool:
-    """``*`` and ``?`` as IAM has them; actions know no case. A resource of ``*`` is asked about as any resource."""
+    """``*`` and ``?`` as IAM has them; actions know no case."""
     pattern = pattern.lower() if member == "Action" else pattern
-    if value == "*" and member == "Resource":
-        return True
     expression = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in pattern)
     return re.fullmatch(expression, value) is not None
 

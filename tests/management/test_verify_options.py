@@ -189,7 +189,7 @@ def test_the_shop_asks_for_products(capsys, made):
         (finding,) = json.loads(result.out)["findings"]
         return finding["status"], finding["evidence"], result.code
 
-    assert answer() == ("not applicable", "there are no tables yet (see databases.migrated)", 0)
+    assert answer() == ("not applicable", "there are no tables yet (see databases.migrated)", 2)
     with made.login().connect(made.tenants[0]) as session:
         session.execute("CREATE TABLE order_product (id int)")
         assert answer() == ("fail", "there is no product", 1)
@@ -229,6 +229,16 @@ def test_the_policy_is_exactly_what_is_called(capsys, made, settings, calls):
         "secretsmanager:DescribeSecret",
         "rds:DescribeDBInstances",
     }
+
+
+def test_the_policy_lets_the_tenants_own_secrets_be_read(capsys, deployment, settings):
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {
+        "ISOLATION": "role-per-tenant",
+        "TENANT_SECRET_PREFIX": "rds/tenants/",
+    }
+    document = json.loads(run(capsys, "verify_deploy", "--iam-policy", "--only", "databases.login").out)
+    (reading,) = [item for item in document["Statement"] if "secretsmanager:GetSecretValue" in item["Action"]]
+    assert reading["Resource"][1] == "arn:aws:secretsmanager:us-east-1:*:secret:rds/tenants/*"
 
 
 def test_the_policy_of_some_checks_only(capsys, deployment):

@@ -151,7 +151,8 @@ def test_no_account_is_asked_for_where_nothing_is_read_from_aws(capsys, made, mo
     assert result.code == 1
 
 
-def test_verify_deploy_finds_what_is_so(capsys, made, monkeypatch):
+def test_verify_deploy_finds_what_is_so(capsys, made, monkeypatch, settings):
+    monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", {"sslmode": "verify-full"})
     found = run(capsys, "verify_deploy", "--format", "json", "--tag", "databases", "--tag", "rds", "--tag", "secret")
     document = json.loads(found.out)
     by_status: dict[str, set[str]] = {}

@@ -20,13 +20,13 @@ def plain(status: Status, line: str) -> str:
     return line
 
 
-def test_text_groups_by_section_of_the_guide_worst_last_and_tells_a_cause_once():
+def test_text_has_what_is_to_be_done_last_and_tells_a_cause_once():
     assert to_text(REPORT, plain).splitlines() == [
         "Step 1 · Retrieve current AWS secret structure:",
         "✓ All is well",
         "    one, three: seen",
         "",
-        "Step 2 · Gather production credentials:",
+        "To be done:",
         "✗ Door shut",
         "    two: it is open",
         "    → Shut it",
@@ -39,7 +39,42 @@ def test_text_groups_by_section_of_the_guide_worst_last_and_tells_a_cause_once()
         "    → as above",
         "    (other.worse, critical; guide: Step 2)",
         "",
+        "Not as it should be: 3 fail.",
         "2 pass, 3 fail; 1.2 s, under prod (launch)",
+    ]
+
+
+def test_text_ends_with_the_worst_and_the_verdict():
+    mild = replace(BAD, check="area.mild", title="Mild", severity=Severity.LOW)
+    odd = replace(BAD, check="area.odd", title="Odd", status=Status.WARN, guide="Step 9")
+    unseen = replace(BAD, check="area.unseen", title="Unseen", status=Status.UNKNOWN, guide="Step 9")
+    lines = to_text(Report((BAD, mild, unseen, odd, GOOD), 0, "prod")).splitlines()
+    titles = [line for line in lines if not line.startswith(" ") and line]
+    assert titles[1:] == [
+        "✓ All is well",
+        "To be done:",
+        "! Odd",
+        "? Unseen",
+        "✗ Mild",
+        "✗ Door shut",
+        "Not known: 1 could not be looked at, 2 fail.",
+        "1 pass, 1 warn, 1 unknown, 2 fail; 0.0 s, under prod (launch)",
+    ]
+
+
+def test_what_does_not_apply_is_told_by_its_reason():
+    reason = 'no ECS service is declared (DEPLOYTOOLS["ECS_SERVICE"])'
+    moot = replace(BAD, status=Status.NOT_APPLICABLE, evidence=reason, hint="", resource="")
+    ecs = [replace(moot, check=f"ecs.{name}") for name in ("rolled-out", "circuit-breaker", "logs")]
+    other = replace(moot, check="mail.ses", evidence="not SES", resource="shop")
+    text = to_text(Report((*ecs[:2], GOOD, other, ecs[2]), 0, "prod"))
+    assert text.splitlines()[4:] == [
+        '- not applicable, no ECS service is declared (DEPLOYTOOLS["ECS_SERVICE"]):',
+        "  ecs.rolled-out, ecs.circuit-breaker, ecs.logs",
+        "- not applicable, not SES: mail.ses (shop)",
+        "",
+        "As it should be: nothing fails.",
+        "4 not applicable, 1 pass; 0.0 s, under prod (launch)",
     ]
 
 
@@ -85,7 +120,10 @@ def test_five_lines_keep_the_words_of_the_guide():
 
 
 def test_nothing_checked_is_said():
-    assert to_text(Report((), 0, "prod"), plain) == "nothing was checked; 0.0 s, under prod (launch)"
+    assert to_text(Report((), 0, "prod"), plain).splitlines() == [
+        "Not known: nothing was looked at.",
+        "nothing was checked; 0.0 s, under prod (launch)",
+    ]
 
 
 def test_a_waived_failure_says_why():
@@ -112,6 +150,7 @@ def test_changes_take_the_place_of_the_findings():
         "area.old: warn → not there",
         "    was seen",
         "",
+        "Not as it should be: 3 fail.",
         "2 pass, 3 fail; 1.2 s, under prod (launch)",
     ]
     assert to_text(replace(REPORT, changes=())).splitlines()[0] == "Nothing changed."

@@ -270,3 +270,20 @@ def test_changes_are_shown_where_there_are_any(page, tmp_path):
 def test_a_report_about_no_tenant_has_no_matrix():
     assert matrix(Report(sample().findings[:7], 0, "prod"))["rows"] == []
     assert "<table>" not in to_html(Report(sample().findings[:7], 0, "prod"))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "colour"),
+    [
+        ("pass", "pass"),
+        ("pass,warn", "warn"),
+        ("pass,waived", "warn"),
+        ("pass,fail", "fail"),
+        ("pass,unknown", "unknown"),
+        ("not applicable", "unknown"),
+    ],
+)
+def test_the_verdict_is_green_only_where_there_is_nothing_to_add(statuses, colour):
+    one = sample().findings[0]
+    report = Report(tuple(replace(one, status=Status(status)) for status in statuses.split(",")), 0, "prod")
+    assert f'<header class="{colour}">' in to_html(report)

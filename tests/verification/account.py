@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import boto3
@@ -18,6 +19,9 @@ from tests.verification.world import DOCUMENT
 
 SECRET = "prod/shop"
 ROLE = "shop-web"
+
+#: Somewhere that alarms go, with keys in it.
+HOOK = "https://canary-user:canary-key@hooks.example.net/services/canary-path?token=canary-token#canary"
 
 #: How each service says no.
 DENIED = {
@@ -42,17 +46,29 @@ DOCUMENTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "DkimAttributes": {"SigningEnabled": True, "Status": "PENDING"},
     },
     "ssm:DescribeInstanceInformation": lambda _: {"InstanceInformationList": [{"PingStatus": "Online"}]},
-    "iam:SimulatePrincipalPolicy": lambda request: {
-        "EvaluationResults": [
-            {
-                "EvalActionName": request["ActionNames"][0],
-                "EvalResourceName": request["ResourceArns"][0],
-                "EvalDecision": "allowed" if "GetSecretValue" in request["ActionNames"][0] else "implicitDeny",
-                "MatchedStatements": [{"SourcePolicyId": "all-secrets", "SourcePolicyType": "IAM Policy"}],
-            }
-        ]
-    },
+    "iam:SimulatePrincipalPolicy": lambda request: _simulated(request["ActionNames"][0], request["ResourceArns"][0]),
 }
+
+#: What the role's policies allow, by name: an action and a resource each.
+GRANTS = {
+    "all-secrets": ("secretsmanager:Get*", "*"),
+    "deletes": ("rds:Delete*", f"arn:aws:rds:us-east-1:123456789012:db:{INSTANCE}"),
+    "opens": ("ec2:AuthorizeSecurityGroupIngress", "arn:aws:ec2:us-east-1:123456789012:security-group/sg-1"),
+    "changes": ("rds:ModifyDBInstance", "arn:aws:rds:us-east-1:123456789012:db:another"),
+}
+
+
+def _simulated(action: str, resource: str) -> dict[str, Any]:
+    """As IAM does: ``*`` is no more than a resource of that name, which only a policy for all of them is about."""
+    by = [name for name, grant in GRANTS.items() if fnmatchcase(action, grant[0]) and fnmatchcase(resource, grant[1])]
+    result = {
+        "EvalActionName": action,
+        "EvalResourceName": resource,
+        "EvalDecision": "allowed" if by else "implicitDeny",
+        "MatchedStatements": [{"SourcePolicyId": name, "SourcePolicyType": "IAM Policy"} for name in by],
+    }
+    return {"EvaluationResults": [result]}
+
 
 _real_call: Any = BaseClient._make_api_call  # type: ignore[attr-defined]
 
@@ -103,6 +119,8 @@ def account(endpoint_url: str) -> Iterator[str]:
     )
     world.rds.create_db_snapshot(DBSnapshotIdentifier="by-hand", DBInstanceIdentifier=INSTANCE)
     world.rds.modify_db_snapshot_attribute(DBSnapshotIdentifier="by-hand", AttributeName="restore", ValuesToAdd=["all"])
+    (topic,) = world.sns.list_topics()["Topics"]
+    world.sns.subscribe(TopicArn=topic["TopicArn"], Protocol="https", Endpoint=HOOK)
     _widen(world.ec2)
     _make_role(endpoint_url)
     _make_service(endpoint_url)
@@ -150,14 +168,16 @@ def _make_role(endpoint_url: str) -> None:
     iam = _client("iam", endpoint_url)
     trust = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
     iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(trust))
-    reading = {
-        "Statement": {"Effect": "Allow", "Action": "secretsmanager:Get*", "Resource": "*"},
-        "Version": "2012-10-17",
-    }
-    made = iam.create_policy(PolicyName="all-secrets", PolicyDocument=json.dumps(reading))["Policy"]["Arn"]
-    iam.attach_role_policy(RoleName=ROLE, PolicyArn=made)
-    deleting = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "rds:*", "Resource": "*"}]}
-    iam.put_role_policy(RoleName=ROLE, PolicyName="deletes", PolicyDocument=json.dumps(deleting))
+    for name, (action, resource) in GRANTS.items():
+        document = {
+            "Version": "2012-10-17",
+            "Statement": {"Effect": "Allow", "Action": action, "Resource": resource},
+        }
+        if name != "all-secrets":
+            iam.put_role_policy(RoleName=ROLE, PolicyName=name, PolicyDocument=json.dumps(document))
+            continue
+        made = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(document))["Policy"]["Arn"]
+        iam.attach_role_policy(RoleName=ROLE, PolicyArn=made)
     iam.close()
 
 
@@ -173,6 +193,7 @@ def _make_service(endpoint_url: str) -> None:
             {"name": "API_TOKEN", "value": "x"},
             {"name": "DB_SECRET_NAME", "value": SECRET},
         ],
+        "command": ["serve", f"--password={DOCUMENT['password']}"],
         "logConfiguration": {"logDriver": "awslogs"},
         "user": "1000",
     }
@@ -186,5 +207,18 @@ def _make_service(endpoint_url: str) -> None:
 
 
 def _make_bastion(ec2: Any) -> str:
-    made = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1, InstanceType="t3.nano")
+    """With a group of its own, which no setting names, open to a prefix list."""
+    group = ec2.create_security_group(GroupName="launch-wizard-1", Description="made by the console")["GroupId"]
+    offices = ec2.describe_managed_prefix_lists(Filters=[{"Name": "prefix-list-name", "Values": ["offices"]}])
+    permission = {
+        "IpProtocol": "tcp",
+        "FromPort": 22,
+        "ToPort": 22,
+        "IpRanges": [{"CidrIp": "0.0.0.0/0"}],
+        "PrefixListIds": [{"PrefixListId": offices["PrefixLists"][0]["PrefixListId"]}],
+    }
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])
+    made = ec2.run_instances(
+        ImageId="ami-12c6146b", MinCount=1, MaxCount=1, InstanceType="t3.nano", SecurityGroupIds=[group]
+    )
     return str(made["Instances"][0]["InstanceId"])

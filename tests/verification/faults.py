@@ -5,10 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
+from deploytools.errors import (
+    AccessDenied,
+    ConnectionFailed,
+    ConnectionFailure,
+    DatabaseError,
+    NotFound,
+    SecretNotFound,
+    Throttled,
+)
 from deploytools.secret.contract import Problem
 from deploytools.verification.findings import Status
-from deploytools.verification.sources.connection import AppsReport, ConnectionAttempt
+from deploytools.verification.sources.connection import AcceptedPassword, AppsReport, ConnectionAttempt
 from deploytools.verification.sources.project import ProjectReport
 from deploytools.verification.sources.secret import ResourcePolicy, SettingsInUse, StrayValues
 from tests.verification.world import (
@@ -55,6 +63,14 @@ PASSWORD = ConnectionFailed("No connection (password refused).", hint="Mend it."
 NO_DATABASE = ConnectionFailed("No such database.", hint="Make it.", kind=ConnectionFailure.NO_DATABASE)
 NO_CONNECT = ConnectionFailed("No CONNECT.", hint="Grant it.", kind=ConnectionFailure.NO_CONNECT)
 CANCELLED = DatabaseError("PostgreSQL refused.", hint="Again.", sqlstate="57014")
+NEVER_LOGGED_IN = (
+    (SecretNotFound("No secret of the tenant's.", hint="Make it."), Status.FAIL),
+    (NotFound("No such thing.", hint="Look."), Status.FAIL),
+    (AccessDenied("AWS denied a:B.", hint="Allow a:B.", action="a:B"), Status.UNKNOWN),
+    (Throttled("AWS is busy.", hint="Wait."), Status.UNKNOWN),
+)
+OLD = AcceptedPassword("AWSPREVIOUS", "prod", "old", "v1")
+PENDING = AcceptedPassword("AWSPENDING", "prod", "new", "v1")
 STAND_INS = {
     f"stripe_{kind}_key": f"{kind[0]}k_test_placeholder_no_stripe_account_yet" for kind in ("secret", "publishable")
 }
@@ -88,12 +104,12 @@ CONNECTION = [
         "No connection (refused). The TCP failed; held: name 1 ms (10.0.1.5).",
     ),
     Fault(
-        attempt(error=PASSWORD, links=LINKS, broken="login", accepted_label="AWSPREVIOUS"),
+        attempt(error=PASSWORD, links=LINKS, broken="login", accepted=OLD),
         {"connection.connect": FAIL, "connection.query": NA},
         "The password of AWSPREVIOUS works.",
     ),
     Fault(
-        attempt(error=PASSWORD, links=LINKS, broken="login", accepted_label="AWSPENDING"),
+        attempt(error=PASSWORD, links=LINKS, broken="login", accepted=PENDING),
         {"connection.connect": FAIL, "connection.query": NA},
         "The password of AWSPENDING works.",
     ),
@@ -185,6 +201,12 @@ SECRET = [
         {"secret.not-in-code": FAIL},
         "fixtures.json, line 12",
     ),
+    Fault(
+        {"stray_values": StrayValues("/srv/shop", 9, True, (), tuple(f"{n}.py" for n in range(7)))},
+        {"secret.not-in-code": UNKNOWN},
+        "could not be read: 0.py, 1.py, 2.py, 3.py, 4.py and 2 more",
+    ),
+    Fault({"stray_values": StrayValues("/srv/shop", 9, True, (), (), ("dump.sql",))}, {}),
     Fault({"stray_values": StrayValues("", 0, True, ())}, {"secret.not-in-code": NA}, "no BASE_DIR"),
     Fault({"stray_values": StrayValues("/", 20_000, False, ())}, {"secret.not-in-code": UNKNOWN}, "first 20,000 files"),
     Fault(
@@ -270,6 +292,10 @@ DATABASES = [
         "No connection (refused).",
     ),
     Fault(tenant(error=CANCELLED), {"databases.migrated": UNKNOWN}, "PostgreSQL refused."),
+    *(
+        Fault(tenant(error=error), {"databases.login": said, "databases.migrated": UNKNOWN}, str(error))
+        for error, said in NEVER_LOGGED_IN
+    ),
     Fault(tenant(error=NO_CONNECT), {"databases.login": FAIL, "databases.migrated": UNKNOWN}, "No CONNECT."),
     Fault(tenant(error=NO_DATABASE), {"databases.login": NA, "databases.migrated": NA}, MISSING),
     Fault(
@@ -284,6 +310,8 @@ DATABASES = [
     ),
     Fault({"catalogue": replace(CATALOGUE, unnamed=("old_shop",))}, {"databases.none-forgotten": WARN}, "old_shop"),
     Fault({"connection": replace(REPORT, tls="")}, {"databases.server-verified": FAIL}, "not encrypted"),
+    Fault(expect(django_sslmode="require"), {"databases.server-verified": FAIL}, "Django's own connections is require"),
+    Fault(expect(django_sslmode=""), {"databases.server-verified": FAIL}, "Django's own connections is not set"),
     Fault(expect(sslmode="require"), {"databases.server-verified": FAIL}, "whoever answers is believed"),
     Fault(
         expect(processes=188),

@@ -9,18 +9,20 @@ from typing import Any
 from deploytools.verification.findings import Status
 from deploytools.verification.policies import Policy
 from deploytools.verification.sources.alarms import Topic
-from deploytools.verification.sources.network import Network, PrefixLists, Routes, Rule
+from deploytools.verification.sources.network import BastionGroups, Network, PrefixLists, Routes, Rule, SecurityGroup
 from deploytools.verification.sources.outside import Answer
-from deploytools.verification.sources.rds import Maintenance, Parameters, SharedSnapshot, Snapshot
+from deploytools.verification.sources.rds import Maintenance, Parameters, ServerInUse, SharedSnapshot, Snapshot
 from tests.verification.faults import FAIL, NA, UNKNOWN, WARN, Fault
 from tests.verification.world import (
     ALARMS,
+    DAILY,
     GROUPS,
     HEADERS,
     NOW,
     OUTSIDE,
     POWERS,
     QUESTIONS,
+    RDS,
     ROLE,
     TOPIC,
     TRUST,
@@ -37,6 +39,11 @@ from tests.verification.world import (
 )
 
 DAY = timedelta(days=1)
+
+
+def snapshots(*found: Snapshot) -> Changes:
+    """The instance's snapshots."""
+    return {"rds_snapshots": found}
 
 
 def unsaid(field: str, check: str, name: str) -> Fault:
@@ -76,9 +83,16 @@ SWITCHES = [
 ]
 
 STATE = [
+    Fault({"server_in_use": ServerInUse(False, True)}, {"rds.is-the-one": FAIL}, "another instance's endpoint"),
+    Fault({"server_in_use": ServerInUse(False, False)}, {"rds.is-the-one": WARN}, "a name that RDS gives to no"),
+    Fault({"server_in_use": ServerInUse(None, True)}, {"rds.is-the-one": UNKNOWN}, "(Endpoint)"),
     Fault(rds(status="stopped"), {"rds.available": FAIL, "rds.restorable": NA}, "it is stopped"),
     Fault(rds(status="storage-full"), {"rds.available": FAIL}, "its status is storage-full"),
-    Fault(rds(status="backing-up"), {}),
+    *(Fault(rds(status=status), {}) for status in ("backing-up", "modifying", "storage-optimization")),
+    *(
+        Fault(rds(status=status), {"rds.available": WARN}, f"its status is {status}")
+        for status in ("rebooting", "starting", "upgrading", "unheard-of")
+    ),
     unsaid("status", "rds.available", "DBInstanceStatus"),
     Fault(rds(latest_restorable=NOW - timedelta(minutes=16)), {"rds.restorable": FAIL}, "up to 16 minutes ago"),
     Fault(rds(latest_restorable=None), {"rds.restorable": FAIL}, "there is no moment"),
@@ -116,9 +130,20 @@ STATE = [
         {"rds.snapshots-private": WARN},
         "shared with 999999999999",
     ),
-    Fault({"rds_snapshots": (Snapshot("old", "manual", False),)}, {"rds.snapshots-encrypted": FAIL}, "not encrypted"),
-    Fault({"rds_snapshots": (Snapshot("old", "manual", None),)}, {"rds.snapshots-encrypted": UNKNOWN}, "(Encrypted)"),
-    Fault({"rds_snapshots": ()}, {}),
+    Fault(snapshots(DAILY, Snapshot("old", "manual", False)), {"rds.snapshots-encrypted": FAIL}, "not encrypted"),
+    Fault(snapshots(DAILY, Snapshot("old", "manual", None)), {"rds.snapshots-encrypted": UNKNOWN}, "(Encrypted)"),
+    Fault(snapshots(DAILY), {}),
+    Fault(snapshots(replace(DAILY, kind="awsbackup")), {}),
+    Fault(snapshots(DAILY, Snapshot("rds:old", "automated", False)), {}),
+    Fault(snapshots(DAILY, Snapshot("rds:old", "automated", None)), {}),
+    Fault(snapshots(), {"rds.restorable": FAIL}, "no snapshot of AWS's own is available"),
+    Fault(snapshots(replace(DAILY, status="creating")), {"rds.restorable": FAIL}, "no snapshot of AWS's own"),
+    Fault(snapshots(replace(DAILY, kind="manual")), {"rds.restorable": FAIL}, "no snapshot of AWS's own"),
+    Fault(
+        snapshots(replace(DAILY, made_at=NOW - timedelta(hours=27))), {"rds.restorable": FAIL}, "snapshot of 27 hours"
+    ),
+    Fault({**snapshots(), **rds(created_at=NOW - timedelta(hours=25))}, {}),
+    Fault({**snapshots(), **rds(created_at=NOW - timedelta(hours=27))}, {"rds.restorable": FAIL}, "no snapshot"),
     Fault(rds(master_secret="impaired"), {"rds.master-secret": FAIL}, "it is impaired"),
     Fault(rds(master_secret="rotating"), {}),
     Fault(rds(master_secret=None), {"rds.master-secret": NA}, "RDS keeps no secret of it"),
@@ -139,6 +164,11 @@ def two_groups(**changes: Any) -> Changes:
         GROUPS["sg-db"], identifier="sg-two", name="two", rules=(Rule("sgr-x", "tcp", 5432, 5432, **changes),)
     )
     return {"network": Network({**GROUPS, "sg-two": second}, ("sg-db", "sg-two"))}
+
+
+def bastion_group(rule: Rule, ranges: dict[str, tuple[str, ...]] | None = None) -> Changes:
+    """A group of the bastion host's that the settings do not name."""
+    return {"bastion_groups": BastionGroups((SecurityGroup("sg-wizard", "w", (rule,)),), PrefixLists(ranges or {}))}
 
 
 NETWORK = [
@@ -191,6 +221,14 @@ NETWORK = [
         {
             "network.ingress-only-from-app": WARN,
             "network.no-temporary-rules": FAIL,
+        },
+        "nobody says whether that is the application",
+    ),
+    Fault(
+        {**expect(app_groups=(), bastion_groups=()), "bastion_groups": BastionGroups((), PrefixLists({}))},
+        {
+            "network.ingress-only-from-app": WARN,
+            "network.no-temporary-rules": FAIL,
             "bastion.ssh-not-open": NA,
         },
         "nobody says whether that is the application",
@@ -232,6 +270,18 @@ NETWORK = [
         {"network.ingress-only-from-app": FAIL, "network.no-temporary-rules": FAIL, "bastion.ssh-not-open": FAIL},
         "sgr-bastion",
     ),
+    Fault(expect(bastion_groups=("sg-bastion", "gone")), {"bastion.ssh-not-open": FAIL}, "no such security group"),
+    Fault(
+        bastion_group(Rule("sgr-x", "tcp", 22, 22, cidr="0.0.0.0/0")),
+        {"bastion.ssh-not-open": FAIL},
+        "opens SSH to 0.0.0.0/0",
+    ),
+    Fault(
+        bastion_group(Rule("sgr-x", "tcp", 22, 22, prefix_list="pl-1"), {"pl-1": ("0.0.0.0/0",)}),
+        {"bastion.ssh-not-open": FAIL},
+        "opens SSH to pl-1",
+    ),
+    Fault(bastion_group(Rule("sgr-x", "tcp", 22, 22, cidr="203.0.113.0/24")), {}),
     Fault(bastion(demands_tokens=False), {"bastion.imdsv2": FAIL}, "HttpTokens is optional"),
     Fault(bastion(demands_tokens=None), {"bastion.imdsv2": UNKNOWN}, "MetadataOptions.HttpTokens"),
     Fault({"bastion": None}, {"bastion.imdsv2": NA, "bastion.session-manager": NA}, "none is declared"),
@@ -306,7 +356,7 @@ IAM = [
     Fault(
         powers(QUESTIONS[0], QUESTIONS[4], how="reading its policies, for AWS denied it"),
         {"iam.least-privilege": FAIL},
-        "it may rds:DeleteDBInstance on *: policy p (reading its policies, for AWS denied it)",
+        f"it may rds:DeleteDBInstance on {RDS.arn}: policy p (reading its policies, for AWS denied it)",
     ),
     Fault(attached("AdministratorAccess"), {"iam.no-admin-policy": FAIL}, "AdministratorAccess is attached"),
     Fault(attached("AmazonRDSFullAccess"), {"iam.no-admin-policy": FAIL}, "AmazonRDSFullAccess is attached"),
@@ -357,6 +407,8 @@ VISIT = [
         outside(plain=Answer(301, {"location": "http://www.shop.net/"})), {"outside.redirect": FAIL}, "301 to http://"
     ),
     Fault(outside(plain=None), {}),
+    Fault(outside(plain=None, url=f"{URL}:8443"), {"outside.redirect": NA}, "the address names a port"),
+    Fault(outside(url=f"{URL}:443"), {}),
     Fault(
         outside(page=replace(OUTSIDE.page, headers=HEADERS | {"strict-transport-security": "max-age=3600"})),
         {"outside.hsts": FAIL},

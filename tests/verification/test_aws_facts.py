@@ -12,14 +12,17 @@ from botocore.client import BaseClient
 from deploytools.verification.facts import Absent, Denied, Value
 from deploytools.verification.findings import Report, Status
 from deploytools.verification.runner import judge_all, read_facts
+from deploytools.verification.sources.iam import Powers
 from deploytools.verification.sources.secret import telling_values
 from localcloud import gaps
 from localcloud.world import INSTANCE
 from tests.fakes import endpoints
-from tests.verification.account import ROLE, SECRET, Wire, account
+from tests.verification.account import GRANTS, ROLE, SECRET, Wire, account
 from tests.verification.world import DOCUMENT, OURS, REGISTRY
 
-AWS_FACTS = tuple(name for name, source in REGISTRY.sources.items() if source.actions and name != "connection_attempt")
+#: They need AWS, and a database too.
+LOGINS = {"connection_attempt", "tenant_logins"}
+AWS_FACTS = tuple(name for name, source in REGISTRY.sources.items() if source.actions and name not in LOGINS)
 ACTIONS = sorted({action for source in REGISTRY.sources.values() for action in source.actions})
 
 
@@ -98,6 +101,9 @@ def test_every_fact_of_aws(wire):
     assert (rds.certificate_until - rds.read_at).days in {364, 365}
     assert (seen["rds_parameters"].values, seen["rds_maintenance"]) == ({}, ())
     assert {(item.kind, item.is_encrypted) for item in seen["rds_snapshots"]} == {("automated", True), ("manual", True)}
+    assert {item.status for item in seen["rds_snapshots"]} == {"available"}
+    assert all(abs((rds.read_at - item.made_at).total_seconds()) < 60 for item in seen["rds_snapshots"])
+    assert abs((rds.read_at - rds.created_at).total_seconds()) < 60
     assert [(item.identifier, item.accounts) for item in seen["rds_shares"]] == [("by-hand", ("all",))]
 
     network = seen["network"]
@@ -114,20 +120,50 @@ def test_every_fact_of_aws(wire):
     assert sorted(gateway[:4] for gateway in seen["routes"].gateways.values()) == ["", "igw-"]
     assert (seen["bastion"].state, seen["bastion"].demands_tokens, seen["bastion_agent"]) == ("running", False, True)
 
+    (wizard,) = seen["bastion_groups"].groups
+    assert {rule.cidr or rule.prefix_list[:3] for rule in wizard.rules} == {"0.0.0.0/0", "pl-"}
+    assert list(seen["bastion_groups"].prefix_lists.ranges.values()) == [("192.0.2.0/24",)]
+
     assert {alarm.metric for alarm in seen["alarms"]} >= {"CPUUtilization", "FreeStorageSpace", "CPUCreditBalance"}
-    assert [topic.confirmed for topic in seen["alarm_topics"]] == [("email operations@example.com",)]
+    assert [topic.confirmed for topic in seen["alarm_topics"]] == [
+        ("email operations@example.com", "https https://hooks.example.net")
+    ]
+    assert "canary" not in repr(seen)
 
     assert (seen["secret_description"].rotates, len(seen["secret_policy"].statements)) == (None, 1)
     (container,) = seen["task_definition"].containers
-    assert (container.leaked, container.credentials) == (("DB_PASSWORD",), ("DB_PASSWORD", "API_TOKEN"))
+    assert (container.leaked, container.credentials) == (("command", "DB_PASSWORD"), ("DB_PASSWORD", "API_TOKEN"))
     assert (seen["ecs_service"].wanted, seen["task_role_name"]) == (2, ROLE)
-    assert {policy.name for policy in seen["task_role"].policies} == {"all-secrets", "deletes"}
+    assert {policy.name for policy in seen["task_role"].policies} == set(GRANTS)
     assert seen["task_role_powers"].how == "IAM's simulation"
+    assert powers_of(seen["task_role_powers"]) == POWERS
     assert (seen["ses_account"].is_in_production, seen["ses_identity"].domain, seen["ses_identity"].dkim) == (
         False,
         "shop.net",
         "PENDING",
     )
+
+
+#: Of the account's role; a simulation on all resources would have found the first two only.
+POWERS = {
+    "GetSecretValue": "policy all-secrets",
+    "DeleteDBInstance": "policy deletes",
+    "ModifyDBInstance": "policy changes, statement 0, for other resources",
+    "AuthorizeSecurityGroupIngress": "policy opens, statement 0, for other resources",
+}
+
+
+def powers_of(powers: Powers) -> dict[str, str]:
+    return {action.partition(":")[2]: by for (action, _), by in powers.allowed.items() if by}
+
+
+def test_the_powers_are_the_same_by_reading_the_policies(wire):
+    wire.denied = {"iam:SimulatePrincipalPolicy"}
+    fact = read_facts(closure("task_role_powers"))["task_role_powers"]
+    assert isinstance(fact, Value)
+    found = powers_of(fact.value)
+    assert set(found) == set(POWERS)
+    assert [by for name, by in found.items() if by.split(",")[0] != POWERS[name].split(",")[0]] == []
 
 
 def test_the_actions_that_are_declared_are_those_that_are_called(wire):

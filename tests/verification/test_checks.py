@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import json
+import shlex
+from dataclasses import replace
 
 import pytest
 
 from deploytools.databases.history import MigrationGraph
 from deploytools.errors import AccessDenied, NotFound
+from deploytools.reporting.html import command_in
 from deploytools.verification.facts import Absent, Denied, NotTried
 from deploytools.verification.runner import judge_all
 from tests.verification import faults, faults_aws
 from tests.verification.faults import FAIL, NA, PASS, UNKNOWN, WARN, Fault
-from tests.verification.world import FACTS, FIRST, OURS, REGISTRY, findings, rds, secret
+from tests.verification.world import ARN, FACTS, FIRST, OURS, REGISTRY, findings, rds, secret
 
+MOVE = (
+    "aws secretsmanager update-secret-version-stage --secret-id {secret} --region us-east-1 --version-stage AWSCURRENT "
+    "--move-to-version-id {version} --remove-from-version-id v1"
+)
 FAULTS: list[Fault] = [
     *faults.CONNECTION,
     *faults.SECRET,
@@ -85,12 +93,58 @@ def test_a_hint_names_the_thing_itself():
     )
 
 
-def test_a_half_done_rotation_is_told_how_to_end():
-    changes = faults.attempt(error=faults.PASSWORD, broken="login", accepted_label="AWSPENDING")
-    changes["secret"] = faults.labels(old=("AWSCURRENT",), new=("AWSPENDING",))["secret"]
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{next(iter(fault.flips), 'none')}-{fault.seen[:30]}")
+def test_a_command_to_copy_is_a_command(fault):
+    for finding in findings(**fault.changes):
+        words = shlex.split(command_in(finding.hint))
+        assert not [word for word in words if word.endswith((",", ";", "."))]
+        assert not [word for word in words if word.startswith("delete-db")]
+
+
+def test_the_command_for_a_snapshot_in_clear_copies_it():
+    found = findings(**next(fault for fault in FAULTS if "rds.snapshots-encrypted" in fault.flips).changes)
+    (finding,) = [f for f in found if f.check == "rds.snapshots-encrypted"]
+    assert command_in(finding.hint) == (
+        "aws rds copy-db-snapshot --source-db-snapshot-identifier old --target-db-snapshot-identifier old-encrypted "
+        "--kms-key-id alias/aws/rds"
+    )
+
+
+def test_the_command_for_a_role_that_others_take_is_whole():
+    (finding,) = [f for f in findings(**faults_aws.trusting("*")) if f.check == "iam.trust"]
+    words = shlex.split(command_in(finding.hint))
+    assert words[:-1] == ["aws", "iam", "update-assume-role-policy", "--role-name", "web", "--policy-document"]
+    assert json.loads(words[-1])["Statement"][0]["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+
+
+def test_the_policy_that_is_enough_is_what_a_start_asks_for():
+    (finding,) = [f for f in findings(**faults_aws.powers()) if f.check == "iam.reads-its-secret"]
+    (statement,) = json.loads(finding.hint.removeprefix("Enough is: "))["Statement"]
+    assert set(statement["Action"]) == set(REGISTRY.sources["secret"].actions)
+    assert statement["Resource"] == ARN
+
+
+@pytest.mark.parametrize(
+    ("accepted", "ends"),
+    [
+        (faults.PENDING, "End it: " + MOVE.format(secret="prod", version="new")),
+        (faults.OLD, "Or take the old secret back: python manage.py sync_secrets --rollback"),
+        (
+            replace(faults.PENDING, secret="tenants/shop"),
+            "End it: " + MOVE.format(secret="tenants/shop", version="new"),
+        ),
+        (
+            replace(faults.OLD, secret="tenants/shop"),
+            "Or take the old secret back: " + MOVE.format(secret="tenants/shop", version="old"),
+        ),
+    ],
+    ids=["shared-pending", "shared-previous", "own-pending", "own-previous"],
+)
+def test_a_half_done_rotation_is_told_how_to_end_on_the_secret_that_was_tried(accepted, ends):
+    changes = faults.attempt(error=faults.PASSWORD, broken="login", accepted=accepted)
     (finding,) = [f for f in findings(**changes) if f.check == "connection.connect"]
-    assert "--move-to-version-id new --remove-from-version-id v1v1" in finding.hint
-    assert 'Troubleshooting: "password authentication failed for user django_app"' in finding.hint
+    guide = ' (guide, Troubleshooting: "password authentication failed for user django_app")'
+    assert finding.hint.endswith(ends + guide)
 
 
 def test_no_value_of_the_secret_is_in_a_finding():

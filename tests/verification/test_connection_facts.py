@@ -9,7 +9,7 @@ import pytest
 from deploytools.errors import ConnectionFailed, ConnectionFailure
 from deploytools.verification.facts import Failed, Value
 from deploytools.verification.runner import read_facts
-from deploytools.verification.sources.connection import ConnectionAttempt
+from deploytools.verification.sources.connection import AcceptedPassword, ConnectionAttempt
 from tests.management.runner import run
 from tests.verification.world import REGISTRY
 
@@ -35,7 +35,7 @@ def test_every_link_is_timed(made):
     attempt = look()
     assert [link.name for link in attempt.links] == ["name", "TCP", "TLS", "login", "query"]
     assert all(link.seconds >= 0 for link in attempt.links)
-    assert (attempt.broken, attempt.error, attempt.accepted_label) == ("", None, "")
+    assert (attempt.broken, attempt.error, attempt.accepted) == ("", None, None)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,10 @@ def test_the_version_whose_password_the_server_takes(made, others, label):
     attempt = look()
     assert isinstance(attempt.error, ConnectionFailed)
     assert (attempt.error.kind, attempt.broken) == (ConnectionFailure.PASSWORD, "login")
-    assert attempt.accepted_label == label
+    versions = made.client.describe_secret(SecretId=made.name)["VersionIdsToStages"]
+    by_label = {stage: version for version, stages in versions.items() for stage in stages}
+    expected = AcceptedPassword(label, made.name, by_label[label], by_label["AWSCURRENT"]) if label else None
+    assert attempt.accepted == expected
     assert WRONG not in repr(attempt)
 
 

@@ -44,3 +44,15 @@ def test_each_action_on_as_little_as_is_known(place, resources):
     assert document["Version"] == "2012-10-17"
     assert {item["Resource"]: item["Action"] for item in document["Statement"]} == resources
     assert {item["Effect"] for item in document["Statement"]} == {"Allow"}
+
+
+def test_the_tenants_own_secrets_are_read_too():
+    place = Place("us-east-1", "123456789012", "rds/shop", "shop-prod", "rds/tenants/")
+    actions = [*ACTIONS, "secretsmanager:DescribeSecret", "secretsmanager:GetResourcePolicy"]
+    found = {tuple(item["Action"]): item["Resource"] for item in policy(actions, place)["Statement"]}
+    shared = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds/shop-??????"
+    assert found["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"] == [
+        shared,
+        "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds/tenants/*",
+    ]
+    assert found[("secretsmanager:GetResourcePolicy",)] == shared

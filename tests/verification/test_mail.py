@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,6 +110,14 @@ def test_a_server_that_quotes_what_it_was_sent(login):
     with saying(b"554 127.0.0.1 does not like you") as port:
         found = mail.mail_dialogue(secret(login | {"email_host": "127.0.0.1", "email_port": port}))
     assert found.said == "554 … does not like you"
+
+
+@pytest.mark.parametrize("sent", ["{password}", "\0{user}\0{password}", "{user}"], ids=["LOGIN", "PLAIN", "user"])
+def test_a_server_that_quotes_the_login_as_it_was_sent(login, sent):
+    quoted = b64encode(sent.format(user=login["email_user"], password=login["email_password"]).encode())
+    with saying(b"554 no: " + quoted + b" is wrong") as port:
+        found = mail.mail_dialogue(secret(login | {"email_host": "127.0.0.1", "email_port": port}))
+    assert found.said == "554 no: … is wrong"
 
 
 def test_a_server_that_says_nothing_is_given_up(login, monkeypatch):

@@ -36,6 +36,12 @@ def allow(**members: Any) -> dict[str, Any]:
         ([allow(), allow(Effect="Deny", Condition={"Bool": {"aws:SecureTransport": "false"}})], READ, SECRET, True),
         ([allow(Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}})], READ, SECRET, True),
         ([], READ, SECRET, False),
+        ([allow(Action="*", Resource="*"), allow(Effect="Deny")], READ, "*", True),
+        ([allow(Action="*", Resource="*"), allow(Effect="Deny", Resource=[SECRET, "*"])], READ, "*", False),
+        ([{"Effect": "Allow", "Action": "*", "NotResource": SECRET}], READ, "*", True),
+        ([{"Effect": "Allow", "Action": "*", "NotResource": "*"}], READ, "*", False),
+        ([allow(Resource="*"), {"Effect": "Deny", "Action": "*", "NotResource": SECRET}], READ, "*", True),
+        ([allow(Action="rds:*")], READ, "*", False),
     ],
 )
 def test_what_a_policy_allows(statements, action, resource, is_allowed):

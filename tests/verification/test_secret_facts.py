@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from deploytools.secret.document import Document
 from deploytools.secret.sync import SecretState
 from deploytools.verification.sources import secret as source
+from deploytools.verification.sources.rds import server_in_use
 from deploytools.verification.sources.secret import settings_in_use, stray_values
-from tests.verification.world import DOCUMENT
+from tests.verification.world import DOCUMENT, RDS, findings
 
 SECRET = SecretState(
     "prod",
@@ -71,7 +73,23 @@ def test_binary_large_and_linked_files_are_left_out(tree, monkeypatch):
     (tree / "large").write_text(PASSWORD + "x" * 1000)
     (tree / "link").symlink_to(tree / "large")
     (tree / "dangling").symlink_to(tree / "nowhere")
-    assert stray_values(SECRET).found == ()
+    found = stray_values(SECRET)
+    assert (found.found, found.unreadable, found.oversized) == ((), (), ("large",))
+    (finding,) = [f for f in findings(stray_values=found) if f.check == "secret.not-in-code"]
+    assert finding.evidence.endswith(" files of the project read; too large to be code, and not looked into: large")
+
+
+def test_a_file_that_cannot_be_read_is_told(tree, monkeypatch):
+    (tree / "closed.py").write_text("x")
+    read = Path.read_bytes
+
+    def closed(path: Path) -> bytes:
+        if path.name == "closed.py":
+            raise PermissionError("closed")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", closed)
+    assert stray_values(SECRET).unreadable == ("closed.py",)
 
 
 def test_more_files_than_anybody_s_project_has(tree, monkeypatch):
@@ -85,11 +103,42 @@ def test_a_project_that_does_not_say_where_it_is(settings):
     assert stray_values(SECRET).directory == ""
 
 
-def test_django_s_settings_beside_the_secret(settings):
+def test_django_s_settings_beside_the_secret(settings, monkeypatch):
     settings.SECRET_KEY = DOCUMENT["django_secret_key"]
     settings.EMAIL_HOST = DOCUMENT["email_host"]
     settings.EMAIL_HOST_PASSWORD = "another"
+    monkeypatch.setitem(settings.DATABASES["default"], "HOST", "another.host")
+    monkeypatch.setitem(settings.DATABASES["default"], "USER", DOCUMENT["username"])
     found = settings_in_use(SECRET)
+    assert "DATABASES['default']['HOST']" in found.differing
+    assert "DATABASES['default']['USER']" in found.agreeing
     assert {"SECRET_KEY", "EMAIL_HOST"} <= set(found.agreeing)
     assert "EMAIL_HOST_PASSWORD" in found.differing
     assert "another" not in repr(found)
+
+
+def test_a_tenant_s_own_login_is_in_another_secret(settings, monkeypatch):
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"ISOLATION": "role-per-tenant"}
+    for key, value in {"HOST": DOCUMENT["host"], "USER": "shop", "PASSWORD": "its own"}.items():
+        monkeypatch.setitem(settings.DATABASES["default"], key, value)
+    found = settings_in_use(SECRET)
+    assert "DATABASES['default']['HOST']" in found.agreeing
+    assert not [name for name in (*found.agreeing, *found.differing) if "USER" in name or "]['PASS" in name]
+
+
+@pytest.mark.parametrize(
+    ("host", "endpoint", "found"),
+    [
+        ("db.abc.us-east-1.rds.amazonaws.com", "db.abc.us-east-1.rds.amazonaws.com", (True, True)),
+        ("DB.abc.us-east-1.rds.amazonaws.com.", "db.abc.us-east-1.rds.amazonaws.com", (True, True)),
+        ("old.abc.us-east-1.rds.amazonaws.com", "db.abc.us-east-1.rds.amazonaws.com", (False, True)),
+        ("db.proxy-abc.us-east-1.rds.amazonaws.com", "db.abc.us-east-1.rds.amazonaws.com", (False, False)),
+        ("db.internal", "db.abc.us-east-1.rds.amazonaws.com", (False, False)),
+        ("db.internal", None, (None, False)),
+    ],
+)
+def test_the_server_in_use(host, endpoint, found):
+    secret = replace(SECRET, document=Document({"host": host}))
+    said = server_in_use(secret, replace(RDS, endpoint=endpoint))
+    assert (said.is_instance, said.has_name_of_rds) == found
+    assert host not in repr(said)

@@ -36,7 +36,11 @@ def test_failures_below_the_level_do_not_change_the_exit_code(level, exit_code):
     ("statuses", "verdict"),
     [
         ("", "Not known: nothing was looked at."),
-        ("pass,warn,waived", "As it should be: nothing fails."),
+        ("not applicable,not applicable", "Nothing was judged: no check applies."),
+        ("pass,not applicable", "As it should be: nothing fails."),
+        ("pass,warn,waived", "Nothing fails; 1 warns, 1 is waived."),
+        ("warn,warn", "Nothing fails; 2 warn."),
+        ("waived,waived", "Nothing fails; 2 are waived."),
         ("pass,fail", "Not as it should be: 1 fails."),
         ("fail,fail", "Not as it should be: 2 fail."),
         ("fail,unknown", "Not known: 1 could not be looked at, 1 fail."),
@@ -46,6 +50,8 @@ def test_the_verdict_in_a_sentence(statuses, verdict):
     found = [Status(status) for status in statuses.split(",") if status]
     report = Report(tuple(Finding("a.b", "", Severity.LOW, "", status, "", "", "") for status in found), 0.0, "")
     assert report.verdict == verdict
+    assert (report.exit_code == 0) == verdict.startswith(("As it should be", "Nothing fails"))
+    assert (report.exit_code == 2) == verdict.startswith(("Not known", "Nothing was judged"))
 
 
 def staged(stage: Stage, verdict: Verdict) -> Registry:

@@ -24,10 +24,18 @@ from deploytools.verification.sources.databases import TenantReport
 from deploytools.verification.sources.ecs import Container, Service, TaskDefinition
 from deploytools.verification.sources.iam import Powers, Role, questions_about
 from deploytools.verification.sources.mail import MailDialogue, SesAccount, SesIdentity
-from deploytools.verification.sources.network import Bastion, Network, PrefixLists, Routes, Rule, SecurityGroup
+from deploytools.verification.sources.network import (
+    Bastion,
+    BastionGroups,
+    Network,
+    PrefixLists,
+    Routes,
+    Rule,
+    SecurityGroup,
+)
 from deploytools.verification.sources.outside import Answer, Outside
 from deploytools.verification.sources.project import ProjectReport
-from deploytools.verification.sources.rds import Parameters, RdsInstance, SharedSnapshot, Snapshot
+from deploytools.verification.sources.rds import Parameters, RdsInstance, ServerInUse, SharedSnapshot, Snapshot
 from deploytools.verification.sources.secret import (
     OwnKeys,
     ResourcePolicy,
@@ -87,8 +95,11 @@ RDS = RdsInstance(
     certificate_until=NOW + timedelta(days=300),
     allocated=20,
     maximum=100,
+    created_at=NOW - timedelta(days=300),
     master_secret="active",
 )
+
+DAILY = Snapshot("rds:good", "automated", True, "available", NOW - timedelta(hours=10))
 
 FROM_APP = Rule("sgr-app", "tcp", 5432, 5432, group="sg-app", description="PostgreSQL from backend")
 FROM_BASTION = Rule("sgr-bastion", "tcp", 5432, 5432, group="sg-bastion")
@@ -122,7 +133,7 @@ CONTAINER = Container(
 SERVICE = Service("web", "prod", "ACTIVE", 2, 2, "COMPLETED", True, False, "arn:…:task-definition/web:12")
 TRUST = ({"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"},)
 ROLE = Role("web", "arn:aws:iam::123456789012:role/web", TRUST, (Policy("secret", ()),))
-QUESTIONS = questions_about(ARN)
+QUESTIONS = questions_about(ARN, "good")
 POWERS = Powers("web", "IAM's simulation", {q: "policy secret" if q == QUESTIONS[0] else "" for q in QUESTIONS})
 
 HEADERS = {
@@ -158,6 +169,7 @@ WORLD: dict[str, Any] = {
         ecs_service="web",
         processes=16,
         url=URL,
+        django_sslmode="verify-full",
     ),
     "connection_attempt": ConnectionAttempt(REPORT, links=LINKS),
     "connection": REPORT,
@@ -170,14 +182,16 @@ WORLD: dict[str, Any] = {
         "prod.settings", (), (".shop.net",), ("https://*.shop.net",), ("HTTP_X_FORWARDED_PROTO", "https")
     ),
     "rds_instance": RDS,
+    "server_in_use": ServerInUse(True, True),
     "rds_parameters": Parameters({"rds.force_ssl": "1"}),
     "rds_maintenance": (),
-    "rds_snapshots": (Snapshot("by-hand", "manual", True), Snapshot("rds:good", "automated", True)),
+    "rds_snapshots": (Snapshot("by-hand", "manual", True), DAILY),
     "rds_shares": (SharedSnapshot("by-hand", ()),),
     "network": Network(GROUPS, ("sg-db",)),
     "prefix_lists": PrefixLists({}),
     "routes": Routes({"subnet-a": "", "subnet-b": ""}),
     "bastion": Bastion("i-1", "running", "198.51.100.1", True),
+    "bastion_groups": BastionGroups((GROUPS["sg-bastion"],), PrefixLists({})),
     "bastion_agent": True,
     "alarms": ALARMS,
     "alarm_topics": (Topic(TOPIC, confirmed=("email ops@shop.net",)),),
@@ -237,11 +251,9 @@ def tenant(**changes: Any) -> Changes:
 def rules(group: str, *added: Rule, instead: bool = False) -> Changes:
     """A security group with more rules, or with these alone."""
     old = GROUPS[group]
-    return {
-        "network": Network(
-            {**GROUPS, group: replace(old, rules=added if instead else (*old.rules, *added))}, ("sg-db",)
-        )
-    }
+    new = replace(old, rules=added if instead else (*old.rules, *added))
+    own = {"bastion_groups": BastionGroups((new,), PrefixLists({}))} if group == "sg-bastion" else {}
+    return own | {"network": Network({**GROUPS, group: new}, ("sg-db",))}
 
 
 def container(**changes: Any) -> Changes:

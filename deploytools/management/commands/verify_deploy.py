@@ -129,7 +129,13 @@ def _actions(registry: Registry, checks: tuple[Check, ...]) -> list[str]:
 
 
 def _place() -> Place:
-    return Place(configuration.region, configuration.account, configuration.secret_name, configuration.rds_instance)
+    return Place(
+        configuration.region,
+        configuration.account,
+        configuration.secret_name,
+        configuration.rds_instance,
+        "" if configuration.is_shared else configuration.tenant_secret_prefix,
+    )
 
 
 def _catalogue(registry: Registry, checks: tuple[Check, ...], format: str) -> str:

@@ -14,6 +14,7 @@ AREAS = (
     "server",
     "rds",
     "rds_state",
+    "rds_snapshots",
     "network",
     "bastion",
     "iam",

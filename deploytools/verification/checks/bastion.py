@@ -8,7 +8,7 @@ from deploytools.verification.checks.network import is_wide, revoke
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
-from deploytools.verification.sources.network import Bastion, Network, PrefixLists
+from deploytools.verification.sources.network import Bastion, BastionGroups, Network, PrefixLists, SecurityGroup
 
 CHECKLIST = "Security Checklist: Bastion host secured"
 SSH = 22
@@ -28,23 +28,32 @@ UNDECLARED = 'none is declared (DEPLOYTOOLS["BASTION_INSTANCE"])'
         "Prowler ec2_securitygroup_allow_ingress_from_internet_to_tcp_port_22",
     ),
 )
-def ssh_not_open(network: Network, expectation: Expectation, prefix_lists: PrefixLists) -> Iterable[Verdict]:
+def ssh_not_open(
+    network: Network, expectation: Expectation, prefix_lists: PrefixLists, bastion_groups: BastionGroups
+) -> Iterable[Verdict]:
     """The bastion host is let in by the database: whoever breaks into it is there."""
-    if not expectation.bastion_groups:
-        return [not_applicable('none is declared (DEPLOYTOOLS["BASTION_SECURITY_GROUPS"])')]
-    groups = [group for group in network.groups.values() if group.is_one_of(expectation.bastion_groups)]
-    if not groups:
-        return [failed(f"there is no such security group: {', '.join(expectation.bastion_groups)}")]
-    found = []
-    for group in groups:
-        wide = [rule for rule in group.rules if rule.covers(SSH) and is_wide(rule, prefix_lists)]
-        found += [
-            failed(
-                f"{rule.identifier} opens SSH to {rule.cidr or rule.prefix_list}", group.identifier, revoke(group, rule)
-            )
-            for rule in wide
-        ] or [passed("SSH is closed, or open to few addresses", group.identifier)]
+    own = {group.identifier: group for group in bastion_groups.groups}
+    if not expectation.bastion_groups and not own:
+        return [not_applicable('none is declared (DEPLOYTOOLS["BASTION_SECURITY_GROUPS"], BASTION_INSTANCE)')]
+    named = {i: group for i, group in network.groups.items() if group.is_one_of(expectation.bastion_groups)}
+    found = [
+        failed("there is no such security group", name, 'Mend DEPLOYTOOLS["BASTION_SECURITY_GROUPS"]')
+        for name in expectation.bastion_groups
+        if not any(group.is_one_of([name]) for group in named.values())
+    ]
+    for identifier, group in named.items():
+        found += [] if identifier in own else _ssh(group, prefix_lists)
+    for group in own.values():
+        found += _ssh(group, bastion_groups.prefix_lists)
     return found
+
+
+def _ssh(group: SecurityGroup, prefix_lists: PrefixLists) -> list[Verdict]:
+    wide = [rule for rule in group.rules if rule.covers(SSH) and is_wide(rule, prefix_lists)]
+    return [
+        failed(f"{rule.identifier} opens SSH to {rule.cidr or rule.prefix_list}", group.identifier, revoke(group, rule))
+        for rule in wide
+    ] or [passed("SSH is closed, or open to few addresses", group.identifier)]
 
 
 @check(

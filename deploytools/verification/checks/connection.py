@@ -7,7 +7,7 @@ from deploytools.secret.contract import problems
 from deploytools.secret.sync import PREVIOUS, SecretState
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed
 from deploytools.verification.registry import check
-from deploytools.verification.sources.connection import AppsReport, ConnectionAttempt, Expectation
+from deploytools.verification.sources.connection import AcceptedPassword, AppsReport, ConnectionAttempt, Expectation
 from deploytools.verification.troubleshooting import PASSWORD, advice
 
 TAGS = ("startup",)
@@ -63,10 +63,10 @@ def configuration_validated(secret: SecretState, expectation: Expectation) -> Ve
 def connected(connection_attempt: ConnectionAttempt, secret: SecretState) -> Verdict:
     """Nothing else of the database can be looked at without a login; which link broke says what to mend."""
     connection, error = connection_attempt.report, connection_attempt.error
-    if connection_attempt.accepted_label:
+    if accepted := connection_attempt.accepted:
         return failed(
-            f"{error} The password of {connection_attempt.accepted_label} works.",
-            hint=f'{_half_done(connection_attempt.accepted_label, secret)} (guide, Troubleshooting: "{PASSWORD}")',
+            f"{error} The password of {accepted.label} works.",
+            hint=f'{_half_done(accepted, secret)} (guide, Troubleshooting: "{PASSWORD}")',
         )
     if connection is None:
         return failed(f"{error}{_held(connection_attempt)}", hint=advice(error) if error else "")
@@ -85,17 +85,19 @@ def _held(attempt: ConnectionAttempt) -> str:
     return f" The {attempt.broken} failed; held: {', '.join(held)}." if held else ""
 
 
-def _half_done(label: str, secret: SecretState) -> str:
+def _half_done(accepted: AcceptedPassword, secret: SecretState) -> str:
     """What to do where the server knows the password of another version than the current one."""
-    if label == PREVIOUS:
-        return (
-            "The secret was changed and the role was not. Give the role the new password: python manage.py "
-            "create_tenant_dbs. Or take the old secret back: python manage.py sync_secrets --rollback"
-        )
+    move = (
+        f"aws secretsmanager update-secret-version-stage --secret-id {accepted.secret} --region {secret.region} "
+        f"--version-stage AWSCURRENT --move-to-version-id {accepted.version} "
+        f"--remove-from-version-id {accepted.current}"
+    )
+    if accepted.label != PREVIOUS:
+        return f"A rotation changed the role and broke off before it changed the secret. End it: {move}"
+    back = "python manage.py sync_secrets --rollback" if accepted.secret == secret.name else move
     return (
-        "A rotation changed the role and broke off before it changed the secret. End it: aws secretsmanager "
-        f"update-secret-version-stage --secret-id {secret.name} --region {secret.region} --version-stage AWSCURRENT "
-        f"--move-to-version-id {secret.pending_version} --remove-from-version-id {secret.version}"
+        "The secret was changed and the role was not. Give the role the new password: python manage.py "
+        f"create_tenant_dbs. Or take the old secret back: {back}"
     )
 
 
@@ -131,4 +133,5 @@ def apps_loaded(apps: AppsReport) -> Verdict:
     """A process that reaches its database and cannot load its apps serves nobody."""
     if apps.errors:
         return failed("; ".join(apps.errors))
-    return passed(f"{apps.apps} apps, {apps.models} models, no errors")
+    silenced = f"; silenced: {', '.join(apps.silenced)}" if apps.silenced else ""
+    return passed(f"{apps.apps} apps, {apps.models} models, no errors{silenced}")

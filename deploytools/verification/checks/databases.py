@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 from deploytools.databases.catalogue import ServerCatalogue
 from deploytools.databases.history import MigrationGraph
 from deploytools.databases.state import ENCODING, DatabaseState
-from deploytools.errors import ConnectionFailed, ConnectionFailure
+from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, DeployError, NotFound, SecretError
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
 from deploytools.verification.sources.databases import TenantReport
+from deploytools.verification.troubleshooting import advice
 
 MISSING = "the database does not exist (see databases.exists)"
 CREATE = "Run: python manage.py create_tenant_dbs"
@@ -117,10 +118,16 @@ def login(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdict]:
     for tenant in tenant_logins:
         if _is_missing(tenant):
             yield not_applicable(MISSING, tenant.name)
-        elif isinstance(tenant.error, ConnectionFailed):
-            yield failed(str(tenant.error), tenant.name, tenant.error.hint)
+        elif tenant.error and not _is_logged_in(tenant.error):
+            judge = failed if isinstance(tenant.error, ConnectionFailed | SecretError | NotFound) else unknown
+            yield judge(str(tenant.error), tenant.name, advice(tenant.error))
         else:
             yield passed("the application logs in", tenant.name)
+
+
+def _is_logged_in(error: DeployError) -> bool:
+    """What PostgreSQL refuses after the login is another check's."""
+    return isinstance(error, DatabaseError) and not isinstance(error, ConnectionFailed)
 
 
 def _is_missing(tenant: TenantReport) -> bool:

@@ -88,7 +88,7 @@ def no_public_address(ecs_service: Service | None) -> Verdict:
     severity=Severity.CRITICAL,
     stage=Stage.PRE_LAUNCH,
     guide="Security Checklist: All production secrets stored in AWS Secrets Manager (not in code)",
-    hint="Take it out of environment; the application reads the secret itself, or name it under secrets with valueFrom",
+    hint="Take it out of there; the application reads the secret itself, or name it under secrets with valueFrom",
     peers=("FSBP ECS.8", "Prowler ecs_task_definitions_no_environment_secrets"),
 )
 def no_literal_secrets(task_definition: TaskDefinition | None) -> Iterable[Verdict]:
@@ -99,7 +99,7 @@ def no_literal_secrets(task_definition: TaskDefinition | None) -> Iterable[Verdi
             return failed(f"holding a value of the secret: {', '.join(container.leaked)}", container.name)
         if container.credentials:
             return failed(f"with a literal value: {', '.join(container.credentials)}", container.name)
-        return passed("environment has no credential", container.name)
+        return passed("no value of the secret is in it, and no credential in its environment", container.name)
 
     return _each(task_definition, judge)
 

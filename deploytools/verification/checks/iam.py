@@ -12,13 +12,22 @@ from deploytools.verification.sources.iam import READ, Powers, Role
 
 CHECKLIST = "Security Checklist: AWS IAM permissions follow least privilege principle"
 UNDECLARED = 'no role is declared (DEPLOYTOOLS["TASK_ROLE"], or a task role of ECS_SERVICE)'
+#: The start of the application also asks when the secret changed, and for its labels.
+DESCRIBE = "secretsmanager:DescribeSecret"
 SERVICES = ("ecs-tasks.amazonaws.com", "ec2.amazonaws.com", "lambda.amazonaws.com")
+_TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": SERVICES[0]}, "Action": "sts:AssumeRole"}],
+    },
+    separators=(",", ":"),
+)
 
 
 def _minimal(powers: Powers) -> str:
     """The policy that is enough."""
     secret = next(iter(powers.allowed))[1]
-    statement = {"Effect": "Allow", "Action": [READ], "Resource": secret}
+    statement = {"Effect": "Allow", "Action": [READ, DESCRIBE], "Resource": secret}
     return f"Enough is: {json.dumps({'Version': '2012-10-17', 'Statement': [statement]})}"
 
 
@@ -111,7 +120,8 @@ def trust(task_role: Role | None) -> Iterable[Verdict]:
     if task_role is None:
         return [not_applicable(UNDECLARED)]
     hint = (
-        f"Run: aws iam update-assume-role-policy --role-name {task_role.name}, with {SERVICES[0]} as the only Principal"
+        f"Run: aws iam update-assume-role-policy --role-name {task_role.name} --policy-document '{_TRUST}' "
+        "(if it is ECS's tasks that take it)"
     )
     allowing = [statement for statement in task_role.trust if statement.get("Effect") == "Allow"]
     found = []

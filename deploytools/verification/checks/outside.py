@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.registry import check
@@ -55,6 +56,8 @@ def redirect(outside: Outside | None) -> Verdict:
     """What is typed into a browser without https goes over the wire in clear, cookies and passwords too."""
 
     def judge(seen: Outside) -> Verdict:
+        if urlsplit(seen.url).port not in {None, 443}:
+            return not_applicable("the address names a port: what answers on port 80 is another's", seen.url)
         if seen.plain is None:
             return passed("nothing answers without TLS", seen.url)
         to = seen.plain.headers.get("location", "")

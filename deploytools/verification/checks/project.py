@@ -25,7 +25,8 @@ from deploytools.verification.sources.secret import SettingsInUse
 def check_deploy(project: ProjectReport) -> Verdict:
     """Each message is a door that Django knows how to shut. The settings that are judged are those of this run."""
     if not project.messages:
-        return passed(f"under {project.settings}")
+        silenced = f"; silenced: {', '.join(project.silenced)}" if project.silenced else ""
+        return passed(f"under {project.settings}{silenced}")
     found = "; ".join(f"{identifier} {text.split('. ')[0].rstrip('.')}" for identifier, text in project.messages)
     hint = "Run it under the production settings; more of each: python manage.py check --deploy"
     return failed(f"under {project.settings}: {found}", hint=hint)

@@ -5,17 +5,52 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deploytools.verification.checks.rds import modify, unsaid
-from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.registry import check
-from deploytools.verification.sources.rds import Maintenance, Parameters, RdsInstance, SharedSnapshot, Snapshot
+from deploytools.verification.sources.rds import Maintenance, Parameters, RdsInstance, ServerInUse, Snapshot
 
 #: Seconds. AWS writes the log away every five minutes; three times that is stale.
 STALE = 15 * 60
+
+#: Hours. AWS makes a snapshot a day, and takes its time.
+SNAPSHOT_HOURS = 26
+
+#: What the states begin with in which an instance serves; in others it starts, stops, or is away for a while.
+SERVING = (
+    "available",
+    "backing-up",
+    "modifying",
+    "storage-",
+    "configuring-",
+    "converting-",
+    "moving-",
+    "upgrading-storage",
+)
 
 CERTIFICATE_DAYS = 60
 
 #: The first PostgreSQL on RDS whose own default is rds.force_ssl=1.
 FORCES_TLS_FROM = 15
+
+
+@check(
+    "rds.is-the-one",
+    title="The RDS instance that is judged is the server in use",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide="Step 6",
+    hint='Mend DEPLOYTOOLS["RDS_INSTANCE"], or the host in the secret: python manage.py sync_secrets FILE',
+)
+def is_the_one(rds_instance: RdsInstance, server_in_use: ServerInUse) -> Verdict:
+    """Else backups, alarms and rules are judged of an instance that nobody uses, and the one in use has none."""
+    if server_in_use.is_instance is None:
+        return unsaid(rds_instance, "Endpoint")
+    if server_in_use.is_instance:
+        return passed(f"the secret's host is {rds_instance.endpoint}", rds_instance.identifier)
+    evidence = f"the secret's host is not {rds_instance.endpoint}"
+    if server_in_use.has_name_of_rds:
+        return failed(f"{evidence}, but another instance's endpoint", rds_instance.identifier)
+    return warned(f"{evidence}, but a name that RDS gives to no instance", rds_instance.identifier)
 
 
 @check(
@@ -36,7 +71,7 @@ def available(rds_instance: RdsInstance) -> Verdict:
         return failed("it is stopped", rds_instance.identifier, hint)
     if status.startswith(("failed", "incompatible", "inaccessible", "storage-full", "restore-error", "deleting")):
         return failed(f"its status is {status}", rds_instance.identifier)
-    return passed(f"its status is {status}", rds_instance.identifier)
+    return (passed if status.startswith(SERVING) else warned)(f"its status is {status}", rds_instance.identifier)
 
 
 @check(
@@ -47,7 +82,7 @@ def available(rds_instance: RdsInstance) -> Verdict:
     guide="Security Checklist: RDS automated backups enabled",
     hint="Run: aws rds describe-events --source-type db-instance --duration 1440, and see what stops them",
 )
-def restorable(rds_instance: RdsInstance) -> Verdict:
+def restorable(rds_instance: RdsInstance, rds_snapshots: tuple[Snapshot, ...]) -> Verdict:
     """Backups that are switched on and do not happen are worse than none: nobody looks for another copy."""
     latest = rds_instance.latest_restorable
     if rds_instance.replica_of or rds_instance.backup_days == 0:
@@ -58,7 +93,21 @@ def restorable(rds_instance: RdsInstance) -> Verdict:
         return failed("there is no moment that it could be restored to", rds_instance.identifier)
     age = (rds_instance.read_at - latest).total_seconds()
     evidence = f"up to {age / 60:.0f} minutes ago"
-    return (failed if age > STALE else passed)(evidence, rds_instance.identifier)
+    if age > STALE:
+        return failed(evidence, rds_instance.identifier)
+    return _begun_from(rds_instance, rds_snapshots, evidence)
+
+
+def _begun_from(instance: RdsInstance, snapshots: Iterable[Snapshot], evidence: str) -> Verdict:
+    """A restore begins with a snapshot: one of AWS's own, of today or yesterday."""
+    made = [item.made_at for item in snapshots if item.is_automatic and item.status == "available" and item.made_at]
+    if made:
+        hours = (instance.read_at - max(made)).total_seconds() / 3600
+        judge = failed if hours > SNAPSHOT_HOURS else passed
+        return judge(f"{evidence}, from a snapshot of {hours:.0f} hours ago", instance.identifier)
+    if instance.created_at and (instance.read_at - instance.created_at).total_seconds() < SNAPSHOT_HOURS * 3600:
+        return passed(f"{evidence}; its first daily snapshot is to come", instance.identifier)
+    return failed(f"{evidence}, and no snapshot of AWS's own is available to begin with", instance.identifier)
 
 
 @check(
@@ -177,53 +226,6 @@ def certificate(rds_instance: RdsInstance) -> Verdict:
     if days < CERTIFICATE_DAYS:
         return warned(evidence, rds_instance.identifier, hint)
     return passed(evidence, rds_instance.identifier)
-
-
-@check(
-    "rds.snapshots-private",
-    title="No snapshot of the RDS instance is shared",
-    severity=Severity.CRITICAL,
-    stage=Stage.PRE_LAUNCH,
-    guide="Security Checklist",
-    hint="Run: aws rds modify-db-snapshot-attribute --attribute-name restore --values-to-remove all",
-    peers=("FSBP RDS.1", "Prowler rds_snapshots_public_access", "Trusted Advisor rSs93HQwa1"),
-)
-def snapshots_private(rds_instance: RdsInstance, rds_shares: tuple[SharedSnapshot, ...]) -> Iterable[Verdict]:
-    """A public snapshot is a copy of every tenant's data for whoever has an AWS account."""
-    shared = [snapshot for snapshot in rds_shares if snapshot.accounts]
-    if not shared:
-        yield passed(f"{len(rds_shares)} snapshots made by hand, none shared", rds_instance.identifier)
-    for snapshot in shared:
-        hint = (
-            f"Run: aws rds modify-db-snapshot-attribute --db-snapshot-identifier {snapshot.identifier} "
-            f"--attribute-name restore --values-to-remove {' '.join(snapshot.accounts)}"
-        )
-        if "all" in snapshot.accounts:
-            yield failed("everybody may restore it", snapshot.identifier, hint)
-        else:
-            yield warned(f"shared with {', '.join(snapshot.accounts)}", snapshot.identifier, hint)
-
-
-@check(
-    "rds.snapshots-encrypted",
-    title="Every snapshot of the RDS instance is encrypted",
-    severity=Severity.HIGH,
-    stage=Stage.PRE_LAUNCH,
-    guide="Security Checklist",
-    hint="Copy it with --kms-key-id and delete the one in clear",
-    peers=("FSBP RDS.4", "Prowler rds_snapshots_encrypted"),
-)
-def snapshots_encrypted(rds_instance: RdsInstance, rds_snapshots: tuple[Snapshot, ...]) -> Iterable[Verdict]:
-    """A snapshot from before the storage was encrypted keeps the data in clear, whatever the instance does now."""
-    for snapshot in rds_snapshots:
-        if snapshot.is_encrypted is None:
-            yield unknown("AWS's answer does not say (Encrypted)", snapshot.identifier)
-        elif not snapshot.is_encrypted:
-            delete = f"aws rds delete-db-snapshot --db-snapshot-identifier {snapshot.identifier}"
-            hint = f"Copy it with --kms-key-id, then run: {delete}"
-            yield failed("it is not encrypted", snapshot.identifier, hint)
-    if all(snapshot.is_encrypted for snapshot in rds_snapshots):
-        yield passed(f"{len(rds_snapshots)} snapshots", rds_instance.identifier)
 
 
 @check(

@@ -10,6 +10,9 @@ from deploytools.verification.findings import Severity, Stage, Verdict, failed, 
 from deploytools.verification.registry import check
 from deploytools.verification.sources.secret import ResourcePolicy, SecretDescription, StrayValues
 
+#: Files that are named before it says "and … more".
+MOST_PATHS = 5
+
 CHECKLIST = "Security Checklist: All production secrets stored in AWS Secrets Manager (not in code)"
 
 
@@ -106,4 +109,13 @@ def not_in_code(stray_values: StrayValues) -> Iterable[Verdict]:
     found = [failed(f"{path}, line {line}", key) for key, path, line in stray_values.found]
     if not stray_values.is_complete:
         found.append(unknown(f"only the first {stray_values.files:,} files of {stray_values.directory} were read"))
-    return found or [passed(f"{stray_values.files:,} files of the project read")]
+    if stray_values.unreadable:
+        found.append(unknown(f"could not be read: {_few(stray_values.unreadable)}"))
+    large = stray_values.oversized
+    left_out = f"; too large to be code, and not looked into: {_few(large)}" if large else ""
+    return found or [passed(f"{stray_values.files - len(large):,} files of the project read{left_out}")]
+
+
+def _few(paths: tuple[str, ...]) -> str:
+    more = f" and {len(paths) - MOST_PATHS} more" if len(paths) > MOST_PATHS else ""
+    return ", ".join(paths[:MOST_PATHS]) + more

@@ -58,6 +58,11 @@ def server_verified(connection: ConnectionReport, expectation: Expectation) -> V
         return failed("the connection is not encrypted")
     if expectation.sslmode != "verify-full":
         return failed(f"sslmode is {expectation.sslmode}: whoever answers is believed")
+    if "postgresql" in expectation.engine and expectation.django_sslmode != "verify-full":
+        return failed(
+            f"sslmode of Django's own connections is {expectation.django_sslmode or 'not set'}",
+            hint="Set DATABASES['default']['OPTIONS']['sslmode'] to verify-full, with sslrootcert beside it",
+        )
     return passed(f"verify-full, {connection.tls}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -80,6 +81,14 @@ class Topic:
     pending: tuple[str, ...] = ()
 
 
+def shown(endpoint: str) -> str:
+    """An endpoint as a report may show it: the path and the query of a URL are often the key to what is behind it."""
+    if "://" not in endpoint:
+        return endpoint
+    scheme, _, rest = endpoint.partition("://")
+    return f"{scheme}://{re.split('[/?#]', rest)[0].rpartition('@')[2]}"
+
+
 @fact(actions=("sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic"), deadline=30)
 def alarm_topics(alarms: tuple[Alarm, ...]) -> tuple[Topic, ...]:
     """The topics that the alarms tell, with who listens."""
@@ -100,7 +109,7 @@ def _topic(arn: str) -> Topic:
     by_state: dict[bool, list[str]] = {True: [], False: []}
     for said in subscriptions:
         is_confirmed = said.get("SubscriptionArn", "").startswith(CONFIRMED_PREFIX)
-        by_state[is_confirmed].append(f"{said.get('Protocol', '')} {said.get('Endpoint', '')}".strip())
+        by_state[is_confirmed].append(f"{said.get('Protocol', '')} {shown(said.get('Endpoint', ''))}".strip())
     return Topic(
         arn, key=attributes.get("KmsMasterKeyId", ""), confirmed=tuple(by_state[True]), pending=tuple(by_state[False])
     )

@@ -16,7 +16,7 @@ from deploytools.databases.chain import Link, walk
 from deploytools.errors import ConfigurationError, ConnectionFailed, ConnectionFailure, DatabaseError, DeployError
 from deploytools.loader import require
 from deploytools.secret.store import SecretStore
-from deploytools.secret.sync import CURRENT, PENDING, PREVIOUS, SecretState
+from deploytools.secret.sync import PENDING, PREVIOUS, SecretState
 from deploytools.verification.registry import fact
 
 
@@ -34,6 +34,7 @@ class Expectation:
         ecs_service: the service that runs the application; empty: it runs elsewhere.
         task_role: the application's IAM role; empty: nobody says.
         processes: connections that one tenant's processes hold at most; 0: nobody says.
+        django_sslmode: that of Django's own connections; empty: not set.
         url: where the application is reached from outside; empty: nobody says.
     """
 
@@ -52,6 +53,7 @@ class Expectation:
     task_role: str = ""
     processes: int = 0
     url: str = ""
+    django_sslmode: str = ""
 
 
 @fact()
@@ -74,6 +76,7 @@ def expectation() -> Expectation:
         task_role=configuration.task_role,
         processes=configuration.processes,
         url=configuration.url,
+        django_sslmode=str(default.get("OPTIONS", {}).get("sslmode", "")),
     )
 
 
@@ -81,6 +84,23 @@ def expectation() -> Expectation:
 def secret() -> SecretState:
     """The secret with its labels."""
     return SecretStore.connect(configuration.secret_name, configuration.region).read()
+
+
+@dataclass(frozen=True)
+class AcceptedPassword:
+    """A version of a secret, not its current one, whose password the server takes.
+
+    Attributes:
+        label: what that version bears.
+        secret: name of the secret: the shared one, or the tenant's own.
+        version: that version.
+        current: the one whose password was refused.
+    """
+
+    label: str
+    secret: str
+    version: str
+    current: str
 
 
 @dataclass(frozen=True)
@@ -92,40 +112,41 @@ class ConnectionAttempt:
         error: why there is none.
         links: those that held, in order.
         broken: the link that broke.
-        accepted_label: where the password was refused, the label of another version of the secret whose password works.
+        accepted: where the password was refused, another version of the login's secret whose password works.
     """
 
     report: ConnectionReport | None = None
     error: DatabaseError | None = None
     links: tuple[Link, ...] = ()
     broken: str = ""
-    accepted_label: str = ""
+    accepted: AcceptedPassword | None = None
 
 
-@fact(actions=("secretsmanager:GetSecretValue",), deadline=30)
+@fact(actions=("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"), deadline=30)
 def connection_attempt(secret: SecretState, expectation: Expectation) -> ConnectionAttempt:
     """One login as the application to the database of this process, and one query."""
     require(secret.document, REQUIRED, name=secret.name)
     chain = walk(tenant_login(secret.document, expectation.database), expectation.database)
-    label = _other_password(secret, expectation.database) if _is_refused(chain.error) else ""
-    return ConnectionAttempt(chain.report, chain.error, chain.links, chain.broken, label)
+    accepted = _other_password(secret, expectation.database) if _is_refused(chain.error) else None
+    return ConnectionAttempt(chain.report, chain.error, chain.links, chain.broken, accepted)
 
 
 def _is_refused(error: DatabaseError | None) -> bool:
     return isinstance(error, ConnectionFailed) and error.kind is ConnectionFailure.PASSWORD
 
 
-def _other_password(secret: SecretState, database: str) -> str:
+def _other_password(secret: SecretState, database: str) -> AcceptedPassword | None:
     """Which other version's password the server takes: that tells a half-done rotation from a wrong password."""
     store = SecretStore.connect(login_secret_name(database), secret.region)
-    labelled = store.read().labels.values()
-    for label in (PREVIOUS, PENDING):
-        if not any(label in labels and CURRENT not in labels for labels in labelled):
-            continue
-        with suppress(DeployError):  # Whatever is wrong with that version, its password is not the one.
-            probe(login_with(secret.document, store.read_labelled(label)), database)
-            return label
-    return ""
+    with suppress(DeployError):  # That the login was refused is known; that this is not, is no news.
+        state = store.read()
+        for label, version in ((PREVIOUS, state.previous_version), (PENDING, state.pending_version)):
+            if version is None or version == state.version:
+                continue
+            with suppress(DeployError):  # Whatever is wrong with that version, its password is not the one.
+                probe(login_with(secret.document, store.read_labelled(label)), database)
+                return AcceptedPassword(label, state.name, version, state.version)
+    return None
 
 
 @fact()
@@ -138,15 +159,26 @@ def connection(connection_attempt: ConnectionAttempt) -> ConnectionReport:
 
 @dataclass(frozen=True)
 class AppsReport:
-    """How Django's start went."""
+    """How Django's start went.
+
+    Attributes:
+        errors: of Django's system checks.
+        silenced: ids of those that ``SILENCED_SYSTEM_CHECKS`` takes out of them.
+    """
 
     apps: int
     models: int
     errors: tuple[str, ...]
+    silenced: tuple[str, ...] = ()
 
 
 @fact(deadline=30)
 def apps() -> AppsReport:
     """The installed apps, and the errors that Django's system checks find in them."""
-    errors = tuple(f"{message.id}: {message.msg}" for message in run_checks() if message.level >= ERROR)
-    return AppsReport(len(list(installed_apps.get_app_configs())), len(installed_apps.get_models()), errors)
+    found = [message for message in run_checks() if message.level >= ERROR]
+    return AppsReport(
+        len(list(installed_apps.get_app_configs())),
+        len(installed_apps.get_models()),
+        tuple(f"{message.id}: {message.msg}" for message in found if not message.is_silenced()),
+        tuple(sorted({str(message.id) for message in found if message.is_silenced()})),
+    )

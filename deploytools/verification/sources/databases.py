@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 from deploytools.databases.access import tenant_login
@@ -23,6 +27,11 @@ from deploytools.verification.sources.connection import Expectation
 
 #: Logins at the same time: enough to hide latency, few enough for a small instance's slots.
 CONCURRENT_LOGINS = 8
+
+#: Less than the deadline of the fact, so that the tenants that answered are told.
+LOGINS_SECONDS = 50.0
+
+logger = logging.getLogger(__name__)
 
 
 @fact()
@@ -54,13 +63,51 @@ class TenantReport:
     error: DeployError | None = None
 
 
-@fact(deadline=60)
+@fact(actions=("secretsmanager:GetSecretValue",), deadline=60)
 def tenant_logins(
     secret: SecretState, expectation: Expectation, connection: ConnectionReport
 ) -> tuple[TenantReport, ...]:
-    """A login as the application to each tenant's database."""
-    with ThreadPoolExecutor(CONCURRENT_LOGINS) as pool:
-        return tuple(pool.map(lambda name: _look(secret.document, name), expectation.tenants))
+    """A login as the application to each tenant's database; a tenant that does not answer keeps nobody waiting."""
+    return look_at_all(expectation.tenants, lambda name: _look(secret.document, name), LOGINS_SECONDS)
+
+
+def look_at_all(names: Sequence[str], look: Callable[[str], TenantReport], seconds: float) -> tuple[TenantReport, ...]:
+    """What `look` says of each name, a few at a time; the error of being too late where it says nothing in `seconds`.
+
+    The threads are daemons: one that hangs keeps neither the report nor the end of the process waiting.
+    """
+    answers: dict[str, Future[TenantReport]] = {name: Future() for name in names}
+    waiting = iter(answers.items())
+    until = time.monotonic() + seconds
+    taking = threading.Lock()
+
+    def work() -> None:
+        while time.monotonic() < until:
+            with taking:
+                name, answer = next(waiting, ("", None))
+            if answer is None:
+                return
+            answer.set_result(_guarded(look, name))
+
+    for _ in range(min(CONCURRENT_LOGINS, len(answers))):
+        threading.Thread(target=work, daemon=True, name="tenant-login").start()
+    wait(answers.values(), timeout=seconds)
+    return tuple(answer.result() if answer.done() else _too_late(name, seconds) for name, answer in answers.items())
+
+
+def _guarded(look: Callable[[str], TenantReport], name: str) -> TenantReport:
+    """Nothing of an unexpected exception's text: nobody has looked whether it holds a credential."""
+    try:
+        return look(name)
+    except Exception as error:
+        logger.debug("Looking at %s raised.", name, exc_info=True)
+        said = f"The login to {name} raised {type(error).__name__}."
+        return TenantReport(name, error=DeployError(said, hint="Please report it, with what LOG_LEVEL=DEBUG shows."))
+
+
+def _too_late(name: str, seconds: float) -> TenantReport:
+    hint = f"Look at it alone: python manage.py check_rds --tenant {name}"
+    return TenantReport(name, error=DeployError(f"The login to {name} had no answer in {seconds:g} s.", hint=hint))
 
 
 def _look(secret: Document, name: str) -> TenantReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +66,7 @@ class Container:
     """One container of a task definition.
 
     Attributes:
-        leaked: names of environment variables that hold a value of the secret.
+        leaked: where a value of the secret stands: names of environment variables, else of the definition's members.
         credentials: names of environment variables that sound like one, with a literal value.
         secrets: name and ARN of those that come from Secrets Manager or Parameter Store.
     """
@@ -114,10 +115,11 @@ def task_definition(ecs_service: Service | None, secret: SecretState) -> TaskDef
 
 def _container(said: Any, values: set[str]) -> Container:
     environment = {item["name"]: item.get("value", "") for item in said.get("environment") or ()}
+    rest = {name: member for name, member in said.items() if name != "environment"}
     return Container(
         name=said["name"],
         image=said.get("image", ""),
-        leaked=tuple(name for name, value in environment.items() if any(known in value for known in values)),
+        leaked=tuple(name for name, said in {**rest, **environment}.items() if _holds(said, values)),
         credentials=tuple(name for name, value in environment.items() if value and _is_telling(name)),
         secrets=tuple((item["name"], item["valueFrom"]) for item in said.get("secrets") or ()),
         user=said.get("user"),
@@ -125,6 +127,15 @@ def _container(said: Any, values: set[str]) -> Container:
         has_readonly_root=said.get("readonlyRootFilesystem"),
         log_driver=(said.get("logConfiguration") or {}).get("logDriver"),
     )
+
+
+def _holds(said: Any, values: set[str]) -> bool:
+    """Whether one of `values` stands anywhere in it: in a command, a label, a health check, an option of a log."""
+    if isinstance(said, Mapping):
+        return any(_holds(part, values) for item in said.items() for part in item)
+    if isinstance(said, list):
+        return any(_holds(part, values) for part in said)
+    return isinstance(said, str) and any(known in said for known in values)
 
 
 def _is_telling(name: str) -> bool:

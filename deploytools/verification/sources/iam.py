@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from deploytools import aws
 from deploytools.conf import configuration
 from deploytools.errors import AwsError, NoCredentials, Unreachable
-from deploytools.verification.policies import Policy, allowed_by, parse_policy
+from deploytools.secret.sync import SecretState
+from deploytools.verification.policies import Policy, allowed_by, decision, parse_policy
 from deploytools.verification.registry import fact
 from deploytools.verification.sources.connection import Expectation
 from deploytools.verification.sources.ecs import TaskDefinition
+from deploytools.verification.sources.rds import instance_identifier
 from deploytools.verification.sources.secret import SecretDescription
 
 if TYPE_CHECKING:
@@ -119,24 +121,43 @@ class Powers:
 
 
 @fact(actions=("iam:SimulatePrincipalPolicy",), deadline=30)
-def task_role_powers(task_role: Role | None, secret_description: SecretDescription) -> Powers | None:
+def task_role_powers(
+    task_role: Role | None, secret_description: SecretDescription, secret: SecretState
+) -> Powers | None:
     """What the role may do, by IAM's simulation; where that is not to be had, by reading its policies."""
     if task_role is None:
         return None
-    questions = questions_about(secret_description.arn)
+    questions = questions_about(secret_description.arn, instance_identifier(secret))
     try:
         return Powers(task_role.name, "IAM's simulation", _simulate(task_role, questions))
     except (NoCredentials, Unreachable):
         raise
     except AwsError as error:
         how = f"reading its policies, for {str(error).rstrip('.')}"
-        return Powers(task_role.name, how, {q: allowed_by(task_role.policies, *q) for q in questions})
+        read = {q: _power(task_role, q[0], *decision(task_role.policies, *q)) for q in questions}
+        return Powers(task_role.name, how, read)
 
 
-def questions_about(secret: str) -> list[tuple[str, str]]:
-    """What is asked of the role: its own secret, another one, and what no application needs."""
+def questions_about(secret: str, instance: str) -> list[tuple[str, str]]:
+    """What is asked of the role: its own secret, another one, and what no application needs.
+
+    Args:
+        secret: ARN of the secret.
+        instance: identifier of the RDS instance; empty: not known.
+    """
     prefix = secret.rpartition(":")[0]
-    return [(READ, secret), (READ, f"{prefix}:somebody-elses-AbCdEf"), *((action, "*") for action in DANGEROUS)]
+    place = prefix.replace(":secretsmanager:", ":rds:").removesuffix(":secret")
+    own = {"secretsmanager": secret, "rds": f"{place}:db:{instance}" if instance else "*"}
+    dangerous = ((action, own.get(action.partition(":")[0], "*")) for action in DANGEROUS)
+    return [(READ, secret), (READ, f"{prefix}:somebody-elses-AbCdEf"), *dangerous]
+
+
+def _power(role: Role, action: str, decided: str, by: str) -> str:
+    """What allows the action; one that no application needs also on any resource that nobody asked about."""
+    if action not in DANGEROUS or decided != "implicitDeny":
+        return by
+    elsewhere = allowed_by(role.policies, action, "*")
+    return f"{elsewhere}, for other resources" if elsewhere else ""
 
 
 def _simulate(role: Role, questions: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -149,7 +170,7 @@ def _simulate(role: Role, questions: list[tuple[str, str]]) -> dict[tuple[str, s
             )
         result = said["EvaluationResults"][0]
         by = ", ".join(str(item.get("SourcePolicyId", "")) for item in result.get("MatchedStatements") or ())
-        allowed[action, resource] = (
-            (f"policy {by}" if by else "a policy") if result["EvalDecision"] == "allowed" else ""
-        )
+        decided = str(result["EvalDecision"])
+        named = (f"policy {by}" if by else "a policy") if decided == "allowed" else ""
+        allowed[action, resource] = _power(role, action, decided, named)
     return allowed

@@ -6,6 +6,7 @@ import smtplib
 import socket
 import ssl
 import time
+from base64 import b64encode
 from contextlib import ExitStack
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -134,8 +135,10 @@ def _connect(host: str, port: int) -> smtplib.SMTP:
 def _said(error: Exception, secret: SecretState) -> str:
     """What went wrong, in one line; a server may quote what it was sent, and that is taken out."""
     said = _words(error)
-    for key in ("email_password", "email_user", "email_host"):
-        said = said.replace(str(secret.document[key].reveal()), "…")
+    user, password = (str(secret.document[key].reveal()) for key in ("email_user", "email_password"))
+    encoded = [b64encode(text.encode()).decode() for text in (f"\0{user}\0{password}", password, user)]
+    for value in (*encoded, password, user, str(secret.document["email_host"].reveal())):
+        said = said.replace(value, "…")
     return said
 
 

@@ -152,8 +152,12 @@ class PrefixLists:
 @fact(actions=("ec2:GetManagedPrefixListEntries",))
 def prefix_lists(network: Network) -> PrefixLists:
     """What the rules' prefix lists stand for."""
+    return _read_ranges(network.groups.values())
+
+
+def _read_ranges(groups: Iterable[SecurityGroup]) -> PrefixLists:
     pages = aws.client("ec2", configuration.region).get_paginator("get_managed_prefix_list_entries")
-    ids = {rule.prefix_list for group in network.groups.values() for rule in group.rules if rule.prefix_list}
+    ids = {rule.prefix_list for group in groups for rule in group.rules if rule.prefix_list}
     ranges = {}
     for identifier in sorted(ids):
         with aws.calling("ec2:GetManagedPrefixListEntries", f"the prefix list {identifier}"):
@@ -192,12 +196,17 @@ def _gateway(route: Any) -> str:
 
 @dataclass(frozen=True)
 class Bastion:
-    """The bastion host's instance; None where AWS says nothing."""
+    """The bastion host's instance; None where AWS says nothing.
+
+    Attributes:
+        groups: ids of its security groups, whatever the settings name.
+    """
 
     identifier: str
     state: str | None
     address: str | None
     demands_tokens: bool | None
+    groups: tuple[str, ...] = ()
 
 
 @fact(actions=("ec2:DescribeInstances",))
@@ -215,7 +224,24 @@ def bastion(expectation: Expectation) -> Bastion | None:
         (found.get("State") or {}).get("Name"),
         found.get("PublicIpAddress"),
         None if tokens is None else tokens == "required",
+        tuple(sorted(group["GroupId"] for group in found.get("SecurityGroups") or ())),
     )
+
+
+@dataclass(frozen=True)
+class BastionGroups:
+    """The bastion host's own security groups, with the prefix lists of their rules."""
+
+    groups: tuple[SecurityGroup, ...]
+    prefix_lists: PrefixLists
+
+
+@fact(actions=("ec2:DescribeSecurityGroups", "ec2:DescribeSecurityGroupRules", "ec2:GetManagedPrefixListEntries"))
+def bastion_groups(bastion: Bastion | None) -> BastionGroups:
+    """What lets people in to the bastion host; nothing where there is none."""
+    ids = list(bastion.groups) if bastion else []
+    groups = _read_groups(aws.client("ec2", configuration.region), ids) if ids else {}
+    return BastionGroups(tuple(groups.values()), _read_ranges(groups.values()))
 
 
 @fact(actions=("ssm:DescribeInstanceInformation",))

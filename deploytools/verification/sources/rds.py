@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,10 @@ from deploytools.verification.registry import fact
 
 if TYPE_CHECKING:
     from types_boto3_rds.type_defs import DBInstanceTypeDef
+
+
+#: What RDS calls an instance; those of a proxy or a cluster have a dash in the second label.
+NAME_OF_INSTANCE = re.compile(r"[a-z0-9-]+\.[a-z0-9]+\.[a-z0-9-]+\.rds\.amazonaws\.com(\.cn)?")
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class RdsInstance:
     maximum: int | None = None
     replica_of: str | None = None
     master_secret: str | None = None
+    created_at: datetime | None = None
 
     @property
     def major(self) -> int | None:
@@ -65,11 +71,16 @@ class RdsInstance:
         return int(self.engine_version.split(".")[0]) if self.engine_version else None
 
 
+def instance_identifier(secret: SecretState) -> str:
+    """Which instance it is; empty: nobody says."""
+    stored = secret.document.get("dbClusterIdentifier")
+    return configuration.rds_instance or (str(stored.reveal()) if stored else "")
+
+
 @fact(actions=("rds:DescribeDBInstances",))
 def rds_instance(secret: SecretState) -> RdsInstance:
     """The instance of this deployment: ``DEPLOYTOOLS["RDS_INSTANCE"]``, else the secret's ``dbClusterIdentifier``."""
-    stored = secret.document.get("dbClusterIdentifier")
-    identifier = configuration.rds_instance or (str(stored.reveal()) if stored else "")
+    identifier = instance_identifier(secret)
     if not identifier:
         raise ConfigurationError(
             "Nobody says which RDS instance it is.",
@@ -119,8 +130,31 @@ def _instance(identifier: str, found: DBInstanceTypeDef) -> RdsInstance:
         allocated=said.get("AllocatedStorage"),
         maximum=said.get("MaxAllocatedStorage"),
         replica_of=said.get("ReadReplicaSourceDBInstanceIdentifier"),
+        created_at=said.get("InstanceCreateTime"),
         master_secret=(said.get("MasterUserSecret") or {}).get("SecretStatus"),
     )
+
+
+@dataclass(frozen=True)
+class ServerInUse:
+    """Whether the server that the secret names is the instance that was looked at.
+
+    Attributes:
+        is_instance: whether the secret's host is the instance's endpoint; None: the instance has none yet.
+        has_name_of_rds: whether the host is a name that RDS gives to instances.
+    """
+
+    is_instance: bool | None
+    has_name_of_rds: bool
+
+
+@fact()
+def server_in_use(secret: SecretState, rds_instance: RdsInstance) -> ServerInUse:
+    """The secret's host beside the instance's endpoint."""
+    stored = secret.document.get("host")
+    host = str(stored.reveal()).lower().rstrip(".") if stored else ""
+    is_instance = None if rds_instance.endpoint is None else host == rds_instance.endpoint.lower()
+    return ServerInUse(is_instance, bool(NAME_OF_INSTANCE.fullmatch(host)))
 
 
 @dataclass(frozen=True)
@@ -177,6 +211,13 @@ class Snapshot:
     identifier: str
     kind: str
     is_encrypted: bool | None
+    status: str = ""
+    made_at: datetime | None = None
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether AWS made it by itself."""
+        return self.kind in {"automated", "awsbackup"}
 
 
 @fact(actions=("rds:DescribeDBSnapshots",))
@@ -186,7 +227,13 @@ def rds_snapshots(rds_instance: RdsInstance) -> tuple[Snapshot, ...]:
     with aws.calling("rds:DescribeDBSnapshots", f"the RDS instance {rds_instance.identifier}"):
         answer = pages.paginate(DBInstanceIdentifier=rds_instance.identifier).build_full_result()
     return tuple(
-        Snapshot(found["DBSnapshotIdentifier"], found.get("SnapshotType", ""), found.get("Encrypted"))
+        Snapshot(
+            found["DBSnapshotIdentifier"],
+            found.get("SnapshotType", ""),
+            found.get("Encrypted"),
+            found.get("Status", ""),
+            found.get("SnapshotCreateTime"),
+        )
         for found in answer["DBSnapshots"]
     )
 

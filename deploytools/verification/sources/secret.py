@@ -8,12 +8,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
 from deploytools import aws
+from deploytools.conf import configuration
 from deploytools.secret.contract import FIELDS, Problem, by_name, is_placeholder, missing, problems
 from deploytools.secret.document import Document
 from deploytools.secret.host import contract
@@ -122,12 +124,16 @@ class StrayValues:
         files: how many files were read.
         is_complete: whether every file was.
         found: key, file and line of each; never the value.
+        unreadable: files that could not be read.
+        oversized: files that are too large to be code, and were not.
     """
 
     directory: str
     files: int
     is_complete: bool
     found: tuple[tuple[str, str, int], ...]
+    unreadable: tuple[str, ...] = ()
+    oversized: tuple[str, ...] = ()
 
 
 @fact(deadline=60)
@@ -138,16 +144,30 @@ def stray_values(secret: SecretState) -> StrayValues:
         return StrayValues("", 0, True, ())
     root, values = Path(directory), telling_values(secret.document)
     found: list[tuple[str, str, int]] = []
-    count = 0
-    for path in _files(root):
-        if count == MOST_FILES:
-            return StrayValues(str(root), count, False, tuple(found))
-        count += 1
-        content = _read(path)
-        for key, value in values.items():
-            if (at := content.find(value)) >= 0:
-                found.append((key, str(path.relative_to(root)), content.count(b"\n", 0, at) + 1))
-    return StrayValues(str(root), count, True, tuple(found))
+    unread: dict[type, list[str]] = {TooLarge: [], Unreadable: []}
+    paths = list(islice(_files(root), MOST_FILES + 1))
+    for path in paths[:MOST_FILES]:
+        name = str(path.relative_to(root))
+        try:
+            content = _read(path)
+        except (TooLarge, Unreadable) as error:
+            unread[type(error)].append(name)
+            continue
+        found += [(key, name, line) for key, line in _lines(content, values)]
+    return StrayValues(
+        str(root),
+        min(len(paths), MOST_FILES),
+        len(paths) <= MOST_FILES,
+        tuple(found),
+        tuple(unread[Unreadable]),
+        tuple(unread[TooLarge]),
+    )
+
+
+def _lines(content: bytes, values: Mapping[str, bytes]) -> Iterator[tuple[str, int]]:
+    for key, value in values.items():
+        if (at := content.find(value)) >= 0:
+            yield key, content.count(b"\n", 0, at) + 1
 
 
 def telling_values(document: Document) -> dict[str, bytes]:
@@ -178,14 +198,28 @@ def _files(root: Path) -> Iterator[Path]:
         yield from (Path(directory, name) for name in sorted(files))
 
 
+class TooLarge(Exception):
+    """The file is data."""
+
+
+class Unreadable(Exception):
+    """Whether a value is in the file is not known."""
+
+
 def _read(path: Path) -> bytes:
-    """The file's content; nothing of a binary, a large or an unreadable one."""
+    """The file's content; nothing of a binary one, and of a link, whose target is read where it lies.
+
+    Raises:
+        TooLarge, Unreadable: nobody looked into it.
+    """
     try:
-        if path.is_symlink() or path.stat().st_size > LARGEST_FILE:
+        if path.is_symlink() or not path.is_file():
             return b""
+        if path.stat().st_size > LARGEST_FILE:
+            raise TooLarge
         content = path.read_bytes()
-    except OSError:
-        return b""
+    except OSError as error:
+        raise Unreadable from error
     return b"" if b"\0" in content[:8192] else content
 
 
@@ -203,15 +237,17 @@ class SettingsInUse:
 
 @fact()
 def settings_in_use(secret: SecretState) -> SettingsInUse:
-    """Django's credentials beside the secret's."""
+    """Django's server and credentials beside the secret's; a tenant's own login is in another secret."""
     database = settings.DATABASES.get("default", {})
     used = {
         "SECRET_KEY": (settings.SECRET_KEY, "django_secret_key"),
-        "DATABASES['default']['PASSWORD']": (database.get("PASSWORD"), "password"),
-        "DATABASES['default']['USER']": (database.get("USER"), "username"),
+        "DATABASES['default']['HOST']": (database.get("HOST"), "host"),
         "EMAIL_HOST": (settings.EMAIL_HOST, "email_host"),
         "EMAIL_HOST_PASSWORD": (settings.EMAIL_HOST_PASSWORD, "email_password"),
     }
+    if configuration.is_shared:
+        used["DATABASES['default']['PASSWORD']"] = (database.get("PASSWORD"), "password")
+        used["DATABASES['default']['USER']"] = (database.get("USER"), "username")
     by_agreement: dict[bool, list[str]] = {True: [], False: []}
     for name, (value, key) in used.items():
         if key in secret.document:
