@@ -41,7 +41,7 @@ def reveal(document: Document) -> dict[str, Any]:
     [
         ("", "FILE is not JSON: it breaks off at line 1, column 1."),
         (CANARY, "FILE is not JSON: it breaks off at line 1, column 1."),
-        (f'{{"a": "{CANARY}", }}', "FILE is not JSON: it breaks off at line 1, column 22."),
+        (f'{{"a": "{CANARY}" "b"}}', "FILE is not JSON: it breaks off at line 1, column 21."),
         (f'{{"a": "{CANARY}"\n"b": 1}}', "FILE is not JSON: it breaks off at line 2, column 1."),
         (f'{{"a": "{CANARY}', "FILE is not JSON: it breaks off at line 1, column 7."),
         (f'{{"a": "{CANARY}"}} x', "FILE is not JSON: it breaks off at line 1, column 22."),
