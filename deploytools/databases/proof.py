@@ -121,3 +121,13 @@ def judge_reach(holders: Sequence[tuple[str, str, str]], wanted: Wanted, master:
             found = breaches if role in ("PUBLIC", *wanted.roles) else others
             found.setdefault(database, {})[role] = None
     return Reach(*({database: tuple(roles) for database, roles in found.items()} for found in (breaches, others)))
+
+
+def require_no_breach(name: str, reach: Reach) -> None:
+    """Raises DatabaseError where somebody may connect to the tenant's database who must not."""
+    if name in reach.breaches:
+        who = ", ".join(reach.breaches[name])
+        raise DatabaseError(
+            f"{who} may connect to {name}, directly or as a member of who may.",
+            hint=f"Look at who granted it, in psql: \\l {name} and \\drg; then REVOKE it.",
+        )

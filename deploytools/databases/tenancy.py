@@ -11,7 +11,7 @@ from deploytools.databases.apply import Outcome, Watcher, Work, apply_plan, run_
 from deploytools.databases.catalogue import slots_of
 from deploytools.databases.history import MigrationGraph
 from deploytools.databases.plan import DatabasePlan, TenantPlan, plan_databases, transition_remark
-from deploytools.databases.proof import Reach, prove, read_reach, require_refused, strangers_of
+from deploytools.databases.proof import Reach, prove, read_reach, require_no_breach, require_refused, strangers_of
 from deploytools.databases.reading import read_databases, read_roles, read_state
 from deploytools.databases.server import Connection, Login
 from deploytools.databases.state import DatabaseState, RoleState, SecretNeed, ServerState, Wanted
@@ -74,10 +74,7 @@ class Tenancy:
             DatabaseError: a step of the shared role's failed; no tenant was touched.
         """
         outcomes = apply_plan(self._work(), plan, watcher)
-        try:
-            return self._proved_apart(self._read_back(outcomes))
-        except DeployError as error:
-            return _unproved(outcomes, error)
+        return _or_unproved(outcomes, lambda: self._proved_apart(self._read_back(outcomes)))
 
     def _work(self) -> Work:
         return Work(
@@ -104,10 +101,7 @@ class Tenancy:
             )
         with ThreadPoolExecutor(self.workers) as pool:
             outcomes = tuple(pool.map(self._verified, plan.tenants))
-        try:
-            return self._proved_apart(outcomes)
-        except DeployError as error:
-            return _unproved(outcomes, error)
+        return _or_unproved(outcomes, lambda: self._proved_apart(outcomes))
 
     def _verified(self, plan: TenantPlan) -> Outcome:
         try:
@@ -170,7 +164,7 @@ class Tenancy:
 
         def turn_away(outcome: Outcome) -> None:
             name = outcome.tenant.name
-            _require_no_breach(name, reach)
+            require_no_breach(name, reach)
             if self.secrets is None:
                 return
             if name not in logins:
@@ -221,15 +215,18 @@ def _judged(outcome: Outcome, judge: Callable[[], None]) -> Outcome:
     return outcome
 
 
-def _unproved(outcomes: tuple[Outcome, ...], error: DeployError) -> tuple[Outcome, ...]:
+def _or_unproved(outcomes: tuple[Outcome, ...], prove_all: Callable[[], tuple[Outcome, ...]]) -> tuple[Outcome, ...]:
     """Nobody is lost from the report because the proof ended early; who has failed already stays so."""
+    try:
+        return prove_all()
+    except DeployError as error:
+        return tuple(outcome if outcome.error else _unproved(outcome, error) for outcome in outcomes)
 
-    def one(outcome: Outcome) -> Outcome:
-        sentence = f"{outcome.tenant.name} was not proved: {error}"
-        unproved = DatabaseError(sentence, hint="Prove it: python manage.py create_tenant_dbs --verify")
-        return outcome if outcome.error else replace(outcome, error=unproved)
 
-    return tuple(map(one, outcomes))
+def _unproved(outcome: Outcome, error: DeployError) -> Outcome:
+    sentence = f"{outcome.tenant.name} was not proved: {error}"
+    hint = "Prove it: python manage.py create_tenant_dbs --verify"
+    return replace(outcome, error=DatabaseError(sentence, hint=hint))
 
 
 def _unreadable(need: SecretNeed) -> DatabaseError:
@@ -246,13 +243,4 @@ def _require_nothing_left(plan: TenantPlan) -> None:
         raise DatabaseError(
             f"{plan.tenant.name} is not as it must be; left to do: {plan.steps[0]}.",
             hint="Run: python manage.py create_tenant_dbs",
-        )
-
-
-def _require_no_breach(name: str, reach: Reach) -> None:
-    if name in reach.breaches:
-        who = ", ".join(reach.breaches[name])
-        raise DatabaseError(
-            f"{who} may connect to {name}, directly or as a member of who may.",
-            hint=f"Look at who granted it, in psql: \\l {name} and \\drg; then REVOKE it.",
         )
