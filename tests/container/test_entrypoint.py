@@ -186,6 +186,7 @@ def applied(deployment) -> list[tuple[str, str]]:
         return [tuple(row) for row in session.execute("SELECT app, name FROM django_migrations").fetchall()]
 
 
+@pytest.mark.slow
 def test_missing_migrations_stop_the_start_unless_it_may_apply_them(created, starting):
     refused = starting(created)
     assert refused.finish() == ("", 1)

@@ -37,6 +37,7 @@ def one_site(one_postgres: Postgres) -> Iterator[Site]:
 CUTS = ["create role", "grant", "create database", "revoke", "mark", "hand", "open"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["before", "after"])
 @pytest.mark.parametrize("sentence", CUTS)
 def test_the_connection_is_cut_before_or_after_the_server_obeyed(one_site, mode, sentence):

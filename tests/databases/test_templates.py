@@ -158,6 +158,7 @@ def test_no_template_runs_the_migrations_before_it_opens(site):
     assert (site.look(one, HISTORY), site.state()) == ([FIRST, SECOND], ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("survived", [4, 8, 11, 13, 16])
 def test_killed_on_the_way_the_next_run_converges(site, survived):
     count = iter(range(100))
@@ -199,6 +200,7 @@ def test_a_migration_that_fails_leaves_no_template_and_no_tenant(site, settings)
     assert site.run() == [None, None]
 
 
+@pytest.mark.slow
 def test_a_session_in_the_template_is_told_and_the_next_run_goes_on(site):
     """PostgreSQL waits five seconds for it by itself."""
     one, two = site.names

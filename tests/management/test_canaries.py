@@ -194,6 +194,7 @@ def test_no_value_is_seen_while_tenants_are_migrated(deployment, tmp_path):
     assert leaks(deployment, watched, values) == set()
 
 
+@pytest.mark.slow
 def test_no_value_is_seen_when_all_goes_wrong(deployment, tmp_path):
     watched, values, new = Watched(deployment, tmp_path), canaries(deployment), f"newCanary{deployment.name}"
     bad = dict.fromkeys(canary_values(deployment.name), f"{new} wrong value ") | {"port": new}

@@ -212,6 +212,7 @@ def test_a_second_signal_ends_it_and_a_new_run_goes_on(fleet):
     assert fleet.run("waiting").code == 0
 
 
+@pytest.mark.slow
 def test_a_killed_command_leaves_no_process_and_no_lock(fleet):
     assert fleet.run("v1").code == 0
     one, _, _ = fleet.names

@@ -41,6 +41,7 @@ def fleet(deployment):
             deployment.client.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
 
 
+@pytest.mark.slow
 def test_tables_from_a_template_and_old_ones_pruned(fleet):
     deployment = fleet.deployment
     made = create(deployment, "--migrate")
@@ -57,6 +58,7 @@ def test_tables_from_a_template_and_old_ones_pruned(fleet):
     assert create(deployment, "--prune-templates", "--no-template", "--check").code == 0
 
 
+@pytest.mark.slow
 def test_with_a_role_each_the_copies_belong_to_their_tenants(fleet):
     made = create(fleet.deployment, "--migrate", ISOLATION="role-per-tenant")
     try:
@@ -72,6 +74,7 @@ def test_with_a_role_each_the_copies_belong_to_their_tenants(fleet):
         assert pruned.code == 0, pruned
 
 
+@pytest.mark.slow
 def test_a_superuser_from_the_secret_once(fleet):
     deployment = fleet.deployment
     deployment.put(superuser_username="boss", superuser_email="boss@example.com", superuser_password=PASSWORD)
