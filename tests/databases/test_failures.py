@@ -94,6 +94,7 @@ def test_the_backend_is_terminated_in_the_middle_of_create_database(site):
     assert site.plan().is_empty
 
 
+@pytest.mark.slow
 def test_eight_at_once_for_different_tenants(site):
     names = [f"{site.app.user}{number}" for number in range(8)]
     with ThreadPoolExecutor(8) as pool:

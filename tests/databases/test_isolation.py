@@ -181,6 +181,7 @@ def work(app: Login, database: str, running: Connection) -> None:
         another.execute("ALTER TABLE shop ADD COLUMN extra integer")
 
 
+@pytest.mark.slow
 def test_moving_from_a_shared_role_while_the_application_runs(site):
     one, two = site.names
     assert site.run(is_shared=True) == [None, None]

@@ -99,6 +99,7 @@ def test_without_a_terminal_it_does_not_guess(fleet):
     assert (result.out, result.code, [fleet.tables(name) for name in fleet.names]) == ("", 1, [set()] * 3)
 
 
+@pytest.mark.slow
 def test_the_first_failure_stops_the_rest_and_what_failed_is_rolled_back(fleet):
     assert fleet.run("v1").code == 0
     one, two, three = fleet.names
@@ -175,6 +176,7 @@ def test_ten_at_once_migrate_once(fleet):
     assert states == {"up to date"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_lets_the_running_one_finish_and_starts_no_other(fleet, signum, code):
     assert fleet.run("v1").code == 0
@@ -196,6 +198,7 @@ def test_a_signal_lets_the_running_one_finish_and_starts_no_other(fleet, signum,
     assert [len(fleet.applied(name)) for name in (one, two, three)] == [2, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_and_a_new_run_goes_on(fleet):
     assert fleet.run("v1").code == 0
     one, _, _ = fleet.names

@@ -73,6 +73,7 @@ def test_an_empty_database_gets_the_57_tables(empty_database_of_each_version):
     assert tables(empty_database_of_each_version) == TABLES
 
 
+@pytest.mark.slow
 def test_forwards_backwards_and_forwards_again(empty_database):
     alias = empty_database
     migrate(alias)
