@@ -6,7 +6,9 @@ DEPLOYTOOLS_ALL_POSTGRES=1 (CI) makes a missing version of PostgreSQL a failure 
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,12 @@ REQUIRED_VERSIONS = {15, 16, 18}
 INSTALLED = {found.major: found for found in reversed(find_installations())}
 
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+
+
+def pytest_configure() -> None:
+    """Let what the tests interrupt be interrupted: a shell's background job ignores SIGINT, and so do its children."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
