@@ -1,4 +1,4 @@
-"""The one importer of boto3: clients with time-outs of seconds, and AWS's errors in our words.
+"""The one importer of botocore, boto3's core: clients with time-outs of seconds, and AWS's errors in our words.
 
 Regions, credentials and endpoints come from where every AWS tool takes them: ``AWS_PROFILE``, ``AWS_ENDPOINT_URL``,
 ``~/.aws``, the container's role.
@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-import boto3
 from botocore import exceptions
 from botocore.config import Config
-from botocore.loaders import Loader, create_loader
+from botocore.loaders import Loader
 from botocore.parsers import ResponseParserError
 from botocore.session import Session as BotocoreSession
 
@@ -109,7 +109,7 @@ def client(service: Any, region: str) -> Any:
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
     )
     try:
-        made = boto3.Session(region_name=region, botocore_session=_session()).client(service, config=config)
+        made = _session().create_client(service, region_name=region, config=config)
     except exceptions.ProfileNotFound as error:
         raise ConfigurationError(
             f"{error}.", hint="Unset AWS_PROFILE or name one of: aws configure list-profiles"
@@ -134,9 +134,18 @@ def _session() -> BotocoreSession:
     return session
 
 
+class _QuickLoader(Loader):
+    """Names AWS's services by their directories; botocore looks into each of them, a third of what a client costs."""
+
+    def list_available_services(self, type_name: str) -> list[str]:
+        """The services whose description may be there; who loads one finds out."""
+        paths = (Path(path) for path in self.search_paths)
+        return sorted({entry.name for path in paths if path.is_dir() for entry in path.iterdir()})
+
+
 @cache
 def _loader() -> Loader:
-    return create_loader()
+    return _QuickLoader()
 
 
 @contextmanager

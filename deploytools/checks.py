@@ -2,7 +2,7 @@
 
 ``deploytools.E001`` an unknown key, or no dict · ``E002`` a wrong type or a value outside the choices · ``E003`` a
 tenant's name or option · ``E004`` a waiver · ``E005`` an AWS account that is no number of twelve digits · ``E006`` a
-row of ``SECRET_FIELDS``. They import neither boto3 nor psycopg: every start of Django runs them.
+row of ``SECRET_FIELDS``. They import neither botocore nor psycopg: every start of Django runs them.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from deploytools.errors import SecretDeleted, SecretEmpty, SecretIncomplete, SecretNotFound
 from deploytools.secret.contract import FIELDS, by_name, is_placeholder
 from deploytools.secret.document import Document
-from deploytools.secret.store import SecretStore
+from deploytools.secret.reader import SecretReader
 
 #: The command that puts missing keys into the secret; a host project may name its own.
 MEND = "python manage.py sync_secrets FILE"
@@ -52,7 +52,7 @@ def load_secrets(name: str, *, region: str, required: Iterable[str] = (), mend: 
         ConfigurationError: the AWS profile or Region does not exist.
     """
     try:
-        _, document = SecretStore.connect(name, region).read_current()
+        _, document = SecretReader.connect(name, region).read_current()
     except SecretEmpty as error:
         error.hint = f"Put a first value: {mend} --create" if _FILE in mend else f"Give it a first value, then: {mend}"
         raise

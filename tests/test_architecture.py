@@ -1,4 +1,4 @@
-"""The rules of the rooms: which way imports point, what is pure, who imports boto3 and psycopg."""
+"""The rules of the rooms: which way imports point, what is pure, who imports botocore and psycopg."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_checks_do_no_input_or_output():
             assert not {name.split(".")[0] for name in imports(path)} & (IMPURE | {"subprocess", "socket", "smtplib"})
 
 
-@pytest.mark.parametrize(("library", "home"), [("boto3", "aws"), ("botocore", "aws"), ("psycopg", "databases")])
+@pytest.mark.parametrize(("library", "home"), [("botocore", "aws"), ("psycopg", "databases")])
 def test_each_driver_has_one_home(library, home):
     users = {room(m) for m, path in MODULES.items() if any(i.split(".")[0] == library for i in imports(path))}
     assert users == {home}
@@ -92,6 +92,6 @@ def test_the_loader_needs_no_django():
 def test_starting_django_imports_no_driver():
     code = (
         "import os, django, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'StartupWebApp.settings'; django.setup();"
-        "from deploytools import checks; sys.exit('boto3' in sys.modules)"
+        "from deploytools import checks; sys.exit('botocore' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deploytools import aws
 from deploytools.conf import configuration
 from deploytools.databases.server import Login, ServerAddress
-from deploytools.databases.tenant_secrets import TenantSecrets
 from deploytools.databases.tenants import Tenant, parse_tenants
 from deploytools.errors import ConfigurationError
 from deploytools.loader import load_secrets, load_tenant_secret
@@ -55,26 +53,6 @@ def tenant_login(secret: Document, tenant: str) -> Login:
     if configuration.is_shared:
         return application_login(secret)
     return login_with(secret, load_tenant_secret(login_secret_name(tenant), region=configuration.region))
-
-
-def tenant_secrets(secret: Document, master_arn: str = "") -> TenantSecrets | None:
-    """The tenants' own secrets, or None where they share one.
-
-    Args:
-        secret: the secret that all tenants share; host and port come from it.
-        master_arn: ARN of the secret with the master's credentials; empty: not known.
-    """
-    if configuration.is_shared:
-        return None
-    return TenantSecrets(
-        client=aws.client("secretsmanager", configuration.region),
-        region=configuration.region,
-        prefix=configuration.tenant_secret_prefix,
-        host=str(secret["host"].reveal()),
-        port=int(secret["port"].reveal()),
-        address=server_address(secret),
-        master_arn=master_arn,
-    )
 
 
 def read_secret() -> Document:

@@ -125,9 +125,9 @@ def slots_of(connection: Connection) -> ConnectionSlots:
     with translating("show its connections"):
         row = connection.execute(
             """
-            SELECT (SELECT sum(setting::int) FROM pg_settings
-                    WHERE name IN ('superuser_reserved_connections', 'reserved_connections',
-                                   'rds.rds_superuser_reserved_connections')) AS reserved,
+            SELECT (SELECT sum(current_setting(name, true)::int)
+                    FROM unnest('{superuser_reserved_connections, reserved_connections,
+                                  rds.rds_superuser_reserved_connections}'::text[]) AS name) AS reserved,
                    current_setting('max_connections')::int AS maximum,
                    (SELECT sum(numbackends) FROM pg_stat_database)::int AS used
             """

@@ -56,15 +56,18 @@ def read_applied(connection: Connection) -> frozenset[Migration]:
 
 
 def read_record(connection: Connection) -> tuple[frozenset[Migration], bool]:
-    """What ``django_migrations`` says, and whether a migration has not ended, in one query."""
+    """What ``django_migrations`` says, and whether a migration has not ended, in one query.
+
+    Where the table is empty nothing is said of the latter: everything is to be applied either way.
+    """
     query = (
-        "SELECT app, name FROM django_migrations UNION ALL SELECT NULL, NULL FROM pg_database WHERE datname = "
-        "current_database() AND right(shobj_description(oid, 'pg_database'), length(%(note)s)) = %(note)s"
+        "SELECT app, name, (SELECT right(description, length(%(note)s)) = %(note)s FROM pg_shdescription "
+        "WHERE classoid = 'pg_database'::regclass AND objoid = (SELECT oid FROM pg_database "
+        "WHERE datname = current_database())) AS has_not_ended FROM django_migrations"
     )
     with translating("show its migrations"):
         try:
             rows = connection.execute(query, {"note": SUFFIX}).fetchall()
         except psycopg.errors.UndefinedTable:
             return frozenset(), False
-    applied = frozenset((row.app, row.name) for row in rows if row.app is not None)
-    return applied, any(row.app is None for row in rows)
+    return frozenset((row.app, row.name) for row in rows), any(row.has_not_ended for row in rows)

@@ -8,6 +8,7 @@ process has one pipe, and the tenant that it was at has failed.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -130,6 +131,7 @@ class Worker:
         self.tenant = ""
         self.pipe, theirs = context.Pipe()
         connections.close_all()  # A forked process would share them.
+        gc.freeze()  # What is loaded stays: the child's collector need not look at it, and so touches no shared page.
         came_along = (secret, [*inherited, self.pipe]) if forks else (None, [])
         self.process = context.Process(target=work, args=(theirs, limits, *came_along), daemon=True)
         self.process.start()

@@ -9,6 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deploytools import aws
+from deploytools.conf import configuration
+from deploytools.databases.access import server_address
 from deploytools.databases.server import Login, ServerAddress
 from deploytools.databases.state import SecretNeed
 from deploytools.databases.steps import WriteSecret
@@ -157,3 +160,23 @@ class TenantSecrets:
 
 def _password(document: Mapping[str, Secret[object]]) -> str:
     return str(document["password"].reveal() or "") if "password" in document else ""
+
+
+def tenant_secrets(secret: Document, master_arn: str = "") -> TenantSecrets | None:
+    """The tenants' own secrets, or None where they share one.
+
+    Args:
+        secret: the secret that all tenants share; host and port come from it.
+        master_arn: ARN of the secret with the master's credentials; empty: not known.
+    """
+    if configuration.is_shared:
+        return None
+    return TenantSecrets(
+        client=aws.client("secretsmanager", configuration.region),
+        region=configuration.region,
+        prefix=configuration.tenant_secret_prefix,
+        host=str(secret["host"].reveal()),
+        port=int(secret["port"].reveal()),
+        address=server_address(secret),
+        master_arn=master_arn,
+    )

@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploytools.databases.access import application_login, tenant_secrets
+from deploytools.databases.access import application_login
 from deploytools.databases.script import sql_script
 from deploytools.databases.server import Login
 from deploytools.databases.state import Wanted
 from deploytools.databases.steps import WriteSecret
+from deploytools.databases.tenant_secrets import tenant_secrets
 from deploytools.errors import ConfigurationError
 from deploytools.management.base import DeployCommand
 from deploytools.secret.document import Document

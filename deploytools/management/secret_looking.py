@@ -50,7 +50,7 @@ class LookingCommand(DeployCommand):
 
     @cached_property
     def store(self) -> SecretStore:
-        """The secret of the settings. boto3 takes its time, so it is imported only where AWS is asked."""
+        """The secret of the settings. botocore takes its time, so it is imported only where AWS is asked."""
         from deploytools.secret.store import SecretStore
 
         return SecretStore.connect(configuration.secret_name, configuration.region)

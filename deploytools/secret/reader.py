@@ -37,7 +37,7 @@ class SecretReader:
     """One secret in one Region.
 
     Attributes:
-        client: boto3's Secrets Manager client, or something that behaves like it.
+        client: botocore's Secrets Manager client, or something that behaves like it.
         name: name or ARN of the secret.
         region: the Region, for messages.
         sleep: how to wait between two looks, in seconds.

@@ -204,13 +204,13 @@ def test_the_editors_member_is_not_a_key_of_the_secret(capsys, deployment, write
 @pytest.mark.parametrize(
     ("arguments", "expected"), [(["--schema"], False), (["--set", "port=1", "--validate"], False), (["--show"], True)]
 )
-def test_boto3_is_imported_only_where_aws_is_asked(arguments, expected):
+def test_botocore_is_imported_only_where_aws_is_asked(arguments, expected):
     code = (
         "import os, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'StartupWebApp.settings'\n"
         "from django.core.management import execute_from_command_line as run\n"
         "try: run(['manage.py', 'sync_secrets', *sys.argv[1:]])\n"
         "except SystemExit: pass\n"
-        "sys.exit(40 + ('boto3' in sys.modules))"
+        "sys.exit(40 + ('botocore' in sys.modules))"
     )
     environment = {"AWS_ENDPOINT_URL": closed(), "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
     process = subprocess.run(

@@ -7,8 +7,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import boto3
 import pytest
+from botocore.session import Session as BotocoreSession
 
 from deploytools.conf import STAGES
 from tests.management.runner import Result, run, statuses
@@ -202,16 +202,17 @@ def calls(monkeypatch):
     """The IAM actions of all calls to AWS that are made meanwhile."""
     recorded, prefixes = set(), {"monitoring": "cloudwatch", "email": "ses"}
 
-    def record(model, **_):
+    def record(**context):
+        model = context["model"]
         service = model.service_model.signing_name
         recorded.add(f"{prefixes.get(service, service)}:{model.name}")
 
-    class Recording(boto3.Session):
-        def __init__(self, *args, **options):
-            super().__init__(*args, **options)
-            self.events.register("before-call", record)
+    class Recording(BotocoreSession):
+        def __init__(self):
+            super().__init__()
+            self.register("before-call", record)
 
-    monkeypatch.setattr("deploytools.aws.boto3.Session", Recording)
+    monkeypatch.setattr("deploytools.aws.BotocoreSession", Recording)
     return recorded
 
 

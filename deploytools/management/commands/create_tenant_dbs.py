@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from deploytools.conf import configuration
-from deploytools.databases.access import application_login, read_secret, tenant_secrets, wanted_tenants
+from deploytools.databases.access import application_login, read_secret, wanted_tenants
 from deploytools.databases.apply import Outcome
 from deploytools.databases.identity import read_identity, require_meant
 from deploytools.databases.migrations import read_graph
@@ -18,6 +18,7 @@ from deploytools.databases.server import locked, server_version, session
 from deploytools.databases.state import Wanted
 from deploytools.databases.superuser import read_account
 from deploytools.databases.tenancy import Tenancy
+from deploytools.databases.tenant_secrets import tenant_secrets
 from deploytools.errors import ConfigurationError, DeployError, Refused, explain
 from deploytools.management.base import FINDINGS, DeployCommand, exit_with, some_seconds
 from deploytools.management.master import find_master
