@@ -15,14 +15,13 @@ import psycopg
 from django.core.management import call_command, get_commands, load_command_class
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
-from django.db.migrations.recorder import MigrationRecorder
 
 from deploytools.databases.alias import ALIAS, pointed_at
 from deploytools.databases.fleet import Limits, Outcome, TenantResult, judged
 from deploytools.databases.history import History, Migration, MigrationGraph, dotted
 from deploytools.databases.migrations import read_record
 from deploytools.databases.server import Login, lock_holder
-from deploytools.databases.unfinished import is_unfinished, note
+from deploytools.databases.unfinished import note
 from deploytools.errors import DatabaseError, DeployError
 
 #: The advisory lock under which a tenant is migrated, taken in its own database: "migrate" as a number.
@@ -100,8 +99,9 @@ def migrate_tenant(login: Login, tenant: str, graph: MigrationGraph, limits: Lim
 
 def read_history(connection: BaseDatabaseWrapper, graph: MigrationGraph) -> History:
     """What the database is to the code, through Django's connection."""
-    applied = frozenset(MigrationRecorder(connection).applied_migrations())
-    return graph.compare(applied, is_unfinished=is_unfinished(connection))
+    connection.ensure_connection()
+    applied, has_not_ended = read_record(connection.connection)
+    return graph.compare(applied, is_unfinished=has_not_ended)
 
 
 def apply_migrations(journal: Journal) -> None:

@@ -70,4 +70,4 @@ def read_record(connection: Connection) -> tuple[frozenset[Migration], bool]:
             rows = connection.execute(query, {"note": SUFFIX}).fetchall()
         except psycopg.errors.UndefinedTable:
             return frozenset(), False
-    return frozenset((row.app, row.name) for row in rows), any(row.has_not_ended for row in rows)
+    return frozenset((app, name) for app, name, _ in rows), any(has_not_ended for *_, has_not_ended in rows)

@@ -13,11 +13,6 @@ from psycopg import sql
 SUFFIX = " (deploytools: a migration has not ended)"
 
 
-def is_unfinished(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the note is there."""
-    return _read(connection)[0].endswith(SUFFIX)
-
-
 def note(connection: BaseDatabaseWrapper, database: str, *, is_unfinished: bool) -> None:
     """Leave the note, or take it off; by a role that does not own `database` nothing is done."""
     comment, is_owner = _read(connection)
