@@ -71,13 +71,19 @@ def cloud(request: pytest.FixtureRequest) -> Iterator[CloudState]:
         yield state
 
 
-def _server(cloud: CloudState, version: int) -> Postgres:
+def installed(version: int) -> PostgresBinaries:
+    """The server's programs; without them the test is skipped and, where all versions must be there, fails."""
     if version not in INSTALLED:
         remedy = f" Run: scripts/postgresql {version}" if version in SLOW_VERSIONS else ""
         message = f"There is no PostgreSQL {version} on this machine.{remedy}"
         if os.environ.get("DEPLOYTOOLS_ALL_POSTGRES"):
             pytest.fail(message)
         pytest.skip(message)
+    return INSTALLED[version]
+
+
+def _server(cloud: CloudState, version: int) -> Postgres:
+    installed(version)
     (found,) = [server for server in cloud.postgres if server.major == version]
     address = _address(found)
     return Postgres(
