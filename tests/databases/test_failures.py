@@ -22,6 +22,7 @@ from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseErro
 from deploytools.secret.value import Secret
 from tests.databases.proxy import Proxy, proxy
 from tests.databases.test_apply import PASSWORD, Site, Told, a_site, errors
+from tests.management.test_migrate_tenants import wait_until
 from tests.postgres import Postgres
 
 
@@ -233,8 +234,7 @@ def test_a_session_that_is_lost_while_it_waits_for_the_lock(one_site):
     def end_whoever_waits() -> None:
         query = "SELECT FROM pg_stat_activity WHERE usename = %s AND wait_event = 'advisory'"
         with one_site.postgres.admin() as admin:
-            while not admin.execute(query, [master.user]).rowcount:
-                admin.execute("SELECT pg_stat_clear_snapshot()")
+            wait_until(lambda: admin.execute(query, [master.user]).rowcount)
         one_site.postgres.terminate(master.user)
 
     with ThreadPoolExecutor(1) as pool, session(one_site.master) as holder:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -151,15 +152,16 @@ def kill_while_it_copies(own: OwnServer, database: str) -> None:
     """Hold the template until the process is known, let go, and kill it as soon as it has made the directory."""
     base = own.data / "base"
     query = "SELECT pid FROM pg_stat_activity WHERE query LIKE %s AND wait_event_type = 'Lock'"
-    with own.postgres.admin() as admin:
-        with admin.transaction():
-            admin.execute("COMMENT ON DATABASE template0 IS 'held'")
-            while not (found := admin.execute(query, [f'CREATE DATABASE "{database}"%']).fetchone()):
-                admin.execute("SELECT pg_stat_clear_snapshot()")
+    with own.postgres.admin() as admin, own.postgres.admin() as holder:
+        with holder.transaction():
+            holder.execute("COMMENT ON DATABASE template0 IS 'held'")
+            wait_until(lambda: admin.execute(query, [f'CREATE DATABASE "{database}"%']).rowcount)
+            ((pid,),) = admin.execute(query, [f'CREATE DATABASE "{database}"%']).fetchall()
             before = set(base.iterdir())
-        while set(base.iterdir()) == before:
+        deadline = time.monotonic() + 30
+        while set(base.iterdir()) == before and time.monotonic() < deadline:
             pass
-        os.kill(found.pid, 9)
+        os.kill(pid, 9)
 
 
 def answers(server: Postgres) -> bool:
