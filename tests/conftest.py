@@ -10,7 +10,7 @@ import signal
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,16 @@ from django.conf import settings as django_settings
 
 from deploytools.databases.server import Login, ServerAddress
 from deploytools.secret.value import Secret
-from localcloud import CloudState, LocalCloud, PostgresState, find_installations
+from localcloud import CloudState, LocalCloud, PostgresBinaries, PostgresState, find_installations
 from localcloud.environment import MISLEADING, variables
 from tests.deployment import Deployment
 from tests.postgres import Postgres
 
-#: The versions that CI must have: the system's 15, the wheel's 16 and 18. Others that are here are tested, too.
-REQUIRED_VERSIONS = {15, 16, 18}
+#: The versions that CI must have: the system's 15, the wheel's 16 and 18, and those that `scripts/postgresql` brings.
+#: Others that are here are tested, too.
+REQUIRED_VERSIONS = {14, 15, 16, 17, 18}
+#: Those that only slow tests run on; they are started only where such a test was chosen.
+SLOW_VERSIONS = {14, 17}
 INSTALLED = {found.major: found for found in reversed(find_installations())}
 
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
@@ -38,20 +41,49 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def versions(numbers: Iterable[int]) -> list[Any]:
+    """Versions of PostgreSQL as parameters of a fixture."""
+    return [
+        pytest.param(number, id=f"pg{number}", marks=[pytest.mark.slow] if number in SLOW_VERSIONS else [])
+        for number in sorted(numbers)
+    ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test of one version that is marked so runs on those of slow tests as well."""
+    if metafunc.definition.get_closest_marker("other_versions"):
+        metafunc.parametrize("one_postgres", versions({max(INSTALLED), *SLOW_VERSIONS}), indirect=True)
+
+
+def _started(session: pytest.Session) -> list[PostgresBinaries]:
+    """The servers that the chosen tests need, the newest first: every worker finds the same."""
+    parameters = [item.callspec.params for item in session.items if hasattr(item, "callspec")]
+    asked = {chosen[name] for chosen in parameters for name in ("postgres", "one_postgres") if name in chosen}
+    needed = INSTALLED.keys() - (SLOW_VERSIONS - asked)
+    return [INSTALLED[major] for major in sorted(needed, reverse=True)]
+
+
 @pytest.fixture(scope="session")
-def cloud() -> Iterator[CloudState]:
+def cloud(request: pytest.FixtureRequest) -> Iterator[CloudState]:
     """PostgreSQL of every version, the AWS emulator, SMTP. The last worker to leave ends it."""
     directory = Path(tempfile.gettempdir(), f"deploytools-tests-{RUN[:12]}")
-    with LocalCloud(directory, postgres=[INSTALLED[major] for major in sorted(INSTALLED, reverse=True)]) as state:
+    with LocalCloud(directory, postgres=_started(request.session)) as state:
         yield state
 
 
-def _server(cloud: CloudState, version: int) -> Postgres:
+def installed(version: int) -> PostgresBinaries:
+    """The server's programs; without them the test is skipped and, where all versions must be there, fails."""
     if version not in INSTALLED:
-        message = f"There is no PostgreSQL {version} on this machine."
+        remedy = f" Run: scripts/postgresql {version}" if version in SLOW_VERSIONS else ""
+        message = f"There is no PostgreSQL {version} on this machine.{remedy}"
         if os.environ.get("DEPLOYTOOLS_ALL_POSTGRES"):
             pytest.fail(message)
         pytest.skip(message)
+    return INSTALLED[version]
+
+
+def _server(cloud: CloudState, version: int) -> Postgres:
+    installed(version)
     (found,) = [server for server in cloud.postgres if server.major == version]
     address = _address(found)
     return Postgres(
@@ -67,16 +99,16 @@ def _address(server: PostgresState) -> ServerAddress:
     return ServerAddress(server.host, server.port, server.hostaddr, "verify-full", server.ca_file)
 
 
-@pytest.fixture(params=sorted(REQUIRED_VERSIONS | set(INSTALLED)), ids=lambda version: f"pg{version}")
+@pytest.fixture(params=versions(REQUIRED_VERSIONS | INSTALLED.keys()))
 def postgres(request: pytest.FixtureRequest, cloud: CloudState) -> Postgres:
     """Each version of PostgreSQL in turn."""
     return _server(cloud, request.param)
 
 
 @pytest.fixture
-def one_postgres(cloud: CloudState) -> Postgres:
-    """One version, for what does not depend on it."""
-    return _server(cloud, max(INSTALLED))
+def one_postgres(request: pytest.FixtureRequest, cloud: CloudState) -> Postgres:
+    """One version, for what does not depend on it; with `other_versions` those that only slow tests run on, too."""
+    return _server(cloud, getattr(request, "param", max(INSTALLED)))
 
 
 @pytest.fixture
@@ -127,7 +159,7 @@ def deployment(
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(cloud: CloudState, django_db_modify_db_settings_parallel_suffix: None) -> None:
     """Django's test database is made by the master, not on the server on which others look for ``test_*`` databases."""
-    server = cloud.postgres[-1]
+    server = min(cloud.postgres, key=lambda server: (server.major in SLOW_VERSIONS, server.major))
     from django.db import connections
 
     connections["default"].settings_dict |= {

@@ -52,6 +52,11 @@ def test_no_venv_module(tmp_path):
     )
 
 
+def test_a_version_of_postgresql_that_is_not_locked():
+    _, err, code = bash("scripts/postgresql", "9")
+    assert (err, code) == (["error: there is no requirements/postgresql-9.txt", "hint: it has: 14 17"], 2)
+
+
 def test_the_demo_knows_one_option():
     _, err, code = bash("scripts/demo", "--fast")
     assert (err, code) == (["error: scripts/demo knows --keep only", "hint: scripts/demo --keep"], 2)

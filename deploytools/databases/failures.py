@@ -4,6 +4,28 @@ from __future__ import annotations
 
 from deploytools.errors import ConnectionFailure
 
+#: Each worker that is idle keeps its connection for CONN_MAX_AGE.
+NO_SLOT_HINT = "Close idle connections, or lower CONN_MAX_AGE and the number of workers (of migrate_tenants: --jobs)."
+
+#: Where nothing can be changed.
+REPLICA_HINT = (
+    "Use the writer: put the endpoint of the instance that it replicates (Aurora: the cluster's) into the secret: "
+    "python manage.py sync_secrets --set host=ENDPOINT. Through a tunnel, open that to the writer."
+)
+
+#: Where the outcome of a statement is not known.
+LOST_HINT = (
+    "What was done stays, and the next run looks whether the server still obeyed. When it answers again "
+    "(python manage.py check_rds --wait 60), run it again."
+)
+
+#: Of a template, after the server's C library or ICU was upgraded; PostgreSQL has no SQLSTATE for it but XX000.
+COLLATION_HINT = (
+    "The server's collations have changed since it was made. A template of these commands' is removed and made anew: "
+    "python manage.py create_tenant_dbs --prune-templates --no-template. template0 is a superuser's to mend (on RDS, "
+    "AWS's): ALTER DATABASE template0 REFRESH COLLATION VERSION"
+)
+
 #: What libpq and PostgreSQL write, in the order in which they are looked for. psycopg has no SQLSTATE for a connection
 #: that failed (FACTS B2.18), so the text has to do. Hints are those of the guide's Troubleshooting.
 FAILURES: tuple[tuple[str, ConnectionFailure, str], ...] = (
@@ -53,7 +75,7 @@ FAILURES: tuple[tuple[str, ConnectionFailure, str], ...] = (
     (
         r"too many (clients|connections)|remaining connection slots",
         ConnectionFailure.TOO_MANY,
-        "Close idle connections, or lower CONN_MAX_AGE and the number of workers.",
+        NO_SLOT_HINT,
     ),
     (
         r"starting up|shutting down|in recovery mode|not yet accepting connections",
@@ -76,11 +98,14 @@ FAILURES: tuple[tuple[str, ConnectionFailure, str], ...] = (
 
 #: Hints for SQLSTATEs that have a usual cause here.
 SQLSTATE_HINTS = {
-    "25006": "This is a read replica, or the session is read-only: connect to the primary instance.",
+    "25006": "The session may only read: default_transaction_read_only is on for the role or the database (ALTER … "
+    "RESET it), or the server has become a read replica.",
+    "25P04": "transaction_timeout of the role or the database is too short for it: raise it (ALTER … SET), then run it "
+    "again.",
     "42501": "Use the master user of the RDS instance, not the application's.",
     "42809": "DEPLOYTOOLS['LOCALE'] must be one that the server has: SELECT collname FROM pg_collation",
     "53100": "The instance's storage is full: enlarge it, then run it again.",
-    "53300": "Close idle connections, or lower CONN_MAX_AGE and the number of workers.",
+    "53300": NO_SLOT_HINT,
     "55006": "Somebody is connected to the template; run it again.",
     "57014": "Run it again: what was done stays, the rest is left.",
 }

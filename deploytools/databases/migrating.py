@@ -15,12 +15,14 @@ import psycopg
 from django.core.management import call_command, get_commands, load_command_class
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
+from django.db.migrations.exceptions import MigrationSchemaMissing
 
 from deploytools.databases.alias import ALIAS, pointed_at
+from deploytools.databases.failures import SQLSTATE_HINTS
 from deploytools.databases.fleet import Limits, Outcome, TenantResult, judged
 from deploytools.databases.history import History, Migration, MigrationGraph, dotted
 from deploytools.databases.migrations import read_record
-from deploytools.databases.server import Login, lock_holder
+from deploytools.databases.server import Login, is_lost, is_read_replica, lock_holder
 from deploytools.databases.unfinished import note
 from deploytools.errors import DatabaseError, DeployError
 
@@ -84,7 +86,7 @@ def migrate_tenant(login: Login, tenant: str, graph: MigrationGraph, limits: Lim
     before = None
     try:
         with pointed_at(login, tenant) as connection:
-            _prepare(connection, tenant, limits)
+            _prepare(connection, login, tenant, limits)
             before = read_history(connection, graph)
             result = judged(tenant, before)
             if result.outcome is Outcome.PENDING:
@@ -123,14 +125,16 @@ def _proved(result: TenantResult, after: History) -> TenantResult:
     )
 
 
-def _prepare(connection: BaseDatabaseWrapper, tenant: str, limits: Limits) -> None:
+def _prepare(connection: BaseDatabaseWrapper, login: Login, tenant: str, limits: Limits) -> None:
     """Take the tenant's lock, then set the limits for what follows. Both end with the session."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS session (name, value) "
-            "JOIN pg_settings USING (name)",
+            "SELECT set_config(name, value, false), pg_is_in_recovery() "
+            "FROM unnest(%s::text[], %s::text[]) AS session (name, value) JOIN pg_settings USING (name)",
             [list(SESSION), list(SESSION.values())],
         )
+        if any(is_replica for _, is_replica in cursor.fetchall()):
+            raise is_read_replica(login.address)
         with _giving_up(tenant):
             _take_lock(cursor, tenant, limits.wait)
         for name, seconds in (("lock_timeout", limits.lock), ("statement_timeout", limits.statement)):
@@ -183,19 +187,25 @@ def failure(tenant: str, error: Exception, journal: Journal, before: History | N
 
 #: Hints for SQLSTATEs that have a usual cause in a migration.
 _HINTS = {
+    "25006": SQLSTATE_HINTS["25006"],
+    "25P04": "transaction_timeout ended it, which the migration sets itself: what an administrator set is lifted.",
+    "53100": SQLSTATE_HINTS["53100"],
     "55P03": "Somebody's transaction holds a lock that it needs. Run it again when that has ended, or let it wait "
     "longer (traffic queues behind it): --lock-timeout SECONDS",
     "57014": "A statement took longer than it may. If traffic can bear it: --statement-timeout SECONDS",
     "57P01": "Somebody ended the session. Run it again.",
 }
+_AGAIN = "When the server answers again (python manage.py check_rds --wait 60), run it again."
 
 
 def _explained(error: Exception, journal: Journal) -> tuple[str, str]:
     if isinstance(error, DeployError):
         return str(error), error.hint
+    if isinstance(error, MigrationSchemaMissing) and isinstance(error.__context__, Exception):
+        error = error.__context__  # Django raises it without a cause.
     cause = error.__cause__ if isinstance(error.__cause__, psycopg.Error) else error
     said = " ".join(str(cause).split()) or type(cause).__name__
-    hint = "Look at the whole of it with --traceback."
+    hint = _AGAIN if is_lost(cause) else "Look at the whole of it with --traceback."
     if isinstance(cause, psycopg.Error):
         said = cause.diag.message_primary or said
         hint = _HINTS.get(cause.sqlstate or "", hint)
@@ -207,6 +217,6 @@ def _what_stays(cause: BaseException, journal: Journal) -> str:
         return "What was applied stays; the next run does the rest."
     if not journal.running.atomic:
         return "What it did before stays: it is not atomic."
-    if isinstance(cause, psycopg.OperationalError) and (cause.sqlstate or "08").startswith(("08", "57P")):
+    if is_lost(cause):
         return "The session was lost, so it is not known whether it was rolled back; the next run looks."
     return "It was rolled back."

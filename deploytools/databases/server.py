@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import namedtuple_row
 
-from deploytools.databases.failures import FAILURES, SQLSTATE_HINTS
+from deploytools.databases.failures import COLLATION_HINT, FAILURES, LOST_HINT, REPLICA_HINT, SQLSTATE_HINTS
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
 from deploytools.secret.value import Secret
 
@@ -116,17 +116,43 @@ def _said(text: str) -> str:
 
 @contextmanager
 def translating(deed: str) -> Iterator[None]:
-    """Around statements: PostgreSQL's errors become `DatabaseError`, with its own sentence and SQLSTATE."""
+    """Around statements: PostgreSQL's errors become `DatabaseError`, with its own sentence and SQLSTATE.
+
+    Raises:
+        DatabaseError: it refused, or the session was lost.
+    """
     try:
         yield
     except psycopg.Error as error:
         said = error.diag.message_primary or " ".join(str(error).split()) or type(error).__name__
         detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
+        if is_lost(error):
+            raise DatabaseError(
+                f"The session was lost when PostgreSQL was to {deed}: {said}", hint=LOST_HINT, sqlstate=error.sqlstate
+            ) from error
         raise DatabaseError(
             f"PostgreSQL refused to {deed}: {said}{detail}",
-            hint=SQLSTATE_HINTS.get(error.sqlstate or "", "Run it again: what was done stays, the rest is left."),
+            hint=_hint(error),
             sqlstate=error.sqlstate,
         ) from error
+
+
+def _hint(error: psycopg.Error) -> str:
+    if error.sqlstate == "XX000" and "collation version" in str(error):
+        return COLLATION_HINT
+    return SQLSTATE_HINTS.get(error.sqlstate or "", "Run it again: what was done stays, the rest is left.")
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether there is no session any more, so that it is not known what became of the statement."""
+    return isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(("08", "57P"))
+
+
+def is_read_replica(address: ServerAddress) -> DatabaseError:
+    """The error of a server in recovery."""
+    return DatabaseError(
+        f"{address} is a read replica: nothing can be changed there.", hint=REPLICA_HINT, sqlstate="25006"
+    )
 
 
 def server_version(connection: Connection) -> str:
@@ -147,15 +173,20 @@ def locked(login: Login, *, wait: float) -> Iterator[Connection]:
     with session(login) as connection:
         with translating("prepare the session"):
             connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{int(wait * 1000)}ms"])
-        try:
-            connection.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
-        except psycopg.errors.LockNotAvailable:
-            raise DatabaseError(
-                f"Another run has held the lock for more than {wait:g} s: {lock_holder(connection, LOCK_KEY)}.",
-                hint="Wait for it to finish. If it is dead: SELECT pg_terminate_backend(pid)",
-                sqlstate="55P03",
-            ) from None
+        with translating("take the lock"):
+            _take_lock(connection, wait)
         yield connection
+
+
+def _take_lock(connection: Connection, wait: float) -> None:
+    try:
+        connection.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+    except psycopg.errors.LockNotAvailable:
+        raise DatabaseError(
+            f"Another run has held the lock for more than {wait:g} s: {lock_holder(connection, LOCK_KEY)}.",
+            hint="Wait for it to finish. If it is dead: SELECT pg_terminate_backend(pid)",
+            sqlstate="55P03",
+        ) from None
 
 
 #: What an administrator may have set for the role otherwise, and a run that creates databases cannot do with; and that
@@ -183,7 +214,7 @@ def session(login: Login) -> Iterator[Connection]:
             )
             is_replica = connection.execute("SELECT pg_is_in_recovery()").fetchone()
         if is_replica and is_replica[0]:
-            raise DatabaseError(f"{login.address} is a read replica.", hint=SQLSTATE_HINTS["25006"], sqlstate="25006")
+            raise is_read_replica(login.address)
         yield connection
 
 

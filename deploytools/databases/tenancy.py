@@ -13,7 +13,7 @@ from deploytools.databases.history import MigrationGraph
 from deploytools.databases.plan import DatabasePlan, TenantPlan, plan_databases, transition_remark
 from deploytools.databases.proof import Reach, prove, read_reach, require_no_breach, require_refused, strangers_of
 from deploytools.databases.reading import read_databases, read_roles, read_state
-from deploytools.databases.server import Connection, Login
+from deploytools.databases.server import Connection, Login, translating
 from deploytools.databases.state import DatabaseState, RoleState, SecretNeed, ServerState, Wanted
 from deploytools.databases.steps import MakeSuperuser, Step, TablesStep, WriteSecret
 from deploytools.databases.superuser import Account, has_superuser, make_superuser, with_superusers
@@ -181,8 +181,9 @@ class Tenancy:
 
     def remarks(self) -> list[str]:
         """What a person should know and no step mends: who else gets in."""
-        known = read_databases(self.connection, [tenant.name for tenant in self.wanted.tenants])
-        roles = read_roles(self.connection, list(self.wanted.roles))
+        with translating("show who may connect"):
+            known = read_databases(self.connection, [tenant.name for tenant in self.wanted.tenants])
+            roles = read_roles(self.connection, list(self.wanted.roles))
         state = ServerState(0, RoleState(self.master.user), roles=roles)
         transitions = [transition_remark(t, self.wanted, state) for t in self.wanted.tenants if t.name in known]
         others = [f"{', '.join(roles)} may connect to {name}, too" for name, roles in self.reach().others.items()]

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from deploytools.databases import recheck
 from deploytools.databases.catalogue import slots_of
+from deploytools.databases.failures import LOST_HINT
 from deploytools.databases.reading import read_locales
 from deploytools.databases.server import LOCK_KEY, locked, session
 from deploytools.databases.steps import CreateDatabase, HandOver, Open, Step
@@ -21,6 +22,7 @@ from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseErro
 from deploytools.secret.value import Secret
 from tests.databases.proxy import Proxy, proxy
 from tests.databases.test_apply import PASSWORD, Site, Told, a_site, errors
+from tests.management.test_migrate_tenants import wait_until
 from tests.postgres import Postgres
 
 
@@ -224,6 +226,26 @@ def test_a_lock_that_is_held_for_ever_names_its_holder(one_site):
         with pytest.raises(DatabaseError) as caught, locked(one_site.master, wait=0.1):
             pass
     assert f"process {pid} of postgres from 127.0.0.1" in str(caught.value)
+
+
+def test_a_session_that_is_lost_while_it_waits_for_the_lock(one_site):
+    master = one_site.postgres.make_role(f"{one_site.app.user}_master", PASSWORD, "CREATEDB CREATEROLE")
+
+    def end_whoever_waits() -> None:
+        query = "SELECT FROM pg_stat_activity WHERE usename = %s AND wait_event = 'advisory'"
+        with one_site.postgres.admin() as admin:
+            wait_until(lambda: admin.execute(query, [master.user]).rowcount)
+        one_site.postgres.terminate(master.user)
+
+    with ThreadPoolExecutor(1) as pool, session(one_site.master) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+        pool.submit(end_whoever_waits)
+        with pytest.raises(DatabaseError) as caught, locked(master, wait=30):
+            pass
+    assert str(caught.value) == (
+        "The session was lost when PostgreSQL was to take the lock: terminating connection due to administrator command"
+    )
+    assert caught.value.hint == LOST_HINT
 
 
 def test_an_owner_that_the_master_is_no_member_of(one_site):

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from localcloud import CloudState, PostgresState
-from tests.conftest import INSTALLED
+from tests.conftest import INSTALLED, SLOW_VERSIONS
 
 
-@pytest.fixture(params=sorted(INSTALLED), ids=lambda version: f"pg{version}")
+@pytest.fixture(params=sorted(INSTALLED.keys() - SLOW_VERSIONS), ids=lambda version: f"pg{version}")
 def server(cloud: CloudState, request: pytest.FixtureRequest) -> PostgresState:
     """Each PostgreSQL in turn: with TLS of its own, and with TLS before it."""
     (found,) = [server for server in cloud.postgres if server.major == request.param]

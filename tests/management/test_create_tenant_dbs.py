@@ -32,6 +32,7 @@ def steps(deployment):
     return lines
 
 
+@pytest.mark.other_versions
 def test_from_nothing_to_proved_and_again(capsys, deployment):
     result = run(capsys, "create_tenant_dbs", "--noinput")
     first, *rest = result.out.splitlines()

@@ -39,6 +39,7 @@ def own_login(deployment, tenant):
     return Login(deployment.postgres.address, document["username"], Secret(document["password"]))
 
 
+@pytest.mark.other_versions
 def test_a_role_per_tenant_from_the_guides_shared_role(capsys, deployment, settings):
     assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
     one, two = deployment.tenants
@@ -85,6 +86,7 @@ def test_what_else_cannot_be_read_does_not_lose_the_report(capsys, deployment, m
     assert result.out.splitlines()[-1] == remark
 
 
+@pytest.mark.other_versions
 def test_verify_looks_and_changes_nothing(capsys, deployment):
     result = run(capsys, "create_tenant_dbs", "--verify")
     assert (result.code, deployment.postgres.snapshot(deployment.tenants)) == (1, [])
@@ -109,6 +111,7 @@ def test_verify_looks_and_changes_nothing(capsys, deployment):
     assert deployment.postgres.snapshot(deployment.tenants) == before
 
 
+@pytest.mark.other_versions
 def test_others_that_reach_a_tenant_are_told(capsys, deployment):
     run(capsys, "create_tenant_dbs", "--noinput")
     reader = deployment.postgres.make_role(f"{deployment.name}_reader", Secret("x" * 40))

@@ -45,6 +45,7 @@ def wait_until(condition) -> None:
     raise AssertionError("it never came about")
 
 
+@pytest.mark.other_versions
 def test_from_nothing_to_migrated_and_again(fleet, tmp_path):
     report = tmp_path / "report.json"
     one, two, three = fleet.names
@@ -78,6 +79,7 @@ def test_from_nothing_to_migrated_and_again(fleet, tmp_path):
     assert fleet.run("v2", "--check").code == 0
 
 
+@pytest.mark.other_versions
 def test_nothing_to_do_costs_one_connection_and_one_query(fleet):
     assert fleet.run("v1").code == 0
     role = fleet.deployment.role
@@ -99,6 +101,7 @@ def test_without_a_terminal_it_does_not_guess(fleet):
     assert (result.out, result.code, [fleet.tables(name) for name in fleet.names]) == ("", 1, [set()] * 3)
 
 
+@pytest.mark.other_versions
 @pytest.mark.slow
 def test_the_first_failure_stops_the_rest_and_what_failed_is_rolled_back(fleet):
     assert fleet.run("v1").code == 0

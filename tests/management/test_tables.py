@@ -58,6 +58,7 @@ def test_tables_from_a_template_and_old_ones_pruned(fleet):
     assert create(deployment, "--prune-templates", "--no-template", "--check").code == 0
 
 
+@pytest.mark.other_versions
 @pytest.mark.slow
 def test_with_a_role_each_the_copies_belong_to_their_tenants(fleet):
     made = create(fleet.deployment, "--migrate", ISOLATION="role-per-tenant")

@@ -37,6 +37,7 @@ def made(capsys, deployment):
     return deployment
 
 
+@pytest.mark.other_versions
 def test_the_five_lines_of_the_guide(capsys, made):
     result = run(capsys, "check_rds")
     lines = result.out.splitlines()
@@ -151,6 +152,7 @@ def test_no_account_is_asked_for_where_nothing_is_read_from_aws(capsys, made, mo
     assert result.code == 1
 
 
+@pytest.mark.other_versions
 def test_verify_deploy_finds_what_is_so(capsys, made, monkeypatch, settings):
     monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", {"sslmode": "verify-full"})
     found = run(capsys, "verify_deploy", "--format", "json", "--tag", "databases", "--tag", "rds", "--tag", "secret")

@@ -1,0 +1,320 @@
+"""Servers that are full, killed, read-only or out of date, each a test's own: what is said, what stays, and a run that
+completes once it is mended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from deploytools.databases.failures import COLLATION_HINT, LOST_HINT, NO_SLOT_HINT, REPLICA_HINT
+from deploytools.databases.server import Login
+from deploytools.databases.steps import Open, Step
+from deploytools.errors import ConnectionFailed, ConnectionFailure
+from deploytools.secret.value import Secret
+from tests.conftest import SLOW_VERSIONS, installed
+from tests.databases.test_apply import Site, a_site, errors
+from tests.fleet.world import FIRST, SECOND, Fleet
+from tests.management.runner import Result, run
+from tests.management.test_migrate_tenants import is_migrating, wait_until
+from tests.management.test_tables import create
+from tests.postgres import Postgres
+from tests.servers import OwnServer, can_mount, own_server, replica_of, resize, used
+
+#: Each worker of pytest-xdist needs one of the servers.
+VERSIONS = [
+    pytest.param(version, id=f"pg{version}", marks=[pytest.mark.slow, pytest.mark.xdist_group(f"own-{version}")])
+    for version in sorted(SLOW_VERSIONS)
+]
+NEWEST = pytest.mark.parametrize("own", VERSIONS[-1:], indirect=True)
+
+RESERVED = {
+    14: "remaining connection slots are reserved for non-replication superuser connections",
+    17: "remaining connection slots are reserved for roles with the SUPERUSER attribute",
+}
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def own(request: pytest.FixtureRequest) -> Iterator[OwnServer]:
+    """A server with nine connections for those that are no superusers."""
+    with own_server(installed(request.param), "max_connections = 12\n") as server:
+        yield server
+
+
+@pytest.fixture
+def one_postgres(own: OwnServer) -> Postgres:
+    """Where `deployment` is."""
+    return own.postgres
+
+
+@pytest.fixture
+def fleet(deployment) -> Fleet:
+    return Fleet(deployment, deployment.tenants)
+
+
+def migrate(fleet: Fleet, version: str, *arguments: str) -> tuple[list[tuple[str, str]], int]:
+    """``migrate_tenants``: error and hint of each tenant, and the exit code."""
+    result = fleet.run(version, "--format", "json", "--jobs", "1", *arguments)
+    return [(tenant["error"], tenant["hint"]) for tenant in json.loads(result.out)["tenants"]], result.code
+
+
+def failed(result: Result) -> dict[str, str]:
+    """Of each tenant that ``create_tenant_dbs`` failed at, error and hint."""
+    lines = result.out.splitlines()
+    marked = [number for number, line in enumerate(lines) if line.startswith("✗ ")]
+    return {lines[at].removeprefix("✗ "): lines[at + 1].strip().removeprefix("Hint: ") for at in marked}
+
+
+@pytest.fixture
+def site(own: OwnServer) -> Iterator[Site]:
+    yield from a_site(own.postgres)
+
+
+@contextmanager
+def every_slot_taken(server: Postgres, name: str) -> Iterator[None]:
+    """By a role of its own."""
+    stranger = server.make_role(f"{name}_stranger", Secret("x" * 40))
+    with ExitStack() as stack:
+        with pytest.raises(ConnectionFailed) as caught:
+            while True:
+                stack.enter_context(stranger.connect("postgres"))
+        assert caught.value.kind is ConnectionFailure.TOO_MANY
+        yield
+    wait_until(lambda: not sessions_of(server, stranger))
+    with server.admin() as admin:
+        admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(stranger.user)))
+
+
+def sessions_of(server: Postgres, login: Login) -> int:
+    with server.admin() as admin:
+        return admin.execute("SELECT FROM pg_stat_activity WHERE usename = %s", [login.user]).rowcount
+
+
+def test_without_a_slot_nothing_is_begun(capsys, own, deployment, fleet):
+    address, said = own.postgres.address, RESERVED[own.postgres.version]
+    sentence = f"No connection of {{}} at {address} (no connection slot free): FATAL: {said}"
+    with every_slot_taken(own.postgres, deployment.name):
+        refused = f"Error: {sentence.format('postgres to postgres')}\nHint: {NO_SLOT_HINT}\n"
+        assert run(capsys, "create_tenant_dbs", "--noinput") == Result("", refused, 2)
+        assert own.postgres.snapshot(fleet.names) == []
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    with every_slot_taken(own.postgres, deployment.name):
+        refusals = [(sentence.format(f"{deployment.role} to {name}"), NO_SLOT_HINT) for name in fleet.names]
+        assert migrate(fleet, "v1", "--keep-going") == (refusals, 2)
+        assert [fleet.tables(name) for name in fleet.names] == [set(), set()]
+    assert migrate(fleet, "v1") == ([("", "")] * 2, 0)
+
+
+@NEWEST
+def test_without_a_slot_for_the_proof_nothing_is_proved(own, site):
+    """The last is the master's own."""
+    with ExitStack() as stack:
+
+        def told(step: Step) -> None:
+            if isinstance(step, Open) and step.database == site.names[0]:
+                stack.enter_context(every_slot_taken(own.postgres, site.app.user))
+
+        results = errors(site.run(told))
+    assert [said is not None and "no connection slot free" in said for said in results] == [True, True]
+    assert errors(site.run()) == [None, None]
+    assert site.plan().is_empty
+
+
+def test_the_servers_process_is_killed_while_it_creates_a_database(capsys, own, deployment):
+    """The whole server restarts into recovery, and every session is lost."""
+    one, two = deployment.tenants
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(kill_while_it_copies, own, one)
+        result = run(capsys, "create_tenant_dbs", "--noinput")
+        killed.result()
+    lost = f"{one}: The session was lost when PostgreSQL was to create database {one}, closed to connections: "
+    (first, *rest), (hint, *_) = failed(result), failed(result).values()
+    assert (first.startswith(lost), hint) == (True, LOST_HINT)
+    assert rest == [f"{two}: The master's session was lost before {two} was begun."]
+    remark = "· Who else may connect is not known: The session was lost when PostgreSQL was to show who may connect: "
+    assert (result.out.splitlines()[-1].startswith(remark), result.code) == (True, 2)
+    wait_until(lambda: answers(own.postgres))
+    assert own.postgres.snapshot([one, two]) == []
+    again = run(capsys, "create_tenant_dbs", "--noinput")
+    assert (again.out.count("5 steps done"), again.code) == (2, 0)
+    assert run(capsys, "create_tenant_dbs", "--check").code == 0
+
+
+def kill_while_it_copies(own: OwnServer, database: str) -> None:
+    """Hold the template until the process is known, let go, and kill it as soon as it has made the directory."""
+    base = own.data / "base"
+    query = "SELECT pid FROM pg_stat_activity WHERE query LIKE %s AND wait_event_type = 'Lock'"
+    with own.postgres.admin() as admin, own.postgres.admin() as holder:
+        with holder.transaction():
+            holder.execute("COMMENT ON DATABASE template0 IS 'held'")
+            wait_until(lambda: admin.execute(query, [f'CREATE DATABASE "{database}"%']).rowcount)
+            ((pid,),) = admin.execute(query, [f'CREATE DATABASE "{database}"%']).fetchall()
+            before = set(base.iterdir())
+        deadline = time.monotonic() + 30
+        while set(base.iterdir()) == before and time.monotonic() < deadline:
+            pass
+        os.kill(pid, 9)
+
+
+def answers(server: Postgres) -> bool:
+    try:
+        server.superuser.connect("postgres").close()
+    except ConnectionFailed as error:
+        assert error.kind in (ConnectionFailure.STARTING, ConnectionFailure.REFUSED)
+        return False
+    return True
+
+
+@NEWEST
+def test_the_servers_process_is_killed_while_it_migrates(capsys, own, fleet):
+    one, two = fleet.names
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    assert migrate(fleet, "v1")[1] == 0
+    running = fleet.start("waiting", "--format", "json", "--jobs", "1")
+    wait_until(lambda: is_migrating(fleet, one))
+    ((pid,),) = fleet.query(
+        one, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND usename <> user"
+    )
+    os.kill(pid, 9)
+    out, _ = running.communicate(timeout=60)
+    first, second = json.loads(out)["tenants"]
+    assert first["error"].startswith("fleet.0002_waits failed (OperationalError): ")
+    assert first["hint"] == (
+        "The session was lost, so it is not known whether it was rolled back; the next run looks. When the server "
+        "answers again (python manage.py check_rds --wait 60), run it again."
+    )
+    assert (second["outcome"], running.returncode) == ("not started", 2)
+    wait_until(lambda: answers(own.postgres))
+    assert [fleet.applied(name) for name in (one, two)] == [[FIRST]] * 2
+    assert migrate(fleet, "v2") == ([("", "")] * 2, 0)
+
+
+@NEWEST
+def test_a_transaction_timeout_that_fires_in_a_migration(capsys, own, fleet):
+    """Set by the migration: what an administrator set for the role or the database is lifted (see test_migrating)."""
+    one, _ = fleet.names
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    with own.postgres.admin() as admin:
+        admin.execute(sql.SQL("ALTER DATABASE {} SET transaction_timeout TO '40ms'").format(sql.Identifier(one)))
+    assert migrate(fleet, "v1") == ([("", "")] * 2, 0)
+    results, code = migrate(fleet, "timeout", "--tenant", one)
+    error = "fleet.0002_too_long failed (TransactionTimeout): terminating connection due to transaction timeout"
+    hint = (
+        "It was rolled back. transaction_timeout ended it, which the migration sets itself: what an administrator set "
+        "is lifted."
+    )
+    assert (results, code) == ([(error, hint)], 2)
+    assert (fleet.applied(one), fleet.query(one, "SELECT FROM fleet_note")) == ([FIRST], [])
+    assert migrate(fleet, "v2") == ([("", "")] * 2, 0)
+
+
+def collation_version(server: Postgres, version: str | None, *databases: str) -> None:
+    """As after an upgrade of the server's C library."""
+    with server.admin() as admin:
+        statement = "UPDATE pg_database SET datcollversion = %s WHERE datname = ANY(%s)"
+        admin.execute(statement, [version, list(databases)])
+
+
+@NEWEST
+def test_collations_of_another_version(capsys, own, deployment):
+    """Of template1 and the maintenance database: a mere warning. Of template0: a superuser must mend it."""
+    collation_version(own.postgres, "0.1", "template0", "template1", "postgres")
+    sentence = (
+        '{0}: PostgreSQL refused to create database {0}, closed to connections: template database "template0" has a '
+        "collation version, but no actual collation version could be determined"
+    )
+    result = run(capsys, "create_tenant_dbs", "--noinput")
+    assert failed(result) == {sentence.format(name): COLLATION_HINT for name in deployment.tenants}
+    assert (result.code, own.postgres.snapshot(deployment.tenants)) == (2, [])
+    collation_version(own.postgres, None, "template0")
+    result = run(capsys, "create_tenant_dbs", "--noinput")
+    assert (result.out.count("5 steps done"), result.code) == (2, 0)
+    assert "collation" not in result.out + result.err
+    collation_version(own.postgres, None, "template1", "postgres")
+
+
+@NEWEST
+def test_a_template_with_collations_of_another_version(own, deployment, fleet):
+    one, two = fleet.names
+    assert create(deployment, "--migrate", TENANTS=one).code == 0
+    with own.postgres.admin() as admin:
+        ((template,),) = admin.execute("SELECT datname FROM pg_database WHERE datname LIKE 'deploytools%'").fetchall()
+    collation_version(own.postgres, "0.1", template)
+    result = create(deployment, "--migrate")
+    said = (
+        f"{two}: PostgreSQL refused to create database {two} as a copy of {template}, closed to connections: template "
+        f'database "{template}" has a collation version, but no actual collation version could be determined'
+    )
+    assert failed(result) == {said: COLLATION_HINT}
+    assert (result.code, own.postgres.snapshot([two])) == (2, [])
+    assert create(deployment, "--prune-templates", "--no-template").code == 0
+    assert create(deployment, "--migrate").code == 0
+    assert [fleet.applied(name) for name in fleet.names] == [[FIRST, SECOND]] * 2
+
+
+class TestFull:
+    """A disk for the databases that is 3 MB larger than what is on it; without that much memory, so that it is written
+    to at once.
+    """
+
+    @pytest.fixture(params=VERSIONS[-1:])
+    def own(self, request: pytest.FixtureRequest) -> Iterator[OwnServer]:
+        if not can_mount():
+            pytest.skip("this user may not mount a disk of its own")
+        with own_server(installed(request.param), "shared_buffers = '128kB'\n", room=3 << 20) as server:
+            yield server
+
+    def test_the_disk_is_full(self, capsys, own, deployment, fleet):
+        hint = "The instance's storage is full: enlarge it, then run it again."
+        result = run(capsys, "create_tenant_dbs", "--noinput")
+        for name, (said, advice) in zip(fleet.names, failed(result).items(), strict=True):
+            assert said.startswith(
+                f"{name}: PostgreSQL refused to create database {name}, closed to connections: could "
+            )
+            assert (said.endswith(": No space left on device"), advice) == (True, hint)
+        assert (result.code, own.postgres.snapshot(fleet.names)) == (2, [])
+        disk: Path = own.data / "base"
+        resize(disk, 100 << 20)
+        assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+        resize(disk, used(disk) + (64 << 10))
+        results, code = migrate(fleet, "v2", "--keep-going")
+        assert [("No space left on device" in error, advice.endswith(hint)) for error, advice in results] == [
+            (True, True)
+        ] * 2
+        assert (code, [fleet.tables(name) & {"fleet_extra"} for name in fleet.names]) == (2, [set()] * 2)
+        resize(disk, 100 << 20)
+        assert migrate(fleet, "v2") == ([("", "")] * 2, 0)
+
+
+class TestReplica:
+    """The endpoint of a read replica in the secret."""
+
+    @pytest.fixture(params=VERSIONS[-1:])
+    def own(self, request: pytest.FixtureRequest) -> Iterator[OwnServer]:
+        with own_server(installed(request.param)) as server:
+            yield server
+
+    def test_a_read_replica(self, capsys, own, deployment, fleet):
+        assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+        assert migrate(fleet, "v1")[1] == 0
+        with replica_of(own, installed(own.postgres.version)) as replica:
+            address = replica.postgres.address
+            sentence = f"{address} is a read replica: nothing can be changed there."
+            deployment.put(port=address.port)
+            for option in ("--noinput", "--plan", "--verify"):
+                refused = f"Error: {sentence}\nHint: {REPLICA_HINT}\n"
+                assert run(capsys, "create_tenant_dbs", option) == Result("", refused, 2)
+            assert migrate(fleet, "v1") == ([("", "")] * 2, 0)  # Nothing to do is nothing to refuse.
+            assert migrate(fleet, "v2", "--keep-going") == ([(sentence, REPLICA_HINT)] * 2, 2)
+        deployment.put()
+        assert [fleet.applied(name) for name in fleet.names] == [[FIRST]] * 2
+        assert migrate(fleet, "v2") == ([("", "")] * 2, 0)
+        assert run(capsys, "create_tenant_dbs", "--check").code == 0
