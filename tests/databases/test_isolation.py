@@ -95,15 +95,15 @@ class Site:
 
 @pytest.fixture
 def site(postgres: Postgres) -> Iterator[Site]:
-    yield from _site(postgres)
+    yield from a_site(postgres)
 
 
 @pytest.fixture
 def one_site(one_postgres: Postgres) -> Iterator[Site]:
-    yield from _site(one_postgres)
+    yield from a_site(one_postgres)
 
 
-def _site(postgres: Postgres) -> Iterator[Site]:
+def a_site(postgres: Postgres) -> Iterator[Site]:
     name = postgres.fresh_name()
     app = Login(postgres.address, f"{name}_app", PASSWORD)
     wanted = Wanted(app.user, (Tenant(f"{name}_one"), Tenant(f"{name}_two")), is_shared=False)

@@ -156,6 +156,7 @@ class Command(DeployCommand):
 
     def _end(self, tenancy: Tenancy, plan: DatabasePlan | None, results: Sequence[Outcome]) -> None:
         remarks, code = _remarks(tenancy)
+        remarks = [*(remark for result in results for remark in result.remarks), *remarks]
         if self._format == "json":
             text = tenants.to_json(self._server, plan, results, remarks)
         else:
