@@ -20,6 +20,7 @@ from deploytools.databases.state import MARK, ROLE_DEFAULTS, Wanted
 from deploytools.databases.steps import (
     CreateDatabase,
     CreateRole,
+    EndHandOver,
     GrantToMaster,
     HandOver,
     HandOverObjects,
@@ -194,7 +195,7 @@ def test_moving_from_a_shared_role_while_the_application_runs(site):
         running.execute(SCHEMA)
         running.execute("INSERT INTO shop (name) VALUES ('before')")
         steps = site.plan().tenants[0].steps
-        assert steps[4:6] == (LetFormerRoleStay(one, site.app.user), HandOver(one, site.app.user, one))
+        assert steps[4:6] == (LetFormerRoleStay(one, site.app.user), HandOver(one, site.app.user, one, is_noted=True))
         assert isinstance(steps[6], HandOverObjects)
         assert site.run(lambda step: work(site.app, one, running)) == [None, None]
         running.execute("INSERT INTO item (shop_id) SELECT max(id) FROM shop")
@@ -243,12 +244,12 @@ def test_what_a_long_transaction_holds_is_told_and_the_next_run_goes_on(site, mo
                 None,
             )
             running.execute("SELECT FROM first, third")
-    assert site.plan().tenants[0].steps == (HandOverObjects(one, site.app.user, one, 2),)
+    assert site.plan().tenants[0].steps == (HandOverObjects(one, site.app.user, one, 2), EndHandOver(one, one))
     assert site.run() == [None, None]
     assert site.plan().is_empty
 
 
-@pytest.mark.parametrize("survived", range(14))
+@pytest.mark.parametrize("survived", range(15))
 def test_killed_after_any_step_of_the_move_the_next_run_converges(one_site, survived):
     site = one_site
     site.run(is_shared=True)
@@ -260,7 +261,7 @@ def test_killed_after_any_step_of_the_move_the_next_run_converges(one_site, surv
         if next(count) == survived:
             raise Killed
 
-    if survived < 13:  # 7 steps for the one with a table, 6 for the other.
+    if survived < 14:  # 8 steps for the one with a table, 6 for the other.
         with pytest.raises(Killed):
             site.run(kill)
     else:

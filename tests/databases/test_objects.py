@@ -13,9 +13,11 @@ from psycopg import sql
 
 from deploytools.databases.migrations import read_graph
 from deploytools.databases.server import locked
-from deploytools.databases.steps import MigrateTables, Step
+from deploytools.databases.state import MARK
+from deploytools.databases.steps import HandOver, MigrateTables, Step
 from deploytools.databases.templates import PREFIX
-from tests.databases.test_apply import Told, errors
+from deploytools.databases.unfinished import SUFFIX
+from tests.databases.test_apply import Killed, Told, errors
 from tests.databases.test_isolation import PASSWORD, Site, a_site
 from tests.postgres import Postgres
 
@@ -56,6 +58,11 @@ EVERY_KIND = """
 @pytest.fixture
 def site(postgres: Postgres) -> Iterator[Site]:
     yield from a_site(postgres)
+
+
+@pytest.fixture
+def one_site(one_postgres: Postgres) -> Iterator[Site]:
+    yield from a_site(one_postgres)
 
 
 def reader_of(site: Site) -> str:
@@ -258,3 +265,35 @@ def test_in_a_copy_of_a_template_nothing_stays_the_masters_but_what_only_a_super
         [],
         [name.replace("postgres", "ROLE") for name in before],
     )
+
+
+@pytest.mark.parametrize("comment", [MARK, MARK + SUFFIX, "somebody's", None])
+@pytest.mark.parametrize("owner", ["old", "postgres"])
+def test_killed_between_the_hand_over_of_a_database_and_of_its_objects(one_site, owner, comment):
+    """Nothing but the note in the comment tells then whose objects were to follow."""
+    site = one_site
+    one, _ = site.names
+    role = owner if owner == "postgres" else one.replace("_one", "_o\"l'd")
+    with site.postgres.admin() as admin:
+        for statement in (
+            "CREATE ROLE {role} LOGIN; GRANT {role} TO postgres" if role != owner else "",
+            "CREATE DATABASE {one} OWNER {role}",
+            "COMMENT ON DATABASE {one} IS {comment}",
+        ):
+            parts = {"role": sql.Identifier(role), "one": sql.Identifier(one), "comment": sql.Literal(comment)}
+            admin.execute(sql.SQL(statement).format(**parts))
+    admin_does(
+        site, one, "SET ROLE {}; CREATE TABLE public.shop (id bigserial); CREATE TYPE public.size AS ENUM ()", role
+    )
+
+    def kill(step: Step) -> None:
+        if isinstance(step, HandOver) and step.database == one:
+            raise Killed
+
+    with pytest.raises(Killed):
+        site.run(kill, adopt=True)
+    assert len(owned(site, one, role)) == 3
+    assert site.run(adopt=True) == [None, None]
+    assert (owned(site, one, role), len(owned(site, one, one)), site.plan().is_empty) == ([], 3, True)
+    (row,) = site.postgres.snapshot([one])
+    assert row[4] == (comment if comment and comment.startswith(MARK) else MARK)
