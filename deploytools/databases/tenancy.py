@@ -28,7 +28,7 @@ from deploytools.databases.superuser import Account, has_superuser, make_superus
 from deploytools.databases.tables import bring_tables, read_templates
 from deploytools.databases.tenant_secrets import TenantSecrets, settled
 from deploytools.databases.tenants import Tenant
-from deploytools.errors import DatabaseError, DeployError, Refused
+from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, DeployError, Refused
 from deploytools.secret.store import SecretStore
 from deploytools.secret.value import Secret
 
@@ -153,7 +153,17 @@ class Tenancy:
     # Proof.
 
     def _prove(self, tenant: Tenant) -> tuple[str, ...]:
-        foreigners = prove(self._login(tenant), tenant.name)
+        """Where the password is refused: once more, with the one that the secret has now."""
+        login = self._login(tenant)
+        try:
+            foreigners = prove(login, tenant.name)
+        except ConnectionFailed as refusal:
+            if refusal.kind is not ConnectionFailure.PASSWORD:
+                raise
+            renewed = self._read_login(login.user)
+            if renewed == login:
+                raise
+            foreigners = prove(renewed, tenant.name)
         return judge_owned(foreigners, tenant, self.wanted, self.master.user)
 
     def _read_back(self, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:

@@ -38,6 +38,7 @@ from deploytools.databases.tenancy import Tenancy
 from deploytools.databases.tenant_secrets import TenantSecrets
 from deploytools.databases.tenants import Tenant
 from deploytools.errors import ConnectionFailed, ConnectionFailure
+from deploytools.secret.store import SecretStore
 from deploytools.secret.value import Secret
 from tests.databases.test_apply import Killed, Told, errors
 from tests.fakes.secretsmanager import Fake
@@ -353,6 +354,50 @@ def test_a_rotation_between_plan_and_apply_keeps_its_password(one_site):
         rotate(site, one, is_finished=True)
         assert errors(tenancy.apply(plan, Told(lambda step: None))) == [None, None]
     prove(site.login(one), one)
+
+
+SHARED = "rds/shop/shared"
+
+
+def shared_tenancy(site: Site, connection: Connection) -> Tenancy:
+    store = SecretStore(cast(Any, site.fake), SHARED, "us-east-1")
+    return replace(site.tenancy(connection, is_shared=True), shared_secret=store)
+
+
+def rotate_shared(site: Site, *stages: str, password: str = "rotated-password-rotated-password-rotated") -> None:
+    """The role's password first, then the secret's, as AWS's rotation does."""
+    with site.postgres.admin() as admin:
+        verifier = scram(admin, site.app.user, Secret(password))
+        admin.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(site.app.user), sql.Literal(verifier)))
+    if stages:
+        document = json.dumps({"password": password})
+        site.fake.put_secret_value(SecretId=SHARED, SecretString=document, VersionStages=list(stages))
+
+
+@pytest.mark.parametrize(
+    ("stages", "sentence"),
+    [
+        (("AWSCURRENT",), None),
+        (("AWSPENDING",), f"A rotation of {SHARED} is under way: the password was left as it is."),
+        ((), "password authentication failed"),
+    ],
+    ids=["finished", "under way", "only the role's"],
+)
+def test_a_shared_password_that_is_rotated_between_plan_and_proof_is_read_once_more(one_site, stages, sentence):
+    site = one_site
+    site.run(is_shared=True)
+    site.fake.create_secret(Name=SHARED, SecretString=json.dumps({"password": PASSWORD.reveal()}))
+    with locked(site.postgres.master, wait=30) as connection:
+        tenancy = shared_tenancy(site, connection)
+        plan = tenancy.plan()
+        rotate_shared(site, *stages)
+        site.fake.calls.clear()
+        found = errors(tenancy.apply(plan, Told(lambda step: None)))
+    if sentence is None:
+        assert found == [None, None]
+    else:
+        assert [sentence in (error or "") for error in found] == [True, True]
+    assert site.fake.calls.count("Describe") == 2, "one look for each tenant, and never another"
 
 
 def test_while_a_rotation_is_under_way_no_password_is_set(one_site):
