@@ -36,11 +36,13 @@ class Outcome:
     Attributes:
         done: the steps that were carried out.
         error: what stopped it, or None: then it has been proved.
+        remarks: what the proof showed that a person should know.
     """
 
     tenant: Tenant
     done: tuple[Step, ...] = ()
     error: DeployError | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class Watcher(Protocol):
@@ -63,7 +65,7 @@ class Work:
         read_login: a role with the password in its secret, as it is at this moment.
         write_secret: writes a tenant's own secret.
         bring_tables: migrates, or compares, the tables of a database that is being made.
-        prove: shows that a tenant works and is shut, or raises.
+        prove: shows that a tenant works and is shut, or raises; returns what a person should know.
         workers: proofs at the same time.
     """
 
@@ -72,7 +74,7 @@ class Work:
     read_login: Callable[[str], Login]
     write_secret: Callable[[WriteSecret], object]
     bring_tables: Callable[[TablesStep], None]
-    prove: Callable[[Tenant], None]
+    prove: Callable[[Tenant], tuple[str, ...]]
     workers: int = 1
 
 
@@ -103,10 +105,9 @@ def _begin(work: Work, plan: TenantPlan, watcher: Watcher, pool: ThreadPoolExecu
 
 def _proved(work: Work, outcome: Outcome) -> Outcome:
     try:
-        work.prove(outcome.tenant)
+        return replace(outcome, remarks=work.prove(outcome.tenant))
     except DeployError as error:
         return replace(outcome, error=error)
-    return outcome
 
 
 def _apply_tenant(work: Work, plan: TenantPlan, watcher: Watcher) -> Outcome:

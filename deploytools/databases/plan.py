@@ -30,6 +30,7 @@ from deploytools.databases.steps import (
     CompareTables,
     CreateDatabase,
     CreateRole,
+    EndHandOver,
     GrantToMaster,
     HandOver,
     HandOverObjects,
@@ -190,14 +191,17 @@ def _remaining(tenant: Tenant, database: DatabaseState, wanted: Wanted, state: S
     runs_as_former = wanted.former_role_of(tenant) in former and not wanted.finish
     if runs_as_former and not _may_act_as(wanted.former_role_of(tenant), to, state):
         yield LetFormerRoleStay(to, wanted.former_role_of(tenant))
+    is_noted = owner != to and owner in database.objects and not database.is_half_made
     if owner != to:
-        yield HandOver(name, owner, to)
+        yield HandOver(name, owner, to, is_noted)
     moves = [HandOverObjects(name, role, to, database.objects[role]) for role in former if role in database.objects]
     if database.is_half_made and not database.allows_connections and (moves or wanted.migrate):
         yield LetOwnerIn(name, to)
     yield from moves
     if not (database.is_half_made or database.is_marked):
         yield Mark(name, to)
+    elif is_noted or database.handed_over_from:
+        yield EndHandOver(name, to)
     if database.is_half_made and wanted.migrate:
         yield CompareTables(name, to) if database.is_copy else MigrateTables(name, to)
     yield from _option_steps(tenant, database, to)
@@ -208,11 +212,15 @@ def _remaining(tenant: Tenant, database: DatabaseState, wanted: Wanted, state: S
 def _former_owners(tenant: Tenant, database: DatabaseState, wanted: Wanted, state: ServerState) -> tuple[str, ...]:
     """Who owns the database, or something in it, and should not.
 
-    The master keeps what it needs by itself, and what it has made in a tenant that is in place.
+    In a database that is being made that is anybody. The master keeps what it needs by itself, and what it has made in
+    a tenant that is in place.
     """
     to, master = wanted.role_of(tenant), state.master.name
-    is_unsettled = database.is_half_made or not database.is_marked or database.owner == master
-    concerned = dict.fromkeys([database.owner, wanted.former_role_of(tenant), *([master] if is_unsettled else [])])
+    concerned = dict.fromkeys([database.owner, wanted.former_role_of(tenant), *database.handed_over_from])
+    if database.is_half_made:
+        concerned |= dict.fromkeys(database.objects)
+    elif not database.is_marked or database.owner == master:
+        concerned[master] = None
     owning = [role for role in concerned if role == database.owner or role in database.objects]
     return tuple(role for role in owning if role != to and (role != master or role in database.objects))
 

@@ -1,12 +1,16 @@
-"""The proof that a tenant works and is shut: real logins, and who the catalogue says may come in."""
+"""The proof that a tenant works and is shut: real logins, who the catalogue says may come in, and what is whose."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from psycopg import sql
+
+from deploytools.databases.objects import KEPT, OWNED, Owned
 from deploytools.databases.server import Connection, Login, translating
 from deploytools.databases.state import Wanted
+from deploytools.databases.tenants import Tenant
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
 
 #: With more pairs of login and foreign database than this, each login is tried on its two neighbours' databases only;
@@ -14,10 +18,23 @@ from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseErro
 MOST_PAIRS = 1_000
 
 
-def prove(login: Login, database: str, strangers: Iterable[Login] = ()) -> None:
+#: Objects that one sentence names.
+MOST_OBJECTS = 5
+
+PROOF = sql.SQL("""
+    SELECT has_database_privilege('public', current_database(), 'CONNECT') AS is_open,
+           (SELECT coalesce(jsonb_agg(jsonb_build_array(owner, type, identity) ORDER BY owner, type, identity), '[]')
+            FROM ({}) AS owned WHERE owner <> current_user AND NOT is_temporary) AS foreigners
+""").format(sql.SQL(OWNED))
+
+
+def prove(login: Login, database: str, strangers: Iterable[Login] = ()) -> tuple[Owned, ...]:
     """Show that the application's role can work in `database` and that PUBLIC and `strangers` cannot come in.
 
     Logs in, creates a table and rolls it back, asks the catalogue, and lets each stranger try.
+
+    Returns:
+        what is in it and not the role's own, but for what belongs to the server's own superuser.
 
     Raises:
         ConnectionFailed, DatabaseError: what could not be shown.
@@ -25,15 +42,40 @@ def prove(login: Login, database: str, strangers: Iterable[Login] = ()) -> None:
     with login.connect(database) as connection, translating(f"let {login.user} work in {database}"):
         with connection.transaction(force_rollback=True):
             connection.execute("CREATE TABLE deploytools_proof (id integer)")
-        row = connection.execute(
-            "SELECT has_database_privilege('public', current_database(), 'CONNECT') AS is_open"
-        ).fetchone()
+        row = connection.execute(PROOF).fetchone()
     if row is None or row.is_open:
         raise DatabaseError(
             f"PUBLIC may connect to {database}.", hint="Run it again: python manage.py create_tenant_dbs"
         )
     for stranger in strangers:
         require_refused(stranger, database)
+    return tuple(Owned(*foreigner) for foreigner in row.foreigners)
+
+
+def judge_owned(foreigners: Iterable[Owned], tenant: Tenant, wanted: Wanted, master: str) -> tuple[str, ...]:
+    """What a person should know of objects in the tenant's database that are not its role's own; none for most.
+
+    The master's are the master's business, and the user mapping of a role that these commands know nothing of is that
+    role's. Extensions cannot be handed over.
+
+    Raises:
+        DatabaseError: some belong to the role of another tenant, or to that of the other ISOLATION.
+    """
+    items = [item for item in foreigners if item.owner != master]
+    left = [item for item in items if item.owner in wanted.roles and item.kind != KEPT]
+    if left:
+        raise DatabaseError(
+            f"In {tenant.name} not everything belongs to {wanted.role_of(tenant)}: {_some(left)}.",
+            hint="Hand it over as the master (ALTER … OWNER TO …), or drop it, in psql; then run it again.",
+        )
+    told = [item for item in items if item.kind != "user mapping"]
+    why = "; PostgreSQL lets nobody hand over an extension" if any(item.kind == KEPT for item in told) else ""
+    return (f"not {wanted.role_of(tenant)}'s in {tenant.name}: {_some(told)}{why}",) if told else ()
+
+
+def _some(items: Sequence[Owned]) -> str:
+    more = f" and {len(items) - MOST_OBJECTS} more" if len(items) > MOST_OBJECTS else ""
+    return ", ".join(f"{item} of {item.owner}" for item in items[:MOST_OBJECTS]) + more
 
 
 def require_refused(stranger: Login, database: str) -> None:

@@ -13,12 +13,6 @@ from deploytools.databases.server import MAINTENANCE_DATABASE, Connection, Login
 from deploytools.databases.state import DatabaseState, RoleState, SecretNeed, ServerState, Wanted
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
 
-#: Catalogues whose rows have an owner that ALTER … OWNER TO can change.
-OWNED_CATALOGUES = (
-    "pg_class", "pg_type", "pg_proc", "pg_namespace", "pg_collation", "pg_conversion", "pg_operator", "pg_opclass",
-    "pg_opfamily", "pg_ts_config", "pg_ts_dict", "pg_statistic_ext", "pg_largeobject",
-)  # fmt: skip
-
 
 def read_state(
     connection: Connection,
@@ -136,10 +130,12 @@ def _settings(entries: list[str]) -> dict[str, str]:
 DATABASES_QUERY = """
     WITH wanted AS (SELECT oid FROM pg_database WHERE datname = ANY(%(names)s)),
     owned AS (
-        SELECT dbid, jsonb_object_agg(owner, count) AS counts FROM (
-            SELECT dbid, pg_get_userbyid(refobjid)::text AS owner, count(*) FROM pg_shdepend
-            WHERE deptype = 'o' AND refclassid = 'pg_authid'::regclass
-              AND dbid IN (SELECT oid FROM wanted) AND classid = ANY(%(catalogues)s::regclass[]::oid[])
+        SELECT dbid, jsonb_object_agg(pg_get_userbyid(owner), count) AS counts FROM (
+            SELECT dbid, owner, count(*) FROM (
+                SELECT dbid, refobjid AS owner FROM pg_shdepend
+                WHERE deptype = 'o' AND refclassid = 'pg_authid'::regclass
+                  AND dbid IN (SELECT oid FROM wanted) AND classid <> 'pg_extension'::regclass  -- They stay.
+                UNION ALL SELECT subdbid, subowner FROM pg_subscription WHERE subdbid IN (SELECT oid FROM wanted)) AS o
             GROUP BY 1, 2) AS counted GROUP BY 1
     ), used AS (
         SELECT datid, jsonb_object_agg(usename, count) AS counts FROM (
@@ -164,10 +160,7 @@ DATABASES_QUERY = """
 
 def read_databases(connection: Connection, names: list[str]) -> dict[str, DatabaseState]:
     """Those of the databases `names` that exist."""
-    rows = connection.execute(
-        DATABASES_QUERY,
-        {"names": names, "catalogues": list(OWNED_CATALOGUES)},
-    ).fetchall()
+    rows = connection.execute(DATABASES_QUERY, {"names": names}).fetchall()
     return {
         row.datname: DatabaseState(
             name=row.datname,

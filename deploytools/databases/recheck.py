@@ -10,6 +10,7 @@ from deploytools.databases.steps import (
     CreateDatabase,
     CreateRole,
     DropTemplate,
+    EndHandOver,
     HandOver,
     HandOverObjects,
     LetOwnerIn,
@@ -26,7 +27,9 @@ from deploytools.databases.steps import (
 from deploytools.databases.templates import is_ours
 from deploytools.errors import DatabaseError
 
-OWNERS = (ShutOutPublic, Mark, HandOver, SetDatabaseDefault, LimitConnections, SealTemplate, UnsealTemplate)
+OWNERS = (
+    ShutOutPublic, Mark, HandOver, EndHandOver, SetDatabaseDefault, LimitConnections, SealTemplate, UnsealTemplate,
+)  # fmt: skip
 
 AGAIN = "Look at the plan again: python manage.py create_tenant_dbs --plan"
 

@@ -1,17 +1,26 @@
-"""The same work as a script for psql: for a server that these commands cannot reach (guide 5.1, 5.2 A).
+"""The same work as a script: for a server that these commands cannot reach (guide 5.1, 5.2 A).
 
-It can be run again, stops at the first error, and holds SCRAM verifiers, no password.
+For psql, which stops at the first error, or for a query editor, which runs statements one by one and knows no
+backslash commands. It can be run again, and holds SCRAM verifiers, no password.
 """
-# ruff: noqa: S608 - it is text that psql will run, and every name and value in it is quoted by psycopg.
+# ruff: noqa: S608 - it is text that others will run, and every name and value in it is quoted by psycopg.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
 
 from psycopg import pq, sql
 
 from deploytools.databases.server import LOCK_KEY, MAINTENANCE_DATABASE, Login
-from deploytools.databases.state import FORBIDDEN_ROLES, HALF_MADE_LIMIT, MARK, ROLE_DEFAULTS, Wanted
+from deploytools.databases.state import (
+    FORBIDDEN_ROLES,
+    HALF_MADE_LIMIT,
+    INVALID_LIMIT,
+    MARK,
+    ROLE_DEFAULTS,
+    Wanted,
+)
 from deploytools.databases.statements import Verifier, statement
 from deploytools.databases.steps import (
     CreateDatabase,
@@ -29,29 +38,53 @@ from deploytools.databases.steps import (
 )
 from deploytools.databases.tenants import Tenant
 
-HEAD = """\
+Reader = Literal["psql", "editor"]
+
+#: Who runs the script, by the value of ``--sql-for``.
+READERS: tuple[Reader, ...] = ("psql", "editor")
+
+HEADS: Mapping[Reader, str] = {
+    "psql": f"""\
 -- The tenants' roles and databases, made by: python manage.py create_tenant_dbs --sql
 -- Run it as the master user, as often as you like; it changes only what is not in place yet:
---   psql "host=ENDPOINT dbname=postgres user=postgres sslmode=verify-full" --file FILE
+--   psql "host=ENDPOINT dbname={MAINTENANCE_DATABASE} user=postgres sslmode=verify-full" --file FILE
 -- It needs psql (\\gexec). It holds no password, but verifiers that are worth guessing at: delete it afterwards.
 \\set ON_ERROR_STOP on
 \\set QUIET on
-SET client_min_messages = warning;
 SET statement_timeout = 0;
-"""
+SELECT pg_advisory_lock({LOCK_KEY}) \\g /dev/null
+""",
+    "editor": f"""\
+-- The tenants' roles and databases, made by: python manage.py create_tenant_dbs --sql --sql-for editor
+-- Run it as the master user, in the database {MAINTENANCE_DATABASE}, as often as you like; it changes only what is not
+-- in place yet. One statement at a time (they have blank lines between them), with autocommit on: CREATE DATABASE runs
+-- in no transaction. Stop at the first error; one is harmless: that a database already exists.
+-- It holds no password, but verifiers that are worth guessing at: delete it afterwards, and what the editor remembers.
+""",
+}
 
-TAIL = "\\echo Done. Prove it: python manage.py create_tenant_dbs --verify\n"
+TAIL: Mapping[Reader, str] = {
+    "psql": "\\echo Done. Prove it: python manage.py create_tenant_dbs --verify\n",
+    "editor": "-- Done. Prove it: python manage.py create_tenant_dbs --verify\n",
+}
+
+#: Quotes the bodies of DO, so that a person can read them.
+DOLLARS = "$deploytools$"
 
 
-def sql_script(wanted: Wanted, logins: Mapping[str, Login]) -> str:
-    """The script.
+def sql_script(wanted: Wanted, logins: Mapping[str, Login], reader: Reader = "psql") -> str:
+    """The script; a blank line after each statement, and none within.
 
     Args:
         logins: with a role per tenant each tenant's login, by tenant; else the shared one by its role.
+        reader: who runs it.
     """
-    parts = [HEAD, *_preparation(), *(part for login in logins.values() for part in _role(login))]
-    parts += [part for tenant in wanted.tenants for part in _database(tenant, wanted)]
-    return "\n".join([*parts, TAIL])
+    parts = [HEADS[reader], *(_role(login) for login in logins.values())]
+    if reader == "editor":
+        parts.append(_missing(wanted.tenants))
+    for tenant in wanted.tenants:
+        parts += [_create(tenant, wanted, reader), _database(tenant, wanted)]
+    return "\n".join([*parts, TAIL[reader]])
 
 
 def _text(step: Step, verifier: str = "") -> str:
@@ -63,87 +96,109 @@ def _quoted(text: str) -> str:
     return sql.Literal(text).as_string(None).strip()
 
 
-def _require(condition: str, otherwise: str) -> str:
-    """Stops the script unless `condition` holds."""
-    body = f"BEGIN IF NOT ({condition}) THEN RAISE EXCEPTION '%', {_quoted(otherwise)}; END IF; END"
-    return f"DO {_quoted(body)};"
+def _refuse(condition: str, sentence: str) -> str:
+    return f"IF {condition} THEN RAISE EXCEPTION '%', {_quoted(sentence)}; END IF;"
 
 
-def _execute(statements: list[str], where: str) -> str:
-    """Executes `statements` one after the other where the query `where` finds a row."""
-    return f"SELECT {', '.join(statements)} {where} \\gexec"
-
-
-def _preparation() -> Iterator[str]:
+def _do(lines: Iterable[str], declarations: str = "") -> str:
+    """One statement, and so one transaction, that does nothing in another database or beside another run."""
     database = _quoted(MAINTENANCE_DATABASE)
-    yield _require(f"current_database() = {database}", f"Connect to the database {MAINTENANCE_DATABASE}.")
-    yield _require("NOT pg_is_in_recovery()", "This is a read replica.")
-    yield f"SELECT pg_advisory_lock({LOCK_KEY}) \\g /dev/null\n"
+    before = [
+        *([f"DECLARE {declarations};"] if declarations else []),
+        "BEGIN",
+        "    SET LOCAL client_min_messages = warning;",
+        "    " + _refuse(f"current_database() <> {database}", f"Connect to the database {MAINTENANCE_DATABASE}."),
+        "    " + _refuse("pg_is_in_recovery()", "This is a read replica."),
+        f"    PERFORM pg_advisory_xact_lock({LOCK_KEY});",
+    ]
+    body = "\n".join([*before, *(f"    {line}" for line in lines), "END"])
+    quoted = _quoted(body) if DOLLARS in body else f"{DOLLARS}\n{body}\n{DOLLARS}"
+    return f"DO {quoted};\n"
 
 
-def _role(login: Login) -> Iterator[str]:
-    name, role = _quoted(login.user), login.user
+def _role(login: Login) -> str:
+    return f"-- Role {login.user}\n" + _do(_role_lines(login))
+
+
+def _role_lines(login: Login) -> Iterator[str]:
+    name, role, verifier = _quoted(login.user), login.user, scram_verifier(login)
     forbidden = ", ".join(_quoted(other) for other in sorted(FORBIDDEN_ROLES))
-    verifier = scram_verifier(login)
-    yield f"-- Role {role}"
-    yield _execute(
-        [_quoted(_text(CreateRole(role), verifier))],
-        f"WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {name})",
-    )
-    yield _require(
-        f"""NOT EXISTS (
-            WITH RECURSIVE reach(oid) AS (
-                SELECT oid FROM pg_roles WHERE rolname = {name}
-                UNION SELECT m.roleid FROM pg_auth_members m JOIN reach ON m.member = reach.oid)
-            SELECT FROM pg_roles r JOIN reach USING (oid) WHERE r.rolname IN ({forbidden}, current_user)
-                OR r.rolsuper OR r.rolcreatedb OR r.rolcreaterole)""",
+    yield f"IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {name}) THEN"
+    yield f"    {_text(CreateRole(role), verifier)};"
+    yield "END IF;"
+    yield _refuse(
+        f"""EXISTS (
+        WITH RECURSIVE reach(oid) AS (
+            SELECT oid FROM pg_roles WHERE rolname = {name}
+            UNION SELECT m.roleid FROM pg_auth_members m JOIN reach ON m.member = reach.oid)
+        SELECT FROM pg_roles r JOIN reach USING (oid) WHERE r.rolname IN ({forbidden}, current_user)
+            OR r.rolsuper OR r.rolcreatedb OR r.rolcreaterole)""",
         f"The role {role} may do more than an application must.",
     )
-    yield _text(SetPassword(role), verifier) + ";"
-    yield _text(GrantToMaster(role)) + ";"
+    yield f"{_text(SetPassword(role), verifier)};"
+    yield f"{_text(GrantToMaster(role))};"
     for setting, value in ROLE_DEFAULTS.items():
-        yield _execute(
-            [_quoted(_text(SetRoleDefaults(role, ((setting, value),))))],
-            "WHERE NOT EXISTS (SELECT FROM pg_db_role_setting s, unnest(setconfig) AS entry WHERE setdatabase = 0 "
+        yield (
+            "IF NOT EXISTS (SELECT FROM pg_db_role_setting s, unnest(setconfig) AS entry WHERE setdatabase = 0 "
             f"AND setrole = (SELECT oid FROM pg_roles WHERE rolname = {name}) "
-            f"AND lower(entry) LIKE {_quoted(setting + '=%')})",
+            f"AND lower(entry) LIKE {_quoted(setting + '=%')}) THEN"
         )
-    yield ""
+        yield f"    {_text(SetRoleDefaults(role, ((setting, value),)))};"
+        yield "END IF;"
 
 
-def _database(tenant: Tenant, wanted: Wanted) -> Iterator[str]:
-    name, role = tenant.name, wanted.role_of(tenant)
-    row = f"FROM pg_database WHERE datname = {_quoted(name)}"
-    half_made = f"(NOT datallowconn AND datconnlimit = {HALF_MADE_LIMIT})"
-    is_marked = f"coalesce(shobj_description(oid, 'pg_database'), '') LIKE {_quoted(MARK + '%')}"
-    owner = "pg_get_userbyid(datdba)"
-    yield f"-- Database {name}"
-    yield _execute([_quoted(_text(CreateDatabase(name, wanted.locale)))], f"WHERE NOT EXISTS (SELECT {row})")
-    yield _require(
-        f"SELECT {half_made} OR (datallowconn AND {is_marked}) {row}",
+def _missing(tenants: Iterable[Tenant]) -> str:
+    names = ", ".join(_quoted(tenant.name) for tenant in tenants)
+    return (
+        "-- Of the statements CREATE DATABASE below, run those of the databases that this names\n"
+        f"SELECT name AS missing FROM unnest(ARRAY[{names}]) AS name\n"
+        "WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = name);\n"
+    )
+
+
+def _create(tenant: Tenant, wanted: Wanted, reader: Reader) -> str:
+    create = _text(CreateDatabase(tenant.name, wanted.locale))
+    if reader == "editor":
+        return f"-- Database {tenant.name}; only if it is missing\n{create};\n"
+    condition = f"NOT EXISTS (SELECT FROM pg_database WHERE datname = {_quoted(tenant.name)})"
+    return f"-- Database {tenant.name}\nSELECT {_quoted(create)} WHERE {condition} \\gexec\n"
+
+
+def _database(tenant: Tenant, wanted: Wanted) -> str:
+    return _do(_database_lines(tenant, wanted), "it record; master name := current_user")
+
+
+def _database_lines(tenant: Tenant, wanted: Wanted) -> Iterator[str]:
+    name, role, limit = tenant.name, wanted.role_of(tenant), tenant.options.connection_limit
+    is_half_made = f"(NOT it.datallowconn AND it.datconnlimit = {HALF_MADE_LIMIT})"
+    is_marked = f"it.comment LIKE {_quoted(MARK + '%')}"
+    yield (
+        "SELECT oid, datallowconn, datconnlimit, pg_get_userbyid(datdba) AS owner, "
+        "coalesce(shobj_description(oid, 'pg_database'), '') AS comment INTO it "
+        f"FROM pg_database WHERE datname = {_quoted(name)};"
+    )
+    yield _refuse("it.oid IS NULL", f"{name} is missing: create it first.")
+    yield _refuse(
+        f"NOT ({is_half_made} OR (it.datallowconn AND {is_marked} AND it.datconnlimit <> {INVALID_LIMIT}))",
         f"{name} exists and was not made by these commands.",
     )
-    yield _require(
-        f"SELECT {owner} IN (current_user, {_quoted(role)}) {row}",
+    yield _refuse(
+        f"it.owner NOT IN (master, {_quoted(role)})",
         f"{name} belongs to another role; create_tenant_dbs moves it with all that is in it.",
     )
-
-    def as_owner(step: Step, condition: str) -> str:
-        parts = [f"format('SET ROLE %I', {owner})", _quoted(_text(step)), _quoted("RESET ROLE")]
-        return _execute(parts, f"{row} AND {condition}")
-
-    is_public = "has_database_privilege('public', oid, 'CONNECT')"
-    yield as_owner(ShutOutPublic(name, role), is_public)
-    yield _require(f"SELECT NOT {is_public} {row}", f"PUBLIC may still connect to {name}.")
-    yield as_owner(Mark(name, role), f"NOT {is_marked}")
-    yield _execute([_quoted(_text(HandOver(name, "", role)))], f"{row} AND {owner} <> {_quoted(role)}")
+    yield "EXECUTE format('SET LOCAL ROLE %I', it.owner);"
+    is_public = "has_database_privilege('public', it.oid, 'CONNECT')"
+    yield f"IF {is_public} THEN {_text(ShutOutPublic(name, role))}; END IF;"
+    yield _refuse(is_public, f"PUBLIC may still connect to {name}.")
+    yield f"IF NOT {is_marked} THEN {_text(Mark(name, role))}; END IF;"
+    yield "EXECUTE format('SET LOCAL ROLE %I', master);"
+    yield f"IF it.owner <> {_quoted(role)} THEN {_text(HandOver(name, '', role))}; END IF;"
+    yield f"EXECUTE format('SET LOCAL ROLE %I', {_quoted(role)});"
     for setting, value in tenant.options.database_settings.items():
-        yield as_owner(SetDatabaseDefault(name, role, setting, value), "true")
-    limit = tenant.options.connection_limit
-    yield as_owner(Open(name, role, -1 if limit is None else limit), half_made)
+        yield f"{_text(SetDatabaseDefault(name, role, setting, value))};"
+    yield f"IF {is_half_made} THEN {_text(Open(name, role, -1 if limit is None else limit))}; END IF;"
     if limit is not None:
-        yield as_owner(LimitConnections(name, role, limit), f"datconnlimit <> {limit}")
-    yield ""
+        yield f"IF it.datconnlimit <> {limit} THEN {_text(LimitConnections(name, role, limit))}; END IF;"
 
 
 def scram_verifier(login: Login) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,10 @@ from deploytools.errors import DatabaseError, DeployError
 
 #: ``COMMENT ON DATABASE`` of a database that these commands made or adopted begins with this.
 MARK = "deploytools: tenant database"
+
+#: What stands in the comment, too, from the moment that a database changes hands until everything in it has: once the
+#: database has its new owner, the catalogue cannot tell whose objects were to follow.
+HANDING_OVER = r' \(deploytools: handing over from "((?:[^"]|"")*)"\)'
 
 #: CREATE DATABASE cannot set a comment. Until it is marked, a half-made database is known by this odd CONNECTION LIMIT,
 #: which comes into being with it, and by being closed to connections; once it is marked, its owner may be in it.
@@ -83,6 +88,12 @@ class RoleState:
         return (*(name for name, has in attributes.items() if has), *sorted(self.reaches & FORBIDDEN_ROLES))
 
 
+def handing_over_note(role: str) -> str:
+    """What `HANDING_OVER` finds."""
+    quoted = role.replace('"', '""')
+    return f' (deploytools: handing over from "{quoted}")'
+
+
 @dataclass(frozen=True)
 class DatabaseState:
     """One row of ``pg_database``.
@@ -119,6 +130,11 @@ class DatabaseState:
     def is_marked(self) -> bool:
         """Whether these commands made or adopted it."""
         return self.comment.startswith(MARK)
+
+    @property
+    def handed_over_from(self) -> tuple[str, ...]:
+        """Whose objects these commands were handing over when they were interrupted."""
+        return tuple(role.replace('""', '"') for role in re.findall(HANDING_OVER, self.comment))
 
     @property
     def is_half_made(self) -> bool:

@@ -8,12 +8,13 @@ from functools import singledispatch
 from psycopg import sql
 
 from deploytools.databases.server import Connection, Login
-from deploytools.databases.state import ENCODING, HALF_MADE_LIMIT, MARK
+from deploytools.databases.state import ENCODING, HALF_MADE_LIMIT, HANDING_OVER, MARK, handing_over_note
 from deploytools.databases.steps import (
     CloneTemplate,
     CreateDatabase,
     CreateRole,
     DropTemplate,
+    EndHandOver,
     GrantToMaster,
     HandOver,
     LetFormerRoleStay,
@@ -31,6 +32,7 @@ from deploytools.databases.steps import (
     UnsealTemplate,
 )
 from deploytools.databases.templates import READY
+from deploytools.databases.unfinished import SUFFIX
 
 Verifier = Callable[[], str]
 
@@ -120,7 +122,34 @@ def _(step: Mark, make_verifier: Verifier = no_verifier) -> sql.Composed:
 
 @statement.register
 def _(step: HandOver, make_verifier: Verifier = no_verifier) -> sql.Composed:
-    return _named("ALTER DATABASE {} OWNER TO {}", step.database, step.to)
+    """In one transaction with its note: psycopg sends it as one simple query."""
+    hand_over = _named("ALTER DATABASE {} OWNER TO {}", step.database, step.to)
+    return _noted(step.database, step.owner) + sql.SQL("; ") + hand_over if step.is_noted else hand_over
+
+
+def _noted(database: str, former: str) -> sql.Composed:
+    """Put the note into the comment, before the one on a migration, which must come last."""
+    note = handing_over_note(former)
+    text = (
+        "CASE WHEN position({note} IN comment) > 0 THEN comment WHEN right(comment, length({last})) = {last} "
+        "THEN left(comment, -length({last})) || {note} || {last} ELSE comment || {note} END"
+    )
+    return _commented(database, _named(text, note=note, last=SUFFIX))
+
+
+def _commented(database: str, comment: sql.Composed) -> sql.Composed:
+    """Write the comment anew, from what it is at that moment: a migration may have begun since the plan."""
+    body = sql.SQL(
+        "BEGIN EXECUTE (SELECT format('COMMENT ON DATABASE %I IS %L', datname, nullif({comment}, '')) "
+        "FROM (SELECT datname, coalesce(shobj_description(oid, 'pg_database'), '') AS comment FROM pg_database "
+        "WHERE datname = {database}) AS found); END"
+    ).format(comment=comment, database=sql.Literal(database))
+    return _named("DO {body}", body=body.as_string(None))
+
+
+@statement.register
+def _(step: EndHandOver, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    return _commented(step.database, _named("regexp_replace(comment, {note}, '', 'g')", note=HANDING_OVER))
 
 
 @statement.register

@@ -133,11 +133,16 @@ class Mark:
 
 @dataclass(frozen=True)
 class HandOver:
-    """``ALTER DATABASE … OWNER TO``, as the present owner."""
+    """``ALTER DATABASE … OWNER TO``, as the present owner.
+
+    Attributes:
+        is_noted: whether its comment says from whom, in the same transaction, until `EndHandOver`.
+    """
 
     database: str
     owner: str
     to: str
+    is_noted: bool = False
 
     def __str__(self) -> str:
         return f"hand {self.database} over from {self.owner} to {self.to}"
@@ -145,9 +150,7 @@ class HandOver:
 
 @dataclass(frozen=True)
 class HandOverObjects:
-    """``ALTER … OWNER TO`` for each table, view, sequence, type and function in the database; never REASSIGN OWNED,
-    which reaches into other databases.
-    """
+    """``ALTER … OWNER TO`` for each object in the database; never REASSIGN OWNED, which reaches into others."""
 
     database: str
     former: str
@@ -157,6 +160,17 @@ class HandOverObjects:
     def __str__(self) -> str:
         what = f"{self.count} objects" if self.count else "every object"
         return f"hand {what} in {self.database} over from {self.former} to {self.to}, one by one"
+
+
+@dataclass(frozen=True)
+class EndHandOver:
+    """``COMMENT ON DATABASE``, without the note that objects in it have yet to change hands."""
+
+    database: str
+    owner: str
+
+    def __str__(self) -> str:
+        return f"note that {self.database} has been handed over with all that is in it"
 
 
 @dataclass(frozen=True)
@@ -275,7 +289,7 @@ class DropTemplate:
 RoleStep = CreateRole | SetPassword | GrantToMaster | SetRoleDefaults | LetFormerRoleStay | ShutOutFormerRole
 #: What an owner may do to its database.
 TemplateStep = LetOwnerIn | SealTemplate | UnsealTemplate | DropTemplate
-OwnerStep = ShutOutPublic | Mark | Open | SetDatabaseDefault | LimitConnections | TemplateStep
+OwnerStep = ShutOutPublic | Mark | Open | EndHandOver | SetDatabaseDefault | LimitConnections | TemplateStep
 TablesStep = MigrateTables | CompareTables | MakeSuperuser
 DatabaseStep = CreateDatabase | CloneTemplate | HandOver | HandOverObjects | OwnerStep | TablesStep
 Step = WriteSecret | RoleStep | DatabaseStep

@@ -11,7 +11,15 @@ from deploytools.databases.apply import Outcome, Watcher, Work, apply_plan, run_
 from deploytools.databases.catalogue import slots_of
 from deploytools.databases.history import MigrationGraph
 from deploytools.databases.plan import DatabasePlan, TenantPlan, plan_databases, transition_remark
-from deploytools.databases.proof import Reach, prove, read_reach, require_no_breach, require_refused, strangers_of
+from deploytools.databases.proof import (
+    Reach,
+    judge_owned,
+    prove,
+    read_reach,
+    require_no_breach,
+    require_refused,
+    strangers_of,
+)
 from deploytools.databases.reading import read_databases, read_roles, read_state
 from deploytools.databases.server import Connection, Login, translating
 from deploytools.databases.state import DatabaseState, RoleState, SecretNeed, ServerState, Wanted
@@ -20,7 +28,7 @@ from deploytools.databases.superuser import Account, has_superuser, make_superus
 from deploytools.databases.tables import bring_tables, read_templates
 from deploytools.databases.tenant_secrets import TenantSecrets, settled
 from deploytools.databases.tenants import Tenant
-from deploytools.errors import DatabaseError, DeployError, Refused
+from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, DeployError, Refused
 from deploytools.secret.store import SecretStore
 from deploytools.secret.value import Secret
 
@@ -83,7 +91,7 @@ class Tenancy:
             read_login=self._read_login,
             write_secret=self._write_secret,
             bring_tables=self._bring_tables,
-            prove=lambda tenant: prove(self._login(tenant), tenant.name),
+            prove=self._prove,
             workers=self.workers,
         )
 
@@ -106,10 +114,9 @@ class Tenancy:
     def _verified(self, plan: TenantPlan) -> Outcome:
         try:
             _require_nothing_left(plan)
-            prove(self._login(plan.tenant), plan.tenant.name)
+            return Outcome(plan.tenant, remarks=self._prove(plan.tenant))
         except DeployError as error:
             return Outcome(plan.tenant, error=error)
-        return Outcome(plan.tenant)
 
     # Secrets and logins.
 
@@ -144,6 +151,20 @@ class Tenancy:
             make_superuser(login, step.database, self.account)
 
     # Proof.
+
+    def _prove(self, tenant: Tenant) -> tuple[str, ...]:
+        """Where the password is refused: once more, with the one that the secret has now."""
+        login = self._login(tenant)
+        try:
+            foreigners = prove(login, tenant.name)
+        except ConnectionFailed as refusal:
+            if refusal.kind is not ConnectionFailure.PASSWORD:
+                raise
+            renewed = self._read_login(login.user)
+            if renewed == login:
+                raise
+            foreigners = prove(renewed, tenant.name)
+        return judge_owned(foreigners, tenant, self.wanted, self.master.user)
 
     def _read_back(self, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
         """Look again: what was done must have left nothing to do."""

@@ -1,4 +1,4 @@
-"""``create_tenant_dbs --sql``: the script for psql, written where nobody else can read it."""
+"""``create_tenant_dbs --sql``: the script, written where nobody else can read it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploytools.databases.access import application_login
-from deploytools.databases.script import sql_script
+from deploytools.databases.script import Reader, sql_script
 from deploytools.databases.server import Login
 from deploytools.databases.state import Wanted
 from deploytools.databases.steps import WriteSecret
@@ -18,15 +18,26 @@ from deploytools.secret.document import Document
 
 STDOUT = "-"
 
+#: How it is run, by who runs it.
+USES: Mapping[Reader, str] = {
+    "psql": "psql … --file {}",
+    "editor": "open {} in the query editor, connected to the database postgres, and run it one statement at a time",
+}
 
-def write_script(command: DeployCommand, secret: Document, wanted: Wanted, file: str, *, interactive: bool) -> None:
+
+def write_script(
+    command: DeployCommand, secret: Document, wanted: Wanted, file: str, reader: Reader, *, interactive: bool
+) -> None:
     """Write the script to `file`, or to stdout. Asks no server; tenants' secrets that are missing are made first.
+
+    Args:
+        reader: who is to run it.
 
     Raises:
         ConfigurationError: the file cannot be written.
         DeployError: a tenant's own secret cannot be used.
     """
-    script = sql_script(wanted, _logins(command, secret, wanted, interactive=interactive))
+    script = sql_script(wanted, _logins(command, secret, wanted, interactive=interactive), reader)
     if file == STDOUT:
         command.stdout.write(script, ending="")
         return
@@ -37,7 +48,7 @@ def write_script(command: DeployCommand, secret: Document, wanted: Wanted, file:
             target.write(script)
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be written: {error.strerror}.", hint="Name another FILE.") from None
-    command.stderr.write(f"{Path(file)} written. As the master user: psql … --file {file}; then delete it.")
+    command.stderr.write(f"{Path(file)} written. As the master user: {USES[reader].format(file)}; then delete it.")
 
 
 def _logins(command: DeployCommand, secret: Document, wanted: Wanted, *, interactive: bool) -> Mapping[str, Login]:

@@ -59,7 +59,7 @@ def with_tables(
         raise ConfigurationError("--no-template says how to --migrate.", hint="Say --migrate --no-template.")
     if sql is not None and (migrate or prune_templates or superuser):
         raise ConfigurationError(
-            "A script for psql makes the databases and nothing in them.",
+            "The script makes the databases and nothing in them.",
             hint="Run the script, then: python manage.py migrate_tenants",
         )
     if prune_templates and (format != "text" or output is not None):

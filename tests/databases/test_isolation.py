@@ -20,6 +20,7 @@ from deploytools.databases.state import MARK, ROLE_DEFAULTS, Wanted
 from deploytools.databases.steps import (
     CreateDatabase,
     CreateRole,
+    EndHandOver,
     GrantToMaster,
     HandOver,
     HandOverObjects,
@@ -37,6 +38,7 @@ from deploytools.databases.tenancy import Tenancy
 from deploytools.databases.tenant_secrets import TenantSecrets
 from deploytools.databases.tenants import Tenant
 from deploytools.errors import ConnectionFailed, ConnectionFailure
+from deploytools.secret.store import SecretStore
 from deploytools.secret.value import Secret
 from tests.databases.test_apply import Killed, Told, errors
 from tests.fakes.secretsmanager import Fake
@@ -95,15 +97,15 @@ class Site:
 
 @pytest.fixture
 def site(postgres: Postgres) -> Iterator[Site]:
-    yield from _site(postgres)
+    yield from a_site(postgres)
 
 
 @pytest.fixture
 def one_site(one_postgres: Postgres) -> Iterator[Site]:
-    yield from _site(one_postgres)
+    yield from a_site(one_postgres)
 
 
-def _site(postgres: Postgres) -> Iterator[Site]:
+def a_site(postgres: Postgres) -> Iterator[Site]:
     name = postgres.fresh_name()
     app = Login(postgres.address, f"{name}_app", PASSWORD)
     wanted = Wanted(app.user, (Tenant(f"{name}_one"), Tenant(f"{name}_two")), is_shared=False)
@@ -194,7 +196,7 @@ def test_moving_from_a_shared_role_while_the_application_runs(site):
         running.execute(SCHEMA)
         running.execute("INSERT INTO shop (name) VALUES ('before')")
         steps = site.plan().tenants[0].steps
-        assert steps[4:6] == (LetFormerRoleStay(one, site.app.user), HandOver(one, site.app.user, one))
+        assert steps[4:6] == (LetFormerRoleStay(one, site.app.user), HandOver(one, site.app.user, one, is_noted=True))
         assert isinstance(steps[6], HandOverObjects)
         assert site.run(lambda step: work(site.app, one, running)) == [None, None]
         running.execute("INSERT INTO item (shop_id) SELECT max(id) FROM shop")
@@ -243,12 +245,12 @@ def test_what_a_long_transaction_holds_is_told_and_the_next_run_goes_on(site, mo
                 None,
             )
             running.execute("SELECT FROM first, third")
-    assert site.plan().tenants[0].steps == (HandOverObjects(one, site.app.user, one, 2),)
+    assert site.plan().tenants[0].steps == (HandOverObjects(one, site.app.user, one, 2), EndHandOver(one, one))
     assert site.run() == [None, None]
     assert site.plan().is_empty
 
 
-@pytest.mark.parametrize("survived", range(14))
+@pytest.mark.parametrize("survived", range(15))
 def test_killed_after_any_step_of_the_move_the_next_run_converges(one_site, survived):
     site = one_site
     site.run(is_shared=True)
@@ -260,7 +262,7 @@ def test_killed_after_any_step_of_the_move_the_next_run_converges(one_site, surv
         if next(count) == survived:
             raise Killed
 
-    if survived < 13:  # 7 steps for the one with a table, 6 for the other.
+    if survived < 14:  # 8 steps for the one with a table, 6 for the other.
         with pytest.raises(Killed):
             site.run(kill)
     else:
@@ -352,6 +354,50 @@ def test_a_rotation_between_plan_and_apply_keeps_its_password(one_site):
         rotate(site, one, is_finished=True)
         assert errors(tenancy.apply(plan, Told(lambda step: None))) == [None, None]
     prove(site.login(one), one)
+
+
+SHARED = "rds/shop/shared"
+
+
+def shared_tenancy(site: Site, connection: Connection) -> Tenancy:
+    store = SecretStore(cast(Any, site.fake), SHARED, "us-east-1")
+    return replace(site.tenancy(connection, is_shared=True), shared_secret=store)
+
+
+def rotate_shared(site: Site, *stages: str, password: str = "rotated-password-rotated-password-rotated") -> None:
+    """The role's password first, then the secret's, as AWS's rotation does."""
+    with site.postgres.admin() as admin:
+        verifier = scram(admin, site.app.user, Secret(password))
+        admin.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(site.app.user), sql.Literal(verifier)))
+    if stages:
+        document = json.dumps({"password": password})
+        site.fake.put_secret_value(SecretId=SHARED, SecretString=document, VersionStages=list(stages))
+
+
+@pytest.mark.parametrize(
+    ("stages", "sentence"),
+    [
+        (("AWSCURRENT",), None),
+        (("AWSPENDING",), f"A rotation of {SHARED} is under way: the password was left as it is."),
+        ((), "password authentication failed"),
+    ],
+    ids=["finished", "under way", "only the role's"],
+)
+def test_a_shared_password_that_is_rotated_between_plan_and_proof_is_read_once_more(one_site, stages, sentence):
+    site = one_site
+    site.run(is_shared=True)
+    site.fake.create_secret(Name=SHARED, SecretString=json.dumps({"password": PASSWORD.reveal()}))
+    with locked(site.postgres.master, wait=30) as connection:
+        tenancy = shared_tenancy(site, connection)
+        plan = tenancy.plan()
+        rotate_shared(site, *stages)
+        site.fake.calls.clear()
+        found = errors(tenancy.apply(plan, Told(lambda step: None)))
+    if sentence is None:
+        assert found == [None, None]
+    else:
+        assert [sentence in (error or "") for error in found] == [True, True]
+    assert site.fake.calls.count("Describe") == 2, "one look for each tenant, and never another"
 
 
 def test_while_a_rotation_is_under_way_no_password_is_set(one_site):

@@ -19,12 +19,14 @@ from deploytools.databases.state import (
     SecretNeed,
     ServerState,
     Wanted,
+    handing_over_note,
 )
 from deploytools.databases.steps import (
     CloneTemplate,
     CompareTables,
     CreateDatabase,
     CreateRole,
+    EndHandOver,
     GrantToMaster,
     HandOver,
     HandOverObjects,
@@ -317,5 +319,42 @@ def test_any_state_converges_and_public_is_never_let_into_an_open_database(datab
 def test_a_move_that_is_finished_in_one_run_lets_nobody_stay():
     wanted = Wanted("app", (Tenant("shop"),), is_shared=False, finish=True)
     (tenant,) = plan_databases(wanted, state(replace(READY, objects={"app": 3}))).tenants
-    assert tenant.steps[-2:] == (HandOver("shop", "app", "shop"), HandOverObjects("shop", "app", "shop", 3))
+    assert tenant.steps[-3:] == (
+        HandOver("shop", "app", "shop", is_noted=True),
+        HandOverObjects("shop", "app", "shop", 3),
+        EndHandOver("shop", "shop"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("database", "steps"),
+    [
+        (
+            replace(READY, owner="old", objects={"old": 3, "analyst": 1}),
+            (
+                HandOver("shop", "old", "app", is_noted=True),
+                HandOverObjects("shop", "old", "app", 3),
+                EndHandOver("shop", "app"),
+            ),
+        ),
+        (
+            replace(READY, comment=MARK + handing_over_note('o"ld'), objects={'o"ld': 3, "analyst": 1}),
+            (HandOverObjects("shop", 'o"ld', "app", 3), EndHandOver("shop", "app")),
+        ),
+        (replace(READY, comment=MARK + handing_over_note("old")), (EndHandOver("shop", "app"),)),
+        (
+            replace(READY, comment="theirs" + handing_over_note("old"), objects={"old": 3}),
+            (HandOverObjects("shop", "old", "app", 3), Mark("shop", "app")),
+        ),
+        (
+            replace(HALF, owner="app", public_may_connect=False, comment=MARK, objects={"old": 3}),
+            (LetOwnerIn("shop", "app"), HandOverObjects("shop", "old", "app", 3), Open("shop", "app")),
+        ),
+        (replace(READY, objects={"analyst": 1}), ()),
+    ],
+    ids=["given away", "killed after it", "killed before the end", "adopted, killed", "half made", "a stranger's"],
+)
+def test_whose_objects_follow_a_database_that_changed_hands_is_not_forgotten(database, steps):
+    (tenant,) = plan_databases(replace(WANTED, adopt=True), state(database)).tenants
+    assert tenant.steps == steps
     assert not any(isinstance(step, LetFormerRoleStay) for step in tenant.steps)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deploytools.databases.plan import DatabasePlan, plan_databases
 from deploytools.databases.state import (
     HALF_MADE_LIMIT,
+    HANDING_OVER,
     INVALID_LIMIT,
     MARK,
     ROLE_DEFAULTS,
@@ -18,6 +20,7 @@ from deploytools.databases.state import (
     SecretNeed,
     ServerState,
     Wanted,
+    handing_over_note,
 )
 from deploytools.databases.steps import (
     CloneTemplate,
@@ -25,6 +28,7 @@ from deploytools.databases.steps import (
     CreateDatabase,
     CreateRole,
     DropTemplate,
+    EndHandOver,
     GrantToMaster,
     HandOver,
     HandOverObjects,
@@ -62,6 +66,7 @@ OwnersStep = (
     | Open
     | SealTemplate
     | UnsealTemplate
+    | EndHandOver
 )
 
 
@@ -119,7 +124,8 @@ def _database(state: ServerState, step: Step) -> DatabaseState:
         assert step.owner == database.owner
         assert step.owner == "postgres" or database.master_owns
         assert state.roles[step.to].master_may_set
-        return replace(database, owner=step.to, master_owns=True)
+        comment = database.comment + handing_over_note(step.owner) * step.is_noted
+        return replace(database, owner=step.to, master_owns=True, comment=comment)
     if isinstance(step, HandOverObjects):
         assert database.allows_connections or database.connection_limit != HALF_MADE_LIMIT, "nobody may connect"
         objects = dict(database.objects)
@@ -143,6 +149,8 @@ def _database(state: ServerState, step: Step) -> DatabaseState:
         return replace(database, public_may_connect=False)
     if isinstance(step, Mark):
         return replace(database, comment=MARK)
+    if isinstance(step, EndHandOver):
+        return replace(database, comment=re.sub(HANDING_OVER, "", database.comment))
     if isinstance(step, SetDatabaseDefault):
         return replace(database, settings={**database.settings, step.setting: f"{step.milliseconds}ms"})
     if isinstance(step, LimitConnections):
@@ -177,7 +185,7 @@ def servers(draw: st.DrawFn) -> ServerState:
             connection_limit=draw(st.sampled_from([-1, HALF_MADE_LIMIT, HALF_MADE_LIMIT, INVALID_LIMIT, 10])),
             is_template=draw(st.integers(0, 9)) == 0,
             public_may_connect=draw(st.booleans()),
-            comment=draw(st.sampled_from(["", MARK, MARK, "somebody's"])),
+            comment=draw(st.sampled_from(["", MARK, MARK, MARK + handing_over_note('e"l"se'), "somebody's"])),
             objects=draw(st.dictionaries(owners, st.integers(1, 60), max_size=2)),
             sessions=draw(st.dictionaries(owners, st.integers(1, 3), max_size=1)),
             master_owns=draw(st.booleans()),
@@ -233,7 +241,16 @@ def require_tables_before_open(plan: DatabasePlan, wanted: Wanted, state: Server
             assert kinds.index(CompareTables if is_copy else MigrateTables) < kinds.index(Open)
 
 
+GIVEN_AWAY = ServerState(
+    160004,
+    MASTER,
+    {"app": RoleState("app", settings=ROLE_DEFAULTS, password_works=True, master_may_set=True, master_may_grant=True)},
+    {"one": DatabaseState("one", "else", public_may_connect=False, comment=MARK, objects={"else": 3})},
+)
+
+
 @settings(max_examples=200, deadline=None)
+@example(GIVEN_AWAY, Wanted("app", (Tenant("one"),)), None, False, 1)  # Between its hand-over and that of the objects.
 @given(state=servers(), wanted=wishes, found=templates, is_copied=st.booleans(), crash_after=st.integers(0, 22))
 def test_any_catalogue_converges_and_nobody_is_let_in_or_locked_out_on_the_way(
     state, wanted, found, is_copied, crash_after
@@ -269,5 +286,10 @@ def test_any_catalogue_converges_and_nobody_is_let_in_or_locked_out_on_the_way(
         assert (database.owner, database.allows_connections, database.public_may_connect) == (role, True, False)
         assert state.roles[role].password_works
         assert not set(database.objects) & {wanted.former_role_of(tenant.tenant)}
+        was = before.databases.get(tenant.tenant.name)
+        assert was is None or was.owner not in set(database.objects) - {role}, (
+            "interrupted between its hand-over and theirs"
+        )
+        assert not database.handed_over_from
         if wanted.finish and wanted.former_role_of(tenant.tenant) in state.roles:
             assert role not in state.roles[wanted.former_role_of(tenant.tenant)].reaches

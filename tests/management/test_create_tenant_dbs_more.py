@@ -140,6 +140,26 @@ def test_the_script_is_for_its_owner_only_and_needs_no_server(capsys, deployment
     assert (on_stdout.out.count("CREATE DATABASE"), on_stdout.err) == (2, "")
 
 
+@pytest.mark.parametrize(
+    ("options", "use", "needs_psql"),
+    [
+        ((), "psql … --file {}", True),
+        (("--sql-for", "psql"), "psql … --file {}", True),
+        (
+            ("--sql-for", "editor"),
+            "open {} in the query editor, connected to the database postgres, and run it one statement at a time",
+            False,
+        ),
+    ],
+)
+def test_the_script_is_for_psql_or_for_a_query_editor(capsys, deployment, tmp_path, options, use, needs_psql):
+    file = tmp_path / "tenants.sql"
+    result = run(capsys, "create_tenant_dbs", "--sql", str(file), *options)
+    sentence = f"{file} written. As the master user: {use.format(file)}; then delete it.\n"
+    assert (result.out, result.err, result.code) == ("", sentence, 0)
+    assert ("\\gexec" in file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (needs_psql, 0o600)
+
+
 def test_a_script_that_cannot_be_written(capsys, deployment, tmp_path):
     result = run(capsys, "create_tenant_dbs", "--sql", str(tmp_path / "no" / "such.sql"))
     assert (result.err.splitlines()[0], result.code) == (

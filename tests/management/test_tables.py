@@ -131,6 +131,7 @@ def test_a_superuser_that_cannot_be_is_told_before_anything_is_done(fleet, chang
         ["--no-template"],
         ["--sql", "--migrate"],
         ["--sql", "--superuser"],
+        ["--sql-for", "editor"],
         ["--prune-templates", "--format", "json"],
         ["--prune-templates", "--output", "report.txt"],
     ],

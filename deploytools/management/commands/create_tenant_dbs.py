@@ -14,6 +14,7 @@ from deploytools.databases.apply import Outcome
 from deploytools.databases.identity import read_identity, require_meant
 from deploytools.databases.migrations import read_graph
 from deploytools.databases.plan import DatabasePlan
+from deploytools.databases.script import READERS, Reader
 from deploytools.databases.server import locked, server_version, session
 from deploytools.databases.state import Wanted
 from deploytools.databases.superuser import read_account
@@ -52,7 +53,12 @@ class Command(DeployCommand):
             nargs="?",
             const=STDOUT,
             metavar="FILE",
-            help="Write the work as a script for psql (mode 0600, no password in it) and ask no server.",
+            help="Write the work as a script (mode 0600, no password in it) and ask no server.",
+        )
+        parser.add_argument(
+            "--sql-for",
+            choices=READERS,
+            help="Who runs the script: psql (the default), or a query editor, which runs it statement by statement.",
         )
         add_tables_options(parser)
         parser.add_argument("--adopt", action="store_true", help="Take over databases that somebody else made.")
@@ -84,6 +90,8 @@ class Command(DeployCommand):
         """Everything after the question happens in one session that holds the lock."""
         self._format, self._output = options["format"], options["output"]
         look_only = plan or check or verify
+        if options["sql_for"] and options["sql"] is None:
+            raise ConfigurationError("--sql-for says who runs the script of --sql.", hint="Say --sql FILE, too.")
         if options["sql"] is not None and look_only:
             raise ConfigurationError(
                 "--sql writes a script (and missing tenants' secrets); --plan, --check and --verify only look.",
@@ -92,7 +100,8 @@ class Command(DeployCommand):
         secret = read_secret()
         wanted = with_tables(self._wanted(application_login(secret).user, **options), **options)
         if options["sql"] is not None:
-            write_script(self, secret, wanted, options["sql"], interactive=interactive)
+            reader: Reader = options["sql_for"] or "psql"
+            write_script(self, secret, wanted, options["sql"], reader, interactive=interactive)
             return
         with self._tenancy(secret, wanted, look_only=look_only, interactive=interactive, **options) as tenancy:
             if verify:
@@ -157,6 +166,7 @@ class Command(DeployCommand):
 
     def _end(self, tenancy: Tenancy, plan: DatabasePlan | None, results: Sequence[Outcome]) -> None:
         remarks, code = _remarks(tenancy)
+        remarks = [*(remark for result in results for remark in result.remarks), *remarks]
         if self._format == "json":
             text = tenants.to_json(self._server, plan, results, remarks)
         else:

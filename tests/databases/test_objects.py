@@ -1,0 +1,299 @@
+"""Every kind of object that has an owner is handed over, or named where it cannot be; told by the server's own list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from deploytools.databases.migrations import read_graph
+from deploytools.databases.server import locked
+from deploytools.databases.state import MARK
+from deploytools.databases.steps import HandOver, MigrateTables, Step
+from deploytools.databases.templates import PREFIX
+from deploytools.databases.unfinished import SUFFIX
+from tests.databases.test_apply import Killed, Told, errors
+from tests.databases.test_isolation import PASSWORD, Site, a_site
+from tests.postgres import Postgres
+
+EVERY_KIND = """
+    CREATE SCHEMA shelf;
+    CREATE TABLE shop (id bigserial PRIMARY KEY, a integer, b integer);
+    CREATE TABLE log (at date) PARTITION BY RANGE (at);
+    CREATE VIEW shops AS SELECT id FROM shop;
+    CREATE MATERIALIZED VIEW counts AS SELECT count(*) FROM shop;
+    CREATE SEQUENCE shelf.numbers;
+    CREATE STATISTICS both_of (dependencies) ON a, b FROM shop;
+    CREATE TYPE pair AS (a integer, b integer);
+    CREATE TYPE span AS RANGE (subtype = integer);
+    CREATE DOMAIN price AS numeric;
+    CREATE FUNCTION same(integer) RETURNS integer LANGUAGE sql AS 'SELECT $1';
+    CREATE PROCEDURE nothing() LANGUAGE sql AS 'SELECT 1';
+    CREATE AGGREGATE total(integer) (sfunc = int4pl, stype = integer);
+    CREATE AGGREGATE lines(*) (sfunc = same, stype = integer);
+    CREATE FUNCTION first(state float8[], at float8) RETURNS float8 LANGUAGE sql AS 'SELECT at';
+    CREATE AGGREGATE middle(float8 ORDER BY float8) (sfunc = array_append, stype = float8[], finalfunc = first);
+    CREATE OPERATOR === (leftarg = integer, rightarg = integer, function = int4eq);
+    CREATE OPERATOR !== (rightarg = integer, function = int4um);
+    CREATE COLLATION plain (LOCALE = 'C');
+    CREATE CONVERSION latin FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
+    CREATE TEXT SEARCH CONFIGURATION words (COPY = simple);
+    CREATE TEXT SEARCH DICTIONARY meanings (TEMPLATE = simple);
+    CREATE PUBLICATION news FOR TABLE shop;
+    CREATE SERVER far FOREIGN DATA WRAPPER wrapper;
+    CREATE FOREIGN TABLE far_away (a integer) SERVER far;
+    ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {reader} WITH GRANT OPTION;
+    ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+    ALTER DEFAULT PRIVILEGES REVOKE TRUNCATE ON TABLES FROM CURRENT_USER;
+    ALTER DEFAULT PRIVILEGES IN SCHEMA shelf GRANT USAGE ON SEQUENCES TO {reader};
+    SELECT lo_create(0);
+"""
+
+
+@pytest.fixture
+def site(postgres: Postgres) -> Iterator[Site]:
+    yield from a_site(postgres)
+
+
+@pytest.fixture
+def one_site(one_postgres: Postgres) -> Iterator[Site]:
+    yield from a_site(one_postgres)
+
+
+def reader_of(site: Site) -> str:
+    return site.app.user.replace("_app", "_reader")
+
+
+def prepare(site: Site, database: str, role: str) -> None:
+    """As the superuser: what `EVERY_KIND` needs, and the kinds that only a superuser makes, given to `role`."""
+    site.postgres.make_role(reader_of(site), PASSWORD)
+    with site.postgres.admin(database) as admin:
+        admin.execute(
+            sql.SQL("""
+                CREATE FOREIGN DATA WRAPPER wrapper; GRANT USAGE ON FOREIGN DATA WRAPPER wrapper TO PUBLIC;
+                CREATE OPERATOR FAMILY family USING btree;
+                CREATE OPERATOR CLASS class FOR TYPE integer USING btree FAMILY family
+                    AS OPERATOR 1 <, FUNCTION 1 btint4cmp(integer, integer);
+                ALTER OPERATOR FAMILY family USING btree OWNER TO {role};
+                ALTER OPERATOR CLASS class USING btree OWNER TO {role};
+                ALTER LANGUAGE plpgsql OWNER TO {role}
+            """).format(role=sql.Identifier(role))
+        )
+
+
+def make_every_kind(site: Site, connection: psycopg.Connection[Any]) -> None:
+    connection.execute(sql.SQL(EVERY_KIND).format(reader=sql.Identifier(reader_of(site))))
+
+
+def owned(site: Site, database: str, role: str) -> list[str]:
+    """What `role` owns in `database`, in the server's words."""
+    with site.postgres.admin(database) as admin:
+        rows = admin.execute(
+            "SELECT pg_describe_object(classid, objid, 0) FROM pg_shdepend WHERE deptype = 'o' "
+            "AND refclassid = 'pg_authid'::regclass AND refobjid = %s::regrole "
+            "AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1",
+            [role],
+        ).fetchall()
+    return [row[0].replace(role, "ROLE") for row in rows]
+
+
+def default_privileges(site: Site, database: str, role: str) -> list[tuple[str, str, list[str]]]:
+    with site.postgres.admin(database) as admin:
+        rows = admin.execute(
+            "SELECT defaclnamespace::regnamespace::text, defaclobjtype::text, defaclacl::text FROM pg_default_acl "
+            "WHERE defaclrole = %s::regrole ORDER BY 1, 2",
+            [role],
+        ).fetchall()
+    return [(row[0], row[1], sorted(row[2].strip("{}").replace(role, "ROLE").split(","))) for row in rows]
+
+
+def test_every_kind_changes_hands(site):
+    one, _ = site.names
+    site.run(is_shared=True)
+    prepare(site, one, site.app.user)
+    with site.app.connect(one) as application:
+        make_every_kind(site, application)
+    before, defaults = owned(site, one, site.app.user), default_privileges(site, one, site.app.user)
+    assert (len(before) > 30, len(defaults)) == (True, 3)
+    assert site.run() == [None, None]
+    assert owned(site, one, site.app.user) == []
+    assert owned(site, one, one) == before
+    assert default_privileges(site, one, one) == defaults
+    assert site.plan().is_empty
+    assert errors(site.verify()) == [None, None]
+
+
+@contextmanager
+def subscribed(site: Site, database: str) -> Iterator[None]:
+    """A database that has a subscription cannot be dropped."""
+    conninfo = "CONNECTION 'host=127.0.0.1 user=nobody password=nothing'"
+    with site.postgres.admin(database) as admin:
+        admin.execute(f"CREATE SUBSCRIPTION feed {conninfo} PUBLICATION it WITH (connect = false, slot_name = NONE)")
+        admin.execute("UPDATE pg_subscription SET subowner = %s::regrole", [site.app.user])
+        try:
+            yield
+        finally:
+            admin.execute("DROP SUBSCRIPTION feed")
+
+
+def test_a_subscription_changes_hands_where_the_version_lets_it(site):
+    one, _ = site.names
+    site.run(is_shared=True)
+    with subscribed(site, one):
+        assert site.plan().tenants[0].steps[-1].count == 1
+        first, second = site.run()
+        with site.postgres.admin() as admin:
+            query = "SELECT subowner::regrole::text FROM pg_subscription WHERE subname = 'feed'"
+            owner = admin.execute(query).fetchall()[0][0]
+        if site.postgres.version >= 16:
+            assert (first, owner) == (None, one)
+        else:
+            assert (first, owner) == (
+                f"The rest has been handed over from {site.app.user} to {one}, but not: subscription feed (permission "
+                'denied to change owner of subscription "feed").',
+                site.app.user,
+            )
+        assert second is None
+
+
+def test_what_cannot_be_handed_over_is_named_and_the_rest_is(site):
+    one, _ = site.names
+    app = site.app.user
+    site.run(is_shared=True)
+    with site.postgres.admin(one) as admin, site.app.connect(one) as application:
+        as_superuser = """
+            CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+            CREATE EVENT TRIGGER watching ON ddl_command_end EXECUTE FUNCTION watch();
+            CREATE FOREIGN DATA WRAPPER wrapper;
+            GRANT USAGE ON FOREIGN DATA WRAPPER wrapper TO {app};
+            ALTER ROLE {app} SUPERUSER; ALTER EVENT TRIGGER watching OWNER TO {app}; ALTER ROLE {app} NOSUPERUSER;
+        """
+        admin.execute(sql.SQL(as_superuser).format(app=sql.Identifier(app)))
+        application.execute("CREATE TABLE shop (id bigserial); CREATE SERVER far FOREIGN DATA WRAPPER wrapper")
+        application.execute("CREATE USER MAPPING FOR CURRENT_USER SERVER far OPTIONS (password 'far-away')")
+        application.execute("CREATE TEMPORARY TABLE basket (id integer)")
+        row = application.execute("SELECT pg_my_temp_schema()::regnamespace::text AS name").fetchone()
+        assert row is not None
+        server = "server far (permission denied for foreign-data wrapper wrapper)"
+        mapping = (
+            f"user mapping {app} on server far (its password cannot be read: CREATE USER MAPPING FOR {one}, and drop "
+            "this one when it is not needed)"
+        )
+        trigger = 'event trigger watching (permission denied to change owner of event trigger "watching")'
+        basket = f"table {row.name}.basket (a session's temporary one, gone when that ends)"
+        sentence = f"The rest has been handed over from {app} to {one}, but not: {{}}."
+        assert site.run() == [sentence.format("; ".join([basket, trigger, server, mapping])), None]
+        assert owned(site, one, one) == ["sequence shop_id_seq", "table shop"]
+    admin_does(site, one, "DROP EVENT TRIGGER watching")
+    admin_does(site, one, "GRANT USAGE ON FOREIGN DATA WRAPPER wrapper TO {}", one)
+    assert site.run() == [sentence.format(mapping), None]
+    admin_does(site, one, "CREATE USER MAPPING FOR {} SERVER far", one)
+    admin_does(site, one, "DROP USER MAPPING FOR {} SERVER far", app)
+    assert site.run() == [None, None]
+    assert (owned(site, one, app), site.plan().is_empty) == ([], True)
+
+
+def admin_does(site: Site, database: str, statement: str, *names: str) -> None:
+    with site.postgres.admin(database) as admin:
+        admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def test_extensions_stay_whose_they_are_and_are_told(site):
+    """There is no ALTER EXTENSION … OWNER; the master, a member of the former owner, goes on updating it."""
+    one, _ = site.names
+    site.run(is_shared=True)
+    admin_does(site, one, "DROP EXTENSION plpgsql")
+    with site.app.connect(one) as application:
+        application.execute("CREATE EXTENSION plpgsql")
+    with locked(site.postgres.master, wait=30) as connection:
+        tenancy = site.tenancy(connection)
+        first, second = tenancy.apply(tenancy.plan(), Told(lambda step: None))
+    assert (first.error, second.error) == (None, None)
+    assert first.remarks == (
+        f"not {one}'s in {one}: extension plpgsql of {site.app.user}; PostgreSQL lets nobody hand over an extension",
+    )
+    assert (second.remarks, site.plan().is_empty) == ((), True)
+    with site.postgres.master.connect(one) as master:
+        master.execute("ALTER EXTENSION plpgsql UPDATE")
+
+
+def test_what_belongs_to_another_tenants_role_fails_the_proof_and_to_a_stranger_is_told(site):
+    one, two = site.names
+    site.run()
+    stranger = f"{site.app.user}_analyst"
+    site.postgres.make_role(stranger, PASSWORD)
+    for role in (two, stranger):
+        admin_does(site, one, "CREATE SCHEMA {} AUTHORIZATION {}", role, role)
+    first, second = site.verify()
+    assert (str(first.error), second.error) == (
+        f"In {one} not everything belongs to {one}: schema {two} of {two}.",
+        None,
+    )
+    admin_does(site, one, "ALTER SCHEMA {} OWNER TO {}", two, one)
+    first, second = site.verify()
+    assert (first.error, first.remarks) == (None, (f"not {one}'s in {one}: schema {stranger} of {stranger}",))
+    admin_does(site, one, "DROP SCHEMA {}", stranger)
+
+
+def test_in_a_copy_of_a_template_nothing_stays_the_masters_but_what_only_a_superuser_may_own(
+    site, settings, django_db_blocker
+):
+    settings.INSTALLED_APPS = ["deploytools", "tests.fleet"]
+    settings.MIGRATION_MODULES = {"fleet": "tests.fleet.migrations.v2"}
+    one, _ = site.names
+    wanted = replace(site.wanted, migrate=True, template=f"{PREFIX}{one}")
+    before: list[str] = []
+
+    def fill(step: Step) -> None:
+        if isinstance(step, MigrateTables):
+            prepare(site, wanted.template, "postgres")
+            with site.postgres.master.connect(wanted.template) as master:
+                make_every_kind(site, master)
+            before.extend(owned(site, wanted.template, "postgres"))
+
+    with django_db_blocker.unblock(), locked(site.postgres.master, wait=30) as connection:
+        tenancy = replace(site.tenancy(connection), wanted=wanted, graph=read_graph())
+        assert errors(tenancy.apply(tenancy.plan(), Told(fill))) == [None, None]
+    for statement in ("ALTER DATABASE {} IS_TEMPLATE false", "DROP DATABASE {}"):
+        admin_does(site, "postgres", statement, wanted.template)
+    assert (owned(site, one, "postgres"), owned(site, one, one)) == (
+        [],
+        [name.replace("postgres", "ROLE") for name in before],
+    )
+
+
+@pytest.mark.parametrize("comment", [MARK, MARK + SUFFIX, "somebody's", None])
+@pytest.mark.parametrize("owner", ["old", "postgres"])
+def test_killed_between_the_hand_over_of_a_database_and_of_its_objects(one_site, owner, comment):
+    """Nothing but the note in the comment tells then whose objects were to follow."""
+    site = one_site
+    one, _ = site.names
+    role = owner if owner == "postgres" else one.replace("_one", "_o\"l'd")
+    with site.postgres.admin() as admin:
+        for statement in (
+            "CREATE ROLE {role} LOGIN; GRANT {role} TO postgres" if role != owner else "",
+            "CREATE DATABASE {one} OWNER {role}",
+            "COMMENT ON DATABASE {one} IS {comment}",
+        ):
+            parts = {"role": sql.Identifier(role), "one": sql.Identifier(one), "comment": sql.Literal(comment)}
+            admin.execute(sql.SQL(statement).format(**parts))
+    admin_does(
+        site, one, "SET ROLE {}; CREATE TABLE public.shop (id bigserial); CREATE TYPE public.size AS ENUM ()", role
+    )
+
+    def kill(step: Step) -> None:
+        if isinstance(step, HandOver) and step.database == one:
+            raise Killed
+
+    with pytest.raises(Killed):
+        site.run(kill, adopt=True)
+    assert len(owned(site, one, role)) == 3
+    assert site.run(adopt=True) == [None, None]
+    assert (owned(site, one, role), len(owned(site, one, one)), site.plan().is_empty) == ([], 3, True)
+    (row,) = site.postgres.snapshot([one])
+    assert row[4] == (comment if comment and comment.startswith(MARK) else MARK)
