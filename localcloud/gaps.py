@@ -18,6 +18,7 @@ CERTIFICATE_DAYS = 365
 def fill() -> None:
     """Teach the emulator of this process."""
     setattr(RDSResponse, "describe_pending_maintenance_actions", _no_maintenance)  # noqa: B010
+    setattr(RDSResponse, "describe_db_major_engine_versions", _major_versions)  # noqa: B010
     setattr(DBInstance, "address", property(_address))  # noqa: B010
     setattr(DBInstance, "certificate_details", property(_certificate))  # noqa: B010
 
@@ -30,6 +31,26 @@ def _address(instance: Any) -> str:
 
 def _no_maintenance(response: RDSResponse) -> ActionResult:
     return ActionResult({"PendingMaintenanceActions": []})
+
+
+def _major_versions(response: RDSResponse) -> ActionResult:
+    """PostgreSQL 13 until February 2026, each later one for a year longer; for money three years more."""
+    asked = response.params
+    end = 2013 + int(asked["MajorEngineVersion"])
+    periods = [
+        {
+            "LifecycleSupportName": f"open-source-rds-{name}-support",
+            "LifecycleSupportStartDate": datetime(start, 3, 1, tzinfo=UTC),
+            "LifecycleSupportEndDate": datetime(start + years, 2, 28, tzinfo=UTC),
+        }
+        for name, start, years in (("standard", end - 5, 5), ("extended", end, 3))
+    ]
+    version = {
+        "Engine": asked["Engine"],
+        "MajorEngineVersion": asked["MajorEngineVersion"],
+        "SupportedEngineLifecycles": periods,
+    }
+    return ActionResult({"DBMajorEngineVersions": [version]})
 
 
 def _certificate(instance: Any) -> dict[str, Any]:

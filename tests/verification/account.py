@@ -117,6 +117,10 @@ def account(endpoint_url: str) -> Iterator[str]:
     world.secretsmanager.put_resource_policy(
         SecretId=SECRET, ResourcePolicy=json.dumps(_policy("secretsmanager:*", "*"))
     )
+    (instance,) = world.rds.describe_db_instances()["DBInstances"]
+    world.rds.add_tags_to_resource(
+        ResourceName=instance["DBInstanceArn"], Tags=[{"Key": "deploytools:restore-drill", "Value": "2026-10-01"}]
+    )
     world.rds.create_db_snapshot(DBSnapshotIdentifier="by-hand", DBInstanceIdentifier=INSTANCE)
     world.rds.modify_db_snapshot_attribute(DBSnapshotIdentifier="by-hand", AttributeName="restore", ValuesToAdd=["all"])
     (topic,) = world.sns.list_topics()["Topics"]

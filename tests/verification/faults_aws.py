@@ -11,7 +11,8 @@ from deploytools.verification.policies import Policy
 from deploytools.verification.sources.alarms import Topic
 from deploytools.verification.sources.network import BastionGroups, Network, PrefixLists, Routes, Rule, SecurityGroup
 from deploytools.verification.sources.outside import Answer
-from deploytools.verification.sources.rds import Maintenance, Parameters, ServerInUse, SharedSnapshot, Snapshot
+from deploytools.verification.sources.rds import Parameters, ServerInUse, SharedSnapshot, Snapshot
+from deploytools.verification.sources.rds_lifecycle import EngineSupport, Maintenance
 from tests.verification.faults import FAIL, NA, UNKNOWN, WARN, Fault
 from tests.verification.world import (
     ALARMS,
@@ -50,20 +51,24 @@ def unsaid(field: str, check: str, name: str) -> Fault:
     return Fault(rds(**{field: None}), {check: UNKNOWN}, f"AWS's answer does not say ({name})")
 
 
+#: What is said of the backups where there are none.
+WITHOUT_BACKUPS = {"rds.restorable": NA, "rds.windows-apart": NA, "rds.restore-drill": NA}
+
 SWITCHES = [
     Fault(rds(deletion_protection=False), {"rds.deletion-protection": FAIL}, "DeletionProtection is off"),
     Fault(rds(backup_days=6), {"rds.automated-backups": WARN}, "kept for 6 days, fewer than 7"),
     Fault(
         rds(backup_days=0, latest_restorable=None),
-        {"rds.automated-backups": FAIL, "rds.restorable": NA},
+        {"rds.automated-backups": FAIL, **WITHOUT_BACKUPS},
         "there are no automated backups",
     ),
     Fault(rds(backup_days=7), {}),
     Fault(
         rds(backup_days=0, latest_restorable=None, replica_of="main"),
-        {"rds.automated-backups": NA, "rds.restorable": NA},
+        {"rds.automated-backups": NA, **WITHOUT_BACKUPS},
         "it is a replica of main",
     ),
+    Fault(rds(replica_of="main"), {"rds.automated-backups": NA}, "it is a replica of main"),
     Fault(rds(is_public=True), {"rds.not-public": FAIL}, "PubliclyAccessible is on"),
     Fault(rds(is_encrypted=False), {"rds.encrypted": FAIL}, "StorageEncrypted is off"),
     Fault(rds(is_multi_az=False), {"rds.multi-az": WARN}, "MultiAZ is off"),
@@ -71,6 +76,8 @@ SWITCHES = [
     Fault(rds(upgrades_itself=False), {"rds.minor-upgrades": FAIL}, "AutoMinorVersionUpgrade is off"),
     Fault(rds(maximum=None), {"rds.storage-grows": WARN}, "20 GiB and no more"),
     Fault(rds(maximum=20), {"rds.storage-grows": WARN}, "20 GiB and no more"),
+    Fault(rds(monitoring=0), {"rds.enhanced-monitoring": WARN}, "MonitoringInterval is 0"),
+    unsaid("monitoring", "rds.enhanced-monitoring", "MonitoringInterval"),
     Fault(rds(copies_tags=False), {"rds.tags-on-snapshots": WARN}, "CopyTagsToSnapshot is off"),
     unsaid("deletion_protection", "rds.deletion-protection", "DeletionProtection"),
     unsaid("backup_days", "rds.automated-backups", "BackupRetentionPeriod"),
@@ -103,7 +110,11 @@ STATE = [
         {"rds.forces-tls": FAIL},
         "rds.force_ssl is not set",
     ),
-    Fault({"rds_parameters": Parameters({}), **rds(engine_version=None)}, {"rds.forces-tls": UNKNOWN}, "EngineVersion"),
+    Fault(
+        {"rds_parameters": Parameters({}), **rds(engine_version=None)},
+        {"rds.forces-tls": UNKNOWN, "rds.engine-supported": UNKNOWN},
+        "EngineVersion",
+    ),
     Fault(
         rds(parameter_groups=()), {"rds.forces-tls": UNKNOWN, "rds.parameters-in-force": UNKNOWN}, "DBParameterGroups"
     ),
@@ -117,6 +128,12 @@ STATE = [
         "system-update (New OS), forced on 2026-03-02",
     ),
     Fault({"rds_maintenance": (Maintenance("system-update", "New OS", None),)}, {}),
+    Fault({"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY, "next-maintenance"),)}, {}),
+    Fault(
+        {"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY, "undo-opt-in"),)},
+        {"rds.maintenance": WARN},
+        "forced on 2026-03-02",
+    ),
     Fault(rds(certificate_until=NOW + 59 * DAY), {"rds.certificate": WARN}, "59 days left"),
     Fault(rds(certificate_until=NOW - DAY), {"rds.certificate": FAIL}, "expired on 2026-02-28"),
     unsaid("certificate_until", "rds.certificate", "CertificateDetails"),
@@ -140,13 +157,75 @@ STATE = [
     Fault(snapshots(replace(DAILY, status="creating")), {"rds.restorable": FAIL}, "no snapshot of AWS's own"),
     Fault(snapshots(replace(DAILY, kind="manual")), {"rds.restorable": FAIL}, "no snapshot of AWS's own"),
     Fault(
-        snapshots(replace(DAILY, made_at=NOW - timedelta(hours=27))), {"rds.restorable": FAIL}, "snapshot of 27 hours"
+        snapshots(replace(DAILY, made_at=NOW - timedelta(hours=27))), {"rds.restorable": WARN}, "snapshot of 27 hours"
+    ),
+    Fault(
+        snapshots(replace(DAILY, made_at=NOW - timedelta(hours=51))), {"rds.restorable": FAIL}, "snapshot of 51 hours"
     ),
     Fault({**snapshots(), **rds(created_at=NOW - timedelta(hours=25))}, {}),
     Fault({**snapshots(), **rds(created_at=NOW - timedelta(hours=27))}, {"rds.restorable": FAIL}, "no snapshot"),
     Fault(rds(master_secret="impaired"), {"rds.master-secret": FAIL}, "it is impaired"),
     Fault(rds(master_secret="rotating"), {}),
     Fault(rds(master_secret=None), {"rds.master-secret": NA}, "RDS keeps no secret of it"),
+]
+
+
+def support(days: float | None, extended: float = 2190, **changes: Any) -> Changes:
+    """Until when AWS supports the engine, in days from now."""
+    until = None if days is None else NOW + days * DAY
+    return {"engine_support": EngineSupport(until, NOW + extended * DAY), **rds(**changes)}
+
+
+def windows(backup: str | None, maintenance: str | None) -> Changes:
+    return rds(backup_window=backup, maintenance_window=maintenance)
+
+
+def drill(noted: str) -> Changes:
+    return rds(tags=(("Name", "good"), ("deploytools:restore-drill", noted)))
+
+
+UPKEEP = [
+    Fault(support(180), {}),
+    Fault(
+        support(179),
+        {"rds.engine-supported": WARN},
+        "until 2026-08-27, 179 days left; then Extended Support, which is charged for, until 2032-02-28",
+    ),
+    Fault(
+        support(100, lifecycle="open-source-rds-extended-support-disabled"),
+        {"rds.engine-supported": WARN},
+        "100 days left; then AWS upgrades it by itself",
+    ),
+    Fault(
+        support(-1, lifecycle=None),
+        {"rds.engine-supported": FAIL},
+        "PostgreSQL 16: its standard support ended on 2026-02-28; Extended Support, which is charged for",
+    ),
+    Fault(support(-1, -1), {"rds.engine-supported": FAIL}, "Extended Support too, on 2026-02-28"),
+    Fault(
+        {"engine_support": EngineSupport(NOW - DAY)}, {"rds.engine-supported": FAIL}, "AWS names no Extended Support"
+    ),
+    Fault(support(None), {"rds.engine-supported": UNKNOWN}, "AWS does not say until when it supports PostgreSQL 16"),
+    Fault(
+        {"engine_support": EngineSupport(), **rds(engine_version=None)},
+        {"rds.engine-supported": UNKNOWN},
+        "AWS's answer does not say (EngineVersion)",
+    ),
+    Fault(windows("04:00-04:30", "sun:05:00-sun:05:30"), {}),
+    Fault(windows("04:01-04:31", "sun:05:00-sun:05:30"), {"rds.windows-apart": WARN}, "29 minutes apart"),
+    Fault(windows("05:30-06:00", "sun:05:00-sun:05:30"), {"rds.windows-apart": WARN}, "0 minutes apart"),
+    Fault(windows("23:45-00:15", "wed:00:40-wed:01:10"), {"rds.windows-apart": WARN}, "25 minutes apart"),
+    Fault(windows("00:20-00:50", "sun:23:00-mon:00:00"), {"rds.windows-apart": WARN}, "20 minutes apart"),
+    Fault(windows("05:15-05:45", "sun:05:00-sun:05:30"), {"rds.windows-apart": FAIL}, "they overlap"),
+    Fault(windows("04:00-08:00", "sun:05:00-sun:05:30"), {"rds.windows-apart": FAIL}, "they overlap"),
+    Fault(windows("00:00-00:30", "sun:23:45-mon:00:15"), {"rds.windows-apart": FAIL}, "they overlap"),
+    Fault(windows(None, "sun:05:00-sun:05:30"), {"rds.windows-apart": UNKNOWN}, "(PreferredBackupWindow)"),
+    Fault(windows("03:00-03:30", "someday"), {"rds.windows-apart": UNKNOWN}, "(PreferredMaintenanceWindow)"),
+    Fault(rds(tags=()), {"rds.restore-drill": WARN}, "no drill is noted (tag deploytools:restore-drill)"),
+    Fault(drill("2025-12-01"), {}),
+    Fault(drill("2025-11-30"), {"rds.restore-drill": WARN}, "the last drill was on 2025-11-30, 91 days ago"),
+    Fault(drill("2026-03-02"), {"rds.restore-drill": WARN}, "the drill of 2026-03-02 is to come"),
+    Fault(drill("last week"), {"rds.restore-drill": WARN}, "is no date: last week"),
 ]
 
 OPEN = {"network.ingress-only-from-app": FAIL}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -96,6 +97,12 @@ def test_every_fact_of_aws(wire):
         2,
         ("postgresql", "upgrade"),
         (("default.postgres16", "in-sync"),),
+    )
+    assert (rds.engine, rds.backup_window, rds.maintenance_window) == ("postgres", "13:14-13:44", "wed:06:38-wed:07:08")
+    assert (rds.monitoring, rds.tags) == (0, (("deploytools:restore-drill", "2026-10-01"),))
+    assert (seen["engine_support"].standard_until, seen["engine_support"].extended_until) == (
+        datetime(2029, 2, 28, tzinfo=UTC),
+        datetime(2032, 2, 28, tzinfo=UTC),
     )
     assert abs((rds.read_at - rds.latest_restorable).total_seconds()) < 60
     assert (rds.certificate_until - rds.read_at).days in {364, 365}

@@ -30,6 +30,7 @@ FAULTS: list[Fault] = [
     *faults.DATABASES,
     *faults_aws.SWITCHES,
     *faults_aws.STATE,
+    *faults_aws.UPKEEP,
     *faults_aws.NETWORK,
     *faults_aws.ALARM,
     *faults_aws.IAM,

@@ -1,19 +1,11 @@
-"""Checks of what changes by itself: restorability, TLS's parameter, what is pending, certificate, snapshots."""
+"""Checks of what changes by itself: the state, TLS's parameter, what is pending, certificate, the master's secret."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from deploytools.verification.checks.rds import modify, unsaid
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.registry import check
-from deploytools.verification.sources.rds import Maintenance, Parameters, RdsInstance, ServerInUse, Snapshot
-
-#: Seconds. AWS writes the log away every five minutes; three times that is stale.
-STALE = 15 * 60
-
-#: Hours. AWS makes a snapshot a day, and takes its time.
-SNAPSHOT_HOURS = 26
+from deploytools.verification.sources.rds import Parameters, RdsInstance, ServerInUse
 
 #: What the states begin with in which an instance serves; in others it starts, stops, or is away for a while.
 SERVING = (
@@ -72,42 +64,6 @@ def available(rds_instance: RdsInstance) -> Verdict:
     if status.startswith(("failed", "incompatible", "inaccessible", "storage-full", "restore-error", "deleting")):
         return failed(f"its status is {status}", rds_instance.identifier)
     return (passed if status.startswith(SERVING) else warned)(f"its status is {status}", rds_instance.identifier)
-
-
-@check(
-    "rds.restorable",
-    title="The RDS instance can be restored to a few minutes ago",
-    severity=Severity.HIGH,
-    stage=Stage.PRE_LAUNCH,
-    guide="Security Checklist: RDS automated backups enabled",
-    hint="Run: aws rds describe-events --source-type db-instance --duration 1440, and see what stops them",
-)
-def restorable(rds_instance: RdsInstance, rds_snapshots: tuple[Snapshot, ...]) -> Verdict:
-    """Backups that are switched on and do not happen are worse than none: nobody looks for another copy."""
-    latest = rds_instance.latest_restorable
-    if rds_instance.replica_of or rds_instance.backup_days == 0:
-        return not_applicable("it has no automated backups (see rds.automated-backups)", rds_instance.identifier)
-    if rds_instance.status == "stopped":
-        return not_applicable("it is stopped: nothing is written (see rds.available)", rds_instance.identifier)
-    if latest is None:
-        return failed("there is no moment that it could be restored to", rds_instance.identifier)
-    age = (rds_instance.read_at - latest).total_seconds()
-    evidence = f"up to {age / 60:.0f} minutes ago"
-    if age > STALE:
-        return failed(evidence, rds_instance.identifier)
-    return _begun_from(rds_instance, rds_snapshots, evidence)
-
-
-def _begun_from(instance: RdsInstance, snapshots: Iterable[Snapshot], evidence: str) -> Verdict:
-    """A restore begins with a snapshot: one of AWS's own, of today or yesterday."""
-    made = [item.made_at for item in snapshots if item.is_automatic and item.status == "available" and item.made_at]
-    if made:
-        hours = (instance.read_at - max(made)).total_seconds() / 3600
-        judge = failed if hours > SNAPSHOT_HOURS else passed
-        return judge(f"{evidence}, from a snapshot of {hours:.0f} hours ago", instance.identifier)
-    if instance.created_at and (instance.read_at - instance.created_at).total_seconds() < SNAPSHOT_HOURS * 3600:
-        return passed(f"{evidence}; its first daily snapshot is to come", instance.identifier)
-    return failed(f"{evidence}, and no snapshot of AWS's own is available to begin with", instance.identifier)
 
 
 @check(
@@ -177,31 +133,6 @@ def nothing_pending(rds_instance: RdsInstance) -> Verdict:
         hint = f"If it may be now (it may restart the instance): {modify(rds_instance, '').removeprefix('Run: ')}"
         return warned(evidence, rds_instance.identifier, hint.replace("  ", " "))
     return passed("nothing waits", rds_instance.identifier)
-
-
-@check(
-    "rds.maintenance",
-    title="AWS will not force maintenance on the RDS instance unawares",
-    severity=Severity.MEDIUM,
-    stage=Stage.PRE_LAUNCH,
-    guide="Next Steps: Phase 12",
-    hint="Choose the hour: aws rds apply-pending-maintenance-action --opt-in-type next-maintenance",
-)
-def maintenance(rds_instance: RdsInstance, rds_maintenance: tuple[Maintenance, ...]) -> Iterable[Verdict]:
-    """Forced maintenance restarts the instance on a day that is known long before; better to choose it."""
-    if not rds_maintenance:
-        yield passed("none is pending", rds_instance.identifier)
-    for item in rds_maintenance:
-        hint = (
-            f"Run: aws rds apply-pending-maintenance-action --resource-identifier {rds_instance.arn} "
-            f"--apply-action {item.action} --opt-in-type next-maintenance"
-        )
-        when = f"forced on {item.forced_at:%Y-%m-%d}" if item.forced_at else "not forced"
-        evidence = f"{item.action} ({item.description}), {when}"
-        if item.forced_at:
-            yield warned(evidence, rds_instance.identifier, hint)
-        else:
-            yield passed(evidence, rds_instance.identifier)
 
 
 @check(
