@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -30,6 +31,7 @@ DENIED = {
     "secretsmanager": "AccessDeniedException",
     "ecs": "AccessDeniedException",
     "ssm": "AccessDeniedException",
+    "cloudtrail": "AccessDeniedException",
     "sesv2": "AccessDeniedException",
 }
 
@@ -46,8 +48,36 @@ DOCUMENTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "DkimAttributes": {"SigningEnabled": True, "Status": "PENDING"},
     },
     "ssm:DescribeInstanceInformation": lambda _: {"InstanceInformationList": [{"PingStatus": "Online"}]},
+    "cloudtrail:LookupEvents": lambda request: _looked_up(request.get("NextToken")),
     "iam:SimulatePrincipalPolicy": lambda request: _simulated(request["ActionNames"][0], request["ResourceArns"][0]),
 }
+
+#: The ids of the rules that `account` makes; which ones, the emulator decides.
+MADE_RULES: list[str] = []
+
+
+def _looked_up(token: str | None) -> dict[str, Any]:
+    """Two pages: an attempt that was refused, then the one that made the rules."""
+    refused = {"userIdentity": {"type": "Root"}, "errorCode": "Client.UnauthorizedOperation", "responseElements": None}
+    made = {
+        "userIdentity": {"type": "AssumedRole", "arn": "arn:aws:sts::123456789012:assumed-role/Admin/alice"},
+        "responseElements": {
+            "_return": True,
+            "securityGroupRuleSet": {
+                "items": [{"securityGroupRuleId": rule, "isEgress": False} for rule in MADE_RULES]
+            },
+        },
+    }
+    event = {
+        "EventId": "1",
+        "EventName": "AuthorizeSecurityGroupIngress",
+        "EventTime": datetime(2026, 10, 1, tzinfo=UTC),
+        "EventSource": "ec2.amazonaws.com",
+        "Username": "alice",
+        "CloudTrailEvent": json.dumps(made if token else refused),
+    }
+    return {"Events": [event], **({} if token else {"NextToken": "2"})}
+
 
 #: What the role's policies allow, by name: an action and a resource each.
 GRANTS = {
@@ -156,6 +186,8 @@ def _widen(ec2: Any) -> None:
             {"IpProtocol": "-1", "PrefixListIds": [{"PrefixListId": prefixes}]},
         ],
     )
+    made = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group["GroupId"]]}])
+    MADE_RULES[:] = [rule["SecurityGroupRuleId"] for rule in made["SecurityGroupRules"]]
     gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
     ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=group["VpcId"])
     table = ec2.create_route_table(VpcId=group["VpcId"])["RouteTable"]["RouteTableId"]

@@ -13,6 +13,7 @@ from deploytools.verification.sources.network import BastionGroups, Network, Pre
 from deploytools.verification.sources.outside import Answer
 from deploytools.verification.sources.rds import Parameters, ServerInUse, SharedSnapshot, Snapshot
 from deploytools.verification.sources.rds_lifecycle import EngineSupport, Maintenance
+from deploytools.verification.sources.rule_history import Making, RuleHistory
 from tests.verification.faults import FAIL, NA, UNKNOWN, WARN, Fault
 from tests.verification.world import (
     ALARMS,
@@ -326,8 +327,17 @@ NETWORK = [
     Fault(
         rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr="10.0.0.9/32")),
         {"network.no-temporary-rules": FAIL},
-        "sgr-x from 10.0.0.9/32, without a description",
+        "sgr-x from 10.0.0.9/32, without a description; made by whom and when is not known (CloudTrail keeps 90 days)",
     ),
+    Fault(
+        {
+            **rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr="10.0.0.9/32")),
+            "rule_history": RuleHistory(NOW, {"sgr-x": Making(NOW - 12 * DAY, "assumed-role/Admin/alice")}),
+        },
+        {"network.no-temporary-rules": FAIL},
+        "without a description; made on 2026-02-17, 12 days ago, by assumed-role/Admin/alice",
+    ),
+    Fault({"rule_history": RuleHistory(NOW, gap="AWS denied cloudtrail:LookupEvents")}, {}),
     Fault(
         rules("sg-app", Rule("sgr-x", "tcp", 80, 80, group="sg-balancer", description="tmp")),
         {"network.no-temporary-rules": FAIL},

@@ -14,6 +14,7 @@ from deploytools.verification.facts import Absent, Denied, Value
 from deploytools.verification.findings import Report, Status
 from deploytools.verification.runner import judge_all, read_facts
 from deploytools.verification.sources.iam import Powers
+from deploytools.verification.sources.rule_history import Making
 from deploytools.verification.sources.secret import telling_values
 from localcloud import gaps
 from localcloud.world import INSTANCE
@@ -123,6 +124,9 @@ def test_every_fact_of_aws(wire):
     assert (names["::/0"].first, names["::/0"].last, names["203.0.113.7/32"].description) == (5000, 6000, "TEMP")
     assert all(rule.covers(5432) for rule in names.values())
     assert not [rule for rule in names.values() if rule.account]
+    assert seen["rule_history"].made == {
+        names["203.0.113.7/32"].identifier: Making(datetime(2026, 10, 1, tzinfo=UTC), "assumed-role/Admin/alice")
+    }
     assert list(seen["prefix_lists"].ranges.values()) == [("192.0.2.0/24",)]
     assert sorted(gateway[:4] for gateway in seen["routes"].gateways.values()) == ["", "igw-"]
     assert (seen["bastion"].state, seen["bastion"].demands_tokens, seen["bastion_agent"]) == ("running", False, True)
@@ -181,6 +185,16 @@ def test_the_actions_that_are_declared_are_those_that_are_called(wire):
         assert wire.called == declared, name
 
 
+#: The actions that a verdict does not depend on: what the findings are without them, and what they say of it.
+FALLS_BACK = {
+    "iam:SimulatePrincipalPolicy": (
+        {Status.PASS, Status.FAIL},
+        "reading its policies, for AWS denied iam:SimulatePrincipalPolicy",
+    ),
+    "cloudtrail:LookupEvents": ({Status.FAIL}, "is not known (AWS denied cloudtrail:LookupEvents)"),
+}
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 def test_one_denied_action(wire, action):
     """What depends on it is unknown, nothing of that passes, and the exit code says that something was not seen."""
@@ -194,9 +208,10 @@ def test_one_denied_action(wire, action):
     assert affected
     facts = read_facts(REGISTRY.sources_for(affected))
     findings = judge_all(affected, facts)
-    if action == "iam:SimulatePrincipalPolicy":  # The one that has something else to fall back on, and says so.
-        assert {finding.status for finding in findings} == {Status.PASS, Status.FAIL}
-        assert all("reading its policies, for AWS denied iam:Simulate" in finding.evidence for finding in findings)
+    if action in FALLS_BACK:
+        statuses, said = FALLS_BACK[action]
+        assert {finding.status for finding in findings} == statuses
+        assert all(said in finding.evidence for finding in findings)
         return
     assert [finding for finding in findings if finding.status is not Status.UNKNOWN] == []
     assert Report(findings, 0.0, "").exit_code == 2

@@ -37,6 +37,7 @@ from deploytools.verification.sources.outside import Answer, Outside
 from deploytools.verification.sources.project import ProjectReport
 from deploytools.verification.sources.rds import Parameters, RdsInstance, ServerInUse, SharedSnapshot, Snapshot
 from deploytools.verification.sources.rds_lifecycle import EngineSupport
+from deploytools.verification.sources.rule_history import RuleHistory
 from deploytools.verification.sources.secret import (
     OwnKeys,
     ResourcePolicy,
@@ -197,6 +198,7 @@ WORLD: dict[str, Any] = {
     "rds_shares": (SharedSnapshot("by-hand", ()),),
     "network": Network(GROUPS, ("sg-db",)),
     "prefix_lists": PrefixLists({}),
+    "rule_history": RuleHistory(NOW),
     "routes": Routes({"subnet-a": "", "subnet-b": ""}),
     "bastion": Bastion("i-1", "running", "198.51.100.1", True),
     "bastion_groups": BastionGroups((GROUPS["sg-bastion"],), PrefixLists({})),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
@@ -11,9 +10,7 @@ from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
 from deploytools.verification.sources.network import Network, PrefixLists, Routes, Rule, SecurityGroup
 from deploytools.verification.sources.rds import RdsInstance
-
-#: What people write beside a rule that they mean to take away.
-TEMPORARY = re.compile(r"\b(te?mp(orary)?|my ip|remove|delete me|debug|just for now|until)\b", re.IGNORECASE)
+from deploytools.verification.sources.rule_history import RuleHistory, temporary_rules
 
 #: A range with fewer addresses than this is an office or a person; with more it is the world, more or less.
 WIDE = 65_536
@@ -159,20 +156,16 @@ def _is_wide_range(cidr: str) -> bool:
     hint="Take it away: aws ec2 revoke-security-group-ingress",
     peers=("Prowler ec2_securitygroup_allow_ingress_from_internet_to_any_port_from_ip",),
 )
-def no_temporary_rules(network: Network, expectation: Expectation) -> Iterable[Verdict]:
+def no_temporary_rules(network: Network, expectation: Expectation, rule_history: RuleHistory) -> Iterable[Verdict]:
     """Step 5, option C, opens the database to one address "for now"; by next year it is somebody else's."""
-    found = [
-        (group, rule)
-        for group in network.groups.values()
-        for rule in group.rules
-        if TEMPORARY.search(rule.description) or (_is_single(rule) and not group.is_one_of(expectation.bastion_groups))
-    ]
+    found = temporary_rules(network, expectation)
     if not found:
         return [passed(f"{len(network.groups)} security groups, every rule looks meant")]
     return [
         failed(
             f"{rule.identifier} from {rule.cidr or rule.group or rule.prefix_list}, "
-            + (f'described "{rule.description}"' if rule.description else "without a description"),
+            + (f'described "{rule.description}"' if rule.description else "without a description")
+            + f"; {_making(rule, rule_history)}",
             group.identifier,
             revoke(group, rule),
         )
@@ -180,8 +173,11 @@ def no_temporary_rules(network: Network, expectation: Expectation) -> Iterable[V
     ]
 
 
-def _is_single(rule: Rule) -> bool:
-    return bool(rule.cidr) and ip_network(rule.cidr, strict=False).num_addresses == 1
+def _making(rule: Rule, history: RuleHistory) -> str:
+    made = history.made.get(rule.identifier)
+    if made is None:
+        return f"made by whom and when is not known ({history.gap})"
+    return f"made on {made.at:%Y-%m-%d}, {(history.read_at - made.at).days} days ago, by {made.by}"
 
 
 @check(
