@@ -188,12 +188,25 @@ def _widen(ec2: Any) -> None:
     )
     made = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group["GroupId"]]}])
     MADE_RULES[:] = [rule["SecurityGroupRuleId"] for rule in made["SecurityGroupRules"]]
+    _lengthen(ec2, group["VpcId"])
     gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
     ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=group["VpcId"])
     table = ec2.create_route_table(VpcId=group["VpcId"])["RouteTable"]["RouteTableId"]
     ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
     subnets = ec2.describe_subnets(Filters=[{"Name": "cidr-block", "Values": ["10.0.1.0/24"]}])["Subnets"]
     ec2.associate_route_table(RouteTableId=table, SubnetId=subnets[0]["SubnetId"])
+
+
+def _lengthen(ec2: Any, vpc: str) -> None:
+    """A chain of five groups, of which the first may reach the bastion host."""
+    (group,) = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["bastion"]}])["SecurityGroups"]
+    last = group["GroupId"]
+    for number in range(1, 6):
+        hop = ec2.create_security_group(GroupName=f"hop-{number}", Description="one more", VpcId=vpc)["GroupId"]
+        pairs = [{"GroupId": hop}]
+        permission = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "UserIdGroupPairs": pairs}
+        ec2.authorize_security_group_ingress(GroupId=last, IpPermissions=[permission])
+        last = hop
 
 
 def _client(service: str, endpoint_url: str) -> Any:

@@ -251,6 +251,19 @@ def bastion_group(rule: Rule, ranges: dict[str, tuple[str, ...]] | None = None) 
     return {"bastion_groups": BastionGroups((SecurityGroup("sg-wizard", "w", (rule,)),), PrefixLists(ranges or {}))}
 
 
+SSH_TO_ALL = Rule("sgr-x", "tcp", 22, 22, cidr="0.0.0.0/0")
+JUMP = SecurityGroup("sg-jump", "jump", (SSH_TO_ALL,))
+LETS_JUMP_IN = replace(GROUPS["sg-bastion"], rules=(Rule("sgr-jump", "tcp", 22, 22, group="sg-jump"),))
+
+
+def far_away() -> Changes:
+    """The load balancer's group lets one in that lets one in … that is open to the world."""
+    names = ["sg-balancer", *(f"hop-{number}" for number in range(1, 6))]
+    rules = [Rule("sgr-hop", "tcp", 22, 22, group=name) for name in names[1:]] + [SSH_TO_ALL]
+    chain = {name: SecurityGroup(name, name, (rule,)) for name, rule in zip(names, rules, strict=True)}
+    return {"network": Network({**GROUPS, **chain}, ("sg-db",))}
+
+
 NETWORK = [
     database_rule(OPEN, "sgr-x: port 5432 from 10.0.0.0/16 (private, 65,536 addresses)", cidr="10.0.0.0/16"),
     database_rule(OPEN, "port 5432 from 0.0.0.0/0 (the whole internet)", cidr="0.0.0.0/0"),
@@ -323,7 +336,39 @@ NETWORK = [
         {"network.app-not-open": FAIL},
         "opens all ports to ::/0",
     ),
-    Fault(rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr="10.0.0.0/16")), {}),
+    *(
+        Fault(
+            rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr=cidr)),
+            {"network.app-not-open": FAIL},
+            f"opens port 8000 to {cidr}",
+        )
+        for cidr in ("2000::/3", "::/1", "2a00::/12", "0.0.0.0/1", "128.0.0.0/1", "8.0.0.0/9", "192.0.0.0/4")
+    ),
+    *(
+        Fault(rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr=cidr)), {})
+        for cidr in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "fc00::/7", "2a05:d018::/36", "17.0.0.0/16")
+    ),
+    Fault(rules("sg-app", Rule("sgr-x", "icmp", 3, 4, cidr="0.0.0.0/0")), {}),
+    Fault(rules("sg-app", Rule("sgr-x", "tcp", 443, 443, cidr="::/0")), {"network.app-not-open": FAIL}, "port 443 to"),
+    Fault(rules("sg-balancer", Rule("sgr-x", "tcp", 80, 80, cidr="0.0.0.0/0")), {}),
+    Fault(rules("sg-balancer", Rule("sgr-x", "tcp", 80, 80, group="sg-gone")), {}),
+    Fault(rules("sg-balancer", Rule("sgr-x", "tcp", 80, 80, group="sg-app")), {}),
+    Fault(
+        rules("sg-balancer", Rule("sgr-x", "tcp", 22, 22, cidr="0.0.0.0/0")),
+        {"network.app-not-open": FAIL},
+        "balancer: sgr-x opens port 22 to 0.0.0.0/0",
+    ),
+    Fault(
+        rules("sg-balancer", Rule("sgr-x", "tcp", 80, 443, cidr="0.0.0.0/0")),
+        {"network.app-not-open": FAIL},
+        "balancer: sgr-x opens ports 80-443",
+    ),
+    Fault(far_away(), {"network.app-not-open": FAIL}, "hop-5: sgr-x opens port 22 to 0.0.0.0/0"),
+    Fault(
+        {"network": Network({**GROUPS, "sg-jump": JUMP, "sg-bastion": LETS_JUMP_IN}, ("sg-db",))},
+        {"network.app-not-open": FAIL},
+        "jump: sgr-x opens port 22 to 0.0.0.0/0",
+    ),
     Fault(
         rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr="10.0.0.9/32")),
         {"network.no-temporary-rules": FAIL},

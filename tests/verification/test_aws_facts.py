@@ -116,7 +116,8 @@ def test_every_fact_of_aws(wire):
 
     network = seen["network"]
     (own,) = network.of_database
-    assert {group.name for group in network.groups.values()} == {"rds", "backend", "bastion"}
+    hops = {f"hop-{number}" for number in range(1, 6)}
+    assert {group.name for group in network.groups.values()} == {"rds", "backend", "bastion"} | hops
     names = {
         rule.cidr or rule.prefix_list[:3] or network.groups[rule.group].name: rule for rule in network.groups[own].rules
     }
@@ -234,6 +235,13 @@ def test_what_the_settings_name_and_the_account_has_not(wire, settings, setting,
     found = read_facts(closure(fact))[fact]
     assert isinstance(found, Absent)
     assert str(found.error) == sentence
+
+
+def test_a_security_group_that_is_gone_hides_no_other(wire, settings):
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"APP_SECURITY_GROUPS": ["backend", "sg-0123456789abcdef0"]}
+    found = read_facts(closure("network"))["network"]
+    assert isinstance(found, Value)
+    assert {group.name for group in found.value.groups.values()} > {"rds", "backend", "bastion"}
 
 
 def test_what_is_not_declared_is_not_asked_for(wire, settings):

@@ -12,8 +12,17 @@ from deploytools.verification.sources.network import Network, PrefixLists, Route
 from deploytools.verification.sources.rds import RdsInstance
 from deploytools.verification.sources.rule_history import RuleHistory, temporary_rules
 
-#: A range with fewer addresses than this is an office or a person; with more it is the world, more or less.
-WIDE = 65_536
+#: By version: a longer prefix is a person, an office or a company; a shorter one is the world, more or less.
+WIDE = {4: 16, 6: 32}
+
+#: What no route of the internet leads to.
+PRIVATE = tuple(
+    ip_network(cidr)
+    for cidr in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
+)
+
+#: Ports that a load balancer is open to the world on, and protocols that carry no connection.
+WEB, PINGS = {80, 443}, {"icmp", "1", "icmpv6", "58"}
 
 
 def revoke(group: SecurityGroup, rule: Rule) -> str:
@@ -34,7 +43,7 @@ def _range(cidr: str) -> str:
     known = ip_network(cidr, strict=False)
     if known.prefixlen == 0:
         return f"{cidr} (the whole internet)"
-    return f"{cidr} ({'private' if known.is_private else 'public'}, {known.num_addresses:,} addresses)"
+    return f"{cidr} ({'private' if _is_private(cidr) else 'public'}, {known.num_addresses:,} addresses)"
 
 
 def _source(rule: Rule, network: Network, lists: PrefixLists) -> str:
@@ -112,28 +121,47 @@ def _judge(group: SecurityGroup, rule: Rule, network: Network, lists: PrefixList
 def app_not_open(
     rds_instance: RdsInstance, network: Network, prefix_lists: PrefixLists, expectation: Expectation
 ) -> Iterable[Verdict]:
-    """A group is as tight as the groups that it lets in: what is open to the world there is one step from the data."""
+    """A group is as tight as those that it lets in: only a load balancer is for the world, and only for the web."""
     if rds_instance.port is None:
         return [unknown("AWS's answer does not say (Endpoint.Port)", rds_instance.identifier)]
-    chain = _let_in(network, rds_instance.port)
-    groups = [group for group in chain if not group.is_one_of(expectation.bastion_groups)]
-    if not groups:
-        return [not_applicable("the database lets in no group but the bastion's", rds_instance.identifier)]
-    return [_judge_open(group, prefix_lists) for group in groups]
+    first = _let_in(network, [rule for _, rule in _database_rules(network, rds_instance.port)])
+    further = [group for group in _chain(network, first) if group not in first]
+    known = {*network.of_database, *expectation.bastion_groups}  # Judged by checks of their own.
+    judged = [
+        _judge_open(group, prefix_lists, is_first=group in first)
+        for group in (*first, *further)
+        if not group.is_one_of(known)
+    ]
+    return judged or [not_applicable("the database lets in no group but the bastion's", rds_instance.identifier)]
 
 
-def _let_in(network: Network, port: int) -> list[SecurityGroup]:
-    """The groups that the database's rules name."""
-    names = dict.fromkeys(rule.group for _, rule in _database_rules(network, port) if rule.group and not rule.account)
+def _let_in(network: Network, rules: Iterable[Rule]) -> list[SecurityGroup]:
+    """The groups that rules name. One that is gone has nobody in it."""
+    names = dict.fromkeys(rule.group for rule in rules if rule.group and not rule.account)
     return [network.groups[name] for name in names if name in network.groups]
 
 
-def _judge_open(group: SecurityGroup, lists: PrefixLists) -> Verdict:
+def _chain(network: Network, first: list[SecurityGroup]) -> list[SecurityGroup]:
+    """`first`, the groups that they let in, the groups that these let in, and so on, each once."""
+    found: dict[str, SecurityGroup] = {}
+    waiting = list(first)
+    while waiting:
+        group = waiting.pop(0)
+        if group.identifier not in found:
+            found[group.identifier] = group
+            waiting += _let_in(network, group.rules)
+    return list(found.values())
+
+
+def _judge_open(group: SecurityGroup, lists: PrefixLists, *, is_first: bool) -> Verdict:
+    """By whether the database lets the group in itself: the web may not come that far."""
     for rule in group.rules:
-        if is_wide(rule, lists):
+        is_web = rule.first == rule.last and rule.first in WEB
+        if is_wide(rule, lists) and rule.protocol not in PINGS and (is_first or not is_web):
             seen = f"{group.name}: {rule.identifier} opens {_ports(rule)} to {rule.cidr or rule.prefix_list}"
             return failed(seen, group.identifier, revoke(group, rule))
-    return passed(f"{group.name}: no rule is open to the world", group.identifier)
+    but = "" if is_first else ", but for the web at most"
+    return passed(f"{group.name}: no rule is open to the world{but}", group.identifier)
 
 
 def is_wide(rule: Rule, lists: PrefixLists) -> bool:
@@ -144,7 +172,13 @@ def is_wide(rule: Rule, lists: PrefixLists) -> bool:
 
 def _is_wide_range(cidr: str) -> bool:
     known = ip_network(cidr, strict=False)
-    return known.prefixlen == 0 or (not known.is_private and known.version == 4 and known.num_addresses > WIDE)
+    return known.prefixlen < WIDE[known.version] and not _is_private(cidr)
+
+
+def _is_private(cidr: str) -> bool:
+    """Whether all of it is; half the internet begins at one address of nobody's and ends at another."""
+    known = ip_network(cidr, strict=False)
+    return any(known.version == private.version and known.subnet_of(private) for private in PRIVATE)  # type: ignore[arg-type]
 
 
 @check(
