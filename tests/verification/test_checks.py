@@ -14,6 +14,7 @@ from deploytools.errors import AccessDenied, NotFound
 from deploytools.reporting.html import command_in
 from deploytools.verification.facts import Absent, Denied, NotTried
 from deploytools.verification.runner import judge_all
+from deploytools.verification.sources.secret import ResourcePolicy
 from tests.verification import faults, faults_aws
 from tests.verification.faults import FAIL, NA, PASS, UNKNOWN, WARN, Fault
 from tests.verification.world import ARN, FACTS, FIRST, OURS, REGISTRY, findings, rds, secret
@@ -116,6 +117,33 @@ def test_the_command_for_a_role_that_others_take_is_whole():
     words = shlex.split(command_in(finding.hint))
     assert words[:-1] == ["aws", "iam", "update-assume-role-policy", "--role-name", "web", "--policy-document"]
     assert json.loads(words[-1])["Statement"][0]["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+
+
+ALLOW = {"Sid": "Open", "Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"}
+DENY = ALLOW | {"Sid": "NoDelete", "Effect": "Deny", "Action": "secretsmanager:DeleteSecret"}
+PARTNER = ALLOW | {"Sid": "Partner", "Principal": {"AWS": "arn:aws:iam::999999999999:root"}}
+
+
+@pytest.mark.parametrize(
+    ("statements", "left"),
+    [
+        ([ALLOW], {"Open": None}),
+        ([ALLOW, DENY], {"Open": ["NoDelete"]}),
+        ([DENY, PARTNER], {"Partner": ["NoDelete"]}),
+        ([ALLOW, PARTNER, DENY], {"Open": ["Partner", "NoDelete"], "Partner": ["NoDelete"]}),
+        ([ALLOW, ALLOW | {"Sid": "Too"}], {"Open": None, "Too": None}),
+    ],
+)
+def test_the_command_for_a_policy_that_lets_others_in_leaves_the_rest_of_it(statements, left):
+    policy = {"secret_policy": ResourcePolicy("123456789012", tuple(statements))}
+    found = [f for f in findings(**policy) if f.check == "secret.not-shared"]
+    commands = {f.evidence.split()[1]: shlex.split(command_in(f.hint)) for f in found}
+    assert set(commands) == set(left)
+    for name, words in commands.items():
+        kept = left[name]
+        assert words[2] == ("delete-resource-policy" if kept is None else "put-resource-policy")
+        if kept is not None:
+            assert [statement["Sid"] for statement in json.loads(words[-1])["Statement"]] == kept
 
 
 def test_the_policy_that_is_enough_is_what_a_start_asks_for():
