@@ -190,12 +190,12 @@ UPKEEP = [
     Fault(
         support(179),
         {"rds.engine-supported": WARN},
-        "until 2026-08-27, 179 days left; then Extended Support, which is charged for, until 2032-02-28",
+        "standard support only until 2026-08-27; then Extended Support, which is charged for, until 2032-02-28",
     ),
     Fault(
         support(100, lifecycle="open-source-rds-extended-support-disabled"),
         {"rds.engine-supported": WARN},
-        "100 days left; then AWS upgrades it by itself",
+        "only until 2026-06-09; then AWS upgrades it by itself",
     ),
     Fault(
         support(-1, lifecycle=None),
@@ -224,7 +224,7 @@ UPKEEP = [
     Fault(windows("03:00-03:30", "someday"), {"rds.windows-apart": UNKNOWN}, "(PreferredMaintenanceWindow)"),
     Fault(rds(tags=()), {"rds.restore-drill": WARN}, "no drill is noted (tag deploytools:restore-drill)"),
     Fault(drill("2025-12-01"), {}),
-    Fault(drill("2025-11-30"), {"rds.restore-drill": WARN}, "the last drill was on 2025-11-30, 91 days ago"),
+    Fault(drill("2025-11-30"), {"rds.restore-drill": WARN}, "the last drill was on 2025-11-30, more than 90 days ago"),
     Fault(drill("2026-03-02"), {"rds.restore-drill": WARN}, "the drill of 2026-03-02 is to come"),
     Fault(drill("last week"), {"rds.restore-drill": WARN}, "is no date: last week"),
 ]
@@ -377,12 +377,12 @@ NETWORK = [
     Fault(
         {
             **rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr="10.0.0.9/32")),
-            "rule_history": RuleHistory(NOW, {"sgr-x": Making(NOW - 12 * DAY, "assumed-role/Admin/alice")}),
+            "rule_history": RuleHistory({"sgr-x": Making(NOW - 12 * DAY, "assumed-role/Admin/alice")}),
         },
         {"network.no-temporary-rules": FAIL},
-        "without a description; made on 2026-02-17, 12 days ago, by assumed-role/Admin/alice",
+        "without a description; made on 2026-02-17 by assumed-role/Admin/alice",
     ),
-    Fault({"rule_history": RuleHistory(NOW, gap="AWS denied cloudtrail:LookupEvents")}, {}),
+    Fault({"rule_history": RuleHistory(gap="AWS denied cloudtrail:LookupEvents")}, {}),
     Fault(
         rules("sg-app", Rule("sgr-x", "tcp", 80, 80, group="sg-balancer", description="tmp")),
         {"network.no-temporary-rules": FAIL},

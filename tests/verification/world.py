@@ -198,7 +198,7 @@ WORLD: dict[str, Any] = {
     "rds_shares": (SharedSnapshot("by-hand", ()),),
     "network": Network(GROUPS, ("sg-db",)),
     "prefix_lists": PrefixLists({}),
-    "rule_history": RuleHistory(NOW),
+    "rule_history": RuleHistory(),
     "routes": Routes({"subnet-a": "", "subnet-b": ""}),
     "bastion": Bastion("i-1", "running", "198.51.100.1", True),
     "bastion_groups": BastionGroups((GROUPS["sg-bastion"],), PrefixLists({})),

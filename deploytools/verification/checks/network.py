@@ -211,7 +211,7 @@ def _making(rule: Rule, history: RuleHistory) -> str:
     made = history.made.get(rule.identifier)
     if made is None:
         return f"made by whom and when is not known ({history.gap})"
-    return f"made on {made.at:%Y-%m-%d}, {(history.read_at - made.at).days} days ago, by {made.by}"
+    return f"made on {made.at:%Y-%m-%d} by {made.by}"
 
 
 @check(

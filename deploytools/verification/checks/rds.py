@@ -24,6 +24,14 @@ def unsaid(instance: RdsInstance, field: str) -> Verdict:
     return unknown(f"AWS's answer does not say ({field})", instance.identifier)
 
 
+NO_BACKUPS = "it has no automated backups (see rds.automated-backups)"
+
+
+def has_no_backups(instance: RdsInstance) -> bool:
+    """Whether AWS makes none, on purpose or not; a replica has its own only where it is told to."""
+    return instance.backup_days == 0 or bool(instance.replica_of and not instance.backup_days)
+
+
 def _switch(instance: RdsInstance, field: str, value: bool | None, *, wanted: bool, hint: str = "") -> Verdict:
     """The verdict on one of the instance's switches, by the name that AWS has for it."""
     if value is None:

@@ -63,10 +63,10 @@ def engine_supported(rds_instance: RdsInstance, engine_support: EngineSupport) -
     if days < 0:
         evidence = f"{version}: its standard support ended on {until:%Y-%m-%d}; {then}"
         return failed(evidence, rds_instance.identifier, _upgrade(rds_instance))
-    evidence = f"{version}: standard support until {until:%Y-%m-%d}"
     if days < UPGRADE_DAYS:
-        return warned(f"{evidence}, {days} days left; then {then}", rds_instance.identifier, _upgrade(rds_instance))
-    return passed(evidence, rds_instance.identifier)
+        evidence = f"{version}: standard support only until {until:%Y-%m-%d}; then {then}"
+        return warned(evidence, rds_instance.identifier, _upgrade(rds_instance))
+    return passed(f"{version}: standard support until {until:%Y-%m-%d}", rds_instance.identifier)
 
 
 def _afterwards(instance: RdsInstance, support: EngineSupport) -> str:

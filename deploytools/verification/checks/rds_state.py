@@ -1,11 +1,19 @@
-"""Checks of what changes by itself: the state, TLS's parameter, what is pending, certificate, the master's secret."""
+"""Checks of what changes by itself: restorability, TLS's parameter, what is pending, certificate, snapshots."""
 
 from __future__ import annotations
 
-from deploytools.verification.checks.rds import modify, unsaid
+from collections.abc import Iterable
+
+from deploytools.verification.checks.rds import NO_BACKUPS, has_no_backups, modify, unsaid
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.registry import check
-from deploytools.verification.sources.rds import Parameters, RdsInstance, ServerInUse
+from deploytools.verification.sources.rds import Parameters, RdsInstance, ServerInUse, Snapshot
+
+#: Seconds. AWS writes the log away every five minutes; three times that is stale.
+STALE = 15 * 60
+
+#: Hours. AWS makes a snapshot a day, and takes its time; when there is much to do, it leaves one out.
+SNAPSHOT_HOURS, SKIPPED_HOURS = 26, 50
 
 #: What the states begin with in which an instance serves; in others it starts, stops, or is away for a while.
 SERVING = (
@@ -64,6 +72,42 @@ def available(rds_instance: RdsInstance) -> Verdict:
     if status.startswith(("failed", "incompatible", "inaccessible", "storage-full", "restore-error", "deleting")):
         return failed(f"its status is {status}", rds_instance.identifier)
     return (passed if status.startswith(SERVING) else warned)(f"its status is {status}", rds_instance.identifier)
+
+
+@check(
+    "rds.restorable",
+    title="The RDS instance can be restored to a few minutes ago",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide="Security Checklist: RDS automated backups enabled",
+    hint="Run: aws rds describe-events --source-type db-instance --duration 1440, and see what stops them",
+)
+def restorable(rds_instance: RdsInstance, rds_snapshots: tuple[Snapshot, ...]) -> Verdict:
+    """Backups that are switched on and do not happen are worse than none: nobody looks for another copy."""
+    latest = rds_instance.latest_restorable
+    if has_no_backups(rds_instance):
+        return not_applicable(NO_BACKUPS, rds_instance.identifier)
+    if rds_instance.status == "stopped":
+        return not_applicable("it is stopped: nothing is written (see rds.available)", rds_instance.identifier)
+    if latest is None:
+        return failed("there is no moment that it could be restored to", rds_instance.identifier)
+    age = (rds_instance.read_at - latest).total_seconds()
+    evidence = f"up to {age / 60:.0f} minutes ago"
+    if age > STALE:
+        return failed(evidence, rds_instance.identifier)
+    return _begun_from(rds_instance, rds_snapshots, evidence)
+
+
+def _begun_from(instance: RdsInstance, snapshots: Iterable[Snapshot], evidence: str) -> Verdict:
+    """A restore begins with a snapshot: one of AWS's own, of today or yesterday."""
+    made = [item.made_at for item in snapshots if item.is_automatic and item.status == "available" and item.made_at]
+    if made:
+        hours = (instance.read_at - max(made)).total_seconds() / 3600
+        judge = failed if hours > SKIPPED_HOURS else warned if hours > SNAPSHOT_HOURS else passed
+        return judge(f"{evidence}, from a snapshot of {hours:.0f} hours ago", instance.identifier)
+    if instance.created_at and (instance.read_at - instance.created_at).total_seconds() < SNAPSHOT_HOURS * 3600:
+        return passed(f"{evidence}; its first daily snapshot is to come", instance.identifier)
+    return failed(f"{evidence}, and no snapshot of AWS's own is available to begin with", instance.identifier)
 
 
 @check(

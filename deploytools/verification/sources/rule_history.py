@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from ipaddress import ip_network
 from typing import Any
 
@@ -43,7 +43,6 @@ class RuleHistory:
         gap: why others are not known.
     """
 
-    read_at: datetime
     made: dict[str, Making] = field(default_factory=dict)
     gap: str = NINETY_DAYS
 
@@ -67,14 +66,13 @@ def rule_history(network: Network, expectation: Expectation) -> RuleHistory:
     """Asked for only where there are such rules. It is told, not judged: a denied action is said and no more."""
     wanted = {rule.identifier for _, rule in temporary_rules(network, expectation)}
     made: dict[str, Making] = {}
-    now = datetime.now(UTC)
     try:
         gap = _look_up(wanted, made) if wanted else NINETY_DAYS
     except AccessDenied as error:
         gap = f"AWS denied {error.action}"
     except AwsError as error:
         gap = str(error).rstrip(".")
-    return RuleHistory(now, made, gap)
+    return RuleHistory(made, gap)
 
 
 def _look_up(wanted: set[str], made: dict[str, Making]) -> str:
