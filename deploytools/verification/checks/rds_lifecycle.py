@@ -59,7 +59,7 @@ def engine_supported(rds_instance: RdsInstance, engine_support: EngineSupport) -
         return unsaid(rds_instance, "EngineVersion")
     if until is None:
         return unknown(f"AWS does not say until when it supports {version}", rds_instance.identifier)
-    days, then = (until - rds_instance.read_at).days, _afterwards(rds_instance, engine_support)
+    days, then = (until.date() - rds_instance.read_at.date()).days, _afterwards(rds_instance, engine_support)
     if days < 0:
         evidence = f"{version}: its standard support ended on {until:%Y-%m-%d}; {then}"
         return failed(evidence, rds_instance.identifier, _upgrade(rds_instance))

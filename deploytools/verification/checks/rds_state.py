@@ -40,8 +40,9 @@ FORCES_TLS_FROM = 15
     stage=Stage.PRE_LAUNCH,
     guide="Step 6",
     hint='Mend DEPLOYTOOLS["RDS_INSTANCE"], or the host in the secret: python manage.py sync_secrets FILE',
+    speaks_for=("rds_instance",),  # Where there is none, it is unknown which one is in use.
 )
-def is_the_one(rds_instance: RdsInstance, server_in_use: ServerInUse) -> Verdict:
+def is_the_one(server_in_use: ServerInUse, rds_instance: RdsInstance) -> Verdict:
     """Else backups, alarms and rules are judged of an instance that nobody uses, and the one in use has none."""
     if server_in_use.is_instance is None:
         return unsaid(rds_instance, "Endpoint")
@@ -60,6 +61,7 @@ def is_the_one(rds_instance: RdsInstance, server_in_use: ServerInUse) -> Verdict
     stage=Stage.PRE_LAUNCH,
     guide="Step 6",
     hint="Run: aws rds describe-events --duration 1440",
+    speaks_for=("rds_instance",),
 )
 def available(rds_instance: RdsInstance) -> Verdict:
     """A stopped instance starts by itself after seven days and costs money; a full one serves nobody."""
