@@ -102,8 +102,13 @@ class DeployCommand(BaseCommand):
 
     # Talking.
 
-    def confirm(self, question: str, *, interactive: bool) -> None:
+    def confirm(
+        self, question: str, *, interactive: bool, hint: str = "Look at the plan with --plan, then say --noinput."
+    ) -> None:
         """Ask on the terminal whether to go on.
+
+        Args:
+            hint: what to do where there is nobody to ask.
 
         Raises:
             Refused: the answer was not yes, or there is nobody to ask.
@@ -113,7 +118,7 @@ class DeployCommand(BaseCommand):
         if not sys.stdin.isatty():
             raise Refused(
                 "Nothing was changed: this is not a terminal, so nobody could be asked.",
-                hint="Look at the plan with --plan, then say --noinput.",
+                hint=hint,
             )
         if not self.agrees(question):
             raise Refused("Nothing was changed: the answer was not yes.", hint="Run it again when it is.")

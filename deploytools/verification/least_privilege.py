@@ -14,6 +14,8 @@ OF_SECRET = frozenset(
 )
 #: Those that a login as a tenant's own role needs on the tenant's own secret.
 OF_LOGIN = frozenset({"secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"})
+#: Those of the fire test; an alarm has any name.
+OF_ALARMS = frozenset({"cloudwatch:DescribeAlarmHistory", "cloudwatch:SetAlarmState"})
 OF_INSTANCE = frozenset({"rds:DescribeDBInstances", "rds:ListTagsForResource"})
 
 
@@ -53,6 +55,11 @@ class Place:
         """Of the one instance, or of all where it is not known."""
         return self._arn("rds", f"db:{self.instance}") if self.instance else "*"
 
+    @property
+    def alarms_arn(self) -> str:
+        """Of all alarms of the Region."""
+        return self._arn("cloudwatch", "alarm:*")
+
     def _arn(self, service: str, resource: str) -> str:
         prefixes = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
         partition = next((name for prefix, name in prefixes.items() if self.region.startswith(prefix)), "aws")
@@ -76,4 +83,6 @@ def _resources(action: str, place: Place) -> tuple[str, ...]:
         return place.secret_arn, place.tenant_secrets_arn
     if action in OF_SECRET:
         return (place.secret_arn,)
+    if action in OF_ALARMS:
+        return (place.alarms_arn,)
     return (place.instance_arn if action in OF_INSTANCE else "*",)

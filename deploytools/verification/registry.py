@@ -77,6 +77,7 @@ class Check:
         judge: a pure function of facts that returns a `Verdict`, or several.
         needs: names of the facts that it judges.
         tags: what ``--tag`` selects by; the area is one of them.
+        speaks_for: names of facts whose absence it tells for all: other checks that need them do not apply then.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Check:
     peers: tuple[str, ...]
     judge: Callable[..., Verdict | Iterable[Verdict]]
     needs: tuple[str, ...]
+    speaks_for: tuple[str, ...] = ()
 
 
 @dataclass
@@ -122,6 +124,7 @@ class Registry:
         hint: str,
         tags: Iterable[str] = (),
         peers: Iterable[str] = (),
+        speaks_for: Iterable[str] = (),
     ) -> Callable[[Function], Function]:
         """Register the decorated function as a check; its docstring says why the check matters.
 
@@ -153,6 +156,7 @@ class Registry:
                 peers=tuple(peers),
                 judge=judge,
                 needs=_parameters(judge),
+                speaks_for=tuple(speaks_for),
             )
             return judge
 

@@ -23,7 +23,9 @@ logger = logging.getLogger(__name__)
 
 def judge_all(checks: Iterable[Check], facts: Mapping[str, Fact], stage: Stage = Stage.LAUNCH) -> tuple[Finding, ...]:
     """The findings of all `checks`, in their order; what binds from launch on only warns at an earlier `stage`."""
-    return tuple(_at_stage(finding, check, stage) for check in checks for finding in judge(check, facts))
+    checks = tuple(checks)
+    told = {name: check.id for check in checks for name in check.speaks_for if isinstance(facts.get(name), Absent)}
+    return tuple(_at_stage(finding, check, stage) for check in checks for finding in judge(check, facts, told))
 
 
 def _at_stage(finding: Finding, check: Check, stage: Stage) -> Finding:
@@ -102,12 +104,18 @@ def _unexpected(what: str, error: Exception) -> DeployError:
     )
 
 
-def judge(check: Check, facts: Mapping[str, Fact]) -> tuple[Finding, ...]:
-    """The findings of one check. What could not be read, and a check that raises, is unknown; never a pass."""
+def judge(check: Check, facts: Mapping[str, Fact], told: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
+    """The findings of one check. What could not be read, and a check that raises, is unknown; never a pass.
+
+    Args:
+        told: facts that are absent, with the check that tells it for all others.
+    """
     for name in check.needs:
-        fact = facts[name]
-        if not isinstance(fact, Value):
-            return (_finding(check, _without_value(fact, facts)),)
+        if not isinstance(facts[name], Value):
+            root = _root(name, facts)
+            if told and root in told and root not in check.speaks_for:
+                return (_finding(check, _told_elsewhere(facts[root], told[root])),)
+            return (_finding(check, _without_value(facts[name], facts[root])),)
     values = {name: facts[name].value for name in check.needs}  # type: ignore[union-attr]
     try:
         result = check.judge(**values)
@@ -123,11 +131,19 @@ def judge(check: Check, facts: Mapping[str, Fact]) -> tuple[Finding, ...]:
     return tuple(_finding(check, verdict) for verdict in verdicts)
 
 
-def _without_value(fact: Fact, facts: Mapping[str, Fact]) -> Verdict:
+def _root(name: str, facts: Mapping[str, Fact]) -> str:
+    """The name of the fact for want of which that one was not tried, or its own."""
+    fact = facts[name]
+    return _root(fact.needed, facts) if isinstance(fact, NotTried) else name
+
+
+def _told_elsewhere(fact: Fact, check: str) -> Verdict:
+    assert isinstance(fact, Absent)  # noqa: S101
+    return Verdict(Status.NOT_APPLICABLE, f"{str(fact.error).removesuffix('.')} (see {check})")
+
+
+def _without_value(fact: Fact, root: Fact) -> Verdict:
     if isinstance(fact, NotTried):
-        root = facts[fact.needed]
-        while isinstance(root, NotTried):
-            root = facts[root.needed]
         return Verdict(Status.UNKNOWN, f"Not tried: there is no {fact.needed.replace('_', ' ')}.", hint=_hint(root))
     if isinstance(fact, Absent):
         return Verdict(Status.FAIL, str(fact.error), hint=_hint(fact))

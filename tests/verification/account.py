@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -30,6 +31,7 @@ DENIED = {
     "secretsmanager": "AccessDeniedException",
     "ecs": "AccessDeniedException",
     "ssm": "AccessDeniedException",
+    "cloudtrail": "AccessDeniedException",
     "sesv2": "AccessDeniedException",
 }
 
@@ -46,8 +48,36 @@ DOCUMENTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "DkimAttributes": {"SigningEnabled": True, "Status": "PENDING"},
     },
     "ssm:DescribeInstanceInformation": lambda _: {"InstanceInformationList": [{"PingStatus": "Online"}]},
+    "cloudtrail:LookupEvents": lambda request: _looked_up(request.get("NextToken")),
     "iam:SimulatePrincipalPolicy": lambda request: _simulated(request["ActionNames"][0], request["ResourceArns"][0]),
 }
+
+#: The ids of the rules that `account` makes; which ones, the emulator decides.
+MADE_RULES: list[str] = []
+
+
+def _looked_up(token: str | None) -> dict[str, Any]:
+    """Two pages: an attempt that was refused, then the one that made the rules."""
+    refused = {"userIdentity": {"type": "Root"}, "errorCode": "Client.UnauthorizedOperation", "responseElements": None}
+    made = {
+        "userIdentity": {"type": "AssumedRole", "arn": "arn:aws:sts::123456789012:assumed-role/Admin/alice"},
+        "responseElements": {
+            "_return": True,
+            "securityGroupRuleSet": {
+                "items": [{"securityGroupRuleId": rule, "isEgress": False} for rule in MADE_RULES]
+            },
+        },
+    }
+    event = {
+        "EventId": "1",
+        "EventName": "AuthorizeSecurityGroupIngress",
+        "EventTime": datetime(2026, 10, 1, tzinfo=UTC),
+        "EventSource": "ec2.amazonaws.com",
+        "Username": "alice",
+        "CloudTrailEvent": json.dumps(made if token else refused),
+    }
+    return {"Events": [event], **({} if token else {"NextToken": "2"})}
+
 
 #: What the role's policies allow, by name: an action and a resource each.
 GRANTS = {
@@ -117,6 +147,10 @@ def account(endpoint_url: str) -> Iterator[str]:
     world.secretsmanager.put_resource_policy(
         SecretId=SECRET, ResourcePolicy=json.dumps(_policy("secretsmanager:*", "*"))
     )
+    (instance,) = world.rds.describe_db_instances()["DBInstances"]
+    world.rds.add_tags_to_resource(
+        ResourceName=instance["DBInstanceArn"], Tags=[{"Key": "deploytools:restore-drill", "Value": "2026-10-01"}]
+    )
     world.rds.create_db_snapshot(DBSnapshotIdentifier="by-hand", DBInstanceIdentifier=INSTANCE)
     world.rds.modify_db_snapshot_attribute(DBSnapshotIdentifier="by-hand", AttributeName="restore", ValuesToAdd=["all"])
     (topic,) = world.sns.list_topics()["Topics"]
@@ -152,12 +186,27 @@ def _widen(ec2: Any) -> None:
             {"IpProtocol": "-1", "PrefixListIds": [{"PrefixListId": prefixes}]},
         ],
     )
+    made = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group["GroupId"]]}])
+    MADE_RULES[:] = [rule["SecurityGroupRuleId"] for rule in made["SecurityGroupRules"]]
+    _lengthen(ec2, group["VpcId"])
     gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
     ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=group["VpcId"])
     table = ec2.create_route_table(VpcId=group["VpcId"])["RouteTable"]["RouteTableId"]
     ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
     subnets = ec2.describe_subnets(Filters=[{"Name": "cidr-block", "Values": ["10.0.1.0/24"]}])["Subnets"]
     ec2.associate_route_table(RouteTableId=table, SubnetId=subnets[0]["SubnetId"])
+
+
+def _lengthen(ec2: Any, vpc: str) -> None:
+    """A chain of five groups, of which the first may reach the bastion host."""
+    (group,) = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["bastion"]}])["SecurityGroups"]
+    last = group["GroupId"]
+    for number in range(1, 6):
+        hop = ec2.create_security_group(GroupName=f"hop-{number}", Description="one more", VpcId=vpc)["GroupId"]
+        pairs = [{"GroupId": hop}]
+        permission = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "UserIdGroupPairs": pairs}
+        ec2.authorize_security_group_ingress(GroupId=last, IpPermissions=[permission])
+        last = hop
 
 
 def _client(service: str, endpoint_url: str) -> Any:

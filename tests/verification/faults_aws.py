@@ -11,7 +11,9 @@ from deploytools.verification.policies import Policy
 from deploytools.verification.sources.alarms import Topic
 from deploytools.verification.sources.network import BastionGroups, Network, PrefixLists, Routes, Rule, SecurityGroup
 from deploytools.verification.sources.outside import Answer
-from deploytools.verification.sources.rds import Maintenance, Parameters, ServerInUse, SharedSnapshot, Snapshot
+from deploytools.verification.sources.rds import Parameters, ServerInUse, SharedSnapshot, Snapshot
+from deploytools.verification.sources.rds_lifecycle import EngineSupport, Maintenance
+from deploytools.verification.sources.rule_history import Making, RuleHistory
 from tests.verification.faults import FAIL, NA, UNKNOWN, WARN, Fault
 from tests.verification.world import (
     ALARMS,
@@ -50,20 +52,24 @@ def unsaid(field: str, check: str, name: str) -> Fault:
     return Fault(rds(**{field: None}), {check: UNKNOWN}, f"AWS's answer does not say ({name})")
 
 
+#: What is said of the backups where there are none.
+WITHOUT_BACKUPS = {"rds.restorable": NA, "rds.windows-apart": NA, "rds.restore-drill": NA}
+
 SWITCHES = [
     Fault(rds(deletion_protection=False), {"rds.deletion-protection": FAIL}, "DeletionProtection is off"),
     Fault(rds(backup_days=6), {"rds.automated-backups": WARN}, "kept for 6 days, fewer than 7"),
     Fault(
         rds(backup_days=0, latest_restorable=None),
-        {"rds.automated-backups": FAIL, "rds.restorable": NA},
+        {"rds.automated-backups": FAIL, **WITHOUT_BACKUPS},
         "there are no automated backups",
     ),
     Fault(rds(backup_days=7), {}),
     Fault(
         rds(backup_days=0, latest_restorable=None, replica_of="main"),
-        {"rds.automated-backups": NA, "rds.restorable": NA},
+        {"rds.automated-backups": NA, **WITHOUT_BACKUPS},
         "it is a replica of main",
     ),
+    Fault(rds(replica_of="main"), {"rds.automated-backups": NA}, "it is a replica of main"),
     Fault(rds(is_public=True), {"rds.not-public": FAIL}, "PubliclyAccessible is on"),
     Fault(rds(is_encrypted=False), {"rds.encrypted": FAIL}, "StorageEncrypted is off"),
     Fault(rds(is_multi_az=False), {"rds.multi-az": WARN}, "MultiAZ is off"),
@@ -71,6 +77,8 @@ SWITCHES = [
     Fault(rds(upgrades_itself=False), {"rds.minor-upgrades": FAIL}, "AutoMinorVersionUpgrade is off"),
     Fault(rds(maximum=None), {"rds.storage-grows": WARN}, "20 GiB and no more"),
     Fault(rds(maximum=20), {"rds.storage-grows": WARN}, "20 GiB and no more"),
+    Fault(rds(monitoring=0), {"rds.enhanced-monitoring": WARN}, "MonitoringInterval is 0"),
+    unsaid("monitoring", "rds.enhanced-monitoring", "MonitoringInterval"),
     Fault(rds(copies_tags=False), {"rds.tags-on-snapshots": WARN}, "CopyTagsToSnapshot is off"),
     unsaid("deletion_protection", "rds.deletion-protection", "DeletionProtection"),
     unsaid("backup_days", "rds.automated-backups", "BackupRetentionPeriod"),
@@ -103,7 +111,11 @@ STATE = [
         {"rds.forces-tls": FAIL},
         "rds.force_ssl is not set",
     ),
-    Fault({"rds_parameters": Parameters({}), **rds(engine_version=None)}, {"rds.forces-tls": UNKNOWN}, "EngineVersion"),
+    Fault(
+        {"rds_parameters": Parameters({}), **rds(engine_version=None)},
+        {"rds.forces-tls": UNKNOWN, "rds.engine-supported": UNKNOWN},
+        "EngineVersion",
+    ),
     Fault(
         rds(parameter_groups=()), {"rds.forces-tls": UNKNOWN, "rds.parameters-in-force": UNKNOWN}, "DBParameterGroups"
     ),
@@ -117,6 +129,12 @@ STATE = [
         "system-update (New OS), forced on 2026-03-02",
     ),
     Fault({"rds_maintenance": (Maintenance("system-update", "New OS", None),)}, {}),
+    Fault({"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY, "next-maintenance"),)}, {}),
+    Fault(
+        {"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY, "undo-opt-in"),)},
+        {"rds.maintenance": WARN},
+        "forced on 2026-03-02",
+    ),
     Fault(rds(certificate_until=NOW + 59 * DAY), {"rds.certificate": WARN}, "59 days left"),
     Fault(rds(certificate_until=NOW - DAY), {"rds.certificate": FAIL}, "expired on 2026-02-28"),
     unsaid("certificate_until", "rds.certificate", "CertificateDetails"),
@@ -140,13 +158,75 @@ STATE = [
     Fault(snapshots(replace(DAILY, status="creating")), {"rds.restorable": FAIL}, "no snapshot of AWS's own"),
     Fault(snapshots(replace(DAILY, kind="manual")), {"rds.restorable": FAIL}, "no snapshot of AWS's own"),
     Fault(
-        snapshots(replace(DAILY, made_at=NOW - timedelta(hours=27))), {"rds.restorable": FAIL}, "snapshot of 27 hours"
+        snapshots(replace(DAILY, made_at=NOW - timedelta(hours=27))), {"rds.restorable": WARN}, "snapshot of 27 hours"
+    ),
+    Fault(
+        snapshots(replace(DAILY, made_at=NOW - timedelta(hours=51))), {"rds.restorable": FAIL}, "snapshot of 51 hours"
     ),
     Fault({**snapshots(), **rds(created_at=NOW - timedelta(hours=25))}, {}),
     Fault({**snapshots(), **rds(created_at=NOW - timedelta(hours=27))}, {"rds.restorable": FAIL}, "no snapshot"),
     Fault(rds(master_secret="impaired"), {"rds.master-secret": FAIL}, "it is impaired"),
     Fault(rds(master_secret="rotating"), {}),
     Fault(rds(master_secret=None), {"rds.master-secret": NA}, "RDS keeps no secret of it"),
+]
+
+
+def support(days: float | None, extended: float = 2190, **changes: Any) -> Changes:
+    """Until when AWS supports the engine, in days from now."""
+    until = None if days is None else NOW + days * DAY
+    return {"engine_support": EngineSupport(until, NOW + extended * DAY), **rds(**changes)}
+
+
+def windows(backup: str | None, maintenance: str | None) -> Changes:
+    return rds(backup_window=backup, maintenance_window=maintenance)
+
+
+def drill(noted: str) -> Changes:
+    return rds(tags=(("Name", "good"), ("deploytools:restore-drill", noted)))
+
+
+UPKEEP = [
+    Fault(support(180), {}),
+    Fault(
+        support(179),
+        {"rds.engine-supported": WARN},
+        "standard support only until 2026-08-27; then Extended Support, which is charged for, until 2032-02-28",
+    ),
+    Fault(
+        support(100, lifecycle="open-source-rds-extended-support-disabled"),
+        {"rds.engine-supported": WARN},
+        "only until 2026-06-09; then AWS upgrades it by itself",
+    ),
+    Fault(
+        support(-1, lifecycle=None),
+        {"rds.engine-supported": FAIL},
+        "PostgreSQL 16: its standard support ended on 2026-02-28; Extended Support, which is charged for",
+    ),
+    Fault(support(-1, -1), {"rds.engine-supported": FAIL}, "Extended Support too, on 2026-02-28"),
+    Fault(
+        {"engine_support": EngineSupport(NOW - DAY)}, {"rds.engine-supported": FAIL}, "AWS names no Extended Support"
+    ),
+    Fault(support(None), {"rds.engine-supported": UNKNOWN}, "AWS does not say until when it supports PostgreSQL 16"),
+    Fault(
+        {"engine_support": EngineSupport(), **rds(engine_version=None)},
+        {"rds.engine-supported": UNKNOWN},
+        "AWS's answer does not say (EngineVersion)",
+    ),
+    Fault(windows("04:00-04:30", "sun:05:00-sun:05:30"), {}),
+    Fault(windows("04:01-04:31", "sun:05:00-sun:05:30"), {"rds.windows-apart": WARN}, "29 minutes apart"),
+    Fault(windows("05:30-06:00", "sun:05:00-sun:05:30"), {"rds.windows-apart": WARN}, "0 minutes apart"),
+    Fault(windows("23:45-00:15", "wed:00:40-wed:01:10"), {"rds.windows-apart": WARN}, "25 minutes apart"),
+    Fault(windows("00:20-00:50", "sun:23:00-mon:00:00"), {"rds.windows-apart": WARN}, "20 minutes apart"),
+    Fault(windows("05:15-05:45", "sun:05:00-sun:05:30"), {"rds.windows-apart": FAIL}, "they overlap"),
+    Fault(windows("04:00-08:00", "sun:05:00-sun:05:30"), {"rds.windows-apart": FAIL}, "they overlap"),
+    Fault(windows("00:00-00:30", "sun:23:45-mon:00:15"), {"rds.windows-apart": FAIL}, "they overlap"),
+    Fault(windows(None, "sun:05:00-sun:05:30"), {"rds.windows-apart": UNKNOWN}, "(PreferredBackupWindow)"),
+    Fault(windows("03:00-03:30", "someday"), {"rds.windows-apart": UNKNOWN}, "(PreferredMaintenanceWindow)"),
+    Fault(rds(tags=()), {"rds.restore-drill": WARN}, "no drill is noted (tag deploytools:restore-drill)"),
+    Fault(drill("2025-12-01"), {}),
+    Fault(drill("2025-11-30"), {"rds.restore-drill": WARN}, "the last drill was on 2025-11-30, more than 90 days ago"),
+    Fault(drill("2026-03-02"), {"rds.restore-drill": WARN}, "the drill of 2026-03-02 is to come"),
+    Fault(drill("last week"), {"rds.restore-drill": WARN}, "is no date: last week"),
 ]
 
 OPEN = {"network.ingress-only-from-app": FAIL}
@@ -169,6 +249,19 @@ def two_groups(**changes: Any) -> Changes:
 def bastion_group(rule: Rule, ranges: dict[str, tuple[str, ...]] | None = None) -> Changes:
     """A group of the bastion host's that the settings do not name."""
     return {"bastion_groups": BastionGroups((SecurityGroup("sg-wizard", "w", (rule,)),), PrefixLists(ranges or {}))}
+
+
+SSH_TO_ALL = Rule("sgr-x", "tcp", 22, 22, cidr="0.0.0.0/0")
+JUMP = SecurityGroup("sg-jump", "jump", (SSH_TO_ALL,))
+LETS_JUMP_IN = replace(GROUPS["sg-bastion"], rules=(Rule("sgr-jump", "tcp", 22, 22, group="sg-jump"),))
+
+
+def far_away() -> Changes:
+    """The load balancer's group lets one in that lets one in … that is open to the world."""
+    names = ["sg-balancer", *(f"hop-{number}" for number in range(1, 6))]
+    rules = [Rule("sgr-hop", "tcp", 22, 22, group=name) for name in names[1:]] + [SSH_TO_ALL]
+    chain = {name: SecurityGroup(name, name, (rule,)) for name, rule in zip(names, rules, strict=True)}
+    return {"network": Network({**GROUPS, **chain}, ("sg-db",))}
 
 
 NETWORK = [
@@ -243,12 +336,53 @@ NETWORK = [
         {"network.app-not-open": FAIL},
         "opens all ports to ::/0",
     ),
-    Fault(rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr="10.0.0.0/16")), {}),
+    *(
+        Fault(
+            rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr=cidr)),
+            {"network.app-not-open": FAIL},
+            f"opens port 8000 to {cidr}",
+        )
+        for cidr in ("2000::/3", "::/1", "2a00::/12", "0.0.0.0/1", "128.0.0.0/1", "8.0.0.0/9", "192.0.0.0/4")
+    ),
+    *(
+        Fault(rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr=cidr)), {})
+        for cidr in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "fc00::/7", "2a05:d018::/36", "17.0.0.0/16")
+    ),
+    Fault(rules("sg-app", Rule("sgr-x", "icmp", 3, 4, cidr="0.0.0.0/0")), {}),
+    Fault(rules("sg-app", Rule("sgr-x", "tcp", 443, 443, cidr="::/0")), {"network.app-not-open": FAIL}, "port 443 to"),
+    Fault(rules("sg-balancer", Rule("sgr-x", "tcp", 80, 80, cidr="0.0.0.0/0")), {}),
+    Fault(rules("sg-balancer", Rule("sgr-x", "tcp", 80, 80, group="sg-gone")), {}),
+    Fault(rules("sg-balancer", Rule("sgr-x", "tcp", 80, 80, group="sg-app")), {}),
+    Fault(
+        rules("sg-balancer", Rule("sgr-x", "tcp", 22, 22, cidr="0.0.0.0/0")),
+        {"network.app-not-open": FAIL},
+        "balancer: sgr-x opens port 22 to 0.0.0.0/0",
+    ),
+    Fault(
+        rules("sg-balancer", Rule("sgr-x", "tcp", 80, 443, cidr="0.0.0.0/0")),
+        {"network.app-not-open": FAIL},
+        "balancer: sgr-x opens ports 80-443",
+    ),
+    Fault(far_away(), {"network.app-not-open": FAIL}, "hop-5: sgr-x opens port 22 to 0.0.0.0/0"),
+    Fault(
+        {"network": Network({**GROUPS, "sg-jump": JUMP, "sg-bastion": LETS_JUMP_IN}, ("sg-db",))},
+        {"network.app-not-open": FAIL},
+        "jump: sgr-x opens port 22 to 0.0.0.0/0",
+    ),
     Fault(
         rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr="10.0.0.9/32")),
         {"network.no-temporary-rules": FAIL},
-        "sgr-x from 10.0.0.9/32, without a description",
+        "sgr-x from 10.0.0.9/32, without a description; made by whom and when is not known (CloudTrail keeps 90 days)",
     ),
+    Fault(
+        {
+            **rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr="10.0.0.9/32")),
+            "rule_history": RuleHistory({"sgr-x": Making(NOW - 12 * DAY, "assumed-role/Admin/alice")}),
+        },
+        {"network.no-temporary-rules": FAIL},
+        "without a description; made on 2026-02-17 by assumed-role/Admin/alice",
+    ),
+    Fault({"rule_history": RuleHistory(gap="AWS denied cloudtrail:LookupEvents")}, {}),
     Fault(
         rules("sg-app", Rule("sgr-x", "tcp", 80, 80, group="sg-balancer", description="tmp")),
         {"network.no-temporary-rules": FAIL},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from deploytools.verification.facts import Absent, Denied, Value
 from deploytools.verification.findings import Report, Status
 from deploytools.verification.runner import judge_all, read_facts
 from deploytools.verification.sources.iam import Powers
+from deploytools.verification.sources.rule_history import Making
 from deploytools.verification.sources.secret import telling_values
 from localcloud import gaps
 from localcloud.world import INSTANCE
@@ -97,6 +99,12 @@ def test_every_fact_of_aws(wire):
         ("postgresql", "upgrade"),
         (("default.postgres16", "in-sync"),),
     )
+    assert (rds.engine, rds.backup_window, rds.maintenance_window) == ("postgres", "13:14-13:44", "wed:06:38-wed:07:08")
+    assert (rds.monitoring, rds.tags) == (0, (("deploytools:restore-drill", "2026-10-01"),))
+    assert (seen["engine_support"].standard_until, seen["engine_support"].extended_until) == (
+        datetime(2029, 2, 28, tzinfo=UTC),
+        datetime(2032, 2, 28, tzinfo=UTC),
+    )
     assert abs((rds.read_at - rds.latest_restorable).total_seconds()) < 60
     assert (rds.certificate_until - rds.read_at).days in {364, 365}
     assert (seen["rds_parameters"].values, seen["rds_maintenance"]) == ({}, ())
@@ -108,7 +116,8 @@ def test_every_fact_of_aws(wire):
 
     network = seen["network"]
     (own,) = network.of_database
-    assert {group.name for group in network.groups.values()} == {"rds", "backend", "bastion"}
+    hops = {f"hop-{number}" for number in range(1, 6)}
+    assert {group.name for group in network.groups.values()} == {"rds", "backend", "bastion"} | hops
     names = {
         rule.cidr or rule.prefix_list[:3] or network.groups[rule.group].name: rule for rule in network.groups[own].rules
     }
@@ -116,6 +125,9 @@ def test_every_fact_of_aws(wire):
     assert (names["::/0"].first, names["::/0"].last, names["203.0.113.7/32"].description) == (5000, 6000, "TEMP")
     assert all(rule.covers(5432) for rule in names.values())
     assert not [rule for rule in names.values() if rule.account]
+    assert seen["rule_history"].made == {
+        names["203.0.113.7/32"].identifier: Making(datetime(2026, 10, 1, tzinfo=UTC), "assumed-role/Admin/alice")
+    }
     assert list(seen["prefix_lists"].ranges.values()) == [("192.0.2.0/24",)]
     assert sorted(gateway[:4] for gateway in seen["routes"].gateways.values()) == ["", "igw-"]
     assert (seen["bastion"].state, seen["bastion"].demands_tokens, seen["bastion_agent"]) == ("running", False, True)
@@ -174,6 +186,16 @@ def test_the_actions_that_are_declared_are_those_that_are_called(wire):
         assert wire.called == declared, name
 
 
+#: The actions that a verdict does not depend on: what the findings are without them, and what they say of it.
+FALLS_BACK = {
+    "iam:SimulatePrincipalPolicy": (
+        {Status.PASS, Status.FAIL},
+        "reading its policies, for AWS denied iam:SimulatePrincipalPolicy",
+    ),
+    "cloudtrail:LookupEvents": ({Status.FAIL}, "is not known (AWS denied cloudtrail:LookupEvents)"),
+}
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 def test_one_denied_action(wire, action):
     """What depends on it is unknown, nothing of that passes, and the exit code says that something was not seen."""
@@ -187,9 +209,10 @@ def test_one_denied_action(wire, action):
     assert affected
     facts = read_facts(REGISTRY.sources_for(affected))
     findings = judge_all(affected, facts)
-    if action == "iam:SimulatePrincipalPolicy":  # The one that has something else to fall back on, and says so.
-        assert {finding.status for finding in findings} == {Status.PASS, Status.FAIL}
-        assert all("reading its policies, for AWS denied iam:Simulate" in finding.evidence for finding in findings)
+    if action in FALLS_BACK:
+        statuses, said = FALLS_BACK[action]
+        assert {finding.status for finding in findings} == statuses
+        assert all(said in finding.evidence for finding in findings)
         return
     assert [finding for finding in findings if finding.status is not Status.UNKNOWN] == []
     assert Report(findings, 0.0, "").exit_code == 2
@@ -212,6 +235,13 @@ def test_what_the_settings_name_and_the_account_has_not(wire, settings, setting,
     found = read_facts(closure(fact))[fact]
     assert isinstance(found, Absent)
     assert str(found.error) == sentence
+
+
+def test_a_security_group_that_is_gone_hides_no_other(wire, settings):
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"APP_SECURITY_GROUPS": ["backend", "sg-0123456789abcdef0"]}
+    found = read_facts(closure("network"))["network"]
+    assert isinstance(found, Value)
+    assert {group.name for group in found.value.groups.values()} > {"rds", "backend", "bastion"}
 
 
 def test_what_is_not_declared_is_not_asked_for(wire, settings):

@@ -12,8 +12,10 @@ import pytest
 from deploytools.databases.history import MigrationGraph
 from deploytools.errors import AccessDenied, NotFound
 from deploytools.reporting.html import command_in
-from deploytools.verification.facts import Absent, Denied, NotTried
+from deploytools.verification.facts import Absent, Denied, Fact, NotTried
+from deploytools.verification.findings import Report
 from deploytools.verification.runner import judge_all
+from deploytools.verification.sources.secret import ResourcePolicy
 from tests.verification import faults, faults_aws
 from tests.verification.faults import FAIL, NA, PASS, UNKNOWN, WARN, Fault
 from tests.verification.world import ARN, FACTS, FIRST, OURS, REGISTRY, findings, rds, secret
@@ -30,6 +32,7 @@ FAULTS: list[Fault] = [
     *faults.DATABASES,
     *faults_aws.SWITCHES,
     *faults_aws.STATE,
+    *faults_aws.UPKEEP,
     *faults_aws.NETWORK,
     *faults_aws.ALARM,
     *faults_aws.IAM,
@@ -71,6 +74,44 @@ def test_what_could_not_be_read_passes_no_check(check):
         assert finding.status is UNKNOWN
         (finding,) = judge_all([check], {**FACTS, name: Absent(NotFound("Gone.", hint="Look."))})
         assert (finding.status, finding.evidence) == (FAIL, "Gone.")
+
+
+def without(name: str, fact: Fact) -> dict[str, Fact]:
+    """The good world without one fact, and without what is read from it."""
+    gone: dict[str, Fact] = {name: fact}
+    for source in REGISTRY.sources.values():
+        missing = [needed for needed in source.needs if needed in gone]
+        if missing and source.name in FACTS:
+            gone[source.name] = NotTried(missing[0])
+    return {**FACTS, **gone}
+
+
+def test_an_instance_that_does_not_exist_is_told_once():
+    absent = Absent(NotFound("The RDS instance good does not exist.", hint="Check the name."))
+    found = {finding.check: finding for finding in judge_all(OURS, without("rds_instance", absent))}
+    touched = {id: finding for id, finding in found.items() if finding.status is not PASS}
+    assert {id for id in touched if touched[id].status is not NA} == {"rds.available", "rds.is-the-one"}
+    missing = touched.pop("rds.available")
+    assert (missing.status, missing.evidence, missing.hint) == (FAIL, absent.error.args[0], "Check the name.")
+    other = touched.pop("rds.is-the-one")
+    assert (other.status, other.evidence) == (UNKNOWN, "Not tried: there is no rds instance.")
+    assert {finding.evidence for finding in touched.values()} == {
+        "The RDS instance good does not exist (see rds.available)"
+    }
+    assert {id.split(".")[0] for id in touched} == {"rds", "network", "bastion", "alarms"}
+    assert Report(tuple(found.values()), 0.0, "").exit_code == 2
+
+
+def test_an_absence_is_told_by_every_check_where_the_one_that_tells_it_is_left_out():
+    absent = Absent(NotFound("Gone.", hint="Look."))
+    checks = [check for check in OURS if check.id.startswith("alarms.")]
+    assert {finding.status for finding in judge_all(checks, without("rds_instance", absent))} == {FAIL, UNKNOWN}
+
+
+def test_an_instance_that_may_not_be_read_is_unknown_to_every_check():
+    denied = Denied("x:Y", AccessDenied("AWS denied x:Y.", hint="Allow x:Y.", action="x:Y"))
+    found = judge_all(OURS, without("rds_instance", denied))
+    assert {finding.status for finding in found} == {PASS, UNKNOWN}
 
 
 @pytest.mark.parametrize("check", OURS, ids=lambda check: check.id)
@@ -115,6 +156,33 @@ def test_the_command_for_a_role_that_others_take_is_whole():
     words = shlex.split(command_in(finding.hint))
     assert words[:-1] == ["aws", "iam", "update-assume-role-policy", "--role-name", "web", "--policy-document"]
     assert json.loads(words[-1])["Statement"][0]["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+
+
+ALLOW = {"Sid": "Open", "Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"}
+DENY = ALLOW | {"Sid": "NoDelete", "Effect": "Deny", "Action": "secretsmanager:DeleteSecret"}
+PARTNER = ALLOW | {"Sid": "Partner", "Principal": {"AWS": "arn:aws:iam::999999999999:root"}}
+
+
+@pytest.mark.parametrize(
+    ("statements", "left"),
+    [
+        ([ALLOW], {"Open": None}),
+        ([ALLOW, DENY], {"Open": ["NoDelete"]}),
+        ([DENY, PARTNER], {"Partner": ["NoDelete"]}),
+        ([ALLOW, PARTNER, DENY], {"Open": ["Partner", "NoDelete"], "Partner": ["NoDelete"]}),
+        ([ALLOW, ALLOW | {"Sid": "Too"}], {"Open": None, "Too": None}),
+    ],
+)
+def test_the_command_for_a_policy_that_lets_others_in_leaves_the_rest_of_it(statements, left):
+    policy = {"secret_policy": ResourcePolicy("123456789012", tuple(statements))}
+    found = [f for f in findings(**policy) if f.check == "secret.not-shared"]
+    commands = {f.evidence.split()[1]: shlex.split(command_in(f.hint)) for f in found}
+    assert set(commands) == set(left)
+    for name, words in commands.items():
+        kept = left[name]
+        assert words[2] == ("delete-resource-policy" if kept is None else "put-resource-policy")
+        if kept is not None:
+            assert [statement["Sid"] for statement in json.loads(words[-1])["Statement"]] == kept
 
 
 def test_the_policy_that_is_enough_is_what_a_start_asks_for():

@@ -36,6 +36,8 @@ from deploytools.verification.sources.network import (
 from deploytools.verification.sources.outside import Answer, Outside
 from deploytools.verification.sources.project import ProjectReport
 from deploytools.verification.sources.rds import Parameters, RdsInstance, ServerInUse, SharedSnapshot, Snapshot
+from deploytools.verification.sources.rds_lifecycle import EngineSupport
+from deploytools.verification.sources.rule_history import RuleHistory
 from deploytools.verification.sources.secret import (
     OwnKeys,
     ResourcePolicy,
@@ -76,10 +78,14 @@ RDS = RdsInstance(
     status="available",
     endpoint="db.abc",
     port=5432,
+    engine="postgres",
     engine_version="16.10",
+    lifecycle="open-source-rds-extended-support",
     instance_class="db.t4g.small",
     deletion_protection=True,
     backup_days=14,
+    backup_window="03:00-03:30",
+    maintenance_window="sun:05:00-sun:05:30",
     latest_restorable=NOW - timedelta(minutes=4),
     is_public=False,
     is_encrypted=True,
@@ -97,6 +103,8 @@ RDS = RdsInstance(
     maximum=100,
     created_at=NOW - timedelta(days=300),
     master_secret="active",
+    monitoring=60,
+    tags=(("deploytools:restore-drill", "2026-01-15"),),
 )
 
 DAILY = Snapshot("rds:good", "automated", True, "available", NOW - timedelta(hours=10))
@@ -185,10 +193,12 @@ WORLD: dict[str, Any] = {
     "server_in_use": ServerInUse(True, True),
     "rds_parameters": Parameters({"rds.force_ssl": "1"}),
     "rds_maintenance": (),
+    "engine_support": EngineSupport(NOW + timedelta(days=1095), NOW + timedelta(days=2190)),
     "rds_snapshots": (Snapshot("by-hand", "manual", True), DAILY),
     "rds_shares": (SharedSnapshot("by-hand", ()),),
     "network": Network(GROUPS, ("sg-db",)),
     "prefix_lists": PrefixLists({}),
+    "rule_history": RuleHistory(),
     "routes": Routes({"subnet-a": "", "subnet-b": ""}),
     "bastion": Bastion("i-1", "running", "198.51.100.1", True),
     "bastion_groups": BastionGroups((GROUPS["sg-bastion"],), PrefixLists({})),

@@ -12,12 +12,13 @@ from django.core.management.base import CommandParser
 
 from deploytools.conf import configuration
 from deploytools.errors import ConfigurationError
-from deploytools.management.base import exit_with
+from deploytools.management.base import FINE, exit_with
+from deploytools.management.firing import fire
 from deploytools.management.verifying import VerifyingCommand
 from deploytools.reporting import catalogue
 from deploytools.reporting.findings import to_text
 from deploytools.reporting.formats import destinations
-from deploytools.verification import account, differences, replay
+from deploytools.verification import account, differences, fire_test, replay
 from deploytools.verification.findings import Change, Report, Severity
 from deploytools.verification.least_privilege import Place, policy
 from deploytools.verification.registry import Check, Registry, load_registry
@@ -60,6 +61,19 @@ class Command(VerifyingCommand):
         judged.add_argument(
             "--send-test-mail", metavar="ADDRESS", help="After the report, send one mail with the secret's credentials."
         )
+        judged.add_argument(
+            "--fire-test",
+            action="store_true",
+            help="After the report, set off the instance's alarms, once agreed to, and look whether they tell. With "
+            "--iam-policy: what that needs, too.",
+        )
+        judged.add_argument(
+            "--noinput",
+            "--no-input",
+            action="store_false",
+            dest="interactive",
+            help="Do not ask before --fire-test. Needed where nobody is at a terminal.",
+        )
         judged.add_argument("--replay", type=Path, metavar="FILE", help="Judge what --facts kept; no network.")
         self.add_verifying_options(parser)
 
@@ -67,6 +81,8 @@ class Command(VerifyingCommand):
         """Select, read, judge, report."""
         registry = load_registry()
         places = destinations(format, output)
+        if options["fire_test"] and options["replay"]:
+            raise ConfigurationError("What was kept has no alarm to set off.", hint="Say --fire-test without --replay.")
         with configuration.overriding(**self.overrides(tenant=tenant, stage=options["stage"], url=options["url"])):
             checks = registry.select(options["tag"], only=options["only"], exclude=options["exclude"])
             if options["list"] or options["explain"] or options["iam_policy"]:
@@ -82,7 +98,8 @@ class Command(VerifyingCommand):
         self.publish(report, places, to_text)
         if options["send_test_mail"]:
             self._send_mail(options["send_test_mail"])
-        exit_with(report.exit_code)
+        fired = self._fire(registry, options["interactive"]) if options["fire_test"] else FINE
+        exit_with(max(report.exit_code, fired))
 
     def _snapshot(self, registry: Registry, checks: tuple[Check, ...], options: dict[str, Any]) -> replay.Snapshot:
         """What is read now, kept where asked for, or what was kept."""
@@ -98,6 +115,11 @@ class Command(VerifyingCommand):
                 f"The facts were read for the stage {kept.stage}.", hint="Leave --stage out, or read them again."
             )
         return replace(kept, facts=replay.facts_for(registry.sources_for(checks), kept))
+
+    def _fire(self, registry: Registry, interactive: bool) -> int:
+        """On what is read now, and in the account that is the right one."""
+        facts = self.look(registry, [registry.named("alarms.heard")]).facts
+        return fire(self, facts, interactive=interactive)
 
     def _send_mail(self, address: str) -> None:
         sender = "" if settings.DEFAULT_FROM_EMAIL == NO_SENDER else settings.DEFAULT_FROM_EMAIL
@@ -117,7 +139,8 @@ class Command(VerifyingCommand):
                 check = registry.named(options["explain"])
                 self.report(catalogue.explained(check, registry.sources_for([check])), path)
             elif options["iam_policy"]:
-                self.report(json.dumps(policy(_actions(registry, checks), _place()), indent=2), path)
+                actions = [*_actions(registry, checks), *(fire_test.ACTIONS if options["fire_test"] else ())]
+                self.report(json.dumps(policy(actions, _place()), indent=2), path)
             else:
                 self.report(_catalogue(registry, checks, format), path)
 

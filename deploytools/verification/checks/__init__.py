@@ -14,6 +14,8 @@ AREAS = (
     "server",
     "rds",
     "rds_state",
+    "rds_backups",
+    "rds_lifecycle",
     "rds_snapshots",
     "network",
     "bastion",

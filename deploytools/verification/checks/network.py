@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
@@ -11,12 +10,19 @@ from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
 from deploytools.verification.sources.network import Network, PrefixLists, Routes, Rule, SecurityGroup
 from deploytools.verification.sources.rds import RdsInstance
+from deploytools.verification.sources.rule_history import RuleHistory, temporary_rules
 
-#: What people write beside a rule that they mean to take away.
-TEMPORARY = re.compile(r"\b(te?mp(orary)?|my ip|remove|delete me|debug|just for now|until)\b", re.IGNORECASE)
+#: By version: a longer prefix is a person, an office or a company; a shorter one is the world, more or less.
+WIDE = {4: 16, 6: 32}
 
-#: A range with fewer addresses than this is an office or a person; with more it is the world, more or less.
-WIDE = 65_536
+#: What no route of the internet leads to.
+PRIVATE = tuple(
+    ip_network(cidr)
+    for cidr in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
+)
+
+#: Ports that a load balancer is open to the world on, and protocols that carry no connection.
+WEB, PINGS = {80, 443}, {"icmp", "1", "icmpv6", "58"}
 
 
 def revoke(group: SecurityGroup, rule: Rule) -> str:
@@ -37,7 +43,7 @@ def _range(cidr: str) -> str:
     known = ip_network(cidr, strict=False)
     if known.prefixlen == 0:
         return f"{cidr} (the whole internet)"
-    return f"{cidr} ({'private' if known.is_private else 'public'}, {known.num_addresses:,} addresses)"
+    return f"{cidr} ({'private' if _is_private(cidr) else 'public'}, {known.num_addresses:,} addresses)"
 
 
 def _source(rule: Rule, network: Network, lists: PrefixLists) -> str:
@@ -115,28 +121,47 @@ def _judge(group: SecurityGroup, rule: Rule, network: Network, lists: PrefixList
 def app_not_open(
     rds_instance: RdsInstance, network: Network, prefix_lists: PrefixLists, expectation: Expectation
 ) -> Iterable[Verdict]:
-    """A group is as tight as the groups that it lets in: what is open to the world there is one step from the data."""
+    """A group is as tight as those that it lets in: only a load balancer is for the world, and only for the web."""
     if rds_instance.port is None:
         return [unknown("AWS's answer does not say (Endpoint.Port)", rds_instance.identifier)]
-    chain = _let_in(network, rds_instance.port)
-    groups = [group for group in chain if not group.is_one_of(expectation.bastion_groups)]
-    if not groups:
-        return [not_applicable("the database lets in no group but the bastion's", rds_instance.identifier)]
-    return [_judge_open(group, prefix_lists) for group in groups]
+    first = _let_in(network, [rule for _, rule in _database_rules(network, rds_instance.port)])
+    further = [group for group in _chain(network, first) if group not in first]
+    known = {*network.of_database, *expectation.bastion_groups}  # Judged by checks of their own.
+    judged = [
+        _judge_open(group, prefix_lists, is_first=group in first)
+        for group in (*first, *further)
+        if not group.is_one_of(known)
+    ]
+    return judged or [not_applicable("the database lets in no group but the bastion's", rds_instance.identifier)]
 
 
-def _let_in(network: Network, port: int) -> list[SecurityGroup]:
-    """The groups that the database's rules name."""
-    names = dict.fromkeys(rule.group for _, rule in _database_rules(network, port) if rule.group and not rule.account)
+def _let_in(network: Network, rules: Iterable[Rule]) -> list[SecurityGroup]:
+    """The groups that rules name. One that is gone has nobody in it."""
+    names = dict.fromkeys(rule.group for rule in rules if rule.group and not rule.account)
     return [network.groups[name] for name in names if name in network.groups]
 
 
-def _judge_open(group: SecurityGroup, lists: PrefixLists) -> Verdict:
+def _chain(network: Network, first: list[SecurityGroup]) -> list[SecurityGroup]:
+    """`first`, the groups that they let in, the groups that these let in, and so on, each once."""
+    found: dict[str, SecurityGroup] = {}
+    waiting = list(first)
+    while waiting:
+        group = waiting.pop(0)
+        if group.identifier not in found:
+            found[group.identifier] = group
+            waiting += _let_in(network, group.rules)
+    return list(found.values())
+
+
+def _judge_open(group: SecurityGroup, lists: PrefixLists, *, is_first: bool) -> Verdict:
+    """By whether the database lets the group in itself: the web may not come that far."""
     for rule in group.rules:
-        if is_wide(rule, lists):
+        is_web = rule.first == rule.last and rule.first in WEB
+        if is_wide(rule, lists) and rule.protocol not in PINGS and (is_first or not is_web):
             seen = f"{group.name}: {rule.identifier} opens {_ports(rule)} to {rule.cidr or rule.prefix_list}"
             return failed(seen, group.identifier, revoke(group, rule))
-    return passed(f"{group.name}: no rule is open to the world", group.identifier)
+    but = "" if is_first else ", but for the web at most"
+    return passed(f"{group.name}: no rule is open to the world{but}", group.identifier)
 
 
 def is_wide(rule: Rule, lists: PrefixLists) -> bool:
@@ -147,7 +172,13 @@ def is_wide(rule: Rule, lists: PrefixLists) -> bool:
 
 def _is_wide_range(cidr: str) -> bool:
     known = ip_network(cidr, strict=False)
-    return known.prefixlen == 0 or (not known.is_private and known.version == 4 and known.num_addresses > WIDE)
+    return known.prefixlen < WIDE[known.version] and not _is_private(cidr)
+
+
+def _is_private(cidr: str) -> bool:
+    """Whether all of it is; half the internet begins at one address of nobody's and ends at another."""
+    known = ip_network(cidr, strict=False)
+    return any(known.version == private.version and known.subnet_of(private) for private in PRIVATE)  # type: ignore[arg-type]
 
 
 @check(
@@ -159,20 +190,16 @@ def _is_wide_range(cidr: str) -> bool:
     hint="Take it away: aws ec2 revoke-security-group-ingress",
     peers=("Prowler ec2_securitygroup_allow_ingress_from_internet_to_any_port_from_ip",),
 )
-def no_temporary_rules(network: Network, expectation: Expectation) -> Iterable[Verdict]:
+def no_temporary_rules(network: Network, expectation: Expectation, rule_history: RuleHistory) -> Iterable[Verdict]:
     """Step 5, option C, opens the database to one address "for now"; by next year it is somebody else's."""
-    found = [
-        (group, rule)
-        for group in network.groups.values()
-        for rule in group.rules
-        if TEMPORARY.search(rule.description) or (_is_single(rule) and not group.is_one_of(expectation.bastion_groups))
-    ]
+    found = temporary_rules(network, expectation)
     if not found:
         return [passed(f"{len(network.groups)} security groups, every rule looks meant")]
     return [
         failed(
             f"{rule.identifier} from {rule.cidr or rule.group or rule.prefix_list}, "
-            + (f'described "{rule.description}"' if rule.description else "without a description"),
+            + (f'described "{rule.description}"' if rule.description else "without a description")
+            + f"; {_making(rule, rule_history)}",
             group.identifier,
             revoke(group, rule),
         )
@@ -180,8 +207,11 @@ def no_temporary_rules(network: Network, expectation: Expectation) -> Iterable[V
     ]
 
 
-def _is_single(rule: Rule) -> bool:
-    return bool(rule.cidr) and ip_network(rule.cidr, strict=False).num_addresses == 1
+def _making(rule: Rule, history: RuleHistory) -> str:
+    made = history.made.get(rule.identifier)
+    if made is None:
+        return f"made by whom and when is not known ({history.gap})"
+    return f"made on {made.at:%Y-%m-%d} by {made.by}"
 
 
 @check(

@@ -24,6 +24,14 @@ def unsaid(instance: RdsInstance, field: str) -> Verdict:
     return unknown(f"AWS's answer does not say ({field})", instance.identifier)
 
 
+NO_BACKUPS = "it has no automated backups (see rds.automated-backups)"
+
+
+def has_no_backups(instance: RdsInstance) -> bool:
+    """Whether AWS makes none, on purpose or not; a replica has its own only where it is told to."""
+    return instance.backup_days == 0 or bool(instance.replica_of and not instance.backup_days)
+
+
 def _switch(instance: RdsInstance, field: str, value: bool | None, *, wanted: bool, hint: str = "") -> Verdict:
     """The verdict on one of the instance's switches, by the name that AWS has for it."""
     if value is None:
@@ -187,3 +195,26 @@ def tags_on_snapshots(rds_instance: RdsInstance) -> Verdict:
         hint = modify(rds_instance, "--copy-tags-to-snapshot") + " (no downtime)"
         return warned("CopyTagsToSnapshot is off", rds_instance.identifier, hint)
     return _switch(rds_instance, "CopyTagsToSnapshot", rds_instance.copies_tags, wanted=True)
+
+
+@check(
+    "rds.enhanced-monitoring",
+    title="The RDS instance's operating system is measured",
+    severity=Severity.LOW,
+    stage=Stage.LAUNCH,
+    guide="Next Steps: Phase 12",
+    hint="Run: aws rds modify-db-instance --monitoring-interval 60 --monitoring-role-arn ROLE",
+    peers=("FSBP RDS.6", "Prowler rds_instance_enhanced_monitoring_enabled", "checkov CKV_AWS_118"),
+)
+def enhanced_monitoring(rds_instance: RdsInstance) -> Verdict:
+    """CloudWatch sees that the instance is slow; which process, memory or disk made it so, only the system itself."""
+    if rds_instance.monitoring is None:
+        return unsaid(rds_instance, "MonitoringInterval")
+    if rds_instance.monitoring == 0:
+        hint = modify(rds_instance, "--monitoring-interval 60 --monitoring-role-arn ROLE")
+        return warned(
+            "MonitoringInterval is 0",
+            rds_instance.identifier,
+            f"{hint} (no downtime; ROLE has the policy AmazonRDSEnhancedMonitoringRole, the log costs a little)",
+        )
+    return passed(f"every {rds_instance.monitoring} seconds", rds_instance.identifier)

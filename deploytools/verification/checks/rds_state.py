@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deploytools.verification.checks.rds import modify, unsaid
+from deploytools.verification.checks.rds import NO_BACKUPS, has_no_backups, modify, unsaid
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.registry import check
-from deploytools.verification.sources.rds import Maintenance, Parameters, RdsInstance, ServerInUse, Snapshot
+from deploytools.verification.sources.rds import Parameters, RdsInstance, ServerInUse, Snapshot
 
 #: Seconds. AWS writes the log away every five minutes; three times that is stale.
 STALE = 15 * 60
 
-#: Hours. AWS makes a snapshot a day, and takes its time.
-SNAPSHOT_HOURS = 26
+#: Hours. AWS makes a snapshot a day, and takes its time; when there is much to do, it leaves one out.
+SNAPSHOT_HOURS, SKIPPED_HOURS = 26, 50
 
 #: What the states begin with in which an instance serves; in others it starts, stops, or is away for a while.
 SERVING = (
@@ -40,8 +40,9 @@ FORCES_TLS_FROM = 15
     stage=Stage.PRE_LAUNCH,
     guide="Step 6",
     hint='Mend DEPLOYTOOLS["RDS_INSTANCE"], or the host in the secret: python manage.py sync_secrets FILE',
+    speaks_for=("rds_instance",),  # Where there is none, it is unknown which one is in use.
 )
-def is_the_one(rds_instance: RdsInstance, server_in_use: ServerInUse) -> Verdict:
+def is_the_one(server_in_use: ServerInUse, rds_instance: RdsInstance) -> Verdict:
     """Else backups, alarms and rules are judged of an instance that nobody uses, and the one in use has none."""
     if server_in_use.is_instance is None:
         return unsaid(rds_instance, "Endpoint")
@@ -60,6 +61,7 @@ def is_the_one(rds_instance: RdsInstance, server_in_use: ServerInUse) -> Verdict
     stage=Stage.PRE_LAUNCH,
     guide="Step 6",
     hint="Run: aws rds describe-events --duration 1440",
+    speaks_for=("rds_instance",),
 )
 def available(rds_instance: RdsInstance) -> Verdict:
     """A stopped instance starts by itself after seven days and costs money; a full one serves nobody."""
@@ -85,8 +87,8 @@ def available(rds_instance: RdsInstance) -> Verdict:
 def restorable(rds_instance: RdsInstance, rds_snapshots: tuple[Snapshot, ...]) -> Verdict:
     """Backups that are switched on and do not happen are worse than none: nobody looks for another copy."""
     latest = rds_instance.latest_restorable
-    if rds_instance.replica_of or rds_instance.backup_days == 0:
-        return not_applicable("it has no automated backups (see rds.automated-backups)", rds_instance.identifier)
+    if has_no_backups(rds_instance):
+        return not_applicable(NO_BACKUPS, rds_instance.identifier)
     if rds_instance.status == "stopped":
         return not_applicable("it is stopped: nothing is written (see rds.available)", rds_instance.identifier)
     if latest is None:
@@ -103,7 +105,7 @@ def _begun_from(instance: RdsInstance, snapshots: Iterable[Snapshot], evidence: 
     made = [item.made_at for item in snapshots if item.is_automatic and item.status == "available" and item.made_at]
     if made:
         hours = (instance.read_at - max(made)).total_seconds() / 3600
-        judge = failed if hours > SNAPSHOT_HOURS else passed
+        judge = failed if hours > SKIPPED_HOURS else warned if hours > SNAPSHOT_HOURS else passed
         return judge(f"{evidence}, from a snapshot of {hours:.0f} hours ago", instance.identifier)
     if instance.created_at and (instance.read_at - instance.created_at).total_seconds() < SNAPSHOT_HOURS * 3600:
         return passed(f"{evidence}; its first daily snapshot is to come", instance.identifier)
@@ -177,31 +179,6 @@ def nothing_pending(rds_instance: RdsInstance) -> Verdict:
         hint = f"If it may be now (it may restart the instance): {modify(rds_instance, '').removeprefix('Run: ')}"
         return warned(evidence, rds_instance.identifier, hint.replace("  ", " "))
     return passed("nothing waits", rds_instance.identifier)
-
-
-@check(
-    "rds.maintenance",
-    title="AWS will not force maintenance on the RDS instance unawares",
-    severity=Severity.MEDIUM,
-    stage=Stage.PRE_LAUNCH,
-    guide="Next Steps: Phase 12",
-    hint="Choose the hour: aws rds apply-pending-maintenance-action --opt-in-type next-maintenance",
-)
-def maintenance(rds_instance: RdsInstance, rds_maintenance: tuple[Maintenance, ...]) -> Iterable[Verdict]:
-    """Forced maintenance restarts the instance on a day that is known long before; better to choose it."""
-    if not rds_maintenance:
-        yield passed("none is pending", rds_instance.identifier)
-    for item in rds_maintenance:
-        hint = (
-            f"Run: aws rds apply-pending-maintenance-action --resource-identifier {rds_instance.arn} "
-            f"--apply-action {item.action} --opt-in-type next-maintenance"
-        )
-        when = f"forced on {item.forced_at:%Y-%m-%d}" if item.forced_at else "not forced"
-        evidence = f"{item.action} ({item.description}), {when}"
-        if item.forced_at:
-            yield warned(evidence, rds_instance.identifier, hint)
-        else:
-            yield passed(evidence, rds_instance.identifier)
 
 
 @check(

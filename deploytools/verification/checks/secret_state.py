@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from deploytools.secret.sync import SecretState
-from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.findings import (
+    Severity,
+    Stage,
+    Status,
+    Verdict,
+    failed,
+    not_applicable,
+    passed,
+    unknown,
+    warned,
+)
 from deploytools.verification.registry import check
 from deploytools.verification.sources.secret import ResourcePolicy, SecretDescription, StrayValues
 
@@ -65,25 +78,50 @@ def rotated_in_time(secret_description: SecretDescription, secret: SecretState) 
     severity=Severity.CRITICAL,
     stage=Stage.PRE_LAUNCH,
     guide=CHECKLIST,
-    hint="Run: aws secretsmanager delete-resource-policy --secret-id SECRET",
+    hint="Take the statement out of the policy: aws secretsmanager put-resource-policy",
     peers=("Prowler secretsmanager_not_publicly_accessible", "Prowler secretsmanager_has_restrictive_resource_policy"),
 )
 def not_shared(secret_policy: ResourcePolicy, secret: SecretState) -> Iterable[Verdict]:
     """A resource policy opens the secret past every role's own policy: to everybody, or to another account."""
-    hint = f"Run: aws secretsmanager delete-resource-policy --secret-id {secret.name} --region {secret.region}"
+    judged = [(statement, _opening(statement, secret_policy.account)) for statement in secret_policy.statements]
     found = []
-    for statement in secret_policy.statements:
-        if statement.get("Effect") != "Allow":
-            continue
-        for principal in principals(statement):
-            named = f"statement {statement.get('Sid', 'without a Sid')} allows {principal}"
-            if principal == "*" and not statement.get("Condition"):
-                found.append(failed(f"{named}: everybody", hint=hint))
-            elif principal == "*":
-                found.append(warned(f"{named} under a condition: read it", hint=hint))
-            elif secret_policy.account not in principal and not principal.endswith(".amazonaws.com"):
-                found.append(warned(f"{named}: another account's", hint=hint))
+    for statement, verdicts in judged:
+        # With those that let everybody in, so that mending one does not bring another back.
+        going = [
+            other for other, theirs in judged if other is statement or any(v.status is Status.FAIL for v in theirs)
+        ]
+        hint = _without(going, secret_policy, secret)
+        found += [replace(verdict, hint=hint) for verdict in verdicts]
     return found or [passed(f"{len(secret_policy.statements)} statements, for this account only")]
+
+
+def _opening(statement: Mapping[str, Any], account: str) -> list[Verdict]:
+    """What is wrong with whom one statement lets in."""
+    if statement.get("Effect") != "Allow":
+        return []
+    found = []
+    for principal in principals(statement):
+        named = f"statement {statement.get('Sid', 'without a Sid')} allows {principal}"
+        if principal == "*" and not statement.get("Condition"):
+            found.append(failed(f"{named}: everybody"))
+        elif principal == "*":
+            found.append(warned(f"{named} under a condition: read it"))
+        elif account not in principal and not principal.endswith(".amazonaws.com"):
+            found.append(warned(f"{named}: another account's"))
+    return found
+
+
+def _without(going: list[Mapping[str, Any]], policy: ResourcePolicy, secret: SecretState) -> str:
+    """The command that leaves the other statements, a Deny among them, as they are."""
+    where = f"--secret-id {secret.name} --region {secret.region}"
+    staying = [statement for statement in policy.statements if statement not in going]
+    if not staying:
+        return f"Run: aws secretsmanager delete-resource-policy {where} (there is no other statement in it)"
+    document = json.dumps({"Version": "2012-10-17", "Statement": staying}, separators=(",", ":"))
+    return (
+        f"Run: aws secretsmanager put-resource-policy {where} --block-public-policy --resource-policy "
+        f"{shlex.quote(document)} (the other statements stay)"
+    )
 
 
 def principals(statement: Mapping[str, Any]) -> list[str]:

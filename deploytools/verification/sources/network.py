@@ -15,9 +15,6 @@ from deploytools.verification.sources.rds import RdsInstance
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
 
-#: How far a chain of groups that let each other in is followed.
-DEPTH = 4
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -67,7 +64,7 @@ class Network:
     """The security groups that matter.
 
     Attributes:
-        groups: by id: the instance's, those that it lets in, and those that these let in.
+        groups: by id: the instance's, those that it lets in, those that these let in, and so on.
         of_database: ids of the instance's own.
     """
 
@@ -77,18 +74,18 @@ class Network:
 
 @fact(actions=("ec2:DescribeSecurityGroups", "ec2:DescribeSecurityGroupRules"), deadline=30)
 def network(rds_instance: RdsInstance, expectation: Expectation) -> Network:
-    """The instance's security groups, the declared ones, and every group that these let in."""
+    """The instance's security groups, the declared ones, every group that these let in, and so on to the end."""
     client = aws.client("ec2", configuration.region)
     own = tuple(identifier for identifier, _ in rds_instance.security_groups)
     found: dict[str, SecurityGroup] = {}
     wanted = {*own, *_declared(client, expectation, rds_instance.vpc)}
-    for _ in range(DEPTH):
-        if not wanted:
-            break
+    asked: set[str] = set()
+    while wanted:
+        asked |= wanted
         found |= _read_groups(client, sorted(wanted))
         wanted = {
             rule.group for group in found.values() for rule in group.rules if rule.group and not rule.account
-        } - set(found)
+        } - asked
     return Network(found, own)
 
 
@@ -107,10 +104,11 @@ def _declared(client: EC2Client, expectation: Expectation, vpc: str | None) -> s
 
 
 def _read_groups(client: EC2Client, ids: list[str]) -> dict[str, SecurityGroup]:
+    """Those that exist: a rule may name one that is gone."""
     where = f"the security groups {', '.join(ids)}"
-    with aws.calling("ec2:DescribeSecurityGroups", where):
-        groups = client.get_paginator("describe_security_groups").paginate(GroupIds=ids).build_full_result()
     filters: Any = [{"Name": "group-id", "Values": ids}]
+    with aws.calling("ec2:DescribeSecurityGroups", where):
+        groups = client.get_paginator("describe_security_groups").paginate(Filters=filters).build_full_result()
     with aws.calling("ec2:DescribeSecurityGroupRules", where):
         rules = client.get_paginator("describe_security_group_rules").paginate(Filters=filters).build_full_result()
     return {

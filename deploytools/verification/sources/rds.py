@@ -1,10 +1,10 @@
-"""Facts of the RDS instance, as AWS describes it: the instance, its parameters, maintenance and snapshots."""
+"""Facts of the RDS instance, as AWS describes it: the instance, its parameters and snapshots."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from deploytools import aws
@@ -33,6 +33,9 @@ class RdsInstance:
         allocated: GiB of storage.
         maximum: GiB that storage may grow to by itself.
         master_secret: ``SecretStatus`` of the secret that RDS keeps of the master's password; None: it keeps none.
+        lifecycle: ``EngineLifecycleSupport``: whether AWS supports the engine beyond its standard support, for money.
+        monitoring: seconds between two measurements of the operating system; 0: there are none.
+        tags: key and value of each.
     """
 
     identifier: str
@@ -41,10 +44,14 @@ class RdsInstance:
     status: str | None = None
     endpoint: str | None = None
     port: int | None = None
+    engine: str | None = None
     engine_version: str | None = None
+    lifecycle: str | None = None
     instance_class: str | None = None
     deletion_protection: bool | None = None
     backup_days: int | None = None
+    backup_window: str | None = None
+    maintenance_window: str | None = None
     latest_restorable: datetime | None = None
     is_public: bool | None = None
     is_encrypted: bool | None = None
@@ -64,11 +71,20 @@ class RdsInstance:
     replica_of: str | None = None
     master_secret: str | None = None
     created_at: datetime | None = None
+    monitoring: int | None = None
+    tags: tuple[tuple[str, str], ...] = ()
 
     @property
     def major(self) -> int | None:
         """PostgreSQL's major version."""
         return int(self.engine_version.split(".")[0]) if self.engine_version else None
+
+    def days_since(self, day: str) -> int | None:
+        """Days from `day`, for example ``2026-10-01``, to when it was read; None: that is no date."""
+        try:
+            return (self.read_at.date() - date.fromisoformat(day)).days
+        except ValueError:
+            return None
 
 
 def instance_identifier(secret: SecretState) -> str:
@@ -104,10 +120,14 @@ def _instance(identifier: str, found: DBInstanceTypeDef) -> RdsInstance:
         status=said.get("DBInstanceStatus"),
         endpoint=said.get("Endpoint", {}).get("Address"),
         port=said.get("Endpoint", {}).get("Port"),
+        engine=said.get("Engine"),
         engine_version=said.get("EngineVersion"),
+        lifecycle=said.get("EngineLifecycleSupport"),
         instance_class=said.get("DBInstanceClass"),
         deletion_protection=said.get("DeletionProtection"),
         backup_days=said.get("BackupRetentionPeriod"),
+        backup_window=said.get("PreferredBackupWindow"),
+        maintenance_window=said.get("PreferredMaintenanceWindow"),
         latest_restorable=said.get("LatestRestorableTime"),
         is_public=said.get("PubliclyAccessible"),
         is_encrypted=said.get("StorageEncrypted"),
@@ -132,6 +152,8 @@ def _instance(identifier: str, found: DBInstanceTypeDef) -> RdsInstance:
         replica_of=said.get("ReadReplicaSourceDBInstanceIdentifier"),
         created_at=said.get("InstanceCreateTime"),
         master_secret=(said.get("MasterUserSecret") or {}).get("SecretStatus"),
+        monitoring=said.get("MonitoringInterval"),
+        tags=tuple((tag["Key"], tag.get("Value", "")) for tag in said.get("TagList") or ()),
     )
 
 
@@ -174,34 +196,6 @@ def rds_parameters(rds_instance: RdsInstance) -> Parameters:
             for page in pages.paginate(DBParameterGroupName=group):
                 values |= {item["ParameterName"]: item.get("ParameterValue") for item in page["Parameters"]}
     return Parameters(values)
-
-
-@dataclass(frozen=True)
-class Maintenance:
-    """One action that AWS has in store.
-
-    Attributes:
-        action: for example ``system-update``.
-        forced_at: when it is done whatever the owner says; None: never.
-    """
-
-    action: str
-    description: str
-    forced_at: datetime | None
-
-
-@fact(actions=("rds:DescribePendingMaintenanceActions",))
-def rds_maintenance(rds_instance: RdsInstance) -> tuple[Maintenance, ...]:
-    """What AWS will do to the instance."""
-    with aws.calling("rds:DescribePendingMaintenanceActions", f"the RDS instance {rds_instance.identifier}"):
-        answer = aws.client("rds", configuration.region).describe_pending_maintenance_actions(
-            ResourceIdentifier=rds_instance.arn
-        )
-    return tuple(
-        Maintenance(action["Action"], action.get("Description", ""), action.get("ForcedApplyDate"))
-        for resource in answer["PendingMaintenanceActions"]
-        for action in resource["PendingMaintenanceActionDetails"]
-    )
 
 
 @dataclass(frozen=True)
