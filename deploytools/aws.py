@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from types_boto3_cloudwatch import CloudWatchClient
     from types_boto3_ec2 import EC2Client
     from types_boto3_ecs import ECSClient
+    from types_boto3_elbv2 import ElasticLoadBalancingv2Client
     from types_boto3_iam import IAMClient
     from types_boto3_rds import RDSClient
     from types_boto3_secretsmanager import SecretsManagerClient
@@ -73,6 +74,7 @@ NOT_FOUND = {
     "NotFoundException",
     "ResourceNotFoundException",
     "ServiceNotFoundException",
+    "TargetGroupNotFound",
 }
 
 
@@ -96,6 +98,8 @@ def client(service: Literal["iam"], region: str) -> IAMClient: ...
 def client(service: Literal["sesv2"], region: str) -> SESV2Client: ...
 @overload
 def client(service: Literal["ssm"], region: str) -> SSMClient: ...
+@overload
+def client(service: Literal["elbv2"], region: str) -> ElasticLoadBalancingv2Client: ...
 def client(service: Any, region: str) -> Any:
     """A client of `service` in `region`.
 

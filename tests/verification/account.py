@@ -10,9 +10,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import boto3
+from botocore import xform_name
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
-from botocore.validate import validate_parameters
+from botocore.stub import Stubber
 
 from localcloud.world import INSTANCE, World
 from tests.verification.world import DOCUMENT
@@ -22,6 +23,9 @@ ROLE = "shop-web"
 
 #: Somewhere that alarms go, with keys in it.
 HOOK = "https://canary-user:canary-key@hooks.example.net/services/canary-path?token=canary-token#canary"
+
+#: What IAM calls a service whose client has another name.
+PREFIXES = {"sesv2": "ses", "elbv2": "elasticloadbalancing"}
 
 #: How each service says no.
 DENIED = {
@@ -80,15 +84,17 @@ class Wire:
     Attributes:
         called: the IAM actions that were called.
         denied: the actions that are answered with no.
+        documented: what is answered in the emulator's place.
     """
 
     called: set[str] = field(default_factory=set)
     denied: set[str] = field(default_factory=set)
     remembered: dict[tuple[str, str], Any] = field(default_factory=dict)
+    documented: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = field(default_factory=lambda: DOCUMENTED)
 
     def call(self, client: Any, operation: str, request: dict[str, Any]) -> Any:
         service = client.meta.service_model.service_name
-        action = f"{'ses' if service == 'sesv2' else service}:{operation}"
+        action = f"{PREFIXES.get(service, service)}:{operation}"
         self.called.add(action)
         if action in self.denied:
             code = DENIED.get(service, "AccessDenied")
@@ -99,11 +105,12 @@ class Wire:
         return self.remembered[key]
 
     def _answer(self, client: Any, action: str, operation: str, request: dict[str, Any]) -> Any:
-        if action not in DOCUMENTED:
+        """The emulator's answer, or the documented one; botocore holds that, and what is asked, to its model of AWS."""
+        if action not in self.documented:
             return _real_call(client, operation, request)
-        answer = DOCUMENTED[action](request)
-        validate_parameters(answer, client.meta.service_model.operation_model(operation).output_shape)
-        return answer
+        with Stubber(client) as stubber:
+            stubber.add_response(xform_name(operation), self.documented[action](request), request)
+            return _real_call(client, operation, request)
 
 
 @contextmanager
@@ -123,7 +130,7 @@ def account(endpoint_url: str) -> Iterator[str]:
     world.sns.subscribe(TopicArn=topic["TopicArn"], Protocol="https", Endpoint=HOOK)
     _widen(world.ec2)
     _make_role(endpoint_url)
-    _make_service(endpoint_url)
+    _make_service(endpoint_url, world.ec2)
     yield _make_bastion(world.ec2)
     world.close()
 
@@ -181,9 +188,26 @@ def _make_role(endpoint_url: str) -> None:
     iam.close()
 
 
-def _make_service(endpoint_url: str) -> None:
+def _make_balancer(endpoint_url: str, group: dict[str, Any], subnets: list[str]) -> str:
+    """The target group of a load balancer, with one task in it."""
+    elb = _client("elbv2", endpoint_url)
+    made = elb.create_target_group(Name="web", Protocol="HTTP", Port=8000, VpcId=group["VpcId"], TargetType="ip")
+    target_group = made["TargetGroups"][0]["TargetGroupArn"]
+    balancer = elb.create_load_balancer(Name="web", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
+    forward = [{"Type": "forward", "TargetGroupArn": target_group}]
+    elb.create_listener(LoadBalancerArn=balancer, Protocol="HTTP", Port=80, DefaultActions=forward)
+    elb.register_targets(TargetGroupArn=target_group, Targets=[{"Id": "10.0.1.7", "Port": 8000}])
+    elb.close()
+    return str(target_group)
+
+
+def _make_service(endpoint_url: str, ec2: Any) -> None:
+    (group,) = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["backend"]}])["SecurityGroups"]
+    vpc = [{"Name": "vpc-id", "Values": [group["VpcId"]]}]
+    subnets = [item["SubnetId"] for item in ec2.describe_subnets(Filters=vpc)["Subnets"]]
+    target_group = _make_balancer(endpoint_url, group, subnets)
     ecs = _client("ecs", endpoint_url)
-    ecs.create_cluster(clusterName="prod")
+    ecs.create_cluster(clusterName="prod", settings=[{"name": "containerInsights", "value": "enabled"}])
     container = {
         "name": "web",
         "image": "shop:latest",
@@ -202,7 +226,15 @@ def _make_service(endpoint_url: str) -> None:
         taskRoleArn=f"arn:aws:iam::123456789012:role/{ROLE}",
         containerDefinitions=[container],
     )
-    ecs.create_service(cluster="prod", serviceName="web", taskDefinition="web", desiredCount=2)
+    network = {"subnets": subnets, "securityGroups": [group["GroupId"]], "assignPublicIp": "DISABLED"}
+    ecs.create_service(
+        cluster="prod",
+        serviceName="web",
+        taskDefinition="web",
+        desiredCount=2,
+        loadBalancers=[{"targetGroupArn": target_group, "containerName": "web", "containerPort": 8000}],
+        networkConfiguration={"awsvpcConfiguration": network},
+    )
     ecs.close()
 
 

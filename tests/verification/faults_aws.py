@@ -9,6 +9,7 @@ from typing import Any
 from deploytools.verification.findings import Status
 from deploytools.verification.policies import Policy
 from deploytools.verification.sources.alarms import Topic
+from deploytools.verification.sources.ecs_surroundings import Cluster
 from deploytools.verification.sources.network import BastionGroups, Network, PrefixLists, Routes, Rule, SecurityGroup
 from deploytools.verification.sources.outside import Answer
 from deploytools.verification.sources.rds import Maintenance, Parameters, ServerInUse, SharedSnapshot, Snapshot
@@ -36,6 +37,7 @@ from tests.verification.world import (
     rds,
     rules,
     service,
+    targets,
 )
 
 DAY = timedelta(days=1)
@@ -198,17 +200,27 @@ NETWORK = [
         dict(OPEN),
         "the prefix list pl-1 (192.0.2.0/24)",
     ),
-    Fault(rds(port=5433), {**OPEN, "network.app-not-open": NA}, "nothing may reach it"),
+    Fault(
+        rds(port=5433),
+        {**OPEN, "network.app-not-open": NA, "ecs.reaches-database": FAIL},
+        "nothing may reach it",
+    ),
     Fault(
         {**rds(port=5433), **rules("sg-db", Rule("sgr-x", "tcp", 5433, 5433, group="sg-app"))},
         {},
     ),
     Fault(
-        rds(port=None), {"network.ingress-only-from-app": UNKNOWN, "network.app-not-open": UNKNOWN}, "(Endpoint.Port)"
+        rds(port=None),
+        {
+            "network.ingress-only-from-app": UNKNOWN,
+            "network.app-not-open": UNKNOWN,
+            "ecs.reaches-database": UNKNOWN,
+        },
+        "(Endpoint.Port)",
     ),
     Fault(
         {"network": Network(GROUPS, ())},
-        {"network.ingress-only-from-app": FAIL, "network.app-not-open": NA},
+        {"network.ingress-only-from-app": FAIL, "network.app-not-open": NA, "ecs.reaches-database": FAIL},
         "no security group",
     ),
     Fault(
@@ -365,12 +377,25 @@ IAM = [
     Fault(trusting({"AWS": "arn:aws:iam::999999999999:root"}), {"iam.trust": WARN}, "999999999999:root may take it"),
 ]
 
+
+def by_code_deploy(**changes: Any) -> Changes:
+    """The service, whose deployments are task sets."""
+    return service(controller="CODE_DEPLOY", **changes)
+
+
 ECS = [
     Fault(
         {"ecs_service": None},
-        {"ecs.rolled-out": NA, "ecs.circuit-breaker": NA, "ecs.no-public-address": NA},
+        {
+            "ecs.rolled-out": NA,
+            "ecs.circuit-breaker": NA,
+            "ecs.no-public-address": NA,
+            "ecs.reaches-database": NA,
+        },
         "no ECS service",
     ),
+    Fault({"ecs_cluster": None}, {"ecs.container-insights": NA}, "no ECS service"),
+    Fault({"ecs_targets": None}, {"ecs.targets-healthy": NA}, "no ECS service"),
     Fault(
         {"task_definition": None},
         {"ecs.no-literal-secrets": NA, "ecs.image-pinned": NA, "ecs.logs": NA, "ecs.unprivileged": NA},
@@ -381,7 +406,18 @@ ECS = [
     Fault(service(wanted=0, running=0), {"ecs.rolled-out": FAIL}, "0 of 0 tasks run"),
     Fault(service(status="DRAINING"), {"ecs.rolled-out": FAIL}, "its status is DRAINING"),
     Fault(service(wanted=None), {"ecs.rolled-out": UNKNOWN}, "desiredCount"),
+    Fault(service(rollout=None), {}),
+    Fault(service(rollout=None, deployments=2), {"ecs.rolled-out": FAIL}, "2 of 2 tasks run, 2 deployments"),
+    Fault(service(rollout=None, deployments=None), {"ecs.rolled-out": UNKNOWN}, "2 of 2 tasks run, no deployments"),
+    Fault(by_code_deploy(rollout="STEADY_STATE"), {"ecs.circuit-breaker": NA}, "made by CODE_DEPLOY"),
+    Fault(
+        by_code_deploy(rollout="STABILIZING"),
+        {"ecs.rolled-out": FAIL, "ecs.circuit-breaker": NA},
+        "rollout STABILIZING",
+    ),
+    Fault(by_code_deploy(rollout=None), {"ecs.rolled-out": UNKNOWN, "ecs.circuit-breaker": NA}, "1 deployments"),
     Fault(service(breaks_circuit=None), {"ecs.circuit-breaker": WARN}, "deploymentCircuitBreaker is off"),
+    Fault(service(rolls_back=False), {"ecs.circuit-breaker": WARN}, "is on, and does not roll back"),
     Fault(service(has_public_address=True), {"ecs.no-public-address": FAIL}, "assignPublicIp is ENABLED"),
     Fault(service(has_public_address=None), {"ecs.no-public-address": NA}, "no network of their own"),
     Fault(
@@ -394,8 +430,46 @@ ECS = [
     Fault(container(log_driver=None), {"ecs.logs": FAIL}, "it has no log driver"),
     Fault(container(log_driver="none"), {"ecs.logs": FAIL}, "it has no log driver"),
     Fault(container(is_privileged=True), {"ecs.unprivileged": FAIL}, "it is privileged"),
-    Fault(container(user="root"), {"ecs.unprivileged": WARN}, "its user is root"),
+    *(
+        Fault(container(user=user), {"ecs.unprivileged": FAIL}, f"its user is {user}, which is root")
+        for user in ("root", "0", "0:0", "root:root", "root:1000", "0:web", "00", "+0")
+    ),
+    *(Fault(container(user=user), {}) for user in ("web", "web:root", "1000:0", "10001:10001", "rooted", "100")),
+    Fault(container(user=None), {"ecs.unprivileged": WARN}, "its user is the image’s"),
     Fault(container(has_readonly_root=None), {"ecs.unprivileged": WARN}, "its root file system can be written"),
+]
+
+SURROUNDINGS = [
+    Fault({"ecs_cluster": Cluster("prod", "enhanced")}, {}),
+    Fault(
+        {"ecs_cluster": Cluster("prod", "disabled")}, {"ecs.container-insights": WARN}, "containerInsights is disabled"
+    ),
+    Fault({"ecs_cluster": Cluster("prod", None)}, {"ecs.container-insights": UNKNOWN}, "settings: containerInsights"),
+    Fault({"ecs_targets": ()}, {"ecs.targets-healthy": NA}, "it has no target group"),
+    Fault(targets(), {"ecs.targets-healthy": FAIL}, "no target is registered"),
+    Fault(targets("healthy", "draining", "unhealthy.draining"), {}),
+    Fault(targets("draining"), {"ecs.targets-healthy": FAIL}, "none is healthy: 1 draining"),
+    Fault(targets("initial", "initial"), {"ecs.targets-healthy": FAIL}, "none is healthy: 2 initial"),
+    Fault(targets("healthy", "initial"), {"ecs.targets-healthy": WARN}, "1 healthy, 1 initial: not all"),
+    Fault(targets("healthy", None), {"ecs.targets-healthy": UNKNOWN}, "(TargetHealth.State)"),
+    *(
+        Fault(targets("healthy", state), {"ecs.targets-healthy": FAIL}, f"10.0.1.1:8000 is {state} (Target.Timeout)")
+        for state in ("unhealthy", "unused", "unavailable")
+    ),
+    Fault(service(security_groups=None), {"ecs.reaches-database": NA}, "not awsvpc"),
+    Fault(service(security_groups=("sg-app", "sg-other")), {}),
+    Fault(expect(app_groups=("sg-app",)), {}),
+    Fault(
+        service(security_groups=("sg-other",)),
+        {"ecs.reaches-database": FAIL},
+        "of its groups (sg-other) the database lets in none that APP_SECURITY_GROUPS names",
+    ),
+    Fault(service(security_groups=()), {"ecs.reaches-database": FAIL}, "(the VPC’s default one)"),
+    Fault(
+        service(security_groups=("sg-bastion",)),
+        {"ecs.reaches-database": FAIL},
+        "of its groups (sg-bastion) the database lets in none",
+    ),
 ]
 
 OUTSIDE_CHECKS = ("certificate", "redirect", "hsts", "headers", "health", "no-debug-page")

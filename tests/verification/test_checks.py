@@ -34,6 +34,7 @@ FAULTS: list[Fault] = [
     *faults_aws.ALARM,
     *faults_aws.IAM,
     *faults_aws.ECS,
+    *faults_aws.SURROUNDINGS,
     *faults_aws.VISIT,
 ]
 

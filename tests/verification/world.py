@@ -22,6 +22,7 @@ from deploytools.verification.sources.alarms import Alarm, Topic
 from deploytools.verification.sources.connection import AppsReport, ConnectionAttempt, Expectation
 from deploytools.verification.sources.databases import TenantReport
 from deploytools.verification.sources.ecs import Container, Service, TaskDefinition
+from deploytools.verification.sources.ecs_surroundings import Cluster, Target, TargetGroup
 from deploytools.verification.sources.iam import Powers, Role, questions_about
 from deploytools.verification.sources.mail import MailDialogue, SesAccount, SesIdentity
 from deploytools.verification.sources.network import (
@@ -130,7 +131,25 @@ CONTAINER = Container(
     has_readonly_root=True,
     log_driver="awslogs",
 )
-SERVICE = Service("web", "prod", "ACTIVE", 2, 2, "COMPLETED", True, False, "arn:…:task-definition/web:12")
+SERVICE = Service(
+    "web",
+    "prod",
+    "ACTIVE",
+    2,
+    2,
+    "COMPLETED",
+    True,
+    False,
+    "arn:…:task-definition/web:12",
+    rolls_back=True,
+    deployments=1,
+    subnets=("subnet-a", "subnet-b"),
+    security_groups=("sg-app",),
+)
+TARGETS = TargetGroup(
+    "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/web/0123456789abcdef",
+    (Target("10.0.1.7:8000", "healthy"), Target("10.0.2.7:8000", "healthy")),
+)
 TRUST = ({"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"},)
 ROLE = Role("web", "arn:aws:iam::123456789012:role/web", TRUST, (Policy("secret", ()),))
 QUESTIONS = questions_about(ARN, "good")
@@ -204,6 +223,8 @@ WORLD: dict[str, Any] = {
     "ses_account": SesAccount("us-east-1", True, True),
     "ses_identity": SesIdentity("shop.net", True, "SUCCESS"),
     "ecs_service": SERVICE,
+    "ecs_cluster": Cluster("prod", "enabled"),
+    "ecs_targets": (TARGETS,),
     "task_definition": TaskDefinition("arn:…:task-definition/web:12", ROLE.arn, (CONTAINER,)),
     "task_role_name": "web",
     "task_role": ROLE,
@@ -259,6 +280,12 @@ def rules(group: str, *added: Rule, instead: bool = False) -> Changes:
 def container(**changes: Any) -> Changes:
     """The task definition's container."""
     return {"task_definition": replace(WORLD["task_definition"], containers=(replace(CONTAINER, **changes),))}
+
+
+def targets(*states: str | None, reason: str = "Target.Timeout") -> Changes:
+    """The load balancer's targets, in these states; one that is not healthy for that reason."""
+    found = (Target(f"10.0.1.{n}:8000", state, "" if state == "healthy" else reason) for n, state in enumerate(states))
+    return {"ecs_targets": (replace(TARGETS, targets=tuple(found)),)}
 
 
 def alarm(**changes: Any) -> Changes:

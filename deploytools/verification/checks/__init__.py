@@ -20,6 +20,7 @@ AREAS = (
     "iam",
     "alarms",
     "ecs",
+    "ecs_surroundings",
     "outside",
 )
 
