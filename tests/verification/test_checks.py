@@ -14,6 +14,7 @@ from deploytools.errors import AccessDenied, NotFound
 from deploytools.reporting.html import command_in
 from deploytools.verification.facts import Absent, Denied, NotTried
 from deploytools.verification.runner import judge_all
+from deploytools.verification.sources.secret import ResourcePolicy
 from tests.verification import faults, faults_aws
 from tests.verification.faults import FAIL, NA, PASS, UNKNOWN, WARN, Fault
 from tests.verification.world import ARN, FACTS, FIRST, OURS, REGISTRY, findings, rds, secret
@@ -116,6 +117,27 @@ def test_the_command_for_a_role_that_others_take_is_whole():
     words = shlex.split(command_in(finding.hint))
     assert words[:-1] == ["aws", "iam", "update-assume-role-policy", "--role-name", "web", "--policy-document"]
     assert json.loads(words[-1])["Statement"][0]["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+
+
+OPEN = {"Sid": "Open", "Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"}
+WIDE = {**OPEN, "Sid": "Wide", "Principal": {"AWS": ["*"]}}
+DENY = {**OPEN, "Sid": "No, never", "Effect": "Deny", "Action": "secretsmanager:DeleteSecret"}
+
+
+@pytest.mark.parametrize(("statements", "kept"), [((OPEN, DENY, WIDE), [DENY]), ((OPEN,), None), ((OPEN, WIDE), None)])
+def test_the_command_that_closes_the_secret_keeps_what_denies(statements, kept):
+    policy = ResourcePolicy("123456789012", statements)
+    hints = {finding.hint for finding in findings(secret_policy=policy) if finding.check == "secret.not-shared"}
+    (words,) = [shlex.split(command_in(hint)) for hint in hints]
+    where = ["--secret-id", "prod", "--region", "us-east-1"]
+    if kept is None:
+        assert words == ["aws", "secretsmanager", "delete-resource-policy", *where]
+        return
+    assert words[:-1] == [
+        *["aws", "secretsmanager", "put-resource-policy", *where],
+        *["--block-public-policy", "--resource-policy"],
+    ]
+    assert json.loads(words[-1])["Statement"] == kept
 
 
 def test_the_policy_that_is_enough_is_what_a_start_asks_for():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from deploytools.verification.checks.secret_state import principals
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
+from deploytools.verification.policies import principals
 from deploytools.verification.registry import check
 from deploytools.verification.sources.iam import READ, Powers, Role
 
