@@ -24,6 +24,9 @@ BINDING_KEY = re.compile(
     r"aws:(Principal(Account|Arn|OrgID|OrgPaths)|Source(Account|Arn|OrgID|OrgPaths|Ip|Vpc|Vpce)|userid)", re.IGNORECASE
 )
 
+#: All actions, or all of a service.
+WIDE_ACTION = re.compile(r"\*+|[\w-]+:\*+")
+
 #: arn:partition:service:region:account:resource
 ARN_COLONS = 5
 
@@ -97,6 +100,15 @@ def binding_keys(statement: Mapping[str, Any]) -> list[str]:
         for key, values in pairs.items()
         if BINDING_KEY.fullmatch(key) and all(_is_fixed(key, value) for value in _listed(values))
     ]
+
+
+def wide_actions(statement: Mapping[str, Any]) -> str:
+    """How a statement allows all actions, or all of a service; empty: it names them."""
+    if statement.get("Effect") != "Allow":
+        return ""
+    if "NotAction" in statement:
+        return f"everything but {', '.join(_listed(statement['NotAction']))}"
+    return next((named for named in _listed(statement.get("Action", ())) if WIDE_ACTION.fullmatch(named)), "")
 
 
 def _is_fixed(key: str, value: str) -> bool:

@@ -20,6 +20,10 @@ from tests.verification.world import DOCUMENT
 
 SECRET = "prod/shop"
 ROLE = "shop-web"
+EXECUTION_ROLE = "shop-execution"
+
+#: A secret that ECS is to fetch.
+SENTRY = "arn:aws:secretsmanager:us-east-1:123456789012:secret:sentry-AbCdEf"
 
 #: Somewhere that alarms go, with keys in it.
 HOOK = "https://canary-user:canary-key@hooks.example.net/services/canary-path?token=canary-token#canary"
@@ -50,7 +54,9 @@ DOCUMENTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "DkimAttributes": {"SigningEnabled": True, "Status": "PENDING"},
     },
     "ssm:DescribeInstanceInformation": lambda _: {"InstanceInformationList": [{"PingStatus": "Online"}]},
-    "iam:SimulatePrincipalPolicy": lambda request: _simulated(request["ActionNames"][0], request["ResourceArns"][0]),
+    "iam:SimulatePrincipalPolicy": lambda request: _simulated(
+        request["PolicySourceArn"], request["ActionNames"][0], request["ResourceArns"][0]
+    ),
 }
 
 #: What the role's policies allow, by name: an action and a resource each.
@@ -58,13 +64,24 @@ GRANTS = {
     "all-secrets": ("secretsmanager:Get*", "*"),
     "deletes": ("rds:Delete*", f"arn:aws:rds:us-east-1:123456789012:db:{INSTANCE}"),
     "opens": ("ec2:AuthorizeSecurityGroupIngress", "arn:aws:ec2:us-east-1:123456789012:security-group/sg-1"),
+    "decrypts": ("kms:Decrypt", "arn:aws:kms:us-east-1:123456789012:key/1"),
     "changes": ("rds:ModifyDBInstance", "arn:aws:rds:us-east-1:123456789012:db:another"),
 }
 
+#: Of the role that ECS starts the tasks with.
+EXECUTION_GRANTS = {
+    "pulls": ("ecr:GetAuthorizationToken", "*"),
+    "parameters": ("ssm:GetParameters", "arn:aws:ssm:us-east-1:123456789012:parameter/shop/*"),
+}
 
-def _simulated(action: str, resource: str) -> dict[str, Any]:
+#: The policies that are attached; the others are written into the role.
+ATTACHED = {"all-secrets", "pulls"}
+
+
+def _simulated(role: str, action: str, resource: str) -> dict[str, Any]:
     """As IAM does: ``*`` is no more than a resource of that name, which only a policy for all of them is about."""
-    by = [name for name, grant in GRANTS.items() if fnmatchcase(action, grant[0]) and fnmatchcase(resource, grant[1])]
+    grants = GRANTS if role.endswith(f"/{ROLE}") else EXECUTION_GRANTS
+    by = [name for name, grant in grants.items() if fnmatchcase(action, grant[0]) and fnmatchcase(resource, grant[1])]
     result = {
         "EvalActionName": action,
         "EvalResourceName": resource,
@@ -119,7 +136,7 @@ def account(endpoint_url: str) -> Iterator[str]:
     world = World(endpoint_url)
     world.fill(5432, "not-used")
     world.secretsmanager.create_secret(
-        Name=SECRET, SecretString=json.dumps(DOCUMENT | {"dbClusterIdentifier": INSTANCE})
+        Name=SECRET, SecretString=json.dumps(DOCUMENT | {"dbClusterIdentifier": INSTANCE}), KmsKeyId="1"
     )
     world.secretsmanager.put_resource_policy(
         SecretId=SECRET, ResourcePolicy=json.dumps(_policy("secretsmanager:*", "*"))
@@ -138,6 +155,11 @@ def account(endpoint_url: str) -> Iterator[str]:
 def _policy(action: str, resource: str) -> dict[str, Any]:
     statement = {"Sid": "All", "Effect": "Allow", "Principal": "*", "Action": action, "Resource": resource}
     return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def _allowing(action: str, resource: str) -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Action": action, "Resource": resource}
+    return {"Version": "2012-10-17", "Statement": statement}
 
 
 def _widen(ec2: Any) -> None:
@@ -174,17 +196,15 @@ def _client(service: str, endpoint_url: str) -> Any:
 def _make_role(endpoint_url: str) -> None:
     iam = _client("iam", endpoint_url)
     trust = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
-    iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(trust))
-    for name, (action, resource) in GRANTS.items():
-        document = {
-            "Version": "2012-10-17",
-            "Statement": {"Effect": "Allow", "Action": action, "Resource": resource},
-        }
-        if name != "all-secrets":
-            iam.put_role_policy(RoleName=ROLE, PolicyName=name, PolicyDocument=json.dumps(document))
-            continue
-        made = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(document))["Policy"]["Arn"]
-        iam.attach_role_policy(RoleName=ROLE, PolicyArn=made)
+    for role, grants in ((ROLE, GRANTS), (EXECUTION_ROLE, EXECUTION_GRANTS)):
+        iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))
+        for name, grant in grants.items():
+            document = json.dumps(_allowing(*grant))
+            if name not in ATTACHED:
+                iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=document)
+                continue
+            made = iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]
+            iam.attach_role_policy(RoleName=role, PolicyArn=made)
     iam.close()
 
 
@@ -220,10 +240,15 @@ def _make_service(endpoint_url: str, ec2: Any) -> None:
         "command": ["serve", f"--password={DOCUMENT['password']}"],
         "logConfiguration": {"logDriver": "awslogs"},
         "user": "1000",
+        "secrets": [
+            {"name": "SENTRY", "valueFrom": f"{SENTRY}:dsn::"},
+            {"name": "LEVEL", "valueFrom": "/shop/level"},
+        ],
     }
     ecs.register_task_definition(
         family="web",
         taskRoleArn=f"arn:aws:iam::123456789012:role/{ROLE}",
+        executionRoleArn=f"arn:aws:iam::123456789012:role/{EXECUTION_ROLE}",
         containerDefinitions=[container],
     )
     network = {"subnets": subnets, "securityGroups": [group["GroupId"]], "assignPublicIp": "DISABLED"}

@@ -16,18 +16,23 @@ from deploytools.verification.sources.rds import Maintenance, Parameters, Server
 from tests.verification.faults import FAIL, NA, UNKNOWN, WARN, Fault
 from tests.verification.world import (
     ALARMS,
+    ARN,
     DAILY,
     GROUPS,
     HEADERS,
+    KEY,
+    NEEDED,
     NOW,
     OUTSIDE,
     POWERS,
     QUESTIONS,
     RDS,
+    READING,
     ROLE,
     TOPIC,
     TRUST,
     URL,
+    WORLD,
     Changes,
     alarm,
     bastion,
@@ -344,10 +349,19 @@ ALARM = [
 ]
 
 
-def powers(*questions: tuple[str, str], how: str = "IAM's simulation") -> Changes:
+HOW = "reading its policies, for AWS denied it"
+
+
+def powers(*allowed: tuple[str, str], lacking: tuple[tuple[str, str], ...] = (), whose: str = "task_role") -> Changes:
+    """What the role may do of what is none of its work, and what it may not of what is."""
+    fact = f"{whose}_powers"
+    before = WORLD[fact]
     return {
-        "task_role_powers": replace(
-            POWERS, how=how, allowed={q: "policy p" if q in questions else "" for q in QUESTIONS}
+        fact: replace(
+            before,
+            how=HOW,
+            needed={q: "" if q in lacking else by for q, by in before.needed.items()},
+            allowed={q: "policy p" if q in allowed else "" for q in QUESTIONS},
         )
     }
 
@@ -356,25 +370,91 @@ def attached(name: str) -> Changes:
     return {"task_role": replace(ROLE, policies=(Policy(name, (), f"arn:aws:iam::aws:policy/{name}"),))}
 
 
-def trusting(principal: object) -> Changes:
-    return {"task_role": replace(ROLE, trust=({**TRUST[0], "Principal": principal},))}
+def written(**members: Any) -> Changes:
+    """A policy of the role's own with one statement."""
+    return {"task_role": replace(ROLE, policies=(Policy("p", ({**READING, **members},)),))}
 
 
+def trusting(principal: object, **members: Any) -> Changes:
+    return {"task_role": replace(ROLE, trust=({**TRUST[0], "Principal": principal, **members},))}
+
+
+ECS_TASKS = {"Service": "ecs-tasks.amazonaws.com"}
+OTHER_PARAMETER = ("ssm:GetParameters", "arn:aws:ssm:us-east-1:123456789012:parameter/shop/dsn")
 IAM = [
     Fault({"task_role_powers": None}, {"iam.reads-its-secret": NA, "iam.least-privilege": NA}, "no role is declared"),
-    Fault({"task_role": None}, {"iam.no-admin-policy": NA, "iam.trust": NA}, "no role is declared"),
-    Fault(powers(), {"iam.reads-its-secret": FAIL}, "nothing allows secretsmanager:GetSecretValue"),
-    Fault(powers(QUESTIONS[0], QUESTIONS[1]), {"iam.least-privilege": FAIL}, "secret:somebody-elses"),
     Fault(
-        powers(QUESTIONS[0], QUESTIONS[4], how="reading its policies, for AWS denied it"),
+        {"task_role": None},
+        {"iam.no-admin-policy": NA, "iam.no-wildcards": NA, "iam.trust": NA, "iam.confused-deputy": NA},
+        "no role is declared",
+    ),
+    Fault(
+        powers(lacking=NEEDED),
+        {"iam.reads-its-secret": FAIL},
+        "nothing allows secretsmanager:GetSecretValue on it (reading its policies, for AWS denied it)",
+    ),
+    Fault(
+        powers(lacking=NEEDED[1:]),
+        {"iam.reads-its-secret": WARN},
+        f"none of its policies allows kms:Decrypt on {KEY}, which encrypts it (reading",
+    ),
+    Fault(
+        {"task_role_powers": replace(POWERS, needed={NEEDED[0]: "policy p", ("kms:Decrypt", "*"): ""})},
+        {"iam.reads-its-secret": WARN},
+        "allows kms:Decrypt on the key that encrypts it",
+    ),
+    Fault({"task_role_powers": replace(POWERS, needed={NEEDED[0]: "policy p"})}, {}),
+    Fault(powers(QUESTIONS[0]), {"iam.least-privilege": FAIL}, "secret:somebody-elses"),
+    Fault(
+        powers(QUESTIONS[3]),
         {"iam.least-privilege": FAIL},
         f"it may rds:DeleteDBInstance on {RDS.arn}: policy p (reading its policies, for AWS denied it)",
     ),
-    Fault(attached("AdministratorAccess"), {"iam.no-admin-policy": FAIL}, "AdministratorAccess is attached"),
-    Fault(attached("AmazonRDSFullAccess"), {"iam.no-admin-policy": FAIL}, "AmazonRDSFullAccess is attached"),
+    *(
+        Fault(attached(name), {"iam.no-admin-policy": FAIL}, f"{name} is attached")
+        for name in ("AdministratorAccess", "AmazonRDSFullAccess", "PowerUserAccess")
+    ),
     Fault(attached("AmazonSSMManagedInstanceCore"), {}),
-    Fault(trusting("*"), {"iam.trust": FAIL}, "everybody may take it"),
-    Fault(trusting({"AWS": "arn:aws:iam::999999999999:root"}), {"iam.trust": WARN}, "999999999999:root may take it"),
+    Fault(written(Action="*"), {"iam.no-wildcards": FAIL}, "policy p allows *"),
+    Fault(written(Action=["logs:PutLogEvents", "s3:*"]), {"iam.no-wildcards": WARN}, "policy p allows s3:*"),
+    Fault(
+        {"task_role": replace(ROLE, policies=(Policy("p", ({"Effect": "Allow", "NotAction": "iam:*"},)),))},
+        {"iam.no-wildcards": FAIL},
+        "policy p allows everything but iam:*",
+    ),
+    Fault(written(Action="s3:*", Effect="Deny"), {}),
+    Fault(written(Action=["s3:Get*", "s3:PutObject"]), {}),
+    Fault(trusting("*"), {"iam.trust": FAIL, "iam.confused-deputy": NA}, "everybody may take it"),
+    Fault(
+        trusting({"AWS": "arn:aws:iam::999999999999:root"}),
+        {"iam.trust": WARN, "iam.confused-deputy": NA},
+        "999999999999:root may take it",
+    ),
+    Fault(trusting({"Service": "lambda.amazonaws.com"}), {"iam.confused-deputy": NA}, "ECS may not take it"),
+    Fault(trusting(ECS_TASKS, Condition={}), {"iam.confused-deputy": WARN}, "no condition on aws:SourceAccount"),
+    Fault(trusting(ECS_TASKS, Condition={"ArnLike": {"aws:SourceArn": "arn:aws:ecs:us-east-1:123456789012:*"}}), {}),
+    Fault(
+        trusting(ECS_TASKS, Condition={"ArnLike": {"aws:SourceArn": "arn:aws:ecs:*:*:*"}}),
+        {"iam.confused-deputy": WARN},
+        "no condition on aws:SourceAccount",
+    ),
+    Fault(container(secrets=()), {"iam.execution-role": NA}, "the application reads its own"),
+    Fault({"execution_role_powers": None}, {"iam.execution-role": FAIL}, "executionRoleArn is not set"),
+    Fault(
+        powers(lacking=NEEDED[:1], whose="execution_role"),
+        {"iam.execution-role": FAIL},
+        f"nothing allows secretsmanager:GetSecretValue on {ARN}",
+    ),
+    Fault(
+        powers(QUESTIONS[0], whose="execution_role"),
+        {"iam.execution-role": FAIL},
+        "it may secretsmanager:GetSecretValue on arn:aws:secretsmanager:us-east-1:123456789012:secret:somebody-elses",
+    ),
+    Fault(
+        {"execution_role_powers": replace(WORLD["execution_role_powers"], needed={OTHER_PARAMETER: ""})},
+        {"iam.execution-role": FAIL},
+        "nothing allows ssm:GetParameters on arn:aws:ssm:us-east-1:123456789012:parameter/shop/dsn",
+    ),
 ]
 
 
@@ -398,7 +478,13 @@ ECS = [
     Fault({"ecs_targets": None}, {"ecs.targets-healthy": NA}, "no ECS service"),
     Fault(
         {"task_definition": None},
-        {"ecs.no-literal-secrets": NA, "ecs.image-pinned": NA, "ecs.logs": NA, "ecs.unprivileged": NA},
+        {
+            "iam.execution-role": NA,
+            "ecs.no-literal-secrets": NA,
+            "ecs.image-pinned": NA,
+            "ecs.logs": NA,
+            "ecs.unprivileged": NA,
+        },
         "no ECS service",
     ),
     Fault(service(rollout="FAILED"), {"ecs.rolled-out": FAIL}, "2 of 2 tasks run, rollout FAILED"),

@@ -13,12 +13,12 @@ from deploytools.verification.facts import Absent, Denied, Value
 from deploytools.verification.findings import Report, Status
 from deploytools.verification.runner import judge_all, read_facts
 from deploytools.verification.sources.ecs_surroundings import Cluster, Target, TargetGroup
-from deploytools.verification.sources.iam import Powers
+from deploytools.verification.sources.iam import DECRYPT, READ, Powers
 from deploytools.verification.sources.secret import telling_values
 from localcloud import gaps
 from localcloud.world import INSTANCE
 from tests.fakes import endpoints
-from tests.verification.account import GRANTS, ROLE, SECRET, Wire, account
+from tests.verification.account import EXECUTION_GRANTS, GRANTS, ROLE, SECRET, SENTRY, Wire, account
 from tests.verification.world import DOCUMENT, OURS, REGISTRY
 
 #: They need AWS, and a database too.
@@ -145,6 +145,16 @@ def test_every_fact_of_aws(wire):
     assert {policy.name for policy in seen["task_role"].policies} == set(GRANTS)
     assert seen["task_role_powers"].how == "IAM's simulation"
     assert powers_of(seen["task_role_powers"]) == POWERS
+    assert seen["task_role_powers"].needed == {
+        (READ, seen["secret_description"].arn): "policy all-secrets",
+        (DECRYPT, "arn:aws:kms:us-east-1:123456789012:key/1"): "policy decrypts",
+    }
+    assert {policy.name for policy in seen["execution_role"].policies} == set(EXECUTION_GRANTS)
+    assert powers_of(seen["execution_role_powers"]) == {}
+    assert seen["execution_role_powers"].needed == {
+        (READ, SENTRY): "",
+        ("ssm:GetParameters", "arn:aws:ssm:us-east-1:123456789012:parameter/shop/level"): "policy parameters",
+    }
     assert (seen["ses_account"].is_in_production, seen["ses_identity"].domain, seen["ses_identity"].dkim) == (
         False,
         "shop.net",

@@ -23,7 +23,7 @@ from deploytools.verification.sources.connection import AppsReport, ConnectionAt
 from deploytools.verification.sources.databases import TenantReport
 from deploytools.verification.sources.ecs import Container, Service, TaskDefinition
 from deploytools.verification.sources.ecs_surroundings import Cluster, Target, TargetGroup
-from deploytools.verification.sources.iam import Powers, Role, questions_about
+from deploytools.verification.sources.iam import DECRYPT, READ, Powers, Role, questions_about
 from deploytools.verification.sources.mail import MailDialogue, SesAccount, SesIdentity
 from deploytools.verification.sources.network import (
     Bastion,
@@ -125,7 +125,7 @@ CONTAINER = Container(
     image="123456789012.dkr.ecr.us-east-1.amazonaws.com/shop@sha256:abc",
     leaked=(),
     credentials=(),
-    secrets=(),
+    secrets=(("DJANGO_SECRET_KEY", f"{ARN}:django_secret_key::"),),
     user="1000",
     is_privileged=False,
     has_readonly_root=True,
@@ -150,10 +150,22 @@ TARGETS = TargetGroup(
     "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/web/0123456789abcdef",
     (Target("10.0.1.7:8000", "healthy"), Target("10.0.2.7:8000", "healthy")),
 )
-TRUST = ({"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"},)
-ROLE = Role("web", "arn:aws:iam::123456789012:role/web", TRUST, (Policy("secret", ()),))
+OF_THIS_ACCOUNT = {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+TRUST = (
+    {
+        "Effect": "Allow",
+        "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+        "Condition": OF_THIS_ACCOUNT,
+    },
+)
+READING = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": ARN}
+ROLE = Role("web", "arn:aws:iam::123456789012:role/web", TRUST, (Policy("secret", (READING,)),))
 QUESTIONS = questions_about(ARN, "good")
-POWERS = Powers("web", "IAM's simulation", {q: "policy secret" if q == QUESTIONS[0] else "" for q in QUESTIONS})
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
+NEEDED = ((READ, ARN), (DECRYPT, KEY))
+POWERS = Powers("web", "IAM's simulation", dict.fromkeys(NEEDED, "policy secret"), dict.fromkeys(QUESTIONS, ""))
+EXECUTION = replace(ROLE, name="execution", arn="arn:aws:iam::123456789012:role/execution")
 
 HEADERS = {
     "strict-transport-security": "max-age=31536000; includeSubDomains",
@@ -225,10 +237,12 @@ WORLD: dict[str, Any] = {
     "ecs_service": SERVICE,
     "ecs_cluster": Cluster("prod", "enabled"),
     "ecs_targets": (TARGETS,),
-    "task_definition": TaskDefinition("arn:…:task-definition/web:12", ROLE.arn, (CONTAINER,)),
+    "task_definition": TaskDefinition("arn:…:task-definition/web:12", ROLE.arn, (CONTAINER,), EXECUTION.arn),
     "task_role_name": "web",
     "task_role": ROLE,
     "task_role_powers": POWERS,
+    "execution_role": EXECUTION,
+    "execution_role_powers": replace(POWERS, role="execution", needed={(READ, ARN): "policy secret"}),
     "outside": OUTSIDE,
 }
 REGISTRY = load_registry()

@@ -126,11 +126,13 @@ class TaskDefinition:
 
     Attributes:
         task_role: ARN of the role that the application has; empty: none.
+        execution_role: ARN of the role that ECS itself takes, to fetch the image and ``secrets``; empty: none.
     """
 
     arn: str
     task_role: str
     containers: tuple[Container, ...]
+    execution_role: str = ""
 
 
 #: Parts of names that are given to credentials.
@@ -148,7 +150,9 @@ def task_definition(ecs_service: Service | None, secret: SecretState) -> TaskDef
     values = {value.decode() for value in telling_values(secret.document).values()}
     found = said["taskDefinition"]
     containers = tuple(_container(item, values) for item in found["containerDefinitions"])
-    return TaskDefinition(found["taskDefinitionArn"], found.get("taskRoleArn", ""), containers)
+    return TaskDefinition(
+        found["taskDefinitionArn"], found.get("taskRoleArn", ""), containers, found.get("executionRoleArn", "")
+    )
 
 
 def _container(said: Any, values: set[str]) -> Container:
