@@ -7,6 +7,7 @@ Regions, credentials and endpoints come from where every AWS tool takes them: ``
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +61,8 @@ BAD_CREDENTIALS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+#: How Secrets Manager says that the key refused, not the secret.
+OF_THE_KEY = re.compile(r"access to kms|\bkms:", re.IGNORECASE)
 THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"}
 NOT_FOUND = {
     "ClusterNotFoundException",
@@ -204,12 +207,19 @@ def _translate_answer(error: exceptions.ClientError, action: str, resource: str)
     said = error.response.get("Error", {}).get("Message", "") or code
     if said.lstrip().startswith("<"):
         said = f"it answered with a page of HTML (HTTP {code})"
-    if code in DENIED and "kms" in said.lower():
+    if code in DENIED and OF_THE_KEY.search(said):
+        needed = "kms:Decrypt" if ":Get" in action else "kms:Decrypt and kms:GenerateDataKey"
         return AccessDenied(
             f"AWS denied {action} on {resource}, because of the key that encrypts it: {said}",
-            hint="Allow kms:Decrypt and kms:GenerateDataKey on that key, in its own policy as well, for the identity "
-            "that aws sts get-caller-identity shows.",
+            hint=f"Allow {needed} on that key, in its own policy as well, for the identity that "
+            "aws sts get-caller-identity shows; the action itself is allowed.",
             action=action,
+        )
+    if code == "DecryptionFailure":
+        return AwsError(
+            f"{action} failed for {resource}: {said}",
+            hint="Look whether the key that encrypts it is enabled: KmsKeyId of aws secretsmanager describe-secret, "
+            "then aws kms describe-key",
         )
     if code in DENIED:
         return AccessDenied(
