@@ -92,6 +92,7 @@ SWITCHES = [
 STATE = [
     Fault({"server_in_use": ServerInUse(False, True)}, {"rds.is-the-one": FAIL}, "another instance's endpoint"),
     Fault({"server_in_use": ServerInUse(False, False)}, {"rds.is-the-one": WARN}, "a name that RDS gives to no"),
+    Fault({"secret_port": None}, {}),
     Fault({"server_in_use": ServerInUse(None, True)}, {"rds.is-the-one": UNKNOWN}, "(Endpoint)"),
     Fault(rds(status="stopped"), {"rds.available": FAIL, "rds.restorable": NA}, "it is stopped"),
     Fault(rds(status="storage-full"), {"rds.available": FAIL}, "its status is storage-full"),
@@ -207,16 +208,26 @@ NETWORK = [
     ),
     Fault(
         rds(port=5433),
-        {**OPEN, "network.app-not-open": NA, "ecs.reaches-database": FAIL},
-        "nothing may reach it",
+        {
+            "rds.is-the-one": FAIL,
+            "network.ingress-only-from-app": FAIL,
+            "network.app-not-open": NA,
+            "ecs.reaches-database": FAIL,
+        },
+        "it answers at 5433, not at 5432",
     ),
     Fault(
-        {**rds(port=5433), **rules("sg-db", Rule("sgr-x", "tcp", 5433, 5433, group="sg-app"))},
+        {
+            **rds(port=5433),
+            **rules("sg-db", Rule("sgr-x", "tcp", 5433, 5433, group="sg-app")),
+            "secret_port": 5433,
+        },
         {},
     ),
     Fault(
         rds(port=None),
         {
+            "rds.is-the-one": UNKNOWN,
             "network.ingress-only-from-app": UNKNOWN,
             "network.app-not-open": UNKNOWN,
             "ecs.reaches-database": UNKNOWN,

@@ -229,6 +229,7 @@ WORLD: dict[str, Any] = {
     "own_keys": OwnKeys(("sentry_dsn",), (), ()),
     "secret_description": SecretDescription(ARN, NOW, True, NOW - timedelta(days=20), NOW + timedelta(days=10)),
     "secret_policy": ResourcePolicy("123456789012", ()),
+    "secret_port": 5432,
     "stray_values": StrayValues("/srv/shop", 300, True, ()),
     "settings_in_use": SettingsInUse(("SECRET_KEY", "EMAIL_HOST_PASSWORD"), ()),
     "mail_dialogue": MailDialogue("SES in us-east-1", seconds=(("name", 0.01), ("AUTH", 0.2))),

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 
 from deploytools.verification.checks.ecs import GUIDE, UNDECLARED
-from deploytools.verification.checks.network import let_in
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
@@ -107,13 +106,20 @@ def reaches_database(
         return not_applicable("its tasks have no network of their own (not awsvpc)", service.name)
     if rds_instance.port is None:
         return unknown("AWS's answer does not say (Endpoint.Port)", rds_instance.identifier)
-    admitted = let_in(network, rds_instance.port)
+    admitted = _let_in(network, rds_instance.port)
     reaching = {group.identifier for group in admitted if _is_the_application_s(group, expectation)}
     if through := sorted(reaching & set(own)):
         return passed(f"{', '.join(through)}, which the database lets in", service.name)
     evidence = f"of its groups ({', '.join(own) or 'the VPC’s default one'}) the database lets in none"
     evidence += " that APP_SECURITY_GROUPS names" if expectation.app_groups else ""
     return failed(evidence, service.name, _way_in(service, network, sorted(reaching), rds_instance.port))
+
+
+def _let_in(network: Network, port: int) -> list[SecurityGroup]:
+    """The groups that the database's own rules name."""
+    own = [network.groups[group] for group in network.of_database if group in network.groups]
+    names = {rule.group for group in own for rule in group.rules if rule.covers(port) and not rule.account}
+    return [group for group in network.groups.values() if group.identifier in names]
 
 
 def _is_the_application_s(group: SecurityGroup, expectation: Expectation) -> bool:

@@ -118,14 +118,14 @@ def app_not_open(
     """A group is as tight as the groups that it lets in: what is open to the world there is one step from the data."""
     if rds_instance.port is None:
         return [unknown("AWS's answer does not say (Endpoint.Port)", rds_instance.identifier)]
-    chain = let_in(network, rds_instance.port)
+    chain = _let_in(network, rds_instance.port)
     groups = [group for group in chain if not group.is_one_of(expectation.bastion_groups)]
     if not groups:
         return [not_applicable("the database lets in no group but the bastion's", rds_instance.identifier)]
     return [_judge_open(group, prefix_lists) for group in groups]
 
 
-def let_in(network: Network, port: int) -> list[SecurityGroup]:
+def _let_in(network: Network, port: int) -> list[SecurityGroup]:
     """The groups that the database's rules name."""
     names = dict.fromkeys(rule.group for _, rule in _database_rules(network, port) if rule.group and not rule.account)
     return [network.groups[name] for name in names if name in network.groups]

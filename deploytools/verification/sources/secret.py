@@ -98,6 +98,13 @@ def secret_description(secret: SecretState) -> SecretDescription:
     )
 
 
+@fact()
+def secret_port(secret: SecretState) -> int | None:
+    """The port that the secret names; None: it names none that is a number."""
+    value = str(secret.document["port"].reveal()) if "port" in secret.document else ""
+    return int(value) if value.isdecimal() else None
+
+
 @dataclass(frozen=True)
 class ResourcePolicy:
     """Who may do what with the secret besides the account's own identities.
