@@ -7,6 +7,7 @@ Regions, credentials and endpoints come from where every AWS tool takes them: ``
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from types_boto3_cloudwatch import CloudWatchClient
     from types_boto3_ec2 import EC2Client
     from types_boto3_ecs import ECSClient
+    from types_boto3_elbv2 import ElasticLoadBalancingv2Client
     from types_boto3_iam import IAMClient
     from types_boto3_rds import RDSClient
     from types_boto3_secretsmanager import SecretsManagerClient
@@ -59,6 +61,8 @@ BAD_CREDENTIALS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+#: How Secrets Manager says that the key refused, not the secret.
+OF_THE_KEY = re.compile(r"access to kms|\bkms:", re.IGNORECASE)
 THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"}
 NOT_FOUND = {
     "ClusterNotFoundException",
@@ -73,6 +77,7 @@ NOT_FOUND = {
     "NotFoundException",
     "ResourceNotFoundException",
     "ServiceNotFoundException",
+    "TargetGroupNotFound",
 }
 
 
@@ -98,6 +103,8 @@ def client(service: Literal["sesv2"], region: str) -> SESV2Client: ...
 def client(service: Literal["ssm"], region: str) -> SSMClient: ...
 @overload
 def client(service: Literal["cloudtrail"], region: str) -> Any: ...
+@overload
+def client(service: Literal["elbv2"], region: str) -> ElasticLoadBalancingv2Client: ...
 def client(service: Any, region: str) -> Any:
     """A client of `service` in `region`.
 
@@ -211,12 +218,19 @@ def _translate_answer(error: exceptions.ClientError, action: str, resource: str)
     said = error.response.get("Error", {}).get("Message", "") or code
     if said.lstrip().startswith("<"):
         said = f"it answered with a page of HTML (HTTP {code})"
-    if code in DENIED and "kms" in said.lower():
+    if code in DENIED and OF_THE_KEY.search(said):
+        needed = "kms:Decrypt" if ":Get" in action else "kms:Decrypt and kms:GenerateDataKey"
         return AccessDenied(
             f"AWS denied {action} on {resource}, because of the key that encrypts it: {said}",
-            hint="Allow kms:Decrypt and kms:GenerateDataKey on that key, in its own policy as well, for the identity "
-            "that aws sts get-caller-identity shows.",
+            hint=f"Allow {needed} on that key, in its own policy as well, for the identity that "
+            "aws sts get-caller-identity shows; the action itself is allowed.",
             action=action,
+        )
+    if code == "DecryptionFailure":
+        return AwsError(
+            f"{action} failed for {resource}: {said}",
+            hint="Look whether the key that encrypts it is enabled: KmsKeyId of aws secretsmanager describe-secret, "
+            "then aws kms describe-key",
         )
     if code in DENIED:
         return AccessDenied(

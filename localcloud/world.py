@@ -57,7 +57,7 @@ class World:
         document = secret_document(port, master_password)
         self.secretsmanager.create_secret(Name=SECRET_NAME, SecretString=json.dumps(document))
         vpc = self.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-        self._make_instance(self._make_subnet_group(vpc), self._make_security_group(vpc), master_password)
+        self._make_instance(self._make_subnet_group(vpc), self._make_security_group(vpc, port), port, master_password)
         self._make_alarms()
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class World:
         )
         return "private"
 
-    def _make_security_group(self, vpc: str) -> str:
+    def _make_security_group(self, vpc: str, port: int) -> str:
         descriptions = {
             "backend": "Containers that run the application",
             "bastion": "Bastion host for administration",
@@ -92,14 +92,14 @@ class World:
         ]
         permission: IpPermissionTypeDef = {
             "IpProtocol": "tcp",
-            "FromPort": 5432,
-            "ToPort": 5432,
+            "FromPort": port,
+            "ToPort": port,
             "UserIdGroupPairs": sources,
         }
         self.ec2.authorize_security_group_ingress(GroupId=groups["rds"], IpPermissions=[permission])
         return groups["rds"]
 
-    def _make_instance(self, subnet_group: str, security_group: str, master_password: str) -> None:
+    def _make_instance(self, subnet_group: str, security_group: str, port: int, master_password: str) -> None:
         self.rds.create_db_instance(
             DBInstanceIdentifier=INSTANCE,
             DBInstanceClass="db.t4g.small",
@@ -114,7 +114,7 @@ class World:
             StorageEncrypted=True,
             MasterUsername=MASTER,
             MasterUserPassword=master_password,
-            Port=5432,
+            Port=port,
             BackupRetentionPeriod=7,
             DeletionProtection=False,
             PubliclyAccessible=False,

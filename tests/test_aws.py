@@ -192,14 +192,30 @@ ALLOW = f"Allow {ACTION} on it for the identity that aws sts get-caller-identity
                 f"{ACTION} failed for {RESOURCE}: what AWS said",
                 f"AWS's error code is {code}.",
             )
-            for code in ["DecryptionFailure", "InternalServiceError", "LimitExceededException", "ValidationException"]
+            for code in ["InternalServiceError", "LimitExceededException", "ValidationException"]
+        ],
+        *[
+            (
+                answered("AccessDeniedException", said),
+                AccessDenied,
+                f"AWS denied {ACTION} on {RESOURCE}, because of the key that encrypts it: {said}",
+                "Allow kms:Decrypt on that key, in its own policy as well, for the identity that "
+                "aws sts get-caller-identity shows; the action itself is allowed.",
+            )
+            for said in ["Access to KMS is not allowed", "User: x is not authorized to perform: kms:Decrypt on it"]
         ],
         (
-            answered("AccessDeniedException", "Access to KMS is not allowed"),
+            answered("AccessDeniedException", "x is not authorized to perform this on prod/kms-agent"),
             AccessDenied,
-            f"AWS denied {ACTION} on {RESOURCE}, because of the key that encrypts it: Access to KMS is not allowed",
-            "Allow kms:Decrypt and kms:GenerateDataKey on that key, in its own policy as well, for the identity that "
-            "aws sts get-caller-identity shows.",
+            f"AWS denied {ACTION} on {RESOURCE}.",
+            ALLOW,
+        ),
+        (
+            answered("DecryptionFailure"),
+            AwsError,
+            f"{ACTION} failed for {RESOURCE}: what AWS said",
+            "Look whether the key that encrypts it is enabled: KmsKeyId of aws secretsmanager describe-secret, "
+            "then aws kms describe-key",
         ),
         (answered("Odd", ""), AwsError, f"{ACTION} failed for {RESOURCE}: Odd", "AWS's error code is Odd."),
         (
@@ -265,6 +281,12 @@ def test_errors(error, kind, message, hint):
     assert (type(caught.value), str(caught.value), caught.value.hint) == (kind, message, hint)
     assert getattr(caught.value, "action", ACTION) == ACTION
     assert caught.value.__cause__ is error
+
+
+def test_writing_needs_more_of_the_key_than_reading():
+    with pytest.raises(AccessDenied) as caught, aws.calling("secretsmanager:PutSecretValue", RESOURCE):
+        raise answered("AccessDeniedException", "Access to KMS is not allowed")
+    assert caught.value.hint.startswith("Allow kms:Decrypt and kms:GenerateDataKey on that key")
 
 
 def test_other_errors_pass():

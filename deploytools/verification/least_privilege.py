@@ -1,33 +1,71 @@
-"""The IAM policy that a run needs and no more, from what its facts declare. Pure."""
+"""The IAM policy that a run needs and no more, from what its facts declare. Pure.
+
+Which actions can be bound to which resources is what AWS's Service Authorization Reference says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-#: Actions that AWS can bind to the secret, and to the instance; every other one takes all resources only, or
-#: resources whose names are not known before they were looked up.
-OF_SECRET = frozenset(
-    f"secretsmanager:{operation}"
-    for operation in ("DescribeSecret", "GetResourcePolicy", "GetSecretValue", "ListSecretVersionIds")
+#: The actions that AWS binds to no resource: they are allowed on all, or not at all.
+UNBOUND = frozenset(
+    {
+        "cloudtrail:LookupEvents",
+        "ec2:DescribeInstances",
+        "ec2:DescribeRouteTables",
+        "ec2:DescribeSecurityGroupRules",
+        "ec2:DescribeSecurityGroups",
+        "ecs:DescribeTaskDefinition",
+        "elasticloadbalancing:DescribeTargetHealth",
+        "rds:DescribeDBMajorEngineVersions",
+        "ses:GetAccount",
+        "ssm:DescribeInstanceInformation",
+        "sts:GetCallerIdentity",
+    }
 )
-#: Those that a login as a tenant's own role needs on the tenant's own secret.
-OF_LOGIN = frozenset({"secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"})
-#: Those of the fire test; an alarm has any name.
-OF_ALARMS = frozenset({"cloudwatch:DescribeAlarmHistory", "cloudwatch:SetAlarmState"})
-OF_INSTANCE = frozenset({"rds:DescribeDBInstances", "rds:ListTagsForResource"})
+#: The others, by what they are about: the ``Sid`` of their statement.
+SCOPES: Mapping[str, frozenset[str]] = {
+    "NotBoundByAws": UNBOUND,
+    "Secret": frozenset({"secretsmanager:GetResourcePolicy", "secretsmanager:ListSecretVersionIds"}),
+    "Logins": frozenset({"secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"}),
+    "Instance": frozenset(
+        {"rds:DescribeDBInstances", "rds:DescribePendingMaintenanceActions", "rds:ListTagsForResource"}
+    ),
+    "ParameterGroups": frozenset({"rds:DescribeDBParameters"}),
+    "Snapshots": frozenset({"rds:DescribeDBSnapshotAttributes", "rds:DescribeDBSnapshots"}),
+    "PrefixLists": frozenset({"ec2:GetManagedPrefixListEntries"}),
+    "Alarms": frozenset({"cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms", "cloudwatch:SetAlarmState"}),
+    "Topics": frozenset({"sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic"}),
+    "Cluster": frozenset({"ecs:DescribeClusters"}),
+    "Service": frozenset({"ecs:DescribeServices"}),
+    "Roles": frozenset(
+        f"iam:{operation}"
+        for operation in (
+            "GetRole",
+            "GetRolePolicy",
+            "ListAttachedRolePolicies",
+            "ListRolePolicies",
+            "SimulatePrincipalPolicy",
+        )
+    ),
+    "Policies": frozenset({"iam:GetPolicy", "iam:GetPolicyVersion"}),
+    "Sender": frozenset({"ses:GetEmailIdentity"}),
+}
+READ = "secretsmanager:GetSecretValue"
 
 
 @dataclass(frozen=True)
 class Place:
-    """What the settings say about where things are.
+    """What the settings say about where things are; what they do not say is any of the account's.
 
     Attributes:
         account: empty: any.
         secret: name or ARN of the secret.
         instance: identifier of the RDS instance; empty: only the secret knows it.
         tenant_secrets: what the names of the tenants' own secrets begin with; empty: they share one.
+        cluster, service: of ECS, by name or ARN; empty: none is named.
     """
 
     region: str
@@ -35,54 +73,95 @@ class Place:
     secret: str
     instance: str
     tenant_secrets: str = ""
+    cluster: str = ""
+    service: str = ""
 
     @property
-    def tenant_secrets_arn(self) -> str:
-        """Of all tenants' own secrets."""
-        return self._arn("secretsmanager", f"secret:{self.tenant_secrets}*")
+    def secrets(self) -> tuple[str, ...]:
+        """The secret, with AWS's six characters after the name; and the tenants' own."""
+        named = self.secret.startswith("arn:")
+        shared = self.secret if named else self._arn("secretsmanager", f"secret:{self.secret}-??????")
+        own = self._arn("secretsmanager", f"secret:{self.tenant_secrets}*")
+        return (shared, own) if self.tenant_secrets else (shared,)
 
     @property
-    def secret_arn(self) -> str:
-        """With AWS's six characters after the name."""
-        return (
-            self.secret
-            if self.secret.startswith("arn:")
-            else self._arn("secretsmanager", f"secret:{self.secret}-??????")
-        )
+    def keys(self) -> tuple[str, ...]:
+        """All keys of the account: which of them encrypts the secret is not known without asking."""
+        return (self._arn("kms", "key/*"),)
 
-    @property
-    def instance_arn(self) -> str:
-        """Of the one instance, or of all where it is not known."""
-        return self._arn("rds", f"db:{self.instance}") if self.instance else "*"
+    def resources(self, scope: str) -> tuple[str, ...]:
+        """What the actions of one of `SCOPES` are allowed on.
 
-    @property
-    def alarms_arn(self) -> str:
-        """Of all alarms of the Region."""
-        return self._arn("cloudwatch", "alarm:*")
+        The roles and the parameter groups that are looked at, the snapshots, topics and lists, have names that are not
+        known before something else was looked up.
+        """
+        instance, cluster = self._arn("rds", f"db:{self.instance or '*'}"), _last(self.cluster) or "*"
+        return {
+            "Secret": self.secrets[:1],
+            "Logins": self.secrets,
+            "Instance": (instance,),
+            "ParameterGroups": (self._arn("rds", "pg:*"),),
+            "Snapshots": (instance, self._arn("rds", "snapshot:*")),
+            "PrefixLists": (self._arn("ec2", "prefix-list/*"), self._arn("ec2", "prefix-list/*", account="aws")),
+            "Alarms": (self._arn("cloudwatch", "alarm:*"),),
+            "Topics": (self._arn("sns", "*"),),
+            "Cluster": (self._arn("ecs", f"cluster/{cluster}"),),
+            "Service": (self._arn("ecs", f"service/{cluster}/{_last(self.service) or '*'}"),),
+            "Roles": (self._arn("iam", "role/*", region=""),),
+            "Policies": (
+                self._arn("iam", "policy/*", region=""),
+                self._arn("iam", "policy/*", region="", account="aws"),
+            ),
+            "Sender": (self._arn("ses", "identity/*", region="*"),),
+        }.get(scope, ("*",))
 
-    def _arn(self, service: str, resource: str) -> str:
+    def _arn(self, service: str, resource: str, *, region: str | None = None, account: str = "") -> str:
         prefixes = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
         partition = next((name for prefix, name in prefixes.items() if self.region.startswith(prefix)), "aws")
-        return f"arn:{partition}:{service}:{self.region}:{self.account or '*'}:{resource}"
+        where = self.region if region is None else region
+        return f"arn:{partition}:{service}:{where}:{account or self.account or '*'}:{resource}"
 
 
 def policy(actions: Iterable[str], place: Place) -> dict[str, Any]:
-    """An IAM policy document that allows exactly `actions`, each on as little as AWS can tell apart."""
-    by_resources: dict[tuple[str, ...], list[str]] = {}
-    for action in sorted(set(actions)):
-        by_resources.setdefault(_resources(action, place), []).append(action)
+    """An IAM policy document that allows exactly `actions`, each on as little as AWS can tell apart.
+
+    Where a secret is read, so may be the key that encrypts it, but through Secrets Manager and for that secret alone:
+    with AWS's own key that allows nothing that is not allowed anyhow.
+    """
+    wanted = set(actions)
+    scoped = {scope: sorted(wanted & of_scope) for scope, of_scope in SCOPES.items()}
+    unknown = wanted.difference(*SCOPES.values())
+    scoped["NotBoundByAws"] = sorted({*scoped["NotBoundByAws"], *unknown})
     statements = [
-        {"Effect": "Allow", "Action": allowed, "Resource": resources[0] if len(resources) == 1 else list(resources)}
-        for resources, allowed in sorted(by_resources.items())
+        {"Sid": scope, "Effect": "Allow", "Action": allowed, "Resource": _one_or_many(place.resources(scope))}
+        for scope, allowed in scoped.items()
+        if allowed
     ]
+    if READ in wanted:
+        statements.append({"Sid": "Decryption", **decryption(place.keys, place.secrets)})
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def _resources(action: str, place: Place) -> tuple[str, ...]:
-    if action in OF_LOGIN and place.tenant_secrets:
-        return place.secret_arn, place.tenant_secrets_arn
-    if action in OF_SECRET:
-        return (place.secret_arn,)
-    if action in OF_ALARMS:
-        return (place.alarms_arn,)
-    return (place.instance_arn if action in OF_INSTANCE else "*",)
+def decryption(keys: Sequence[str], secrets: Sequence[str]) -> dict[str, Any]:
+    """The statement that lets a customer-managed key be used, by Secrets Manager and for these secrets alone."""
+    regions = {secret.split(":")[3] for secret in secrets}
+    services = sorted(f"secretsmanager.{region}.amazonaws.com" for region in regions)
+    services += [f"{service}.cn" for service in services if ".cn-" in service]
+    return {
+        "Effect": "Allow",
+        "Action": "kms:Decrypt",
+        "Resource": _one_or_many(keys),
+        "Condition": {
+            "StringEquals": {"kms:ViaService": _one_or_many(services)},
+            "StringLike": {"kms:EncryptionContext:SecretARN": _one_or_many(secrets)},
+        },
+    }
+
+
+def _one_or_many(values: Sequence[str]) -> str | list[str]:
+    return values[0] if len(values) == 1 else list(values)
+
+
+def _last(name: str) -> str:
+    """The name at the end of an ARN, or the name that it is."""
+    return name.rpartition("/")[2]

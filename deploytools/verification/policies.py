@@ -14,6 +14,22 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+#: Operators under which a key has to be there; "ForAllValues" and "IfExists" also hold where it is not.
+BINDING_OPERATOR = re.compile(
+    r"(ForAnyValue:)?(StringEquals(IgnoreCase)?|StringLike|ArnEquals|ArnLike|IpAddress)", re.IGNORECASE
+)
+
+#: Keys that AWS itself sets, and that differ from caller to caller.
+BINDING_KEY = re.compile(
+    r"aws:(Principal(Account|Arn|OrgID|OrgPaths)|Source(Account|Arn|OrgID|OrgPaths|Ip|Vpc|Vpce)|userid)", re.IGNORECASE
+)
+
+#: All actions, or all of a service.
+WIDE_ACTION = re.compile(r"\*+|[\w-]+:\*+")
+
+#: arn:partition:service:region:account:resource
+ARN_COLONS = 5
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -56,6 +72,50 @@ def decision(policies: Iterable[Policy], action: str, resource: str) -> tuple[st
             if statement.get("Effect") == "Allow":
                 by = by or f"policy {policy.name}, statement {statement.get('Sid') or index}"
     return ("allowed" if by else "implicitDeny"), by
+
+
+def principals(statement: Mapping[str, Any]) -> list[str]:
+    """Whom a statement of a policy is about; ``*``: everybody, which is also who ``NotPrincipal`` is about."""
+    if "NotPrincipal" in statement:
+        return ["*"]
+    said = statement.get("Principal", {})
+    values = [said] if isinstance(said, str) else list(said.values())
+    return [name for value in values for name in _listed(value)]
+
+
+def account_of(principal: str) -> str:
+    """The account of a principal, by its ARN or its number; empty: a service, or an id that nobody bears any more."""
+    return principal if principal.isdigit() else "".join(principal.split(":")[4:5])
+
+
+def binding_keys(statement: Mapping[str, Any]) -> list[str]:
+    """The keys of the condition that keep strangers out of a statement that is about everybody.
+
+    Only a key that a stranger cannot choose counts, where it has to be there and to have a value that is fixed.
+    """
+    return [
+        key
+        for operator, pairs in (statement.get("Condition") or {}).items()
+        if BINDING_OPERATOR.fullmatch(operator)
+        for key, values in pairs.items()
+        if BINDING_KEY.fullmatch(key) and all(_is_fixed(key, value) for value in _listed(values))
+    ]
+
+
+def wide_actions(statement: Mapping[str, Any]) -> str:
+    """How a statement allows all actions, or all of a service; empty: it names them."""
+    if statement.get("Effect") != "Allow":
+        return ""
+    if "NotAction" in statement:
+        return f"everything but {', '.join(_listed(statement['NotAction']))}"
+    return next((named for named in _listed(statement.get("Action", ())) if WIDE_ACTION.fullmatch(named)), "")
+
+
+def _is_fixed(key: str, value: str) -> bool:
+    """An ARN with its account, an organisation, a network that is not the whole internet, …"""
+    if key.lower().endswith("arn"):
+        return value.count(":") >= ARN_COLONS and "*" not in value.split(":")[4]
+    return bool(value.strip("*?")) and not value.endswith("/0")
 
 
 def _is_about(statement: Mapping[str, Any], action: str, resource: str) -> bool:

@@ -51,6 +51,11 @@ def test_the_secret_is_the_guides(cloud: CloudState, client: Callable[[str], Any
     }
 
 
+def test_the_instance_answers_where_the_database_does(cloud: CloudState, client: Callable[[str], Any]) -> None:
+    (instance,) = client("rds").describe_db_instances(DBInstanceIdentifier=INSTANCE)["DBInstances"]
+    assert instance["Endpoint"]["Port"] == cloud.main.port
+
+
 def test_the_instance(client: Callable[[str], Any]) -> None:
     (instance,) = client("rds").describe_db_instances(DBInstanceIdentifier=INSTANCE)["DBInstances"]
     wanted = {
@@ -76,7 +81,8 @@ def test_only_the_backend_and_the_bastion_reach_it(client: Callable[[str], Any])
     assert attached["VpcSecurityGroupId"] == ids["rds"]
     (rds,) = (group for group in groups if group["GroupName"] == "rds")
     (permission,) = rds["IpPermissions"]
-    assert (permission["FromPort"], permission["ToPort"], permission["IpRanges"]) == (5432, 5432, [])
+    port = instance["Endpoint"]["Port"]
+    assert (permission["FromPort"], permission["ToPort"], permission["IpRanges"]) == (port, port, [])
     assert {pair["GroupId"] for pair in permission["UserIdGroupPairs"]} == {ids["backend"], ids["bastion"]}
 
 

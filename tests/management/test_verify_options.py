@@ -221,7 +221,8 @@ def test_the_policy_is_exactly_what_is_called(capsys, made, settings, calls):
     settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"RDS_INSTANCE": "startupwebapp-multi-tenant-prod"}
     document = json.loads(run(capsys, "verify_deploy", "--iam-policy").out)
     assert calls == set()
-    allowed = {action for statement in document["Statement"] for action in statement["Action"]}
+    statements = [statement for statement in document["Statement"] if statement["Sid"] != "Decryption"]
+    allowed = {action for statement in statements for action in statement["Action"]}
     run(capsys, "verify_deploy", "--format", "json")
     assert calls <= allowed
     assert calls >= {
@@ -243,9 +244,12 @@ def test_the_policy_lets_the_tenants_own_secrets_be_read(capsys, deployment, set
 
 
 def test_the_policy_of_some_checks_only(capsys, deployment):
-    document = json.loads(run(capsys, "verify_deploy", "--iam-policy", "--tag", "secret").out)
-    assert document["Statement"][0]["Action"] == ["sts:GetCallerIdentity"]
-    assert {action.split(":")[0] for action in document["Statement"][1]["Action"]} == {"secretsmanager"}
-    assert document["Statement"][1]["Resource"] == f"arn:aws:secretsmanager:us-east-1:*:secret:{deployment.name}-??????"
+    document = json.loads(run(capsys, "verify_deploy", "--iam-policy", "--only", "secret.not-shared").out)
+    others, secret, logins, key = document["Statement"]
+    assert (others["Action"], others["Resource"]) == (["sts:GetCallerIdentity"], "*")
+    assert secret["Action"] == ["secretsmanager:GetResourcePolicy"]
+    arn = f"arn:aws:secretsmanager:us-east-1:*:secret:{deployment.name}-??????"
+    assert secret["Resource"] == logins["Resource"] == arn
+    assert key["Condition"]["StringLike"] == {"kms:EncryptionContext:SecretARN": arn}
     nothing = json.loads(run(capsys, "verify_deploy", "--iam-policy", "--only", "django.check-deploy").out)
     assert nothing["Statement"] == []

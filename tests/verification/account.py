@@ -11,18 +11,26 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import boto3
+from botocore import xform_name
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
-from botocore.validate import validate_parameters
+from botocore.stub import Stubber
 
 from localcloud.world import INSTANCE, World
 from tests.verification.world import DOCUMENT
 
 SECRET = "prod/shop"
 ROLE = "shop-web"
+EXECUTION_ROLE = "shop-execution"
+
+#: A secret that ECS is to fetch.
+SENTRY = "arn:aws:secretsmanager:us-east-1:123456789012:secret:sentry-AbCdEf"
 
 #: Somewhere that alarms go, with keys in it.
 HOOK = "https://canary-user:canary-key@hooks.example.net/services/canary-path?token=canary-token#canary"
+
+#: What IAM calls a service whose client has another name.
+PREFIXES = {"sesv2": "ses", "elbv2": "elasticloadbalancing"}
 
 #: How each service says no.
 DENIED = {
@@ -49,7 +57,9 @@ DOCUMENTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     },
     "ssm:DescribeInstanceInformation": lambda _: {"InstanceInformationList": [{"PingStatus": "Online"}]},
     "cloudtrail:LookupEvents": lambda request: _looked_up(request.get("NextToken")),
-    "iam:SimulatePrincipalPolicy": lambda request: _simulated(request["ActionNames"][0], request["ResourceArns"][0]),
+    "iam:SimulatePrincipalPolicy": lambda request: _simulated(
+        request["PolicySourceArn"], request["ActionNames"][0], request["ResourceArns"][0]
+    ),
 }
 
 #: The ids of the rules that `account` makes; which ones, the emulator decides.
@@ -84,13 +94,24 @@ GRANTS = {
     "all-secrets": ("secretsmanager:Get*", "*"),
     "deletes": ("rds:Delete*", f"arn:aws:rds:us-east-1:123456789012:db:{INSTANCE}"),
     "opens": ("ec2:AuthorizeSecurityGroupIngress", "arn:aws:ec2:us-east-1:123456789012:security-group/sg-1"),
+    "decrypts": ("kms:Decrypt", "arn:aws:kms:us-east-1:123456789012:key/1"),
     "changes": ("rds:ModifyDBInstance", "arn:aws:rds:us-east-1:123456789012:db:another"),
 }
 
+#: Of the role that ECS starts the tasks with.
+EXECUTION_GRANTS = {
+    "pulls": ("ecr:GetAuthorizationToken", "*"),
+    "parameters": ("ssm:GetParameters", "arn:aws:ssm:us-east-1:123456789012:parameter/shop/*"),
+}
 
-def _simulated(action: str, resource: str) -> dict[str, Any]:
+#: The policies that are attached; the others are written into the role.
+ATTACHED = {"all-secrets", "pulls"}
+
+
+def _simulated(role: str, action: str, resource: str) -> dict[str, Any]:
     """As IAM does: ``*`` is no more than a resource of that name, which only a policy for all of them is about."""
-    by = [name for name, grant in GRANTS.items() if fnmatchcase(action, grant[0]) and fnmatchcase(resource, grant[1])]
+    grants = GRANTS if role.endswith(f"/{ROLE}") else EXECUTION_GRANTS
+    by = [name for name, grant in grants.items() if fnmatchcase(action, grant[0]) and fnmatchcase(resource, grant[1])]
     result = {
         "EvalActionName": action,
         "EvalResourceName": resource,
@@ -110,15 +131,17 @@ class Wire:
     Attributes:
         called: the IAM actions that were called.
         denied: the actions that are answered with no.
+        documented: what is answered in the emulator's place.
     """
 
     called: set[str] = field(default_factory=set)
     denied: set[str] = field(default_factory=set)
     remembered: dict[tuple[str, str], Any] = field(default_factory=dict)
+    documented: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = field(default_factory=lambda: DOCUMENTED)
 
     def call(self, client: Any, operation: str, request: dict[str, Any]) -> Any:
         service = client.meta.service_model.service_name
-        action = f"{'ses' if service == 'sesv2' else service}:{operation}"
+        action = f"{PREFIXES.get(service, service)}:{operation}"
         self.called.add(action)
         if action in self.denied:
             code = DENIED.get(service, "AccessDenied")
@@ -129,11 +152,12 @@ class Wire:
         return self.remembered[key]
 
     def _answer(self, client: Any, action: str, operation: str, request: dict[str, Any]) -> Any:
-        if action not in DOCUMENTED:
+        """The emulator's answer, or the documented one; botocore holds that, and what is asked, to its model of AWS."""
+        if action not in self.documented:
             return _real_call(client, operation, request)
-        answer = DOCUMENTED[action](request)
-        validate_parameters(answer, client.meta.service_model.operation_model(operation).output_shape)
-        return answer
+        with Stubber(client) as stubber:
+            stubber.add_response(xform_name(operation), self.documented[action](request), request)
+            return _real_call(client, operation, request)
 
 
 @contextmanager
@@ -142,7 +166,7 @@ def account(endpoint_url: str) -> Iterator[str]:
     world = World(endpoint_url)
     world.fill(5432, "not-used")
     world.secretsmanager.create_secret(
-        Name=SECRET, SecretString=json.dumps(DOCUMENT | {"dbClusterIdentifier": INSTANCE})
+        Name=SECRET, SecretString=json.dumps(DOCUMENT | {"dbClusterIdentifier": INSTANCE}), KmsKeyId="1"
     )
     world.secretsmanager.put_resource_policy(
         SecretId=SECRET, ResourcePolicy=json.dumps(_policy("secretsmanager:*", "*"))
@@ -157,7 +181,7 @@ def account(endpoint_url: str) -> Iterator[str]:
     world.sns.subscribe(TopicArn=topic["TopicArn"], Protocol="https", Endpoint=HOOK)
     _widen(world.ec2)
     _make_role(endpoint_url)
-    _make_service(endpoint_url)
+    _make_service(endpoint_url, world.ec2)
     yield _make_bastion(world.ec2)
     world.close()
 
@@ -165,6 +189,11 @@ def account(endpoint_url: str) -> Iterator[str]:
 def _policy(action: str, resource: str) -> dict[str, Any]:
     statement = {"Sid": "All", "Effect": "Allow", "Principal": "*", "Action": action, "Resource": resource}
     return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def _allowing(action: str, resource: str) -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Action": action, "Resource": resource}
+    return {"Version": "2012-10-17", "Statement": statement}
 
 
 def _widen(ec2: Any) -> None:
@@ -216,23 +245,38 @@ def _client(service: str, endpoint_url: str) -> Any:
 def _make_role(endpoint_url: str) -> None:
     iam = _client("iam", endpoint_url)
     trust = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
-    iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(trust))
-    for name, (action, resource) in GRANTS.items():
-        document = {
-            "Version": "2012-10-17",
-            "Statement": {"Effect": "Allow", "Action": action, "Resource": resource},
-        }
-        if name != "all-secrets":
-            iam.put_role_policy(RoleName=ROLE, PolicyName=name, PolicyDocument=json.dumps(document))
-            continue
-        made = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(document))["Policy"]["Arn"]
-        iam.attach_role_policy(RoleName=ROLE, PolicyArn=made)
+    for role, grants in ((ROLE, GRANTS), (EXECUTION_ROLE, EXECUTION_GRANTS)):
+        iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))
+        for name, grant in grants.items():
+            document = json.dumps(_allowing(*grant))
+            if name not in ATTACHED:
+                iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=document)
+                continue
+            made = iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]
+            iam.attach_role_policy(RoleName=role, PolicyArn=made)
     iam.close()
 
 
-def _make_service(endpoint_url: str) -> None:
+def _make_balancer(endpoint_url: str, group: dict[str, Any], subnets: list[str]) -> str:
+    """The target group of a load balancer, with one task in it."""
+    elb = _client("elbv2", endpoint_url)
+    made = elb.create_target_group(Name="web", Protocol="HTTP", Port=8000, VpcId=group["VpcId"], TargetType="ip")
+    target_group = made["TargetGroups"][0]["TargetGroupArn"]
+    balancer = elb.create_load_balancer(Name="web", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
+    forward = [{"Type": "forward", "TargetGroupArn": target_group}]
+    elb.create_listener(LoadBalancerArn=balancer, Protocol="HTTP", Port=80, DefaultActions=forward)
+    elb.register_targets(TargetGroupArn=target_group, Targets=[{"Id": "10.0.1.7", "Port": 8000}])
+    elb.close()
+    return str(target_group)
+
+
+def _make_service(endpoint_url: str, ec2: Any) -> None:
+    (group,) = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["backend"]}])["SecurityGroups"]
+    vpc = [{"Name": "vpc-id", "Values": [group["VpcId"]]}]
+    subnets = [item["SubnetId"] for item in ec2.describe_subnets(Filters=vpc)["Subnets"]]
+    target_group = _make_balancer(endpoint_url, group, subnets)
     ecs = _client("ecs", endpoint_url)
-    ecs.create_cluster(clusterName="prod")
+    ecs.create_cluster(clusterName="prod", settings=[{"name": "containerInsights", "value": "enabled"}])
     container = {
         "name": "web",
         "image": "shop:latest",
@@ -245,13 +289,26 @@ def _make_service(endpoint_url: str) -> None:
         "command": ["serve", f"--password={DOCUMENT['password']}"],
         "logConfiguration": {"logDriver": "awslogs"},
         "user": "1000",
+        "secrets": [
+            {"name": "SENTRY", "valueFrom": f"{SENTRY}:dsn::"},
+            {"name": "LEVEL", "valueFrom": "/shop/level"},
+        ],
     }
     ecs.register_task_definition(
         family="web",
         taskRoleArn=f"arn:aws:iam::123456789012:role/{ROLE}",
+        executionRoleArn=f"arn:aws:iam::123456789012:role/{EXECUTION_ROLE}",
         containerDefinitions=[container],
     )
-    ecs.create_service(cluster="prod", serviceName="web", taskDefinition="web", desiredCount=2)
+    network = {"subnets": subnets, "securityGroups": [group["GroupId"]], "assignPublicIp": "DISABLED"}
+    ecs.create_service(
+        cluster="prod",
+        serviceName="web",
+        taskDefinition="web",
+        desiredCount=2,
+        loadBalancers=[{"targetGroupArn": target_group, "containerName": "web", "containerPort": 8000}],
+        networkConfiguration={"awsvpcConfiguration": network},
+    )
     ecs.close()
 
 

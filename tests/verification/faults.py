@@ -188,10 +188,46 @@ SECRET = [
     Fault(
         statement(Principal="*", Condition={"StringEquals": {"aws:PrincipalOrgID": "o-1"}}),
         {"secret.not-shared": WARN},
-        "under a condition",
+        "statement Open allows * under a condition (aws:PrincipalOrgID): read it",
     ),
     Fault(
-        statement(Principal={"AWS": "arn:aws:iam::999999999999:root"}), {"secret.not-shared": WARN}, "another account's"
+        statement(Principal={"AWS": "*"}, Condition={"StringEquals": {"aws:PrincipalAccount": "123456789012"}}),
+        {"secret.not-shared": WARN},
+        "under a condition (aws:PrincipalAccount)",
+    ),
+    *(
+        Fault(
+            statement(Principal={"AWS": "*"}, Condition=condition),
+            {"secret.not-shared": FAIL},
+            f"allows *: everybody, for nobody is kept out by {next(iter(next(iter(condition.values()))))}",
+        )
+        for condition in (
+            {"Bool": {"aws:SecureTransport": "true"}},
+            {"StringNotEquals": {"aws:PrincipalAccount": "999999999999"}},
+            {"StringEqualsIfExists": {"aws:PrincipalOrgID": "o-1"}},
+            {"StringLike": {"aws:PrincipalArn": "*"}},
+        )
+    ),
+    Fault(
+        statement(NotPrincipal={"AWS": "arn:aws:iam::999999999999:root"}),
+        {"secret.not-shared": FAIL},
+        "allows everybody but those that its NotPrincipal names",
+    ),
+    Fault(
+        statement(Principal={"AWS": "arn:aws:iam::123456789012:role/web"}, NotAction="secretsmanager:DeleteSecret"),
+        {"secret.not-shared": WARN},
+        "all actions but those that its NotAction names",
+    ),
+    Fault(
+        statement(Principal={"AWS": "arn:aws:iam::999999999999:role/123456789012"}),
+        {"secret.not-shared": WARN},
+        "another account’s",
+    ),
+    Fault(statement(Principal={"AWS": "AROAEXAMPLEEXAMPLE"}), {"secret.not-shared": WARN}, "nobody knows who that is"),
+    Fault(statement(Principal={"AWS": "123456789012"}), {}),
+    Fault(statement(NotPrincipal={"AWS": "arn:aws:iam::123456789012:role/web"}, Effect="Deny"), {}),
+    Fault(
+        statement(Principal={"AWS": "arn:aws:iam::999999999999:root"}), {"secret.not-shared": WARN}, "another account’s"
     ),
     Fault(statement(Principal={"AWS": "arn:aws:iam::123456789012:role/web"}), {}),
     Fault(statement(Principal={"Service": "lambda.amazonaws.com"}), {}),

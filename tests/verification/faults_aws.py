@@ -9,6 +9,7 @@ from typing import Any
 from deploytools.verification.findings import Status
 from deploytools.verification.policies import Policy
 from deploytools.verification.sources.alarms import Topic
+from deploytools.verification.sources.ecs_surroundings import Cluster
 from deploytools.verification.sources.network import BastionGroups, Network, PrefixLists, Routes, Rule, SecurityGroup
 from deploytools.verification.sources.outside import Answer
 from deploytools.verification.sources.rds import Parameters, ServerInUse, SharedSnapshot, Snapshot
@@ -17,18 +18,23 @@ from deploytools.verification.sources.rule_history import Making, RuleHistory
 from tests.verification.faults import FAIL, NA, UNKNOWN, WARN, Fault
 from tests.verification.world import (
     ALARMS,
+    ARN,
     DAILY,
     GROUPS,
     HEADERS,
+    KEY,
+    NEEDED,
     NOW,
     OUTSIDE,
     POWERS,
     QUESTIONS,
     RDS,
+    READING,
     ROLE,
     TOPIC,
     TRUST,
     URL,
+    WORLD,
     Changes,
     alarm,
     bastion,
@@ -38,6 +44,7 @@ from tests.verification.world import (
     rds,
     rules,
     service,
+    targets,
 )
 
 DAY = timedelta(days=1)
@@ -93,6 +100,7 @@ SWITCHES = [
 STATE = [
     Fault({"server_in_use": ServerInUse(False, True)}, {"rds.is-the-one": FAIL}, "another instance's endpoint"),
     Fault({"server_in_use": ServerInUse(False, False)}, {"rds.is-the-one": WARN}, "a name that RDS gives to no"),
+    Fault({"secret_port": None}, {}),
     Fault({"server_in_use": ServerInUse(None, True)}, {"rds.is-the-one": UNKNOWN}, "(Endpoint)"),
     Fault(rds(status="stopped"), {"rds.available": FAIL, "rds.restorable": NA}, "it is stopped"),
     Fault(rds(status="storage-full"), {"rds.available": FAIL}, "its status is storage-full"),
@@ -291,17 +299,37 @@ NETWORK = [
         dict(OPEN),
         "the prefix list pl-1 (192.0.2.0/24)",
     ),
-    Fault(rds(port=5433), {**OPEN, "network.app-not-open": NA}, "nothing may reach it"),
     Fault(
-        {**rds(port=5433), **rules("sg-db", Rule("sgr-x", "tcp", 5433, 5433, group="sg-app"))},
+        rds(port=5433),
+        {
+            "rds.is-the-one": FAIL,
+            "network.ingress-only-from-app": FAIL,
+            "network.app-not-open": NA,
+            "ecs.reaches-database": FAIL,
+        },
+        "it answers at 5433, not at 5432",
+    ),
+    Fault(
+        {
+            **rds(port=5433),
+            **rules("sg-db", Rule("sgr-x", "tcp", 5433, 5433, group="sg-app")),
+            "secret_port": 5433,
+        },
         {},
     ),
     Fault(
-        rds(port=None), {"network.ingress-only-from-app": UNKNOWN, "network.app-not-open": UNKNOWN}, "(Endpoint.Port)"
+        rds(port=None),
+        {
+            "rds.is-the-one": UNKNOWN,
+            "network.ingress-only-from-app": UNKNOWN,
+            "network.app-not-open": UNKNOWN,
+            "ecs.reaches-database": UNKNOWN,
+        },
+        "(Endpoint.Port)",
     ),
     Fault(
         {"network": Network(GROUPS, ())},
-        {"network.ingress-only-from-app": FAIL, "network.app-not-open": NA},
+        {"network.ingress-only-from-app": FAIL, "network.app-not-open": NA, "ecs.reaches-database": FAIL},
         "no security group",
     ),
     Fault(
@@ -466,10 +494,19 @@ ALARM = [
 ]
 
 
-def powers(*questions: tuple[str, str], how: str = "IAM's simulation") -> Changes:
+HOW = "reading its policies, for AWS denied it"
+
+
+def powers(*allowed: tuple[str, str], lacking: tuple[tuple[str, str], ...] = (), whose: str = "task_role") -> Changes:
+    """What the role may do of what is none of its work, and what it may not of what is."""
+    fact = f"{whose}_powers"
+    before = WORLD[fact]
     return {
-        "task_role_powers": replace(
-            POWERS, how=how, allowed={q: "policy p" if q in questions else "" for q in QUESTIONS}
+        fact: replace(
+            before,
+            how=HOW,
+            needed={q: "" if q in lacking else by for q, by in before.needed.items()},
+            allowed={q: "policy p" if q in allowed else "" for q in QUESTIONS},
         )
     }
 
@@ -478,36 +515,121 @@ def attached(name: str) -> Changes:
     return {"task_role": replace(ROLE, policies=(Policy(name, (), f"arn:aws:iam::aws:policy/{name}"),))}
 
 
-def trusting(principal: object) -> Changes:
-    return {"task_role": replace(ROLE, trust=({**TRUST[0], "Principal": principal},))}
+def written(**members: Any) -> Changes:
+    """A policy of the role's own with one statement."""
+    return {"task_role": replace(ROLE, policies=(Policy("p", ({**READING, **members},)),))}
 
 
+def trusting(principal: object, **members: Any) -> Changes:
+    return {"task_role": replace(ROLE, trust=({**TRUST[0], "Principal": principal, **members},))}
+
+
+ECS_TASKS = {"Service": "ecs-tasks.amazonaws.com"}
+OTHER_PARAMETER = ("ssm:GetParameters", "arn:aws:ssm:us-east-1:123456789012:parameter/shop/dsn")
 IAM = [
     Fault({"task_role_powers": None}, {"iam.reads-its-secret": NA, "iam.least-privilege": NA}, "no role is declared"),
-    Fault({"task_role": None}, {"iam.no-admin-policy": NA, "iam.trust": NA}, "no role is declared"),
-    Fault(powers(), {"iam.reads-its-secret": FAIL}, "nothing allows secretsmanager:GetSecretValue"),
-    Fault(powers(QUESTIONS[0], QUESTIONS[1]), {"iam.least-privilege": FAIL}, "secret:somebody-elses"),
     Fault(
-        powers(QUESTIONS[0], QUESTIONS[4], how="reading its policies, for AWS denied it"),
+        {"task_role": None},
+        {"iam.no-admin-policy": NA, "iam.no-wildcards": NA, "iam.trust": NA, "iam.confused-deputy": NA},
+        "no role is declared",
+    ),
+    Fault(
+        powers(lacking=NEEDED),
+        {"iam.reads-its-secret": FAIL},
+        "nothing allows secretsmanager:GetSecretValue on it (reading its policies, for AWS denied it)",
+    ),
+    Fault(
+        powers(lacking=NEEDED[1:]),
+        {"iam.reads-its-secret": WARN},
+        f"none of its policies allows kms:Decrypt on {KEY}, which encrypts it (reading",
+    ),
+    Fault(
+        {"task_role_powers": replace(POWERS, needed={NEEDED[0]: "policy p", ("kms:Decrypt", "*"): ""})},
+        {"iam.reads-its-secret": WARN},
+        "allows kms:Decrypt on the key that encrypts it",
+    ),
+    Fault({"task_role_powers": replace(POWERS, needed={NEEDED[0]: "policy p"})}, {}),
+    Fault(powers(QUESTIONS[0]), {"iam.least-privilege": FAIL}, "secret:somebody-elses"),
+    Fault(
+        powers(QUESTIONS[3]),
         {"iam.least-privilege": FAIL},
         f"it may rds:DeleteDBInstance on {RDS.arn}: policy p (reading its policies, for AWS denied it)",
     ),
-    Fault(attached("AdministratorAccess"), {"iam.no-admin-policy": FAIL}, "AdministratorAccess is attached"),
-    Fault(attached("AmazonRDSFullAccess"), {"iam.no-admin-policy": FAIL}, "AmazonRDSFullAccess is attached"),
+    *(
+        Fault(attached(name), {"iam.no-admin-policy": FAIL}, f"{name} is attached")
+        for name in ("AdministratorAccess", "AmazonRDSFullAccess", "PowerUserAccess")
+    ),
     Fault(attached("AmazonSSMManagedInstanceCore"), {}),
-    Fault(trusting("*"), {"iam.trust": FAIL}, "everybody may take it"),
-    Fault(trusting({"AWS": "arn:aws:iam::999999999999:root"}), {"iam.trust": WARN}, "999999999999:root may take it"),
+    Fault(written(Action="*"), {"iam.no-wildcards": FAIL}, "policy p allows *"),
+    Fault(written(Action=["logs:PutLogEvents", "s3:*"]), {"iam.no-wildcards": WARN}, "policy p allows s3:*"),
+    Fault(
+        {"task_role": replace(ROLE, policies=(Policy("p", ({"Effect": "Allow", "NotAction": "iam:*"},)),))},
+        {"iam.no-wildcards": FAIL},
+        "policy p allows everything but iam:*",
+    ),
+    Fault(written(Action="s3:*", Effect="Deny"), {}),
+    Fault(written(Action=["s3:Get*", "s3:PutObject"]), {}),
+    Fault(trusting("*"), {"iam.trust": FAIL, "iam.confused-deputy": NA}, "everybody may take it"),
+    Fault(
+        trusting({"AWS": "arn:aws:iam::999999999999:root"}),
+        {"iam.trust": WARN, "iam.confused-deputy": NA},
+        "999999999999:root may take it",
+    ),
+    Fault(trusting({"Service": "lambda.amazonaws.com"}), {"iam.confused-deputy": NA}, "ECS may not take it"),
+    Fault(trusting(ECS_TASKS, Condition={}), {"iam.confused-deputy": WARN}, "no condition on aws:SourceAccount"),
+    Fault(trusting(ECS_TASKS, Condition={"ArnLike": {"aws:SourceArn": "arn:aws:ecs:us-east-1:123456789012:*"}}), {}),
+    Fault(
+        trusting(ECS_TASKS, Condition={"ArnLike": {"aws:SourceArn": "arn:aws:ecs:*:*:*"}}),
+        {"iam.confused-deputy": WARN},
+        "no condition on aws:SourceAccount",
+    ),
+    Fault(container(secrets=()), {"iam.execution-role": NA}, "the application reads its own"),
+    Fault({"execution_role_powers": None}, {"iam.execution-role": FAIL}, "executionRoleArn is not set"),
+    Fault(
+        powers(lacking=NEEDED[:1], whose="execution_role"),
+        {"iam.execution-role": FAIL},
+        f"nothing allows secretsmanager:GetSecretValue on {ARN}",
+    ),
+    Fault(
+        powers(QUESTIONS[0], whose="execution_role"),
+        {"iam.execution-role": FAIL},
+        "it may secretsmanager:GetSecretValue on arn:aws:secretsmanager:us-east-1:123456789012:secret:somebody-elses",
+    ),
+    Fault(
+        {"execution_role_powers": replace(WORLD["execution_role_powers"], needed={OTHER_PARAMETER: ""})},
+        {"iam.execution-role": FAIL},
+        "nothing allows ssm:GetParameters on arn:aws:ssm:us-east-1:123456789012:parameter/shop/dsn",
+    ),
 ]
+
+
+def by_code_deploy(**changes: Any) -> Changes:
+    """The service, whose deployments are task sets."""
+    return service(controller="CODE_DEPLOY", **changes)
+
 
 ECS = [
     Fault(
         {"ecs_service": None},
-        {"ecs.rolled-out": NA, "ecs.circuit-breaker": NA, "ecs.no-public-address": NA},
+        {
+            "ecs.rolled-out": NA,
+            "ecs.circuit-breaker": NA,
+            "ecs.no-public-address": NA,
+            "ecs.reaches-database": NA,
+        },
         "no ECS service",
     ),
+    Fault({"ecs_cluster": None}, {"ecs.container-insights": NA}, "no ECS service"),
+    Fault({"ecs_targets": None}, {"ecs.targets-healthy": NA}, "no ECS service"),
     Fault(
         {"task_definition": None},
-        {"ecs.no-literal-secrets": NA, "ecs.image-pinned": NA, "ecs.logs": NA, "ecs.unprivileged": NA},
+        {
+            "iam.execution-role": NA,
+            "ecs.no-literal-secrets": NA,
+            "ecs.image-pinned": NA,
+            "ecs.logs": NA,
+            "ecs.unprivileged": NA,
+        },
         "no ECS service",
     ),
     Fault(service(rollout="FAILED"), {"ecs.rolled-out": FAIL}, "2 of 2 tasks run, rollout FAILED"),
@@ -515,7 +637,18 @@ ECS = [
     Fault(service(wanted=0, running=0), {"ecs.rolled-out": FAIL}, "0 of 0 tasks run"),
     Fault(service(status="DRAINING"), {"ecs.rolled-out": FAIL}, "its status is DRAINING"),
     Fault(service(wanted=None), {"ecs.rolled-out": UNKNOWN}, "desiredCount"),
+    Fault(service(rollout=None), {}),
+    Fault(service(rollout=None, deployments=2), {"ecs.rolled-out": FAIL}, "2 of 2 tasks run, 2 deployments"),
+    Fault(service(rollout=None, deployments=None), {"ecs.rolled-out": UNKNOWN}, "2 of 2 tasks run, no deployments"),
+    Fault(by_code_deploy(rollout="STEADY_STATE"), {"ecs.circuit-breaker": NA}, "made by CODE_DEPLOY"),
+    Fault(
+        by_code_deploy(rollout="STABILIZING"),
+        {"ecs.rolled-out": FAIL, "ecs.circuit-breaker": NA},
+        "rollout STABILIZING",
+    ),
+    Fault(by_code_deploy(rollout=None), {"ecs.rolled-out": UNKNOWN, "ecs.circuit-breaker": NA}, "1 deployments"),
     Fault(service(breaks_circuit=None), {"ecs.circuit-breaker": WARN}, "deploymentCircuitBreaker is off"),
+    Fault(service(rolls_back=False), {"ecs.circuit-breaker": WARN}, "is on, and does not roll back"),
     Fault(service(has_public_address=True), {"ecs.no-public-address": FAIL}, "assignPublicIp is ENABLED"),
     Fault(service(has_public_address=None), {"ecs.no-public-address": NA}, "no network of their own"),
     Fault(
@@ -528,8 +661,46 @@ ECS = [
     Fault(container(log_driver=None), {"ecs.logs": FAIL}, "it has no log driver"),
     Fault(container(log_driver="none"), {"ecs.logs": FAIL}, "it has no log driver"),
     Fault(container(is_privileged=True), {"ecs.unprivileged": FAIL}, "it is privileged"),
-    Fault(container(user="root"), {"ecs.unprivileged": WARN}, "its user is root"),
+    *(
+        Fault(container(user=user), {"ecs.unprivileged": FAIL}, f"its user is {user}, which is root")
+        for user in ("root", "0", "0:0", "root:root", "root:1000", "0:web", "00", "+0")
+    ),
+    *(Fault(container(user=user), {}) for user in ("web", "web:root", "1000:0", "10001:10001", "rooted", "100")),
+    Fault(container(user=None), {"ecs.unprivileged": WARN}, "its user is the image’s"),
     Fault(container(has_readonly_root=None), {"ecs.unprivileged": WARN}, "its root file system can be written"),
+]
+
+SURROUNDINGS = [
+    Fault({"ecs_cluster": Cluster("prod", "enhanced")}, {}),
+    Fault(
+        {"ecs_cluster": Cluster("prod", "disabled")}, {"ecs.container-insights": WARN}, "containerInsights is disabled"
+    ),
+    Fault({"ecs_cluster": Cluster("prod", None)}, {"ecs.container-insights": UNKNOWN}, "settings: containerInsights"),
+    Fault({"ecs_targets": ()}, {"ecs.targets-healthy": NA}, "it has no target group"),
+    Fault(targets(), {"ecs.targets-healthy": FAIL}, "no target is registered"),
+    Fault(targets("healthy", "draining", "unhealthy.draining"), {}),
+    Fault(targets("draining"), {"ecs.targets-healthy": FAIL}, "none is healthy: 1 draining"),
+    Fault(targets("initial", "initial"), {"ecs.targets-healthy": FAIL}, "none is healthy: 2 initial"),
+    Fault(targets("healthy", "initial"), {"ecs.targets-healthy": WARN}, "1 healthy, 1 initial: not all"),
+    Fault(targets("healthy", None), {"ecs.targets-healthy": UNKNOWN}, "(TargetHealth.State)"),
+    *(
+        Fault(targets("healthy", state), {"ecs.targets-healthy": FAIL}, f"10.0.1.1:8000 is {state} (Target.Timeout)")
+        for state in ("unhealthy", "unused", "unavailable")
+    ),
+    Fault(service(security_groups=None), {"ecs.reaches-database": NA}, "not awsvpc"),
+    Fault(service(security_groups=("sg-app", "sg-other")), {}),
+    Fault(expect(app_groups=("sg-app",)), {}),
+    Fault(
+        service(security_groups=("sg-other",)),
+        {"ecs.reaches-database": FAIL},
+        "of its groups (sg-other) the database lets in none that APP_SECURITY_GROUPS names",
+    ),
+    Fault(service(security_groups=()), {"ecs.reaches-database": FAIL}, "(the VPC’s default one)"),
+    Fault(
+        service(security_groups=("sg-bastion",)),
+        {"ecs.reaches-database": FAIL},
+        "of its groups (sg-bastion) the database lets in none",
+    ),
 ]
 
 OUTSIDE_CHECKS = ("certificate", "redirect", "hsts", "headers", "health", "no-debug-page")

@@ -13,13 +13,14 @@ from botocore.client import BaseClient
 from deploytools.verification.facts import Absent, Denied, Value
 from deploytools.verification.findings import Report, Status
 from deploytools.verification.runner import judge_all, read_facts
-from deploytools.verification.sources.iam import Powers
+from deploytools.verification.sources.ecs_surroundings import Cluster, Target, TargetGroup
+from deploytools.verification.sources.iam import DECRYPT, READ, Powers
 from deploytools.verification.sources.rule_history import Making
 from deploytools.verification.sources.secret import telling_values
 from localcloud import gaps
 from localcloud.world import INSTANCE
 from tests.fakes import endpoints
-from tests.verification.account import GRANTS, ROLE, SECRET, Wire, account
+from tests.verification.account import EXECUTION_GRANTS, GRANTS, ROLE, SECRET, SENTRY, Wire, account
 from tests.verification.world import DOCUMENT, OURS, REGISTRY
 
 #: They need AWS, and a database too.
@@ -146,9 +147,26 @@ def test_every_fact_of_aws(wire):
     (container,) = seen["task_definition"].containers
     assert (container.leaked, container.credentials) == (("command", "DB_PASSWORD"), ("DB_PASSWORD", "API_TOKEN"))
     assert (seen["ecs_service"].wanted, seen["task_role_name"]) == (2, ROLE)
+    service, (balanced,) = seen["ecs_service"], seen["ecs_targets"]
+    assert (service.controller, service.deployments, service.has_public_address) == ("ECS", 1, False)
+    assert sorted(service.subnets) == sorted(rds.subnets)
+    assert [network.groups[group].name for group in service.security_groups] == ["backend"]
+    assert service.target_groups == ((balanced.arn,),)
+    assert (balanced.name, balanced.targets) == ("web", (Target("10.0.1.7:8000", "healthy"),))
+    assert seen["ecs_cluster"].insights == "enabled"
     assert {policy.name for policy in seen["task_role"].policies} == set(GRANTS)
     assert seen["task_role_powers"].how == "IAM's simulation"
     assert powers_of(seen["task_role_powers"]) == POWERS
+    assert seen["task_role_powers"].needed == {
+        (READ, seen["secret_description"].arn): "policy all-secrets",
+        (DECRYPT, "arn:aws:kms:us-east-1:123456789012:key/1"): "policy decrypts",
+    }
+    assert {policy.name for policy in seen["execution_role"].policies} == set(EXECUTION_GRANTS)
+    assert powers_of(seen["execution_role_powers"]) == {}
+    assert seen["execution_role_powers"].needed == {
+        (READ, SENTRY): "",
+        ("ssm:GetParameters", "arn:aws:ssm:us-east-1:123456789012:parameter/shop/level"): "policy parameters",
+    }
     assert (seen["ses_account"].is_in_production, seen["ses_identity"].domain, seen["ses_identity"].dkim) == (
         False,
         "shop.net",
@@ -194,6 +212,97 @@ FALLS_BACK = {
     ),
     "cloudtrail:LookupEvents": ({Status.FAIL}, "is not known (AWS denied cloudtrail:LookupEvents)"),
 }
+
+
+#: What the emulator keeps nothing of: blue and green target groups, the circuit breaker, task sets.
+BLUE_GREEN = {
+    "status": "ACTIVE",
+    "desiredCount": 2,
+    "runningCount": 2,
+    "taskDefinition": "arn:aws:ecs:us-east-1:123456789012:task-definition/web:12",
+    "deploymentController": {"type": "ECS"},
+    "deploymentConfiguration": {"deploymentCircuitBreaker": {"enable": True, "rollback": False}},
+    "deployments": [
+        {"status": "ACTIVE", "rolloutState": "IN_PROGRESS"},
+        {"status": "PRIMARY", "rolloutState": "COMPLETED"},
+    ],
+    "loadBalancers": [
+        {"targetGroupArn": "arn:blue", "advancedConfiguration": {"alternateTargetGroupArn": "arn:green"}},
+        {"loadBalancerName": "classic"},
+    ],
+}
+BY_CODE_DEPLOY = {
+    **BLUE_GREEN,
+    "deploymentController": {"type": "CODE_DEPLOY"},
+    "deployments": [],
+    "taskSets": [
+        {"status": "ACTIVE", "stabilityStatus": "STABILIZING"},
+        {
+            "status": "PRIMARY",
+            "stabilityStatus": "STEADY_STATE",
+            "taskDefinition": "arn:aws:ecs:us-east-1:123456789012:task-definition/web:13",
+            "loadBalancers": [{"targetGroupArn": "arn:green"}],
+            "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-a"], "securityGroups": ["sg-app"]}},
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "controller", "rollout", "revision", "target_groups", "security_groups"),
+    [
+        (BLUE_GREEN, "ECS", "COMPLETED", "web:12", (("arn:blue", "arn:green"),), None),
+        (BY_CODE_DEPLOY, "CODE_DEPLOY", "STEADY_STATE", "web:13", (("arn:green",),), ("sg-app",)),
+        ({"taskSets": [{"status": "ACTIVE"}]}, "ECS", None, "", (), None),
+    ],
+    ids=["blue-green", "code-deploy", "nothing-serves"],
+)
+def test_services_that_the_emulator_has_not(
+    wire, answer, controller, rollout, revision, target_groups, security_groups
+):
+    wire.remembered = {}
+    wire.documented = {"ecs:DescribeServices": lambda _: {"services": [answer]}}
+    fact = read_facts(closure("ecs_service"))["ecs_service"]
+    assert isinstance(fact, Value)
+    service = fact.value
+    assert (service.controller, service.rollout, service.target_groups) == (controller, rollout, target_groups)
+    assert service.security_groups == security_groups
+    assert service.task_definition.rpartition("/")[2] == revision
+    assert (service.breaks_circuit, service.rolls_back) == ((None, None) if not rollout else (True, False))
+
+
+def test_both_target_groups_of_a_blue_green_deployment_are_looked_at(wire):
+    """The one that is not in use is empty, and which it is changes with each deployment."""
+    states = {"arn:blue": [], "arn:green": ["healthy", "unhealthy"]}
+
+    def health(request: dict[str, Any]) -> dict[str, Any]:
+        said = [{"State": state} for state in states[request["TargetGroupArn"]]]
+        return {"TargetHealthDescriptions": [{"Target": {"Id": "10.0.1.7"}, "TargetHealth": item} for item in said]}
+
+    wire.remembered = {}
+    wire.documented = {
+        "ecs:DescribeServices": lambda _: {"services": [BLUE_GREEN]},
+        "elasticloadbalancing:DescribeTargetHealth": health,
+    }
+    fact = read_facts(closure("ecs_targets"))["ecs_targets"]
+    assert fact == Value((TargetGroup("arn:blue", (Target("10.0.1.7", "healthy"), Target("10.0.1.7", "unhealthy"))),))
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ({"clusters": [], "failures": [{"arn": "prod", "reason": "MISSING"}]}, "The ECS cluster prod does not exist."),
+        ({"clusters": [{"clusterName": "prod"}]}, None),
+    ],
+)
+def test_a_cluster_that_is_gone_or_says_nothing(wire, answer, sentence):
+    wire.remembered = {}
+    wire.documented = {"ecs:DescribeClusters": lambda _: answer}
+    fact = read_facts(closure("ecs_cluster"))["ecs_cluster"]
+    if sentence:
+        assert isinstance(fact, Absent) and str(fact.error) == sentence
+    else:
+        assert fact == Value(Cluster("prod", None))
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -248,12 +357,21 @@ def test_what_is_not_declared_is_not_asked_for(wire, settings):
     for key in ("ECS_SERVICE", "BASTION_INSTANCE"):
         settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {key: ""}
     facts = read_facts(
-        closure("ecs_service", "task_definition", "task_role", "task_role_powers", "bastion", "bastion_agent")
+        closure(
+            "ecs_service",
+            "ecs_cluster",
+            "ecs_targets",
+            "task_definition",
+            "task_role",
+            "task_role_powers",
+            "bastion",
+            "bastion_agent",
+        )
     )
     assert [name for name, fact in facts.items() if fact == Value(None)] == [
         name for name in facts if name not in {"expectation", "secret", "secret_description", "task_role_name"}
     ]
-    assert not {action for action in wire.called if action.startswith(("ecs", "ec2", "iam", "ssm"))}
+    assert not {action for action in wire.called if action.startswith(("ecs", "ec2", "elastic", "iam", "ssm"))}
 
 
 def test_values_that_would_be_a_leak(wire):

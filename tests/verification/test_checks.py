@@ -18,7 +18,20 @@ from deploytools.verification.runner import judge_all
 from deploytools.verification.sources.secret import ResourcePolicy
 from tests.verification import faults, faults_aws
 from tests.verification.faults import FAIL, NA, PASS, UNKNOWN, WARN, Fault
-from tests.verification.world import ARN, FACTS, FIRST, OURS, REGISTRY, findings, rds, secret
+from tests.verification.world import (
+    ARN,
+    FACTS,
+    FIRST,
+    KEY,
+    NEEDED,
+    OF_THIS_ACCOUNT,
+    OURS,
+    REGISTRY,
+    WORLD,
+    findings,
+    rds,
+    secret,
+)
 
 MOVE = (
     "aws secretsmanager update-secret-version-stage --secret-id {secret} --region us-east-1 --version-stage AWSCURRENT "
@@ -37,6 +50,7 @@ FAULTS: list[Fault] = [
     *faults_aws.ALARM,
     *faults_aws.IAM,
     *faults_aws.ECS,
+    *faults_aws.SURROUNDINGS,
     *faults_aws.VISIT,
 ]
 
@@ -155,7 +169,34 @@ def test_the_command_for_a_role_that_others_take_is_whole():
     (finding,) = [f for f in findings(**faults_aws.trusting("*")) if f.check == "iam.trust"]
     words = shlex.split(command_in(finding.hint))
     assert words[:-1] == ["aws", "iam", "update-assume-role-policy", "--role-name", "web", "--policy-document"]
-    assert json.loads(words[-1])["Statement"][0]["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+    (statement,) = json.loads(words[-1])["Statement"]
+    assert (statement["Principal"], statement["Condition"]) == (faults_aws.ECS_TASKS, OF_THIS_ACCOUNT)
+
+
+OPEN = {"Sid": "Open", "Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"}
+WIDE = {**OPEN, "Sid": "Wide", "Principal": {"AWS": ["*"]}}
+DENY = {**OPEN, "Sid": "No, never", "Effect": "Deny", "Action": "secretsmanager:DeleteSecret"}
+
+
+@pytest.mark.parametrize(("statements", "kept"), [((OPEN, DENY, WIDE), [DENY]), ((OPEN,), None), ((OPEN, WIDE), None)])
+def test_the_command_that_closes_the_secret_keeps_what_denies(statements, kept):
+    policy = ResourcePolicy("123456789012", statements)
+    hints = {finding.hint for finding in findings(secret_policy=policy) if finding.check == "secret.not-shared"}
+    (words,) = [shlex.split(command_in(hint)) for hint in hints]
+    where = ["--secret-id", "prod", "--region", "us-east-1"]
+    if kept is None:
+        assert words == ["aws", "secretsmanager", "delete-resource-policy", *where]
+        return
+    assert words[:-1] == [
+        *["aws", "secretsmanager", "put-resource-policy", *where],
+        *["--block-public-policy", "--resource-policy"],
+    ]
+    assert json.loads(words[-1])["Statement"] == kept
+
+
+def enough(check, **changes):
+    (hint,) = {finding.hint for finding in findings(**changes) if finding.check == check and finding.hint}
+    return json.loads(hint.removeprefix("Enough is: "))["Statement"]
 
 
 ALLOW = {"Sid": "Open", "Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"}
@@ -186,10 +227,22 @@ def test_the_command_for_a_policy_that_lets_others_in_leaves_the_rest_of_it(stat
 
 
 def test_the_policy_that_is_enough_is_what_a_start_asks_for():
-    (finding,) = [f for f in findings(**faults_aws.powers()) if f.check == "iam.reads-its-secret"]
-    (statement,) = json.loads(finding.hint.removeprefix("Enough is: "))["Statement"]
-    assert set(statement["Action"]) == set(REGISTRY.sources["secret"].actions)
-    assert statement["Resource"] == ARN
+    reading, decrypting = enough("iam.reads-its-secret", **faults_aws.powers(lacking=NEEDED))
+    assert set(reading["Action"]) == set(REGISTRY.sources["secret"].actions)
+    assert reading["Resource"] == ARN
+    assert (decrypting["Action"], decrypting["Resource"]) == ("kms:Decrypt", KEY)
+    assert decrypting["Condition"] == {
+        "StringEquals": {"kms:ViaService": "secretsmanager.us-east-1.amazonaws.com"},
+        "StringLike": {"kms:EncryptionContext:SecretARN": ARN},
+    }
+
+
+def test_the_policy_that_is_enough_to_start_the_tasks():
+    lacking = {("secretsmanager:GetSecretValue", ARN): "", faults_aws.OTHER_PARAMETER: ""}
+    powers = replace(WORLD["execution_role_powers"], needed=lacking)
+    assert enough("iam.execution-role", execution_role_powers=powers) == [
+        {"Effect": "Allow", "Action": [action], "Resource": resource} for action, resource in lacking
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploytools.verification.policies import allowed_by, parse_policy
+from deploytools.verification.policies import allowed_by, binding_keys, parse_policy, principals
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod-AbCdEf"
 READ = "secretsmanager:GetSecretValue"
@@ -61,3 +61,44 @@ def test_a_document_that_iam_quotes_as_in_a_url():
     assert parse_policy("p", "%7B%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%7D%5D%7D").statements == (
         {"Effect": "Allow"},
     )
+
+
+@pytest.mark.parametrize(
+    ("operator", "key", "value", "binds"),
+    [
+        ("StringEquals", "aws:PrincipalOrgID", "o-1", True),
+        ("stringequals", "AWS:principalorgid", ["o-1", "o-2"], True),
+        ("ForAnyValue:StringLike", "aws:PrincipalOrgPaths", "o-1/r-1/*", True),
+        ("ForAllValues:StringLike", "aws:PrincipalOrgPaths", "o-1/r-1/*", False),
+        ("StringEqualsIfExists", "aws:PrincipalOrgID", "o-1", False),
+        ("StringNotEquals", "aws:PrincipalOrgID", "o-1", False),
+        ("StringLike", "aws:PrincipalAccount", ["123456789012", "*"], False),
+        ("ArnLike", "aws:PrincipalArn", "arn:aws:iam::123456789012:role/*", True),
+        ("ArnLike", "aws:PrincipalArn", "arn:aws:iam::*:role/web", False),
+        ("StringLike", "aws:PrincipalArn", "*", False),
+        ("IpAddress", "aws:SourceIp", "203.0.113.0/24", True),
+        ("IpAddress", "aws:SourceIp", ["203.0.113.0/24", "0.0.0.0/0"], False),
+        ("StringEquals", "aws:SourceVpce", "vpce-1", True),
+        ("StringEquals", "aws:RequestedRegion", "us-east-1", False),
+        ("Bool", "aws:SecureTransport", "true", False),
+        ("Null", "aws:PrincipalOrgID", "false", False),
+    ],
+)
+def test_what_keeps_strangers_out(operator, key, value, binds):
+    assert binding_keys({"Condition": {operator: {key: value}}}) == ([key] if binds else [])
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ({"Principal": "*"}, ["*"]),
+        (
+            {"Principal": {"AWS": ["*", "123456789012"], "Service": "ecs.amazonaws.com"}},
+            ["*", "123456789012", "ecs.amazonaws.com"],
+        ),
+        ({"NotPrincipal": {"AWS": "123456789012"}}, ["*"]),
+        ({}, []),
+    ],
+)
+def test_whom_a_statement_is_about(said, named):
+    assert principals(said) == named

@@ -12,7 +12,7 @@ from deploytools.secret.document import Document
 from deploytools.secret.sync import SecretState
 from deploytools.verification.sources import secret as source
 from deploytools.verification.sources.rds import server_in_use
-from deploytools.verification.sources.secret import settings_in_use, stray_values
+from deploytools.verification.sources.secret import secret_port, settings_in_use, stray_values
 from tests.verification.world import DOCUMENT, RDS, findings
 
 SECRET = SecretState(
@@ -124,6 +124,12 @@ def test_a_tenant_s_own_login_is_in_another_secret(settings, monkeypatch):
     found = settings_in_use(SECRET)
     assert "DATABASES['default']['HOST']" in found.agreeing
     assert not [name for name in (*found.agreeing, *found.differing) if "USER" in name or "]['PASS" in name]
+
+
+@pytest.mark.parametrize(("port", "found"), [(5432, 5432), ("5433", 5433), ("x", None), (None, None)])
+def test_the_port_of_the_secret(port, found):
+    values = {"host": "x"} | ({} if port is None else {"port": port})
+    assert secret_port(replace(SECRET, document=Document(values))) == found
 
 
 @pytest.mark.parametrize(

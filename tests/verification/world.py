@@ -22,7 +22,8 @@ from deploytools.verification.sources.alarms import Alarm, Topic
 from deploytools.verification.sources.connection import AppsReport, ConnectionAttempt, Expectation
 from deploytools.verification.sources.databases import TenantReport
 from deploytools.verification.sources.ecs import Container, Service, TaskDefinition
-from deploytools.verification.sources.iam import Powers, Role, questions_about
+from deploytools.verification.sources.ecs_surroundings import Cluster, Target, TargetGroup
+from deploytools.verification.sources.iam import DECRYPT, READ, Powers, Role, questions_about
 from deploytools.verification.sources.mail import MailDialogue, SesAccount, SesIdentity
 from deploytools.verification.sources.network import (
     Bastion,
@@ -132,17 +133,47 @@ CONTAINER = Container(
     image="123456789012.dkr.ecr.us-east-1.amazonaws.com/shop@sha256:abc",
     leaked=(),
     credentials=(),
-    secrets=(),
+    secrets=(("DJANGO_SECRET_KEY", f"{ARN}:django_secret_key::"),),
     user="1000",
     is_privileged=False,
     has_readonly_root=True,
     log_driver="awslogs",
 )
-SERVICE = Service("web", "prod", "ACTIVE", 2, 2, "COMPLETED", True, False, "arn:…:task-definition/web:12")
-TRUST = ({"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"},)
-ROLE = Role("web", "arn:aws:iam::123456789012:role/web", TRUST, (Policy("secret", ()),))
+SERVICE = Service(
+    "web",
+    "prod",
+    "ACTIVE",
+    2,
+    2,
+    "COMPLETED",
+    True,
+    False,
+    "arn:…:task-definition/web:12",
+    rolls_back=True,
+    deployments=1,
+    subnets=("subnet-a", "subnet-b"),
+    security_groups=("sg-app",),
+)
+TARGETS = TargetGroup(
+    "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/web/0123456789abcdef",
+    (Target("10.0.1.7:8000", "healthy"), Target("10.0.2.7:8000", "healthy")),
+)
+OF_THIS_ACCOUNT = {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+TRUST = (
+    {
+        "Effect": "Allow",
+        "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+        "Condition": OF_THIS_ACCOUNT,
+    },
+)
+READING = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": ARN}
+ROLE = Role("web", "arn:aws:iam::123456789012:role/web", TRUST, (Policy("secret", (READING,)),))
 QUESTIONS = questions_about(ARN, "good")
-POWERS = Powers("web", "IAM's simulation", {q: "policy secret" if q == QUESTIONS[0] else "" for q in QUESTIONS})
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
+NEEDED = ((READ, ARN), (DECRYPT, KEY))
+POWERS = Powers("web", "IAM's simulation", dict.fromkeys(NEEDED, "policy secret"), dict.fromkeys(QUESTIONS, ""))
+EXECUTION = replace(ROLE, name="execution", arn="arn:aws:iam::123456789012:role/execution")
 
 HEADERS = {
     "strict-transport-security": "max-age=31536000; includeSubDomains",
@@ -208,16 +239,21 @@ WORLD: dict[str, Any] = {
     "own_keys": OwnKeys(("sentry_dsn",), (), ()),
     "secret_description": SecretDescription(ARN, NOW, True, NOW - timedelta(days=20), NOW + timedelta(days=10)),
     "secret_policy": ResourcePolicy("123456789012", ()),
+    "secret_port": 5432,
     "stray_values": StrayValues("/srv/shop", 300, True, ()),
     "settings_in_use": SettingsInUse(("SECRET_KEY", "EMAIL_HOST_PASSWORD"), ()),
     "mail_dialogue": MailDialogue("SES in us-east-1", seconds=(("name", 0.01), ("AUTH", 0.2))),
     "ses_account": SesAccount("us-east-1", True, True),
     "ses_identity": SesIdentity("shop.net", True, "SUCCESS"),
     "ecs_service": SERVICE,
-    "task_definition": TaskDefinition("arn:…:task-definition/web:12", ROLE.arn, (CONTAINER,)),
+    "ecs_cluster": Cluster("prod", "enabled"),
+    "ecs_targets": (TARGETS,),
+    "task_definition": TaskDefinition("arn:…:task-definition/web:12", ROLE.arn, (CONTAINER,), EXECUTION.arn),
     "task_role_name": "web",
     "task_role": ROLE,
     "task_role_powers": POWERS,
+    "execution_role": EXECUTION,
+    "execution_role_powers": replace(POWERS, role="execution", needed={(READ, ARN): "policy secret"}),
     "outside": OUTSIDE,
 }
 REGISTRY = load_registry()
@@ -269,6 +305,12 @@ def rules(group: str, *added: Rule, instead: bool = False) -> Changes:
 def container(**changes: Any) -> Changes:
     """The task definition's container."""
     return {"task_definition": replace(WORLD["task_definition"], containers=(replace(CONTAINER, **changes),))}
+
+
+def targets(*states: str | None, reason: str = "Target.Timeout") -> Changes:
+    """The load balancer's targets, in these states; one that is not healthy for that reason."""
+    found = (Target(f"10.0.1.{n}:8000", state, "" if state == "healthy" else reason) for n, state in enumerate(states))
+    return {"ecs_targets": (replace(TARGETS, targets=tuple(found)),)}
 
 
 def alarm(**changes: Any) -> Changes:

@@ -158,6 +158,8 @@ def _place() -> Place:
         configuration.secret_name,
         configuration.rds_instance,
         "" if configuration.is_shared else configuration.tenant_secret_prefix,
+        cluster=(configuration.ecs_cluster or "default") if configuration.ecs_service else "",
+        service=configuration.ecs_service,
     )
 
 

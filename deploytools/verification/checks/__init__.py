@@ -22,6 +22,7 @@ AREAS = (
     "iam",
     "alarms",
     "ecs",
+    "ecs_surroundings",
     "outside",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
@@ -9,6 +10,8 @@ from deploytools.verification.registry import check
 from deploytools.verification.sources.ecs import Container, Service, TaskDefinition
 
 GUIDE = "Next Steps: Phase 10"
+#: The deployment is through: ECS's own word, and that of a task set.
+DONE = {"COMPLETED", "STEADY_STATE"}
 UNDECLARED = 'no ECS service is declared (DEPLOYTOOLS["ECS_SERVICE"])'
 
 
@@ -32,14 +35,28 @@ def rolled_out(ecs_service: Service | None) -> Verdict:
         return not_applicable(UNDECLARED)
     service = ecs_service
     hint = f"Read its events: aws ecs describe-services --cluster {service.cluster} --services {service.name}"
-    if service.wanted is None or service.running is None:
-        return unknown("AWS's answer does not say (desiredCount, runningCount)", service.name)
-    evidence = f"{service.running} of {service.wanted} tasks run, rollout {service.rollout or 'state unknown'}"
     if service.status != "ACTIVE":
         return failed(f"its status is {service.status}", service.name, hint)
-    if service.rollout not in {None, "COMPLETED"} or service.running < service.wanted or not service.wanted:
+    if service.wanted is None or service.running is None:
+        return unknown("AWS's answer does not say (desiredCount, runningCount)", service.name)
+    rollout = f"rollout {service.rollout}" if service.rollout else f"{service.deployments or 'no'} deployments"
+    evidence, is_done = f"{service.running} of {service.wanted} tasks run, {rollout}", _is_done(service)
+    if service.running < service.wanted or not service.wanted or is_done is False:
         return failed(evidence, service.name, hint)
-    return passed(evidence, service.name)
+    return passed(evidence, service.name) if is_done else unknown(evidence, service.name, hint)
+
+
+def _is_done(service: Service) -> bool | None:
+    """Whether nothing is being rolled out; None: AWS does not say.
+
+    Behind a Classic load balancer ECS tells no state of the rollout: one deployment is then none under way, as it is
+    for ``aws ecs wait services-stable``.
+    """
+    if service.rollout:
+        return service.rollout in DONE
+    if service.controller != "ECS" or not service.deployments:
+        return None
+    return service.deployments == 1
 
 
 @check(
@@ -54,13 +71,16 @@ def circuit_breaker(ecs_service: Service | None) -> Verdict:
     """Without it ECS starts a broken task again and again, for hours."""
     if ecs_service is None:
         return not_applicable(UNDECLARED)
-    if ecs_service.breaks_circuit:
-        return passed("deploymentCircuitBreaker is on", ecs_service.name)
+    if ecs_service.controller != "ECS":
+        return not_applicable(f"its deployments are made by {ecs_service.controller}", ecs_service.name)
+    if ecs_service.breaks_circuit and ecs_service.rolls_back:
+        return passed("deploymentCircuitBreaker is on, and rolls back", ecs_service.name)
     hint = (
         f"Run: aws ecs update-service --cluster {ecs_service.cluster} --service {ecs_service.name} "
         '--deployment-configuration "deploymentCircuitBreaker={enable=true,rollback=true}"'
     )
-    return warned("deploymentCircuitBreaker is off", ecs_service.name, hint)
+    seen = "on, and does not roll back" if ecs_service.breaks_circuit else "off"
+    return warned(f"deploymentCircuitBreaker is {seen}", ecs_service.name, hint)
 
 
 @check(
@@ -149,7 +169,7 @@ def logs(task_definition: TaskDefinition | None) -> Iterable[Verdict]:
     stage=Stage.LAUNCH,
     guide=GUIDE,
     hint="Set user, readonlyRootFilesystem: true and privileged: false in the task definition",
-    peers=("FSBP ECS.4", "FSBP ECS.5", "Prowler ecs_task_definitions_containers_readonly_access"),
+    peers=("FSBP ECS.4", "FSBP ECS.5", "FSBP ECS.20", "Prowler ecs_task_definitions_containers_readonly_access"),
 )
 def unprivileged(task_definition: TaskDefinition | None) -> Iterable[Verdict]:
     """Whoever breaks into the application can then change neither its code nor the host."""
@@ -157,10 +177,16 @@ def unprivileged(task_definition: TaskDefinition | None) -> Iterable[Verdict]:
     def judge(container: Container) -> Verdict:
         if container.is_privileged:
             return failed("it is privileged", container.name)
-        wrong = (
-            [] if container.user not in {None, "", "0", "root"} else [f"its user is {container.user or 'the image’s'}"]
-        )
+        if _is_root(container.user or ""):
+            return failed(f"its user is {container.user}, which is root", container.name)
+        wrong = [] if container.user else ["its user is the image’s"]
         wrong += [] if container.has_readonly_root else ["its root file system can be written"]
         return warned(", ".join(wrong), container.name) if wrong else passed(f"as {container.user}", container.name)
 
     return _each(task_definition, judge)
+
+
+def _is_root(user: str) -> bool:
+    """``USER``, ``USER:GROUP``, by name or by number: it is root whatever the group, and however zero is written."""
+    name = user.partition(":")[0].strip()
+    return name == "root" or re.fullmatch(r"[+-]?0+", name) is not None

@@ -1,34 +1,60 @@
-"""Checks of the application's IAM role."""
+"""Checks of the application's IAM role, and of the one that ECS starts it with."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from deploytools.verification.checks.secret_state import principals
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
+from deploytools.verification.least_privilege import decryption
+from deploytools.verification.policies import Policy, account_of, binding_keys, principals, wide_actions
 from deploytools.verification.registry import check
-from deploytools.verification.sources.iam import READ, Powers, Role
+from deploytools.verification.sources.ecs import TaskDefinition
+from deploytools.verification.sources.iam import DECRYPT, READ, Powers, Role, fetched
 
 CHECKLIST = "Security Checklist: AWS IAM permissions follow least privilege principle"
 UNDECLARED = 'no role is declared (DEPLOYTOOLS["TASK_ROLE"], or a task role of ECS_SERVICE)'
 #: The start of the application also asks when the secret changed, and for its labels.
 DESCRIBE = "secretsmanager:DescribeSecret"
+#: Conditions that say whose request it is that a service acts on.
+SOURCES = {"aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths"}
 SERVICES = ("ecs-tasks.amazonaws.com", "ec2.amazonaws.com", "lambda.amazonaws.com")
-_TRUST = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"Service": SERVICES[0]}, "Action": "sts:AssumeRole"}],
-    },
-    separators=(",", ":"),
-)
+#: What AWS's own policies are called that allow all there is, or all of a service.
+WIDE = re.compile(r"FullAccess|Admin|PowerUser")
 
 
-def _minimal(powers: Powers) -> str:
-    """The policy that is enough."""
-    secret = next(iter(powers.allowed))[1]
-    statement = {"Effect": "Allow", "Action": [READ, DESCRIBE], "Resource": secret}
-    return f"Enough is: {json.dumps({'Version': '2012-10-17', 'Statement': [statement]})}"
+def _compact(document: Mapping[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", **document}, separators=(",", ":"))
+
+
+def _trust(role: Role) -> str:
+    """The command that lets ECS take the role, for this account's tasks only."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": SERVICES[0]},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"aws:SourceAccount": account_of(role.arn)}},
+    }
+    return (
+        f"Run: aws iam update-assume-role-policy --role-name {role.name} --policy-document "
+        f"'{_compact({'Statement': [statement]})}'"
+    )
+
+
+def _minimal(powers: Powers, also: tuple[str, ...] = ()) -> str:
+    """The policy that is enough; `also` are actions that go with reading a secret."""
+    resources: dict[str, list[str]] = {}
+    for action, resource in powers.needed:
+        resources.setdefault(action, []).append(resource)
+    keys = resources.pop(DECRYPT, [])
+    statements: list[dict[str, Any]] = [
+        {"Effect": "Allow", "Action": [action, *also], "Resource": found[0] if len(found) == 1 else found}
+        for action, found in resources.items()
+    ]
+    statements += [decryption(keys, resources[READ])] if keys else []
+    return f"Enough is: {json.dumps({'Version': '2012-10-17', 'Statement': statements})}"
 
 
 @check(
@@ -43,13 +69,17 @@ def reads_its_secret(task_role_powers: Powers | None) -> Verdict:
     """Without it no process starts, and that the person who verifies may read it says nothing of the role."""
     if task_role_powers is None:
         return not_applicable(UNDECLARED)
-    secret = next(iter(task_role_powers.allowed))
-    by = task_role_powers.allowed[secret]
-    if by:
-        return passed(f"by {by} ({task_role_powers.how})", task_role_powers.role)
-    return failed(
-        f"nothing allows {READ} on it ({task_role_powers.how})", task_role_powers.role, _minimal(task_role_powers)
-    )
+    powers, how = task_role_powers, f"({task_role_powers.how})"
+    enough = _minimal(powers, also=(DESCRIBE,))
+    lacking = [question for question, by in powers.needed.items() if not by]
+    if not lacking:
+        return passed(f"by {next(iter(powers.needed.values()))} {how}", powers.role)
+    action, resource = lacking[0]
+    if action == READ:
+        return failed(f"nothing allows {READ} on it {how}", powers.role, enough)
+    key = "the key that encrypts it" if resource == "*" else f"{resource}, which encrypts it"
+    seen = f"none of its policies allows {DECRYPT} on {key} {how}; the key's own policy may"
+    return warned(seen, powers.role, enough)
 
 
 @check(
@@ -59,24 +89,21 @@ def reads_its_secret(task_role_powers: Powers | None) -> Verdict:
     stage=Stage.PRE_LAUNCH,
     guide=CHECKLIST,
     hint="Take the statement out of the role's policy",
-    peers=(
-        "FSBP IAM.1",
-        "FSBP IAM.21",
-        "Prowler iam_inline_policy_no_administrative_privileges",
-        "Prowler iam_policy_allows_privilege_escalation",
-    ),
+    peers=("Prowler iam_policy_allows_privilege_escalation",),
 )
 def least_privilege(task_role_powers: Powers | None) -> Iterable[Verdict]:
     """What the role may do, an attacker in the application may do: read other secrets, delete the database."""
     if task_role_powers is None:
         return [not_applicable(UNDECLARED)]
-    powers = task_role_powers
-    found = [
-        failed(f"it may {action} on {resource}: {by} ({powers.how})", powers.role, _minimal(powers))
-        for (action, resource), by in list(powers.allowed.items())[1:]
+    return _excess(task_role_powers, _minimal(task_role_powers, also=(DESCRIBE,)))
+
+
+def _excess(powers: Powers, enough: str) -> list[Verdict]:
+    return [
+        failed(f"it may {action} on {resource}: {by} ({powers.how})", powers.role, enough)
+        for (action, resource), by in powers.allowed.items()
         if by
-    ]
-    return found or [passed(f"none of {len(powers.allowed) - 1} dangerous actions ({powers.how})", powers.role)]
+    ] or [passed(f"none of {len(powers.allowed)} dangerous actions ({powers.how})", powers.role)]
 
 
 @check(
@@ -95,7 +122,7 @@ def no_admin_policy(task_role: Role | None) -> Iterable[Verdict]:
     """AdministratorAccess and the …FullAccess policies are what is attached "to see whether it works then"."""
     if task_role is None:
         return [not_applicable(UNDECLARED)]
-    wide = [p for p in task_role.policies if ":aws:policy/" in p.arn and ("FullAccess" in p.name or "Admin" in p.name)]
+    wide = [policy for policy in task_role.policies if _is_of_aws(policy) and WIDE.search(policy.name)]
     return [
         failed(
             f"{policy.name} is attached",
@@ -106,6 +133,32 @@ def no_admin_policy(task_role: Role | None) -> Iterable[Verdict]:
     ] or [passed(f"{len(task_role.policies)} policies, none of them", task_role.name)]
 
 
+def _is_of_aws(policy: Policy) -> bool:
+    return ":aws:policy/" in policy.arn
+
+
+@check(
+    "iam.no-wildcards",
+    title="No policy of the application's role allows all actions of a service",
+    severity=Severity.MEDIUM,
+    stage=Stage.LAUNCH,
+    guide=CHECKLIST,
+    hint="Name the actions that the application needs",
+    peers=("FSBP IAM.1", "FSBP IAM.21", "Prowler iam_inline_policy_no_administrative_privileges"),
+)
+def no_wildcards(task_role: Role | None) -> Iterable[Verdict]:
+    """What it allows grows with every action that AWS adds. AWS's own policies are judged by iam.no-admin-policy."""
+    if task_role is None:
+        return [not_applicable(UNDECLARED)]
+    own = [policy for policy in task_role.policies if not _is_of_aws(policy)]
+    found = []
+    for name, statement in ((policy.name, statement) for policy in own for statement in policy.statements):
+        if wide := wide_actions(statement):
+            seen = f"policy {name} allows {wide}"
+            found.append((failed if "NotAction" in statement or wide == "*" else warned)(seen, task_role.name))
+    return found or [passed(f"{len(own)} policies, every action is named", task_role.name)]
+
+
 @check(
     "iam.trust",
     title="Only AWS's services take the application's role",
@@ -113,16 +166,12 @@ def no_admin_policy(task_role: Role | None) -> Iterable[Verdict]:
     stage=Stage.PRE_LAUNCH,
     guide=CHECKLIST,
     hint="Run: aws iam update-assume-role-policy",
-    peers=("Prowler iam_role_cross_service_confused_deputy_prevention",),
 )
 def trust(task_role: Role | None) -> Iterable[Verdict]:
     """Whoever may take the role has the secret; a person or another account has no business with it."""
     if task_role is None:
         return [not_applicable(UNDECLARED)]
-    hint = (
-        f"Run: aws iam update-assume-role-policy --role-name {task_role.name} --policy-document '{_TRUST}' "
-        "(if it is ECS's tasks that take it)"
-    )
+    hint = f"{_trust(task_role)} (if it is ECS's tasks that take it)"
     allowing = [statement for statement in task_role.trust if statement.get("Effect") == "Allow"]
     found = []
     for principal in (name for statement in allowing for name in principals(statement)):
@@ -131,3 +180,49 @@ def trust(task_role: Role | None) -> Iterable[Verdict]:
         elif principal not in SERVICES:
             found.append(warned(f"{principal} may take it", task_role.name, hint))
     return found or [passed(f"{len(allowing)} statements, for AWS's services only", task_role.name)]
+
+
+@check(
+    "iam.confused-deputy",
+    title="ECS takes the application's role for this account's tasks only",
+    severity=Severity.MEDIUM,
+    stage=Stage.LAUNCH,
+    guide=CHECKLIST,
+    hint="Run: aws iam update-assume-role-policy, with a condition on aws:SourceAccount",
+    peers=("Prowler iam_role_cross_service_confused_deputy_prevention",),
+)
+def confused_deputy(task_role: Role | None) -> Verdict:
+    """ECS serves every account: a condition on whose task it is keeps it from being talked into using the role."""
+    if task_role is None:
+        return not_applicable(UNDECLARED)
+    by_ecs = [said for said in task_role.trust if said.get("Effect") == "Allow" and SERVICES[0] in principals(said)]
+    if not by_ecs:
+        return not_applicable("ECS may not take it (see iam.trust)", task_role.name)
+    if all(SOURCES & {key.lower() for key in binding_keys(statement)} for statement in by_ecs):
+        return passed("with a condition on whose tasks they are", task_role.name)
+    return warned("no condition on aws:SourceAccount or aws:SourceArn", task_role.name, _trust(task_role))
+
+
+@check(
+    "iam.execution-role",
+    title="The role that starts the tasks may read the secrets that they are given, and nothing else",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide=CHECKLIST,
+    hint="Allow the execution role secretsmanager:GetSecretValue on the secrets that the task definition names",
+)
+def execution(execution_role_powers: Powers | None, task_definition: TaskDefinition | None) -> Iterable[Verdict]:
+    """ECS fetches what a task definition names under secrets with that role: without the right no task starts."""
+    if task_definition is None:
+        return [not_applicable('no ECS service is declared (DEPLOYTOOLS["ECS_SERVICE"])')]
+    if not fetched(task_definition):
+        return [not_applicable("the task definition has no secrets: the application reads its own")]
+    if execution_role_powers is None:
+        return [failed("there are secrets to fetch, and executionRoleArn is not set", task_definition.arn)]
+    powers, enough = execution_role_powers, _minimal(execution_role_powers)
+    lacking = [
+        failed(f"nothing allows {action} on {resource} ({powers.how})", powers.role, enough)
+        for (action, resource), by in powers.needed.items()
+        if not by
+    ]
+    return [*lacking, *_excess(powers, enough)]

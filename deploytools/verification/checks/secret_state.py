@@ -5,21 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from deploytools.secret.sync import SecretState
-from deploytools.verification.findings import (
-    Severity,
-    Stage,
-    Status,
-    Verdict,
-    failed,
-    not_applicable,
-    passed,
-    unknown,
-    warned,
-)
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.policies import account_of, binding_keys, principals
 from deploytools.verification.registry import check
 from deploytools.verification.sources.secret import ResourcePolicy, SecretDescription, StrayValues
 
@@ -78,57 +68,62 @@ def rotated_in_time(secret_description: SecretDescription, secret: SecretState) 
     severity=Severity.CRITICAL,
     stage=Stage.PRE_LAUNCH,
     guide=CHECKLIST,
-    hint="Take the statement out of the policy: aws secretsmanager put-resource-policy",
+    hint="Run: aws secretsmanager put-resource-policy, with the statements that are meant",
     peers=("Prowler secretsmanager_not_publicly_accessible", "Prowler secretsmanager_has_restrictive_resource_policy"),
 )
 def not_shared(secret_policy: ResourcePolicy, secret: SecretState) -> Iterable[Verdict]:
     """A resource policy opens the secret past every role's own policy: to everybody, or to another account."""
-    judged = [(statement, _opening(statement, secret_policy.account)) for statement in secret_policy.statements]
-    found = []
-    for statement, verdicts in judged:
-        # With those that let everybody in, so that mending one does not bring another back.
-        going = [
-            other for other, theirs in judged if other is statement or any(v.status is Status.FAIL for v in theirs)
-        ]
-        hint = _without(going, secret_policy, secret)
-        found += [replace(verdict, hint=hint) for verdict in verdicts]
+    allowing = [said for said in secret_policy.statements if said.get("Effect") == "Allow"]
+    opened = [said for said in allowing if _is_open(said)]
+    found = [failed(_openly(said), hint=_without(opened, secret_policy, secret)) for said in opened]
+    where = f"--secret-id {secret.name} --region {secret.region}"
+    for statement in allowing:
+        if doubt := _doubt(statement, secret_policy.account):
+            hint = f"Run: aws secretsmanager get-resource-policy {where} (and narrow it with put-resource-policy)"
+            found.append(warned(f"{_named(statement)} {doubt}", hint=hint))
     return found or [passed(f"{len(secret_policy.statements)} statements, for this account only")]
 
 
-def _opening(statement: Mapping[str, Any], account: str) -> list[Verdict]:
-    """What is wrong with whom one statement lets in."""
-    if statement.get("Effect") != "Allow":
-        return []
-    found = []
+def _named(statement: Mapping[str, Any]) -> str:
+    return f"statement {statement.get('Sid', 'without a Sid')} allows"
+
+
+def _is_open(statement: Mapping[str, Any]) -> bool:
+    return "*" in principals(statement) and not binding_keys(statement)
+
+
+def _openly(statement: Mapping[str, Any]) -> str:
+    if "NotPrincipal" in statement:
+        return f"{_named(statement)} everybody but those that its NotPrincipal names"
+    keys = sorted({key for pairs in (statement.get("Condition") or {}).values() for key in pairs})
+    return f"{_named(statement)} *: everybody" + (f", for nobody is kept out by {', '.join(keys)}" if keys else "")
+
+
+def _doubt(statement: Mapping[str, Any], account: str) -> str:
+    """What is to be read, where the statement is not open to everybody."""
     for principal in principals(statement):
-        named = f"statement {statement.get('Sid', 'without a Sid')} allows {principal}"
-        if principal == "*" and not statement.get("Condition"):
-            found.append(failed(f"{named}: everybody"))
-        elif principal == "*":
-            found.append(warned(f"{named} under a condition: read it"))
-        elif account not in principal and not principal.endswith(".amazonaws.com"):
-            found.append(warned(f"{named}: another account's"))
-    return found
+        if principal == "*":
+            keys = ", ".join(binding_keys(statement))
+            return f"* under a condition ({keys}): read it" if keys else ""
+        if principal.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+            continue
+        if account_of(principal) != account:
+            return f"{principal}: {'another account’s' if account_of(principal) else 'nobody knows who that is'}"
+    return "all actions but those that its NotAction names" if "NotAction" in statement else ""
 
 
-def _without(going: list[Mapping[str, Any]], policy: ResourcePolicy, secret: SecretState) -> str:
-    """The command that leaves the other statements, a Deny among them, as they are."""
+def _without(opened: list[Mapping[str, Any]], policy: ResourcePolicy, secret: SecretState) -> str:
+    """The command that takes the open statements away and leaves the others, of which some may deny."""
+    kept = [statement for statement in policy.statements if statement not in opened]
     where = f"--secret-id {secret.name} --region {secret.region}"
-    staying = [statement for statement in policy.statements if statement not in going]
-    if not staying:
-        return f"Run: aws secretsmanager delete-resource-policy {where} (there is no other statement in it)"
-    document = json.dumps({"Version": "2012-10-17", "Statement": staying}, separators=(",", ":"))
+    if not kept:
+        return f"Run: aws secretsmanager delete-resource-policy {where} (it says nothing else)"
+    # No space, not even in a text: a report copies the command up to what looks like the end of the sentence.
+    document = json.dumps({"Version": "2012-10-17", "Statement": kept}, separators=(",", ":")).replace(" ", "\\u0020")
     return (
-        f"Run: aws secretsmanager put-resource-policy {where} --block-public-policy --resource-policy "
-        f"{shlex.quote(document)} (the other statements stay)"
+        f"Run: aws secretsmanager put-resource-policy {where} --block-public-policy "
+        f"--resource-policy {shlex.quote(document)} (the other statements stay, those that deny as well)"
     )
-
-
-def principals(statement: Mapping[str, Any]) -> list[str]:
-    """Whom a statement of a policy is about; ``*``: everybody."""
-    said = statement.get("Principal", {})
-    values = [said] if isinstance(said, str) else list(said.values())
-    return [name for value in values for name in ([value] if isinstance(value, str) else value)]
 
 
 @check(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,18 @@ from deploytools.verification.sources.secret import telling_values
 
 @dataclass(frozen=True)
 class Service:
-    """What DescribeServices says; None where it says nothing."""
+    """What DescribeServices says; None where it says nothing.
+
+    Where CodeDeploy or another makes the deployments, the primary task set's word is the one that counts.
+
+    Attributes:
+        rollout: ``rolloutState`` of the primary deployment; of a task set its ``stabilityStatus``.
+        rolls_back: whether a failed deployment is taken back.
+        controller: who makes the deployments: ``ECS``, ``CODE_DEPLOY``, ``EXTERNAL``.
+        deployments: how many there are.
+        subnets, security_groups: of its tasks' network; None: they have none of their own.
+        target_groups: ARNs; those of one load balancer, which a blue/green deployment swaps, in one tuple.
+    """
 
     name: str
     cluster: str
@@ -28,6 +39,12 @@ class Service:
     breaks_circuit: bool | None
     has_public_address: bool | None
     task_definition: str
+    rolls_back: bool | None = None
+    controller: str = "ECS"
+    deployments: int | None = None
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] | None = None
+    target_groups: tuple[tuple[str, ...], ...] = ()
 
 
 @fact(actions=("ecs:DescribeServices",))
@@ -43,22 +60,43 @@ def ecs_service(expectation: Expectation) -> Service | None:
             f"The ECS service {name} does not exist in the cluster {cluster}.",
             hint=f"Check ECS_SERVICE, ECS_CLUSTER and the Region: aws ecs list-services --cluster {cluster}",
         )
-    said = answer["services"][0]
-    primary: Any = next((item for item in said.get("deployments") or () if item.get("status") == "PRIMARY"), {})
-    network = (said.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
+    return _service(name, cluster, answer["services"][0])
+
+
+def _service(name: str, cluster: str, said: Mapping[str, Any]) -> Service:
+    deployment, task_set = _primary(said.get("deployments")), _primary(said.get("taskSets"))
+    in_use = {**said, **{key: value for key, value in task_set.items() if value}}
+    network = (in_use.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
     breaker = (said.get("deploymentConfiguration") or {}).get("deploymentCircuitBreaker") or {}
-    address = network.get("assignPublicIp")
+    address, deployments = network.get("assignPublicIp"), said.get("deployments")
     return Service(
         name,
         cluster,
         said.get("status"),
         said.get("desiredCount"),
         said.get("runningCount"),
-        primary.get("rolloutState"),
+        task_set.get("stabilityStatus") or deployment.get("rolloutState"),
         breaker.get("enable"),
         None if address is None else address == "ENABLED",
-        said["taskDefinition"],
+        in_use.get("taskDefinition", ""),
+        rolls_back=breaker.get("rollback"),
+        controller=(said.get("deploymentController") or {}).get("type", "ECS"),
+        deployments=None if deployments is None else len(deployments),
+        subnets=tuple(network.get("subnets") or ()),
+        security_groups=tuple(network.get("securityGroups") or ()) if network else None,
+        target_groups=tuple(filter(None, map(_target_groups, in_use.get("loadBalancers") or ()))),
     )
+
+
+def _primary(said: Iterable[Mapping[str, Any]] | None) -> Mapping[str, Any]:
+    """The deployment, or the task set, that serves; an empty one where there is none."""
+    return next((item for item in said or () if item.get("status") == "PRIMARY"), {})
+
+
+def _target_groups(balancer: Mapping[str, Any]) -> tuple[str, ...]:
+    """The target group of a load balancer and the one that it changes places with; a Classic one has none."""
+    other = (balancer.get("advancedConfiguration") or {}).get("alternateTargetGroupArn")
+    return tuple(arn for arn in (balancer.get("targetGroupArn"), other) if arn)
 
 
 @dataclass(frozen=True)
@@ -88,11 +126,13 @@ class TaskDefinition:
 
     Attributes:
         task_role: ARN of the role that the application has; empty: none.
+        execution_role: ARN of the role that ECS itself takes, to fetch the image and ``secrets``; empty: none.
     """
 
     arn: str
     task_role: str
     containers: tuple[Container, ...]
+    execution_role: str = ""
 
 
 #: Parts of names that are given to credentials.
@@ -110,7 +150,9 @@ def task_definition(ecs_service: Service | None, secret: SecretState) -> TaskDef
     values = {value.decode() for value in telling_values(secret.document).values()}
     found = said["taskDefinition"]
     containers = tuple(_container(item, values) for item in found["containerDefinitions"])
-    return TaskDefinition(found["taskDefinitionArn"], found.get("taskRoleArn", ""), containers)
+    return TaskDefinition(
+        found["taskDefinitionArn"], found.get("taskRoleArn", ""), containers, found.get("executionRoleArn", "")
+    )
 
 
 def _container(said: Any, values: set[str]) -> Container:

@@ -1,4 +1,4 @@
-"""Facts of the application's IAM role: who may take it, and what it may do."""
+"""Facts of the application's IAM role, and of the one that ECS starts it with: who may take them, what they may do."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from deploytools.verification.sources.secret import SecretDescription
 
 if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
+    from types_boto3_iam.type_defs import ContextEntryTypeDef
 
 #: What an application never needs, and what an attacker in it would do first.
 DANGEROUS = (
@@ -32,6 +33,11 @@ DANGEROUS = (
     "s3:DeleteBucket",
 )
 READ = "secretsmanager:GetSecretValue"
+READ_PARAMETER = "ssm:GetParameters"
+DECRYPT = "kms:Decrypt"
+
+#: arn:partition:secretsmanager:region:account:secret:name
+SECRET_PARTS = 7
 
 
 @dataclass(frozen=True)
@@ -56,27 +62,48 @@ def task_role_name(expectation: Expectation, task_definition: TaskDefinition | N
     return named.rpartition("/")[2]
 
 
-@fact(
-    actions=(
-        "iam:GetRole",
-        "iam:ListAttachedRolePolicies",
-        "iam:GetPolicy",
-        "iam:GetPolicyVersion",
-        "iam:ListRolePolicies",
-        "iam:GetRolePolicy",
-    ),
-    deadline=30,
+#: What it takes to read a role with its policies.
+ROLE_ACTIONS = (
+    "iam:GetRole",
+    "iam:ListAttachedRolePolicies",
+    "iam:GetPolicy",
+    "iam:GetPolicyVersion",
+    "iam:ListRolePolicies",
+    "iam:GetRolePolicy",
 )
+
+
+@fact(actions=ROLE_ACTIONS, deadline=30)
 def task_role(task_role_name: str) -> Role | None:
     """The role with its policies; None where nobody names one."""
-    if not task_role_name:
+    return _role(task_role_name) if task_role_name else None
+
+
+@fact(actions=ROLE_ACTIONS, deadline=30)
+def execution_role(task_definition: TaskDefinition | None) -> Role | None:
+    """The role that ECS takes to start the tasks; None where it has no secret to fetch, or there is none."""
+    if task_definition is None or not task_definition.execution_role or not fetched(task_definition):
         return None
-    client, where = aws.client("iam", configuration.region), f"the role {task_role_name}"
+    return _role(task_definition.execution_role.rpartition("/")[2])
+
+
+def fetched(definition: TaskDefinition) -> tuple[str, ...]:
+    """ARNs of the secrets and parameters that ECS fetches before a task starts; a parameter may be named without."""
+    named = (arn for container in definition.containers for _, arn in container.secrets)
+    return tuple(dict.fromkeys(map(_whole_secret, named)))
+
+
+def _whole_secret(arn: str) -> str:
+    """Without the key, the label and the version that may be appended."""
+    return ":".join(arn.split(":")[:SECRET_PARTS]) if ":secretsmanager:" in arn else arn
+
+
+def _role(name: str) -> Role:
+    client, where = aws.client("iam", configuration.region), f"the role {name}"
     with aws.calling("iam:GetRole", where):
-        said: Any = client.get_role(RoleName=task_role_name)["Role"]
+        said: Any = client.get_role(RoleName=name)["Role"]
     trust = parse_policy("trust", said["AssumeRolePolicyDocument"]).statements
-    policies = (*_attached(client, task_role_name, where), *_inline(client, task_role_name, where))
-    return Role(task_role_name, said["Arn"], trust, policies)
+    return Role(name, said["Arn"], trust, (*_attached(client, name, where), *_inline(client, name, where)))
 
 
 def _attached(client: IAMClient, role: str, where: str) -> tuple[Policy, ...]:
@@ -107,16 +134,18 @@ def _inline(client: IAMClient, role: str, where: str) -> tuple[Policy, ...]:
 
 @dataclass(frozen=True)
 class Powers:
-    """What the role may do.
+    """What a role may do.
 
     Attributes:
         role: its name.
         how: by which means it is known: IAM's own simulation, or the reading of its policies.
-        allowed: for each question, (action, resource), what allows it; empty: nothing does.
+        needed: for each question, (action, resource), about its work what allows it; empty: nothing does.
+        allowed: likewise for what is none of its work.
     """
 
     role: str
     how: str
+    needed: dict[tuple[str, str], str]
     allowed: dict[tuple[str, str], str]
 
 
@@ -127,19 +156,43 @@ def task_role_powers(
     """What the role may do, by IAM's simulation; where that is not to be had, by reading its policies."""
     if task_role is None:
         return None
-    questions = questions_about(secret_description.arn, instance_identifier(secret))
-    try:
-        return Powers(task_role.name, "IAM's simulation", _simulate(task_role, questions))
-    except (NoCredentials, Unreachable):
-        raise
-    except AwsError as error:
-        how = f"reading its policies, for {str(error).rstrip('.')}"
-        read = {q: _power(task_role, q[0], *decision(task_role.policies, *q)) for q in questions}
-        return Powers(task_role.name, how, read)
+    arn, key = secret_description.arn, key_arn(secret_description)
+    needed = [(READ, arn), *([(DECRYPT, key)] if key else [])]
+    return _powers(task_role, needed, questions_about(arn, instance_identifier(secret)))
+
+
+@fact(actions=("iam:SimulatePrincipalPolicy",), deadline=30)
+def execution_role_powers(
+    execution_role: Role | None,
+    task_definition: TaskDefinition | None,
+    secret_description: SecretDescription,
+    secret: SecretState,
+) -> Powers | None:
+    """The same of the role that ECS takes; None where it has no secret to fetch, or there is none."""
+    if execution_role is None or task_definition is None:
+        return None
+    needed = [_fetching(arn, secret_description.arn) for arn in fetched(task_definition)]
+    return _powers(execution_role, needed, questions_about(secret_description.arn, instance_identifier(secret)))
+
+
+def _fetching(arn: str, beside: str) -> tuple[str, str]:
+    """How ECS asks for a secret, or for a parameter, which may be named without its ARN."""
+    if ":secretsmanager:" in arn:
+        return READ, arn
+    place = beside.rpartition(":secret:")[0].replace(":secretsmanager:", ":ssm:")
+    return READ_PARAMETER, arn if arn.startswith("arn:") else f"{place}:parameter/{arn.lstrip('/')}"
+
+
+def key_arn(description: SecretDescription) -> str:
+    """ARN of the customer-managed key; ``*`` where only its alias is known; empty: there is none."""
+    if not description.key or description.key.startswith("arn:"):
+        return "*" if ":alias/" in description.key else description.key
+    place = description.arn.rpartition(":secret:")[0].replace(":secretsmanager:", ":kms:")
+    return "*" if description.key.startswith("alias/") else f"{place}:key/{description.key}"
 
 
 def questions_about(secret: str, instance: str) -> list[tuple[str, str]]:
-    """What is asked of the role: its own secret, another one, and what no application needs.
+    """What is asked of a role that is none of its work: another secret, and what no application needs.
 
     Args:
         secret: ARN of the secret.
@@ -149,12 +202,24 @@ def questions_about(secret: str, instance: str) -> list[tuple[str, str]]:
     place = prefix.replace(":secretsmanager:", ":rds:").removesuffix(":secret")
     own = {"secretsmanager": secret, "rds": f"{place}:db:{instance}" if instance else "*"}
     dangerous = ((action, own.get(action.partition(":")[0], "*")) for action in DANGEROUS)
-    return [(READ, secret), (READ, f"{prefix}:somebody-elses-AbCdEf"), *dangerous]
+    return [(READ, f"{prefix}:somebody-elses-AbCdEf"), *dangerous]
 
 
-def _power(role: Role, action: str, decided: str, by: str) -> str:
-    """What allows the action; one that no application needs also on any resource that nobody asked about."""
-    if action not in DANGEROUS or decided != "implicitDeny":
+def _powers(role: Role, needed: list[tuple[str, str]], others: list[tuple[str, str]]) -> Powers:
+    questions = [*needed, *others]
+    try:
+        how, allowed = "IAM's simulation", _simulate(role, questions)
+    except (NoCredentials, Unreachable):
+        raise
+    except AwsError as error:
+        how = f"reading its policies, for {str(error).rstrip('.')}"
+        allowed = {q: _power(role, *q, *decision(role.policies, *q)) for q in questions}
+    return Powers(role.name, how, {q: allowed[q] for q in needed}, {q: allowed[q] for q in others})
+
+
+def _power(role: Role, action: str, resource: str, decided: str, by: str) -> str:
+    """What allows the action; where any resource will do, or none should, also on one that nobody asked about."""
+    if decided != "implicitDeny" or (action not in DANGEROUS and resource != "*"):
         return by
     elsewhere = allowed_by(role.policies, action, "*")
     return f"{elsewhere}, for other resources" if elsewhere else ""
@@ -166,11 +231,19 @@ def _simulate(role: Role, questions: list[tuple[str, str]]) -> dict[tuple[str, s
     for action, resource in questions:
         with aws.calling("iam:SimulatePrincipalPolicy", f"the role {role.name}"):
             said: Any = client.simulate_principal_policy(
-                PolicySourceArn=role.arn, ActionNames=[action], ResourceArns=[resource]
+                PolicySourceArn=role.arn, ActionNames=[action], ResourceArns=[resource], ContextEntries=_context(action)
             )
         result = said["EvaluationResults"][0]
         by = ", ".join(str(item.get("SourcePolicyId", "")) for item in result.get("MatchedStatements") or ())
         decided = str(result["EvalDecision"])
         named = (f"policy {by}" if by else "a policy") if decided == "allowed" else ""
-        allowed[action, resource] = _power(role, action, decided, named)
+        allowed[action, resource] = _power(role, action, resource, decided, named)
     return allowed
+
+
+def _context(action: str) -> list[ContextEntryTypeDef]:
+    """That it is Secrets Manager which asks for the key, as a policy may well demand."""
+    if action != DECRYPT:
+        return []
+    value = f"secretsmanager.{configuration.region}.amazonaws.com"
+    return [{"ContextKeyName": "kms:ViaService", "ContextKeyValues": [value], "ContextKeyType": "string"}]

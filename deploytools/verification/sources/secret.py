@@ -69,13 +69,18 @@ def own_keys(secret: SecretState, expectation: Expectation) -> OwnKeys:
 
 @dataclass(frozen=True)
 class SecretDescription:
-    """What DescribeSecret says; None where it says nothing."""
+    """What DescribeSecret says; None where it says nothing.
+
+    Attributes:
+        key: the customer-managed key that encrypts it, by id, ARN or alias; empty: AWS's own, ``aws/secretsmanager``.
+    """
 
     arn: str
     read_at: datetime
     rotates: bool | None
     rotated_at: datetime | None
     next_rotation: datetime | None
+    key: str = ""
 
 
 @fact(actions=("secretsmanager:DescribeSecret",))
@@ -89,7 +94,15 @@ def secret_description(secret: SecretState) -> SecretDescription:
         said.get("RotationEnabled"),
         said.get("LastRotatedDate"),
         said.get("NextRotationDate"),
+        "" if said.get("KmsKeyId", "").endswith("alias/aws/secretsmanager") else said.get("KmsKeyId", ""),
     )
+
+
+@fact()
+def secret_port(secret: SecretState) -> int | None:
+    """The port that the secret names; None: it names none that is a number."""
+    value = str(secret.document["port"].reveal()) if "port" in secret.document else ""
+    return int(value) if value.isdecimal() else None
 
 
 @dataclass(frozen=True)
