@@ -52,7 +52,7 @@ def _item_lines(item: str, findings: Sequence[Finding]) -> list[str]:
 
 def _finding_line(finding: Finding) -> str:
     about = f" {_escaped(finding.resource)}:" if finding.resource else ""
-    said = f"waived: {finding.waiver}; {finding.evidence}" if finding.waiver else finding.evidence
+    said = f"waived: {finding.waiver}; {finding.seen}" if finding.waiver else finding.seen
     hint = f" → {_escaped(finding.hint)}" if finding.hint else ""
     return f"  - {SYMBOLS[finding.status]} **{finding.status}** `{finding.check}`:{about} {_escaped(said)}{hint}"
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -127,6 +130,63 @@ def test_diff_shows_what_changed(capsys, made, tmp_path, settings):
     nothing = run(capsys, *options, "--diff", str(tmp_path / "none.json"))
     assert nothing.err.startswith(f"Error: {tmp_path}/none.json could not be read: No such file or directory.\n")
     assert (nothing.out, nothing.code) == ("", 2)
+
+
+#: `manage.py`, with clocks that are some minutes fast.
+LATER = """
+import datetime, sys
+
+class Later(datetime.datetime):
+    __slots__ = ()
+
+    @classmethod
+    def now(cls, tz=None):
+        return super().now(tz) + datetime.timedelta(minutes=int(sys.argv[1]))
+
+datetime.datetime = Later
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", *sys.argv[2:]])
+"""
+
+
+#: The local cloud's log is written away once, and then grows old.
+STANDS = ("--exclude", "rds.restorable")
+
+
+def verify_later(made, minutes: int, *options: object) -> tuple[str, str]:
+    """`verify_deploy` in a process of its own, some minutes later: its stdout and stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", LATER, str(minutes), "verify_deploy", *map(str, options), *STANDS],
+        cwd=Path(__file__).parent.parent.parent,
+        env={
+            "PATH": os.environ["PATH"],
+            "DJANGO_SETTINGS_MODULE": "StartupWebApp.settings",
+            "PYTHONHASHSEED": str(minutes),
+            **made.environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_two_runs_some_minutes_apart_say_the_same_by_the_letter(made, tmp_path):
+    """Everything but what was measured, whatever order Python gives to its sets."""
+    said = []
+    for minutes in (1, 8):
+        report = tmp_path / f"{minutes}.json"
+        assert verify_later(made, minutes, "--output", report)[1].startswith(f"Wrote {report}. ")
+        said.append(report.read_text().partition('\n  "measured": '))
+    before, after = said
+    assert before[0] == after[0]
+    assert {"connection.connect", "secret.not-in-code", "rds.certificate"} <= set(
+        re.findall(r'check": "(.+)"', before[0])
+    )
+    assert before[2] != after[2]
+    out, err = verify_later(made, 15, "--diff", tmp_path / "1.json")
+    assert (out.splitlines()[0], err) == ("Nothing changed.", "")
 
 
 def test_the_fail_level_and_the_stage(capsys, made):

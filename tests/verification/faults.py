@@ -50,7 +50,7 @@ class Fault:
 
     Attributes:
         flips: the checks that do not pass, with what they say; none: a false alarm that must not be raised.
-        seen: in the evidence of the first of them.
+        seen: in what the first of them saw.
     """
 
     changes: Changes
@@ -101,7 +101,7 @@ CONNECTION = [
     Fault(
         attempt(error=REFUSED, links=LINKS[:1], broken="TCP"),
         {"connection.connect": FAIL, "connection.query": NA},
-        "No connection (refused). The TCP failed; held: name 1 ms (10.0.1.5).",
+        "No connection (refused). The TCP failed; held: name (10.0.1.5); name 1 ms",
     ),
     Fault(
         attempt(error=PASSWORD, links=LINKS, broken="login", accepted=OLD),
@@ -221,7 +221,7 @@ MAIL = [
     Fault(
         mail(broken="AUTH", said="535 5.7.8 Error", code=535, seconds=(("name", 0.1), ("TCP", 0.1))),
         {"mail.login": FAIL},
-        "AUTH failed: 535 5.7.8 Error (held: name, TCP)",
+        "AUTH failed: 535 (held: name, TCP); 535 5.7.8 Error",
     ),
     Fault(
         mail(server="Gmail", broken="AUTH", said="535 no"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploytools.databases.chain import LOGIN, QUERY
+from deploytools.databases.chain import QUERY
 from deploytools.secret.contract import problems
 from deploytools.secret.sync import PREVIOUS, SecretState
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed
@@ -69,20 +69,23 @@ def connected(connection_attempt: ConnectionAttempt, secret: SecretState) -> Ver
             hint=f'{_half_done(accepted, secret)} (guide, Troubleshooting: "{PASSWORD}")',
         )
     if connection is None:
-        return failed(f"{error}{_held(connection_attempt)}", hint=advice(error) if error else "")
-    seen = f"PostgreSQL {connection.server_version} as {connection.user}, {connection.connect_seconds * 1000:.0f} ms"
-    return passed(f"{seen}, {connection.tls or 'no TLS'}{_times(connection_attempt)}")
+        return failed(
+            f"{error}{_held(connection_attempt)}",
+            hint=advice(error) if error else "",
+            measured=_times(connection_attempt),
+        )
+    seen = f"PostgreSQL {connection.server_version} as {connection.user}, {connection.tls or 'no TLS'}"
+    return passed(seen, measured=_times(connection_attempt))
 
 
 def _times(attempt: ConnectionAttempt) -> str:
-    links = [f"{link.name} {link.seconds * 1000:.0f} ms" for link in attempt.links if link.name not in {LOGIN, QUERY}]
-    return f"; before it {', '.join(links)}" if links else ""
+    return ", ".join(f"{link.name} {link.seconds * 1000:.0f} ms" for link in attempt.links if link.name != QUERY)
 
 
 def _held(attempt: ConnectionAttempt) -> str:
     """How far it came: what held is not what is to be mended."""
-    held = [f"{link.name} {link.seconds * 1000:.0f} ms ({link.seen})" for link in attempt.links]
-    return f" The {attempt.broken} failed; held: {', '.join(held)}." if held else ""
+    held = [f"{link.name} ({link.seen})" for link in attempt.links]
+    return f" The {attempt.broken} failed; held: {', '.join(held)}" if held else ""
 
 
 def _half_done(accepted: AcceptedPassword, secret: SecretState) -> str:
@@ -117,7 +120,7 @@ def queried(connection_attempt: ConnectionAttempt) -> Verdict:
         return failed(str(error), hint=advice(error))
     if connection is None:
         return not_applicable("not tried: there is no connection")
-    return passed(f"SELECT 1 in {connection.query_seconds * 1000:.1f} ms")
+    return passed("SELECT 1", measured=f"{connection.query_seconds * 1000:.1f} ms")
 
 
 @check(

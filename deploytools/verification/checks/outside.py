@@ -38,7 +38,8 @@ def certificate(outside: Outside | None) -> Verdict:
 
     def judge(seen: Outside) -> Verdict:
         days = (seen.certificate_until - seen.read_at).days
-        return (passed if days >= CERTIFICATE_DAYS else failed)(f"{days} days left", seen.url)
+        judge = passed if days >= CERTIFICATE_DAYS else failed
+        return judge(f"valid until {seen.certificate_until:%Y-%m-%d}", seen.url, measured=f"{days} days left")
 
     return _seen(outside, judge)
 
