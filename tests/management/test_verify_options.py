@@ -56,9 +56,11 @@ def test_a_mail_that_cannot_be_sent_comes_after_the_report(capsys, mailing):
 
 
 def test_an_address_to_visit_may_be_given(capsys, made):
-    options = ("verify_deploy", "--only", "outside.no-debug-page", "--format", "json")
-    assert statuses(run(capsys, *options)) == {"outside.no-debug-page": "not applicable"}
-    assert statuses(run(capsys, *options, "--url", "https://127.0.0.1:9")) == {"outside.no-debug-page": "unknown"}
+    options = ("verify_deploy", "--only", "outside.health", "--format", "json")
+    assert statuses(run(capsys, *options)) == {"outside.health": "not applicable"}
+    refused = run(capsys, *options, "--url", "https://127.0.0.1:9")
+    assert (statuses(refused), refused.code) == ({"outside.health": "fail"}, 1)
+    assert json.loads(refused.out)["findings"][0]["evidence"] == "no answer: Connection refused"
 
 
 PROTECTION = {
@@ -113,6 +115,25 @@ def test_facts_are_kept_and_judged_again_with_no_network(capsys, made, tmp_path,
     assert other == Result(
         "",
         "Error: The facts were read for the stage pre-launch.\nHint: Leave --stage out, or read them again.\n",
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "looking", "idle"),
+    [
+        (("--replay", "f", "--url", "https://x", "--facts", "g"), "--replay", "--url and --facts"),
+        (("--replay", "f", "--tenant", "one"), "--replay", "--tenant"),
+        (("--replay", "f", "--send-test-mail", "a@b.c"), "--replay", "--send-test-mail"),
+        (("--list", "--replay", "f"), "--list", "--replay"),
+        (("--explain", "rds.encrypted", "--diff", "f"), "--explain", "--diff"),
+        (("--iam-policy", "--facts", "f"), "--iam-policy", "--facts"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(capsys, options, looking, idle):
+    assert run(capsys, "verify_deploy", *options) == (
+        "",
+        f"Error: {looking} looks at nothing, so that {idle} would do nothing.\nHint: Leave one of them out.\n",
         2,
     )
 
