@@ -111,7 +111,7 @@ class Finding:
     @property
     def seen(self) -> str:
         """All that was seen: for people, who do not compare runs by the letter."""
-        return "; ".join(filter(None, (self.evidence, self.measured)))
+        return f"{self.evidence.removesuffix('.')}; {self.measured}" if self.measured else self.evidence
 
 
 @dataclass(frozen=True)

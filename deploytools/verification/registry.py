@@ -36,6 +36,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 #: Where the facts and checks of deploytools itself are, in the order of a report.
 MODULES = (
     "deploytools.verification.sources.connection",
+    "deploytools.verification.sources.vantage",
     "deploytools.verification.sources.databases",
     "deploytools.verification.sources.project",
     "deploytools.verification.sources.rds",

@@ -172,6 +172,7 @@ WORLD: dict[str, Any] = {
         django_sslmode="verify-full",
     ),
     "connection_attempt": ConnectionAttempt(REPORT, links=LINKS),
+    "vantage": None,
     "connection": REPORT,
     "apps": AppsReport(10, 57, ()),
     "catalogue": CATALOGUE,

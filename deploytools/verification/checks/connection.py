@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from deploytools.databases.chain import QUERY
+from deploytools.errors import ConnectionFailed
 from deploytools.secret.contract import problems
 from deploytools.secret.sync import PREVIOUS, SecretState
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import AcceptedPassword, AppsReport, ConnectionAttempt, Expectation
-from deploytools.verification.troubleshooting import PASSWORD, advice
+from deploytools.verification.troubleshooting import CANNOT_CONNECT, PASSWORD, advice
+from deploytools.verification.vantage import LOOK_AT_RULES, Vantage, forward
 
 TAGS = ("startup",)
 CONNECTION_KEYS = ("engine", "host", "port", "username", "password")
@@ -60,7 +62,9 @@ def configuration_validated(secret: SecretState, expectation: Expectation) -> Ve
     hint="Run: python manage.py check_rds",
     tags=TAGS,
 )
-def connected(connection_attempt: ConnectionAttempt, secret: SecretState) -> Verdict:
+def connected(
+    connection_attempt: ConnectionAttempt, secret: SecretState, expectation: Expectation, vantage: Vantage | None
+) -> Verdict:
     """Nothing else of the database can be looked at without a login; which link broke says what to mend."""
     connection, error = connection_attempt.report, connection_attempt.error
     if accepted := connection_attempt.accepted:
@@ -68,6 +72,8 @@ def connected(connection_attempt: ConnectionAttempt, secret: SecretState) -> Ver
             f"{error} The password of {accepted.label} works.",
             hint=f'{_half_done(accepted, secret)} (guide, Troubleshooting: "{PASSWORD}")',
         )
+    if vantage and isinstance(error, ConnectionFailed):
+        return _lost(connection_attempt, error, secret, expectation, vantage)
     if connection is None:
         return failed(
             f"{error}{_held(connection_attempt)}",
@@ -78,6 +84,23 @@ def connected(connection_attempt: ConnectionAttempt, secret: SecretState) -> Ver
     return passed(seen, measured=_times(connection_attempt))
 
 
+def _lost(
+    attempt: ConnectionAttempt, error: ConnectionFailed, secret: SecretState, expectation: Expectation, vantage: Vantage
+) -> Verdict:
+    """Not found, or no answer: where this process stands says which way leads there."""
+    addresses = attempt.addresses
+    if vantage.is_outside(addresses):
+        host, port = (str(secret.document[key].reveal()) for key in ("host", "port"))
+        hint = forward(host, port, bastion=expectation.bastion_instance, region=secret.region)
+    else:
+        hint = LOOK_AT_RULES if addresses else error.hint
+    return failed(
+        f"{error}{_held(attempt)} {vantage.said(addresses)}",
+        hint=f'{hint} (guide, Troubleshooting: "{CANNOT_CONNECT}")',
+        measured=_times(attempt),
+    )
+
+
 def _times(attempt: ConnectionAttempt) -> str:
     return ", ".join(f"{link.name} {link.seconds * 1000:.0f} ms" for link in attempt.links if link.name != QUERY)
 
@@ -85,7 +108,7 @@ def _times(attempt: ConnectionAttempt) -> str:
 def _held(attempt: ConnectionAttempt) -> str:
     """How far it came: what held is not what is to be mended."""
     held = [f"{link.name} ({link.seen})" for link in attempt.links]
-    return f" The {attempt.broken} failed; held: {', '.join(held)}" if held else ""
+    return f" The {attempt.broken} failed; held: {', '.join(held)}." if held else ""
 
 
 def _half_done(accepted: AcceptedPassword, secret: SecretState) -> str:

@@ -12,7 +12,7 @@ from django.core.checks import ERROR, run_checks
 from deploytools.conf import configuration
 from deploytools.databases.access import REQUIRED, login_secret_name, login_with, tenant_login, wanted_tenants
 from deploytools.databases.catalogue import ConnectionReport, probe
-from deploytools.databases.chain import Link, walk
+from deploytools.databases.chain import NAME, Link, walk
 from deploytools.errors import ConfigurationError, ConnectionFailed, ConnectionFailure, DatabaseError, DeployError
 from deploytools.loader import require
 from deploytools.secret.store import SecretStore
@@ -120,6 +120,11 @@ class ConnectionAttempt:
     links: tuple[Link, ...] = ()
     broken: str = ""
     accepted: AcceptedPassword | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses that the server's name stands for; none where it stands for none."""
+        return tuple(address for link in self.links if link.name == NAME for address in link.seen.split(", "))
 
 
 @fact(actions=("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"), deadline=30)
