@@ -27,7 +27,6 @@ PURE = {
     "databases.history", "databases.fleet", "databases.templates", "databases.failures",
     "verification.findings", "verification.facts", "verification.policies", "verification.troubleshooting", "errors",
     "verification.waivers", "verification.least_privilege", "verification.differences", "verification.stored",
-    "verification.vantage",
     "reporting.text", "reporting.guide", "reporting.condensed", "reporting.json", "reporting.junit",
     "reporting.github", "reporting.markdown", "reporting.findings",
 }  # fmt: skip

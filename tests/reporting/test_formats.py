@@ -10,7 +10,7 @@ import pytest
 
 from deploytools.errors import ConfigurationError
 from deploytools.reporting import guide
-from deploytools.reporting.formats import FORMATS, destinations
+from deploytools.reporting.formats import FORMATS, destinations, written
 from deploytools.reporting.github import MOST_SUMMARY, fitted, to_github
 from deploytools.reporting.junit import to_junit
 from deploytools.reporting.markdown import to_markdown
@@ -156,7 +156,7 @@ def test_markdown_ticks_nothing_that_does_not_apply():
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_nothing_looked_at_is_no_good_news_in_any_format(format):
-    text = FORMATS[format](Report((), 0.0, "prod"))
+    text = written(Report((), 0.0, "prod"), format)
     assert "nothing was" in text or 'tests="0"' in text
     assert "As it should be" not in text.replace("Not as it should be", "")
 

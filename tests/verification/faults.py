@@ -19,7 +19,7 @@ from deploytools.verification.findings import Status
 from deploytools.verification.sources.connection import AcceptedPassword, AppsReport, ConnectionAttempt
 from deploytools.verification.sources.project import ProjectReport
 from deploytools.verification.sources.secret import ResourcePolicy, SettingsInUse, StrayValues
-from deploytools.verification.vantage import TASK, Vantage
+from deploytools.verification.sources.vantage import TASK, Vantage
 from tests.verification.world import (
     CATALOGUE,
     FIRST,

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,11 +17,10 @@ from deploytools.errors import ConnectionFailed, ConnectionFailure
 from deploytools.reporting.html import command_in
 from deploytools.verification.sources import vantage as source
 from deploytools.verification.sources.connection import ConnectionAttempt
-from deploytools.verification.sources.vantage import WITHIN, standing
-from deploytools.verification.vantage import INSTANCE, TASK, Vantage
+from deploytools.verification.sources.vantage import INSTANCE, TASK, WITHIN, Vantage, standing
 from tests.sockets import silent_port
 from tests.verification.faults import LOST, REFUSED, attempt
-from tests.verification.world import LINKS, findings
+from tests.verification.world import LINKS, WORLD, findings
 
 TOKEN, MAC = "token-of-a-minute", "0e:1a:2b:3c:4d:5e"
 INTERFACE = f"/latest/meta-data/network/interfaces/macs/{MAC}"
@@ -62,13 +62,17 @@ def answering(pages: Mapping[str, str]) -> Iterator[str]:
         thread.join()
 
 
+RANGES = ("10.0.0.0/16", "100.64.0.0/16")
+HOST = "db.abc.us-east-1.rds.amazonaws.com"
+
+
 def near(endpoint: str) -> dict[str, str]:
     return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": endpoint}
 
 
 def test_an_instance_says_its_vpc():
     with answering(EC2) as endpoint:
-        assert standing(near(endpoint)) == Vantage(INSTANCE, ("10.0.0.0/16", "100.64.0.0/16"), "vpc-1")
+        assert standing(near(endpoint)) == Vantage(INSTANCE, RANGES, "vpc-1")
 
 
 def test_a_task_says_its_subnet():
@@ -120,8 +124,8 @@ def test_it_is_asked_only_where_it_explains_something(monkeypatch, settings, err
     with answering(EC2) as endpoint:
         monkeypatch.delenv("AWS_EC2_METADATA_DISABLED", raising=False)
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint)
-        told = source.vantage(ConnectionAttempt(error=error))
-    assert (told is not None) == is_asked
+        told = source.vantage(ConnectionAttempt(error=error), WORLD["secret"])
+    assert told == (Vantage(INSTANCE, RANGES, "vpc-1", host=HOST, port="5432") if is_asked else None)
 
 
 INSIDE = "This process runs on an EC2 instance in vpc-1 (10.0.0.0/16), inside the database's VPC."
@@ -178,6 +182,7 @@ RULES = "python manage.py verify_deploy --tag network"
 )
 def test_where_it_stands_says_which_way_leads_to_the_database(told, error, says, command):
     links = LINKS[:1] if error is LOST else ()
+    told = replace(told, host=HOST, port="5432")
     found = findings(**attempt(error=error, links=links, broken="TCP"), vantage=told)
     (finding,) = [finding for finding in found if finding.check == "connection.connect"]
     assert finding.evidence.endswith(says)

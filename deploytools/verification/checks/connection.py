@@ -9,8 +9,8 @@ from deploytools.secret.sync import PREVIOUS, SecretState
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import AcceptedPassword, AppsReport, ConnectionAttempt, Expectation
-from deploytools.verification.troubleshooting import CANNOT_CONNECT, PASSWORD, advice
-from deploytools.verification.vantage import LOOK_AT_RULES, Vantage, forward
+from deploytools.verification.sources.vantage import Vantage
+from deploytools.verification.troubleshooting import CANNOT_CONNECT, LOOK_AT_RULES, PASSWORD, advice, forward
 
 TAGS = ("startup",)
 CONNECTION_KEYS = ("engine", "host", "port", "username", "password")
@@ -90,8 +90,7 @@ def _lost(
     """Not found, or no answer: where this process stands says which way leads there."""
     addresses = attempt.addresses
     if vantage.is_outside(addresses):
-        host, port = (str(secret.document[key].reveal()) for key in ("host", "port"))
-        hint = forward(host, port, bastion=expectation.bastion_instance, region=secret.region)
+        hint = forward(vantage.host, vantage.port, bastion=expectation.bastion_instance, region=secret.region)
     else:
         hint = LOOK_AT_RULES if addresses else error.hint
     return failed(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deploytools.databases.catalogue import ConnectionReport, ConnectionSlots, ServerCatalogue
+from deploytools.databases.catalogue import ConnectionSlots, ServerCatalogue
+from deploytools.databases.probe import ConnectionReport
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation

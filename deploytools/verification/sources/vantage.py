@@ -6,14 +6,18 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from deploytools.conf import configuration
 from deploytools.errors import ConnectionFailed, ConnectionFailure
+from deploytools.secret.sync import SecretState
 from deploytools.verification.registry import fact
 from deploytools.verification.sources.connection import ConnectionAttempt
-from deploytools.verification.vantage import INSTANCE, TASK, Vantage
+
+TASK, INSTANCE = "in an ECS task", "on an EC2 instance"
 
 #: Failures that a place outside the VPC explains.
 LOST = {ConnectionFailure.NO_SUCH_NAME, ConnectionFailure.TIMEOUT}
@@ -28,13 +32,57 @@ INSTANCE_ENDPOINT = "http://169.254.169.254"
 MOST_BYTES = 200_000
 
 
+@dataclass(frozen=True)
+class Vantage:
+    """Where a process stands.
+
+    Attributes:
+        place: `TASK` or `INSTANCE`; empty: neither says that it runs there.
+        networks: the ranges of addresses of the instance's VPC, or of the task's subnets.
+        vpc: the VPC's id; empty: not told.
+        is_told: whether anybody could be asked.
+        host, port: where the database is looked for, as the secret has it.
+    """
+
+    place: str = ""
+    networks: tuple[str, ...] = ()
+    vpc: str = ""
+    is_told: bool = True
+    host: str = ""
+    port: str = ""
+
+    def sees(self, addresses: Sequence[str]) -> bool:
+        """Whether one of `addresses` is in a network that it stands in."""
+        return any(ip_address(address) in ip_network(network) for address in addresses for network in self.networks)
+
+    def said(self, addresses: Sequence[str]) -> str:
+        """A sentence of where this process stands, seen from a database at `addresses`; none: its name is no name."""
+        if not self.is_told:
+            return "Whether this process runs inside the database's VPC, nobody was asked (AWS_EC2_METADATA_DISABLED)."
+        if not self.place:
+            return "This process runs neither in an ECS task nor on an EC2 instance: outside the database's VPC."
+        where = " ".join([self.place, *(["in", self.vpc] if self.vpc else []), f"({', '.join(self.networks)})"])
+        if not addresses:
+            return f"This process runs {where}."
+        if self.sees(addresses):
+            return f"This process runs {where}, inside the database's VPC."
+        if self.place == TASK:
+            return f"This process runs {where}; whether in the database's VPC, its subnet does not say."
+        return f"This process runs {where}; the database's address is not of that VPC."
+
+    def is_outside(self, addresses: Sequence[str]) -> bool:
+        """Whether the way to a database at `addresses` leads through another host, as far as is known."""
+        return not self.place or (self.place == INSTANCE and bool(addresses) and not self.sees(addresses))
+
+
 @fact(deadline=5)
-def vantage(connection_attempt: ConnectionAttempt) -> Vantage | None:
+def vantage(connection_attempt: ConnectionAttempt, secret: SecretState) -> Vantage | None:
     """Where this process stands; None where that explains nothing: it got through, or takes a tunnel."""
     error = connection_attempt.error
     if not isinstance(error, ConnectionFailed) or error.kind not in LOST or configuration.hostaddr:
         return None
-    return standing(os.environ)
+    host, port = (str(secret.document[key].reveal()) for key in ("host", "port"))
+    return replace(standing(os.environ), host=host, port=port)
 
 
 def standing(environment: Mapping[str, str]) -> Vantage:
