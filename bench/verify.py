@@ -41,12 +41,6 @@ with psycopg.connect(
     assert connection.execute("SELECT 1").fetchone() == (1,)
 """
 
-#: What the fifth line of `check_rds` is: Django's system checks, which also import the URLs of the project.
-CHECKED = """
-from django.core.checks import run_checks
-run_checks()
-"""
-
 Environment = Mapping[str, str]
 
 
@@ -67,7 +61,6 @@ def _cases(few: Environment, many: Environment) -> dict[str, Callable[[], object
         "many": lambda: _manage(many, "verify_deploy"),
         "check_rds": lambda: _manage(few, "check_rds"),
         "bare": lambda: _run(few, "-c", BARE),
-        "checked": lambda: _run(few, "-c", BARE + CHECKED),
     }
 
 
@@ -136,15 +129,13 @@ def _section(seconds: Mapping[str, float], few: dict[str, Any], many: dict[str, 
         [f"`verify_deploy`, {MANY} tenants", _s(seconds["many"]), _share(seconds["start"], seconds["many"])],
         ["`check_rds`", _s(seconds["check_rds"]), _share(seconds["start"], seconds["check_rds"])],
         ["a bare script: Django, boto3, psycopg, one query", _s(seconds["bare"]), ""],
-        ["the same, and Django's system checks", _s(seconds["checked"]), ""],
     ]
     return "\n\n".join(
         [
             "## verify",
             table(["whole process", "seconds", "of it starting Python, Django and the registry"], rows),
-            f"`check_rds` takes {seconds['check_rds'] / seconds['bare']:.2f} times as long as the bare script, and "
-            f"{seconds['check_rds'] / seconds['checked']:.2f} times as long as the one that also runs Django's system "
-            f"checks, which are the fifth of its lines. Each tenant more costs {slope * 1000:.1f} ms.",
+            f"`check_rds` takes {seconds['check_rds'] / seconds['bare']:.2f} times as long as the bare script. Each "
+            f"tenant more costs {slope * 1000:.1f} ms.",
             table(
                 ["after start-up", *(f"{number} tenants" for number in (FEW, MANY))],
                 [

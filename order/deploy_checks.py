@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploytools.databases.access import tenant_login
-from deploytools.databases.catalogue import ConnectionReport
+from deploytools.databases.probe import ConnectionReport
 from deploytools.databases.server import translating
 from deploytools.secret.sync import SecretState
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
-from deploytools.databases.catalogue import ConnectionReport, probe
+from deploytools.databases.probe import ConnectionReport, probe
 from deploytools.databases.server import CONNECT_TIMEOUT, Login, ServerAddress, connection_failed
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
 

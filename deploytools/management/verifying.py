@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -20,9 +21,7 @@ from deploytools.databases.tenants import parse_tenants
 from deploytools.errors import ConfigurationError, NoCredentials
 from deploytools.management.base import DeployCommand
 from deploytools.reporting.findings import Paint
-from deploytools.reporting.formats import FORMATS
-from deploytools.reporting.github import fitted
-from deploytools.reporting.markdown import to_markdown
+from deploytools.reporting.formats import FORMATS, written
 from deploytools.verification.account import prove_account
 from deploytools.verification.facts import Fact, Failed
 from deploytools.verification.findings import Finding, Report, Severity, Stage, Status
@@ -37,6 +36,14 @@ Destination = tuple[str, Path | None]
 
 class VerifyingCommand(DeployCommand):
     """A command whose result is a report of findings."""
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """As Django's. What is loaded by now stays to the end: the collector need not look through it again."""
+        gc.freeze()
+        try:
+            super().run_from_argv(argv)
+        finally:
+            gc.unfreeze()
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Remember when it began: a report says how long it took."""
@@ -139,7 +146,7 @@ class VerifyingCommand(DeployCommand):
             if format == "text":
                 self.report(text(report, self.paint if path is None else lambda _, line: line), path)
             else:
-                self.report(FORMATS[format](report), path)
+                self.report(written(report, format), path)
             if format == "github":
                 _append_summary(report)
             if path is not None:
@@ -174,9 +181,11 @@ def _append_summary(report: Report) -> None:
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
+    from deploytools.reporting.github import fitted  # With --format github only.
+
     try:
         with Path(path).open("a", encoding="utf-8") as summary:
-            summary.write(fitted(to_markdown(report)))
+            summary.write(fitted(written(report, "markdown")))
     except OSError as error:
         raise ConfigurationError(
             f"The job's summary could not be written to {path}: {error.strerror}.", hint="Unset GITHUB_STEP_SUMMARY."

@@ -78,7 +78,7 @@ def check_lines(findings: Sequence[Finding], paint: Paint, told: set[str]) -> li
 
 
 def _seen_lines(finding: Finding, told: set[str]) -> list[str]:
-    seen = "as above" if _is_told(finding, told) else finding.evidence
+    seen = "as above" if _is_told(finding, told) else finding.seen
     lines = _indented(f"{finding.resource}: {seen}" if finding.resource else seen)
     return lines + (_indented(f"waived: {finding.waiver}") if finding.waiver else [])
 
@@ -122,7 +122,7 @@ def five_lines(report: Report, paint: Paint = plain) -> str:
     told: set[str] = set()
     for finding in report.findings:
         if finding.status is Status.PASS:
-            lines.append(paint(finding.status, f"{SYMBOLS[finding.status]} {finding.title}") + f" ({finding.evidence})")
+            lines.append(paint(finding.status, f"{SYMBOLS[finding.status]} {finding.title}") + f" ({finding.seen})")
         else:
             lines += check_lines([finding], paint, told)
     return "\n".join(lines)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from deploytools.errors import ConfigurationError
-from deploytools.reporting.findings import to_text
-from deploytools.reporting.github import to_github
-from deploytools.reporting.html import to_html
-from deploytools.reporting.json import to_json
-from deploytools.reporting.junit import to_junit
-from deploytools.reporting.markdown import to_markdown
 from deploytools.verification.findings import Report
 
-FORMATS: Mapping[str, Callable[[Report], str]] = {
-    "text": to_text,
-    "json": to_json,
-    "junit": to_junit,
-    "html": to_html,
-    "github": to_github,
-    "markdown": to_markdown,
+#: Each format with the module here that writes it.
+FORMATS: Mapping[str, str] = {
+    "text": "findings",
+    "json": "json",
+    "junit": "junit",
+    "html": "html",
+    "github": "github",
+    "markdown": "markdown",
 }
 
 #: What a file's ending says about its format.
@@ -32,6 +28,12 @@ ENDINGS = {
     ".htm": "html",
     ".md": "markdown",
 }
+
+
+def written(report: Report, format: str) -> str:
+    """`report` in that format; of what writes them only this is loaded."""
+    text: str = getattr(import_module(f"deploytools.reporting.{FORMATS[format]}"), f"to_{format}")(report)
+    return text
 
 
 def destinations(formats: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str, Path | None]]:

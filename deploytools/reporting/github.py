@@ -21,7 +21,7 @@ def _annotation(finding: Finding) -> str:
     about = f"{finding.resource}: " if finding.resource else ""
     waived = f"\nWaived: {finding.waiver}" if finding.waiver else ""
     title = _property(f"{finding.check} ({finding.severity}): {finding.title}")
-    message = _data(f"{about}{finding.evidence}{waived}\n{finding.hint}".rstrip())
+    message = _data(f"{about}{finding.seen}{waived}\n{finding.hint}".rstrip())
     return f"::{LEVELS[finding.status]} title={title}::{message}"
 
 

@@ -47,13 +47,13 @@ def _add_case(suite: ET.Element, finding: Finding) -> None:
     case = ET.SubElement(suite, "testcase", classname=finding.check, name=_clean(name))
     kind = KINDS.get(finding.status)
     if kind:
-        said = f"waived: {finding.waiver}; {finding.evidence}" if finding.waiver else finding.evidence
+        said = f"waived: {finding.waiver}; {finding.seen}" if finding.waiver else finding.seen
         told = ET.SubElement(case, kind, message=_clean(said))
         if kind != "skipped":
             told.set("type", finding.severity)
-            told.text = _clean(f"{finding.evidence}\n{finding.hint}\nGuide: {finding.guide}")
+            told.text = _clean(f"{finding.seen}\n{finding.hint}\nGuide: {finding.guide}")
     else:
-        warning = f"warning: {finding.evidence}\n{finding.hint}" if finding.status is Status.WARN else finding.evidence
+        warning = f"warning: {finding.seen}\n{finding.hint}" if finding.status is Status.WARN else finding.seen
         ET.SubElement(case, "system-out").text = _clean(warning)
 
 

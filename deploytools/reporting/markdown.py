@@ -9,7 +9,8 @@ from deploytools.reporting import guide
 from deploytools.reporting.condensed import SYMBOLS, condensed
 from deploytools.verification.findings import Finding, Report, Status
 
-GOOD = frozenset({Status.PASS, Status.WAIVED, Status.NOT_APPLICABLE})
+DONE = frozenset({Status.PASS, Status.WAIVED})
+GOOD = DONE | {Status.NOT_APPLICABLE}
 
 
 def to_markdown(report: Report) -> str:
@@ -42,17 +43,19 @@ def _title_lines(findings: Iterable[Finding]) -> list[str]:
 
 
 def _item_lines(item: str, findings: Sequence[Finding]) -> list[str]:
-    """An item without a finding was not looked at, and is not ticked."""
+    """An item without a finding was not looked at, and one that does not apply is not done: neither is ticked."""
     if not findings:
         return [f"- [ ] {_escaped(item)} *(no check ran)*"]
-    is_good = all(finding.status in GOOD for finding in findings)
+    seen = {finding.status for finding in findings}
+    tick = "x" if seen <= GOOD and seen & DONE else " "
+    remark = " *(not applicable)*" if seen == {Status.NOT_APPLICABLE} else ""
     told = [finding for finding in condensed(findings) if finding.status is not Status.PASS]
-    return [f"- [{'x' if is_good else ' '}] {_escaped(item)}", *(_finding_line(finding) for finding in told)]
+    return [f"- [{tick}] {_escaped(item)}{remark}", *(_finding_line(finding) for finding in told)]
 
 
 def _finding_line(finding: Finding) -> str:
     about = f" {_escaped(finding.resource)}:" if finding.resource else ""
-    said = f"waived: {finding.waiver}; {finding.evidence}" if finding.waiver else finding.evidence
+    said = f"waived: {finding.waiver}; {finding.seen}" if finding.waiver else finding.seen
     hint = f" → {_escaped(finding.hint)}" if finding.hint else ""
     return f"  - {SYMBOLS[finding.status]} **{finding.status}** `{finding.check}`:{about} {_escaped(said)}{hint}"
 

@@ -9,7 +9,7 @@ from deploytools.errors import ConfigurationError
 from deploytools.verification.findings import Change, Finding, Status
 
 #: Version of the JSON report: it grows when a member changes its meaning or goes away.
-VERSION = 1
+VERSION = 2
 
 #: A finding by its check and resource, and what it said.
 Said = Mapping[tuple[str, str], tuple[Status, str]]
@@ -60,7 +60,7 @@ def said_in(text: str, name: str) -> Said:
 def differences(before: Said, after: Said) -> tuple[Change, ...]:
     """Each finding whose status is another one, in the order of `after`, then those that are gone.
 
-    Evidence alone is no change: milliseconds and versions differ from run to run.
+    Evidence alone is no change: what is right may be so in another way.
     """
     changed = [
         Change(*key, before[key][0] if key in before else None, status, evidence)

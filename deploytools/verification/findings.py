@@ -48,27 +48,29 @@ class Verdict:
         evidence: what was seen, in one sentence or less; never a secret value.
         resource: what it is about where a check judges several things: a tenant, a key.
         hint: what to do, where it differs from the check's own hint.
+        measured: what differs from run to run though nothing has changed: times that things took, ages, counts of now.
     """
 
     status: Status
     evidence: str
     resource: str = ""
     hint: str = ""
+    measured: str = ""
 
 
-def passed(evidence: str, resource: str = "") -> Verdict:
+def passed(evidence: str, resource: str = "", *, measured: str = "") -> Verdict:
     """It is as it should be."""
-    return Verdict(Status.PASS, evidence, resource)
+    return Verdict(Status.PASS, evidence, resource, measured=measured)
 
 
-def warned(evidence: str, resource: str = "", hint: str = "") -> Verdict:
+def warned(evidence: str, resource: str = "", hint: str = "", *, measured: str = "") -> Verdict:
     """It is not as it should be, and may be so for now."""
-    return Verdict(Status.WARN, evidence, resource, hint)
+    return Verdict(Status.WARN, evidence, resource, hint, measured)
 
 
-def failed(evidence: str, resource: str = "", hint: str = "") -> Verdict:
+def failed(evidence: str, resource: str = "", hint: str = "", *, measured: str = "") -> Verdict:
     """It is not as it should be."""
-    return Verdict(Status.FAIL, evidence, resource, hint)
+    return Verdict(Status.FAIL, evidence, resource, hint, measured)
 
 
 def unknown(evidence: str, resource: str = "", hint: str = "") -> Verdict:
@@ -92,6 +94,7 @@ class Finding:
         guide: the guide's step or checklist item.
         hint: what to do; empty where nothing is to be done.
         waiver: why, by whom and until when a failure is accepted; empty where it is not.
+        measured: what differs from run to run though nothing has changed.
     """
 
     check: str
@@ -103,6 +106,12 @@ class Finding:
     evidence: str
     hint: str
     waiver: str = ""
+    measured: str = ""
+
+    @property
+    def seen(self) -> str:
+        """All that was seen: for people, who do not compare runs by the letter."""
+        return f"{self.evidence.removesuffix('.')}; {self.measured}" if self.measured else self.evidence
 
 
 @dataclass(frozen=True)

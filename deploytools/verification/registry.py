@@ -18,7 +18,6 @@ A check's parameters, and a fact's, are names of facts.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import re
@@ -29,22 +28,10 @@ from typing import Any, TypeVar
 from django.utils.module_loading import autodiscover_modules
 
 from deploytools.errors import ConfigurationError
+from deploytools.verification.checks import AREAS
 from deploytools.verification.findings import Severity, Stage, Verdict
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-#: Where the facts and checks of deploytools itself are, in the order of a report.
-MODULES = (
-    "deploytools.verification.sources.connection",
-    "deploytools.verification.sources.databases",
-    "deploytools.verification.sources.project",
-    "deploytools.verification.sources.rds",
-    "deploytools.verification.checks.connection",
-    "deploytools.verification.checks.secret",
-    "deploytools.verification.checks.project",
-    "deploytools.verification.checks.databases",
-    "deploytools.verification.checks.rds",
-)
 
 
 @dataclass(frozen=True)
@@ -191,6 +178,8 @@ class Registry:
             ConfigurationError: there is none; with the ids that look like it.
         """
         if id not in self.checks:
+            import difflib  # Only where somebody has mistyped.
+
             near = difflib.get_close_matches(id, self.checks)
             meant = f"Did you mean {' or '.join(near)}? " if near else ""
             raise ConfigurationError(
@@ -228,11 +217,12 @@ fact = registry.fact
 check = registry.check
 
 
-def load_registry() -> Registry:
-    """The registry with everything in it: ours, and the ``deploy_checks`` of every installed app."""
-    for module in MODULES:
-        importlib.import_module(module)
-    autodiscover_modules("deploy_checks")
+def load_registry(*areas: str) -> Registry:
+    """The registry with the checks of these areas; with none named, all of ours and those of the apps."""
+    for area in areas or AREAS:
+        importlib.import_module(f"deploytools.verification.checks.{area}")
+    if not areas:
+        autodiscover_modules("deploy_checks")
     return registry
 
 

@@ -166,4 +166,5 @@ def _finding(check: Check, verdict: Verdict) -> Finding:
         resource=verdict.resource,
         evidence=verdict.evidence,
         hint=(verdict.hint or check.hint) if needs_hint else "",
+        measured=verdict.measured,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from deploytools.errors import ConfigurationError
 from deploytools.verification.findings import Finding, Severity, Status
@@ -12,8 +12,10 @@ from deploytools.verification.findings import Finding, Severity, Status
 #: Days that a waiver may last at most.
 LONGEST = 180
 
-FIELDS = ("check", "resource", "reason", "owner", "expires")
+TEXTS = ("check", "resource", "reason", "owner", "ticket")
 NEEDED = ("check", "reason", "owner", "expires")
+#: What a waiver may hold.
+FIELDS = (*TEXTS, "expires", "accept_critical")
 EXAMPLE = (
     '{"check": "rds.deletion-protection", "resource": "prod-db", "reason": "moved on 1 May", '
     '"owner": "ops@example.com", "expires": "2027-05-31"}'
@@ -21,6 +23,8 @@ EXAMPLE = (
 
 #: What can be accepted: what was seen to be wrong. What could not be looked at cannot.
 WAIVABLE = frozenset({Status.FAIL, Status.WARN})
+
+REMOVE = 'Mend what it accepted, then take it out of DEPLOYTOOLS["WAIVERS"]'
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,27 @@ class Waiver:
         resource: the exact resource of the finding; empty where the finding has none.
         reason: why.
         owner: whom to ask.
+        ticket: where it is kept track of; empty: nowhere.
         expires: the last day on which it counts.
+        accept_critical: whether it also accepts the failure of a check of severity critical.
     """
 
     check: str
     resource: str
     reason: str
     owner: str
+    ticket: str
     expires: date
+    accept_critical: bool = False
 
     def __str__(self) -> str:
-        return f"{self.reason} ({self.owner}, until {self.expires.isoformat()})"
+        ticket = f"{self.ticket}, " if self.ticket else ""
+        return f"{self.reason} ({self.owner}, {ticket}until {self.expires.isoformat()})"
+
+    def accepts(self, finding: Finding) -> bool:
+        """Whether it says of this failure that it is accepted."""
+        is_critical = finding.status is Status.FAIL and finding.severity is Severity.CRITICAL
+        return finding.status in WAIVABLE and (self.accept_critical or not is_critical)
 
 
 def parse_waivers(value: Sequence[object], today: date) -> tuple[Waiver, ...]:
@@ -60,24 +74,27 @@ def parse_waivers(value: Sequence[object], today: date) -> tuple[Waiver, ...]:
 
 
 def _waiver(entry: Mapping[str, object]) -> Waiver:
-    texts = {field: str(entry.get(field, "")) for field in FIELDS}
-    return Waiver(**texts | {"expires": _day(entry["expires"])})  # type: ignore[arg-type]
+    texts = {field: str(entry.get(field, "")) for field in TEXTS}
+    return Waiver(**texts, expires=_day(entry["expires"]), accept_critical=bool(entry.get("accept_critical")))
 
 
 def _day(value: object) -> date:
+    """A time counts as its day, in its own time zone."""
+    if isinstance(value, datetime):
+        return value.date()
     return value if isinstance(value, date) else date.fromisoformat(str(value))
 
 
 def violations(value: Sequence[object], today: date) -> list[str]:
     """Every violation in ``DEPLOYTOOLS["WAIVERS"]``, a sentence each, in the order of the setting."""
     found: list[str] = []
-    seen: set[tuple[object, object]] = set()
+    seen: set[tuple[str, str]] = set()
     for number, entry in enumerate(value, start=1):
         if not isinstance(entry, Mapping):
             found.append(f"Waiver {number} is no dict.")
             continue
         found += [f"Waiver {number} {sentence}" for sentence in _entry_violations(entry, today)]
-        if (key := (entry.get("check"), entry.get("resource", ""))) in seen:
+        if (key := (str(entry.get("check")), str(entry.get("resource", "")))) in seen:
             found.append(f"Waiver {number} is for the same check and resource as one before it.")
         seen.add(key)
     return found
@@ -86,6 +103,9 @@ def violations(value: Sequence[object], today: date) -> list[str]:
 def _entry_violations(entry: Mapping[str, object], today: date) -> list[str]:
     found = [f'has a key that nobody reads: "{key}".' for key in entry if key not in FIELDS]
     found += [f"has no {field}." for field in NEEDED if not str(entry.get(field, "")).strip()]
+    found += [f"has a {field} that is no text." for field in TEXTS if not isinstance(entry.get(field, ""), str)]
+    if not isinstance(entry.get("accept_critical", False), bool):
+        found.append("has an accept_critical that is neither true nor false.")
     if not str(entry.get("expires", "")).strip():
         return found
     try:
@@ -107,28 +127,36 @@ def apply_waivers(findings: Sequence[Finding], waivers: Iterable[Waiver], today:
     in_force = {(waiver.check, waiver.resource): waiver for waiver in all_waivers if waiver.expires >= today}
     judged = tuple(_waived(finding, in_force.get((finding.check, finding.resource))) for finding in findings)
     ran = {finding.check for finding in findings}
-    used = {(finding.check, finding.resource) for finding in judged if finding.status is Status.WAIVED}
-    about = [_about(waiver, used, today) for waiver in all_waivers if waiver.check in ran]
+    about = [_about(waiver, findings, today) for waiver in all_waivers if waiver.check in ran]
     return (*judged, *(finding for finding in about if finding))
 
 
 def _waived(finding: Finding, waiver: Waiver | None) -> Finding:
-    if waiver is None or finding.status not in WAIVABLE:
+    if waiver is None or not waiver.accepts(finding):
         return finding
     return replace(finding, status=Status.WAIVED, waiver=str(waiver))
 
 
-def _about(waiver: Waiver, used: set[tuple[str, str]], today: date) -> Finding | None:
+def _about(waiver: Waiver, findings: Iterable[Finding], today: date) -> Finding | None:
     if waiver.expires < today:
         return _finding(
             "waivers.in-force", Status.FAIL, waiver, f"it expired on {waiver.expires.isoformat()}: {waiver}"
         )
-    if (waiver.check, waiver.resource) not in used:
-        return _finding("waivers.used", Status.WARN, waiver, f"nothing fails that it would accept: {waiver}")
-    return None
+    meant = [item for item in findings if (item.check, item.resource) == (waiver.check, waiver.resource)]
+    if any(waiver.accepts(finding) for finding in meant):
+        return None
+    if any(finding.status in WAIVABLE for finding in meant):
+        return _finding(
+            "waivers.used",
+            Status.WARN,
+            waiver,
+            f"a critical failure is accepted only with accept_critical = true: {waiver}",
+            'Mend what fails, or say "accept_critical": True in that waiver',
+        )
+    return _finding("waivers.used", Status.WARN, waiver, f"nothing fails that it would accept: {waiver}")
 
 
-def _finding(check: str, status: Status, waiver: Waiver, evidence: str) -> Finding:
+def _finding(check: str, status: Status, waiver: Waiver, evidence: str, hint: str = REMOVE) -> Finding:
     return Finding(
         check=check,
         title={"waivers.in-force": "No waiver has expired", "waivers.used": "Every waiver is used"}[check],
@@ -137,5 +165,5 @@ def _finding(check: str, status: Status, waiver: Waiver, evidence: str) -> Findi
         status=status,
         resource=f"{waiver.check} {waiver.resource}".rstrip(),
         evidence=evidence,
-        hint='Mend what it accepted, then take it out of DEPLOYTOOLS["WAIVERS"]',
+        hint=hint,
     )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -53,9 +56,11 @@ def test_a_mail_that_cannot_be_sent_comes_after_the_report(capsys, mailing):
 
 
 def test_an_address_to_visit_may_be_given(capsys, made):
-    options = ("verify_deploy", "--only", "outside.no-debug-page", "--format", "json")
-    assert statuses(run(capsys, *options)) == {"outside.no-debug-page": "not applicable"}
-    assert statuses(run(capsys, *options, "--url", "https://127.0.0.1:9")) == {"outside.no-debug-page": "unknown"}
+    options = ("verify_deploy", "--only", "outside.health", "--format", "json")
+    assert statuses(run(capsys, *options)) == {"outside.health": "not applicable"}
+    refused = run(capsys, *options, "--url", "https://127.0.0.1:9")
+    assert (statuses(refused), refused.code) == ({"outside.health": "fail"}, 1)
+    assert json.loads(refused.out)["findings"][0]["evidence"] == "no answer: Connection refused"
 
 
 PROTECTION = {
@@ -114,6 +119,25 @@ def test_facts_are_kept_and_judged_again_with_no_network(capsys, made, tmp_path,
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "looking", "idle"),
+    [
+        (("--replay", "f", "--url", "https://x", "--facts", "g"), "--replay", "--url and --facts"),
+        (("--replay", "f", "--tenant", "one"), "--replay", "--tenant"),
+        (("--replay", "f", "--send-test-mail", "a@b.c"), "--replay", "--send-test-mail"),
+        (("--list", "--replay", "f"), "--list", "--replay"),
+        (("--explain", "rds.encrypted", "--diff", "f"), "--explain", "--diff"),
+        (("--iam-policy", "--facts", "f"), "--iam-policy", "--facts"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(capsys, options, looking, idle):
+    assert run(capsys, "verify_deploy", *options) == (
+        "",
+        f"Error: {looking} looks at nothing, so that {idle} would do nothing.\nHint: Leave one of them out.\n",
+        2,
+    )
+
+
 def test_diff_shows_what_changed(capsys, made, tmp_path, settings):
     old = tmp_path / "old.json"
     options = ("verify_deploy", "--only", "rds.not-public", "rds.deletion-protection")
@@ -127,6 +151,63 @@ def test_diff_shows_what_changed(capsys, made, tmp_path, settings):
     nothing = run(capsys, *options, "--diff", str(tmp_path / "none.json"))
     assert nothing.err.startswith(f"Error: {tmp_path}/none.json could not be read: No such file or directory.\n")
     assert (nothing.out, nothing.code) == ("", 2)
+
+
+#: `manage.py`, with clocks that are some minutes fast.
+LATER = """
+import datetime, sys
+
+class Later(datetime.datetime):
+    __slots__ = ()
+
+    @classmethod
+    def now(cls, tz=None):
+        return super().now(tz) + datetime.timedelta(minutes=int(sys.argv[1]))
+
+datetime.datetime = Later
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", *sys.argv[2:]])
+"""
+
+
+#: The local cloud's log is written away once, and then grows old.
+STANDS = ("--exclude", "rds.restorable")
+
+
+def verify_later(made, minutes: int, *options: object) -> tuple[str, str]:
+    """`verify_deploy` in a process of its own, some minutes later: its stdout and stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", LATER, str(minutes), "verify_deploy", *map(str, options), *STANDS],
+        cwd=Path(__file__).parent.parent.parent,
+        env={
+            "PATH": os.environ["PATH"],
+            "DJANGO_SETTINGS_MODULE": "StartupWebApp.settings",
+            "PYTHONHASHSEED": str(minutes),
+            **made.environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_two_runs_some_minutes_apart_say_the_same_by_the_letter(made, tmp_path):
+    """Everything but what was measured, whatever order Python gives to its sets."""
+    said = []
+    for minutes in (1, 8):
+        report = tmp_path / f"{minutes}.json"
+        assert verify_later(made, minutes, "--output", report)[1].startswith(f"Wrote {report}. ")
+        said.append(report.read_text().partition('\n  "measured": '))
+    before, after = said
+    assert before[0] == after[0]
+    assert {"connection.connect", "secret.not-in-code", "rds.certificate"} <= set(
+        re.findall(r'check": "(.+)"', before[0])
+    )
+    assert before[2] != after[2]
+    out, err = verify_later(made, 15, "--diff", tmp_path / "1.json")
+    assert (out.splitlines()[0], err) == ("Nothing changed.", "")
 
 
 def test_the_fail_level_and_the_stage(capsys, made):

@@ -42,8 +42,9 @@ def test_the_five_lines_of_the_guide(capsys, made):
     result = run(capsys, "check_rds")
     lines = result.out.splitlines()
     assert [line.split(" (")[0] for line in lines] == FIVE_LINES
-    assert re.search(rf"\(PostgreSQL {made.postgres.version}\.\d+ as {made.role}, \d+ ms, TLS", lines[2])
-    assert re.fullmatch(r".* \(SELECT 1 in \d+\.\d ms\)", lines[3])
+    seen = rf"\(PostgreSQL {made.postgres.version}\.\d+ as {made.role}, TLS[^;]*; "
+    assert re.search(rf"{seen}name \d+ ms, TCP \d+ ms, TLS \d+ ms, login \d+ ms\)$", lines[2])
+    assert re.fullmatch(r".* \(SELECT 1; \d+\.\d ms\)", lines[3])
     assert (result.err, result.code) == ("", 0)
 
 
@@ -193,7 +194,7 @@ def test_an_instance_that_does_not_exist_fails(capsys, made, settings):
 def test_output_to_a_file(capsys, made, tmp_path):
     file = tmp_path / "report.json"
     result = run(capsys, "check_rds", "--format", "json", "--output", str(file))
-    assert (result.out, result.code, json.loads(file.read_text())["version"]) == ("", 0, 1)
+    assert (result.out, result.code, json.loads(file.read_text())["version"]) == ("", 0, 2)
     assert result.err == f"Wrote {file}. As it should be: nothing fails.\n"
     failed = run(capsys, "check_rds", "--output", str(tmp_path / "no" / "where"))
     assert failed.err == (

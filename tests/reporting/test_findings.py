@@ -92,9 +92,10 @@ def test_only_the_title_is_painted():
 def test_json_is_stable_and_versioned():
     document = json.loads(to_json(REPORT))
     assert list(document) == [
-        "version", "settings", "stage", "account", "seconds", "verdict", "exit_code", "counts", "findings",
+        "version", "settings", "stage", "account", "verdict", "exit_code", "counts", "findings", "measured",
     ]  # fmt: skip
-    assert (document["version"], document["settings"], document["seconds"]) == (1, "prod", 1.25)
+    assert (document["version"], document["settings"]) == (2, "prod")
+    assert document["measured"] == {"seconds": 1.25, "findings": []}
     assert document["counts"] == {"not applicable": 0, "pass": 2, "waived": 0, "warn": 0, "unknown": 0, "fail": 3}
     assert document["findings"][0] == {
         "check": "area.bad",
@@ -106,6 +107,18 @@ def test_json_is_stable_and_versioned():
         "hint": "Shut it",
         "guide": "Step 2",
         "waiver": "",
+    }
+
+
+def test_what_was_measured_is_shown_to_people_and_kept_apart_for_programs():
+    timed = replace(GOOD, measured="12 ms")
+    report = Report((timed, BAD), 1.25, "prod")
+    assert "    one: seen; 12 ms" in to_text(report).splitlines()
+    document = json.loads(to_json(report))
+    assert document["findings"] == json.loads(to_json(Report((GOOD, BAD), 7, "prod")))["findings"]
+    assert document["measured"] == {
+        "seconds": 1.25,
+        "findings": [{"check": GOOD.check, "resource": "one", "measured": "12 ms"}],
     }
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from deploytools.errors import ConfigurationError
 from deploytools.reporting import guide
-from deploytools.reporting.formats import FORMATS, destinations
+from deploytools.reporting.formats import FORMATS, destinations, written
 from deploytools.reporting.github import MOST_SUMMARY, fitted, to_github
 from deploytools.reporting.junit import to_junit
 from deploytools.reporting.markdown import to_markdown
@@ -144,9 +144,19 @@ def test_markdown_is_the_checklist_ticked():
     )
 
 
+def test_markdown_ticks_nothing_that_does_not_apply():
+    bastion = replace(MOOT, title="Bastion host secured (if created)", guide=f"{guide.CHECKLIST_SECTION}: Bastion host")
+    lines = to_markdown(Report((bastion, replace(MOOT, guide="Step 8")), 0, "prod")).splitlines()
+    reason = "  - - **not applicable** `sec.moot`: one: there is none"
+    for item in ("Bastion host secured (if created)", "All is well"):
+        at = lines.index(f"- [ ] {item} *(not applicable)*")
+        assert lines[at + 1] == reason
+    assert not [line for line in lines if line.startswith("- [x]")]
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_nothing_looked_at_is_no_good_news_in_any_format(format):
-    text = FORMATS[format](Report((), 0.0, "prod"))
+    text = written(Report((), 0.0, "prod"), format)
     assert "nothing was" in text or 'tests="0"' in text
     assert "As it should be" not in text.replace("Not as it should be", "")
 

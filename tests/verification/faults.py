@@ -19,6 +19,7 @@ from deploytools.verification.findings import Status
 from deploytools.verification.sources.connection import AcceptedPassword, AppsReport, ConnectionAttempt
 from deploytools.verification.sources.project import ProjectReport
 from deploytools.verification.sources.secret import ResourcePolicy, SettingsInUse, StrayValues
+from deploytools.verification.sources.vantage import TASK, Vantage
 from tests.verification.world import (
     CATALOGUE,
     FIRST,
@@ -50,7 +51,7 @@ class Fault:
 
     Attributes:
         flips: the checks that do not pass, with what they say; none: a false alarm that must not be raised.
-        seen: in the evidence of the first of them.
+        seen: in what the first of them saw.
     """
 
     changes: Changes
@@ -59,6 +60,7 @@ class Fault:
 
 
 REFUSED = ConnectionFailed("No connection (refused).", hint="Wait.", kind=ConnectionFailure.REFUSED)
+LOST = ConnectionFailed("No connection (timed out).", hint="Wait.", kind=ConnectionFailure.TIMEOUT)
 PASSWORD = ConnectionFailed("No connection (password refused).", hint="Mend it.", kind=ConnectionFailure.PASSWORD)
 NO_DATABASE = ConnectionFailed("No such database.", hint="Make it.", kind=ConnectionFailure.NO_DATABASE)
 NO_CONNECT = ConnectionFailed("No CONNECT.", hint="Grant it.", kind=ConnectionFailure.NO_CONNECT)
@@ -101,7 +103,12 @@ CONNECTION = [
     Fault(
         attempt(error=REFUSED, links=LINKS[:1], broken="TCP"),
         {"connection.connect": FAIL, "connection.query": NA},
-        "No connection (refused). The TCP failed; held: name 1 ms (10.0.1.5).",
+        "No connection (refused). The TCP failed; held: name (10.0.1.5); name 1 ms",
+    ),
+    Fault(
+        attempt(error=LOST, links=LINKS[:1], broken="TCP") | {"vantage": Vantage(TASK, ("10.0.1.0/24",))},
+        {"connection.connect": FAIL, "connection.query": NA},
+        "held: name (10.0.1.5). This process runs in an ECS task (10.0.1.0/24), inside the database's VPC; name 1 ms",
     ),
     Fault(
         attempt(error=PASSWORD, links=LINKS, broken="login", accepted=OLD),
@@ -257,7 +264,7 @@ MAIL = [
     Fault(
         mail(broken="AUTH", said="535 5.7.8 Error", code=535, seconds=(("name", 0.1), ("TCP", 0.1))),
         {"mail.login": FAIL},
-        "AUTH failed: 535 5.7.8 Error (held: name, TCP)",
+        "AUTH failed: 535 (held: name, TCP); 535 5.7.8 Error",
     ),
     Fault(
         mail(server="Gmail", broken="AUTH", said="535 no"),

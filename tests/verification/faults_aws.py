@@ -11,7 +11,7 @@ from deploytools.verification.policies import Policy
 from deploytools.verification.sources.alarms import Topic
 from deploytools.verification.sources.ecs_surroundings import Cluster
 from deploytools.verification.sources.network import BastionGroups, Network, PrefixLists, Routes, Rule, SecurityGroup
-from deploytools.verification.sources.outside import Answer
+from deploytools.verification.sources.outside import Answer, NoAnswer
 from deploytools.verification.sources.rds import Parameters, ServerInUse, SharedSnapshot, Snapshot
 from deploytools.verification.sources.rds_lifecycle import EngineSupport, Maintenance
 from deploytools.verification.sources.rule_history import Making, RuleHistory
@@ -25,7 +25,6 @@ from tests.verification.world import (
     KEY,
     NEEDED,
     NOW,
-    OUTSIDE,
     POWERS,
     QUESTIONS,
     RDS,
@@ -704,9 +703,29 @@ SURROUNDINGS = [
 ]
 
 OUTSIDE_CHECKS = ("certificate", "redirect", "hsts", "headers", "health", "no-debug-page")
+DOWN = NoAnswer("Connection refused")
 VISIT = [
     Fault({"outside": None}, {f"outside.{name}": NA for name in OUTSIDE_CHECKS}, "nobody says what its address is"),
     Fault(outside(certificate_until=NOW + 20 * DAY), {"outside.certificate": FAIL}, "20 days left"),
+    Fault(
+        outside(distrust="certificate has expired", certificate_until=None),
+        {"outside.certificate": FAIL},
+        "certificate has expired",
+    ),
+    Fault(
+        outside(
+            certificate_until=None, page=DOWN, health=DOWN, missing=DOWN, plain=Answer(301, {"location": f"{URL}/"})
+        ),
+        {f"outside.{name}": NA for name in OUTSIDE_CHECKS if name != "redirect"} | {"outside.health": FAIL},
+        "nobody answers (see outside.health)",
+    ),
+    Fault(
+        outside(certificate_until=None, page=DOWN, health=DOWN, missing=DOWN, plain=None),
+        {f"outside.{name}": NA for name in OUTSIDE_CHECKS} | {"outside.health": FAIL},
+        "nobody answers (see outside.health)",
+    ),
+    Fault(outside(health=DOWN), {"outside.health": FAIL}, "no answer: Connection refused"),
+    Fault(outside(missing=DOWN), {"outside.no-debug-page": NA}, "nobody answers"),
     Fault(outside(plain=Answer(200, {})), {"outside.redirect": FAIL}, "http answers 200"),
     Fault(
         outside(plain=Answer(301, {"location": "http://www.shop.net/"})), {"outside.redirect": FAIL}, "301 to http://"
@@ -715,12 +734,12 @@ VISIT = [
     Fault(outside(plain=None, url=f"{URL}:8443"), {"outside.redirect": NA}, "the address names a port"),
     Fault(outside(url=f"{URL}:443"), {}),
     Fault(
-        outside(page=replace(OUTSIDE.page, headers=HEADERS | {"strict-transport-security": "max-age=3600"})),
+        outside(page=Answer(200, HEADERS | {"strict-transport-security": "max-age=3600"})),
         {"outside.hsts": FAIL},
         "max-age=3600",
     ),
     Fault(
-        outside(page=replace(OUTSIDE.page, headers={k: v for k, v in HEADERS.items() if k != "referrer-policy"})),
+        outside(page=Answer(200, {k: v for k, v in HEADERS.items() if k != "referrer-policy"})),
         {"outside.headers": WARN},
         "missing: referrer-policy",
     ),

@@ -65,7 +65,7 @@ def test_the_good_world_passes_every_check():
 def test_each_fault_flips_its_own_checks_and_no_other(fault):
     flipped = [finding for finding in findings(**fault.changes) if finding.status is not PASS]
     assert {finding.check: finding.status for finding in flipped} == fault.flips
-    assert not flipped or fault.seen in flipped[0].evidence
+    assert not flipped or fault.seen in flipped[0].seen
     assert all(finding.hint for finding in flipped if finding.status is not NA)
 
 

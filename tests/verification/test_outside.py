@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import http.server
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,10 +20,11 @@ from django.test import RequestFactory
 from django.views.debug import technical_404_response
 
 from deploytools.errors import ConfigurationError, DeployError
+from deploytools.verification.findings import Status
 from deploytools.verification.sources import outside as source
-from deploytools.verification.sources.outside import DEBUG_PAGE, MISSING_PATH, outside
+from deploytools.verification.sources.outside import DEBUG_PAGE, MISSING_PATH, Answer, NoAnswer, Outside, outside
 from tests.sockets import silent_port
-from tests.verification.world import WORLD
+from tests.verification.world import WORLD, findings
 
 
 class Site(http.server.BaseHTTPRequestHandler):
@@ -38,22 +43,44 @@ class Site(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Authority(trustme.CA):
+    """Vouches for certificates.
+
+    Attributes:
+        file: its own certificate.
+    """
+
+    file: str
+
+
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """The address, and the file of the authority that vouches for it."""
-    authority = trustme.CA()
-    file = tmp_path_factory.mktemp("ca") / "ca.pem"
-    authority.cert_pem.write_to_path(file)
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    made = Authority()
+    made.file = str(tmp_path_factory.mktemp("ca") / "ca.pem")
+    made.cert_pem.write_to_path(made.file)
+    return made
+
+
+@contextmanager
+def serving(certificate: trustme.LeafCert) -> Iterator[str]:
+    """The site, and its address."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
+    certificate.configure_cert(context)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"https://localhost:{server.server_address[1]}", str(file)
+    yield f"https://localhost:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def site(authority: Authority) -> Iterator[tuple[str, str]]:
+    """The address, and the file of the authority that vouches for it."""
+    with serving(authority.issue_cert("localhost")) as url:
+        yield url, authority.file
 
 
 def at(url: str) -> Any:
@@ -66,10 +93,12 @@ def test_a_visit(site, monkeypatch, settings):
     settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"HEALTH_PATH": "/readyz"}
     seen = outside(at(url))
     assert seen is not None
+    assert isinstance(seen.page, Answer) and isinstance(seen.missing, Answer) and isinstance(seen.health, Answer)
     assert (seen.page.status, seen.health.status, seen.missing.status, seen.plain) == (200, 200, 404, None)
     assert seen.page.headers["strict-transport-security"] == "max-age=31536000"
     assert (seen.page.is_debug_page, seen.missing.is_debug_page) == (False, True)
-    assert seen.certificate_until > seen.read_at
+    assert seen.certificate_until and seen.certificate_until > seen.read_at
+    assert seen.distrust == ""
 
 
 def test_nobody_says_where():
@@ -81,22 +110,87 @@ def test_an_address_without_tls():
         outside(at("http://www.shop.net"))
 
 
-def test_a_certificate_that_nobody_vouches_for(site, monkeypatch):
+def look(url: str) -> Outside:
+    seen = outside(at(url))
+    assert seen is not None
+    return seen
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_and_the_rest_is_looked_at(site, monkeypatch, settings):
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    with pytest.raises(DeployError, match=r"gave no answer: unable to get local issuer certificate\."):
-        outside(at(site[0]))
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"HEALTH_PATH": "/readyz"}
+    seen = look(site[0])
+    assert (seen.distrust, seen.certificate_until) == ("unable to get local issuer certificate", None)
+    assert isinstance(seen.missing, Answer) and seen.missing.is_debug_page
+    assert isinstance(seen.health, Answer) and seen.health.status == 200
 
 
-@pytest.mark.parametrize("host", ["localhost:9", "no-such.invalid"])
-def test_nobody_there(host):
-    with pytest.raises(DeployError, match=rf"https://{host}.* gave no answer: "):
-        outside(at(f"https://{host}"))
+def test_a_certificate_of_another_host(site, monkeypatch):
+    url, file = site
+    monkeypatch.setenv("SSL_CERT_FILE", file)
+    seen = look(url.replace("localhost", "127.0.0.1"))
+    assert seen.distrust == "IP address mismatch, certificate is not valid for '127.0.0.1'"
+
+
+def test_a_certificate_that_has_expired(authority, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", authority.file)
+    ended = datetime.now(UTC) - timedelta(minutes=5)
+    with serving(authority.issue_cert("localhost", not_after=ended)) as url:
+        seen = look(url)
+    assert (seen.distrust, seen.certificate_until) == ("certificate has expired", None)
+    assert isinstance(seen.page, Answer)
+    assert {f.check: f.status for f in findings(outside=seen) if f.check.startswith("outside.c")} == {
+        "outside.certificate": Status.FAIL
+    }
+
+
+def test_nobody_there():
+    seen = look("https://localhost:9")
+    assert seen.page == seen.health == seen.missing == NoAnswer("Connection refused")
+    assert (seen.certificate_until, seen.distrust, seen.plain) == (None, "", None)
+
+
+def test_a_server_without_tls():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        seen = look(f"https://localhost:{server.server_address[1]}")
+        server.shutdown()
+        thread.join()
+    assert seen.page in {NoAnswer("WRONG_VERSION_NUMBER"), NoAnswer("RECORD_LAYER_FAILURE")}
 
 
 def test_a_server_that_says_nothing_is_given_up(monkeypatch):
     monkeypatch.setattr(source, "TIMEOUT", 0.2)
-    with silent_port() as port, pytest.raises(DeployError, match="timed out"):
-        outside(at(f"https://localhost:{port}"))
+    with silent_port() as port:
+        assert look(f"https://localhost:{port}").page == NoAnswer("nothing said within 0.2 s")
+
+
+def test_a_name_that_does_not_exist_is_seen(monkeypatch):
+    failing(monkeypatch, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+    assert look("https://no-such.invalid").page == NoAnswer("no such name: Name or service not known")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+        OSError(errno.ENETUNREACH, "Network is unreachable"),
+    ],
+)
+def test_what_fails_on_our_side_says_nothing_of_the_address(monkeypatch, error):
+    failing(monkeypatch, error)
+    with pytest.raises(DeployError, match=rf"www\.shop\.net could not be looked at from here: {error.strerror}\."):
+        look("https://www.shop.net")
+
+
+def failing(monkeypatch, error: OSError) -> None:
+    """What no machine can be brought to do at will."""
+
+    def connect(*_: Any, **__: Any) -> socket.socket:
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", connect)
 
 
 def test_the_page_for_developers_is_known(settings):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +16,7 @@ from tests.verification.world import WORLD, findings
 
 @pytest.fixture
 def complaint() -> Iterator[None]:
-    """A system check that always finds something: an error, and at a deployment a warning too."""
+    """A system check of models that always finds something: an error, and at a deployment a warning too."""
 
     def complain(**_: object) -> list[checks.CheckMessage]:
         return [checks.Error("The shop burns.", id="shop.E001")]
@@ -22,7 +25,7 @@ def complaint() -> Iterator[None]:
         return [checks.Warning("The shop smokes.", id="shop.W001")]
 
     registry = checks.registry.registry
-    registry.register(complain)
+    registry.register(complain, checks.Tags.models)
     registry.register(warn, deploy=True)
     yield
     registry.registered_checks.discard(complain)
@@ -38,6 +41,18 @@ def test_what_django_finds_is_told_unless_it_is_silenced(settings):
     assert (apps.errors, apps.silenced) == ((), ("shop.E001",))
     assert not [identifier for identifier, _ in found.messages if identifier.startswith("shop.")]
     assert found.silenced == ("shop.E001", "shop.W001")
+
+
+def test_a_connection_loads_no_views():
+    """They and the middleware take as long as everything else together; `django.check-deploy` looks at them."""
+    code = (
+        "import django, sys; django.setup(); before = set(sys.modules);"
+        "from deploytools.verification.sources.connection import apps; apps();"
+        "print([name for name in set(sys.modules) - before if name.startswith('StartupWebApp')])"
+    )
+    environment = {"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": "StartupWebApp.settings"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_what_is_silenced_is_named():

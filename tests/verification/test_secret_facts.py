@@ -76,7 +76,9 @@ def test_binary_large_and_linked_files_are_left_out(tree, monkeypatch):
     found = stray_values(SECRET)
     assert (found.found, found.unreadable, found.oversized) == ((), (), ("large",))
     (finding,) = [f for f in findings(stray_values=found) if f.check == "secret.not-in-code"]
-    assert finding.evidence.endswith(" files of the project read; too large to be code, and not looked into: large")
+    assert finding.evidence.endswith(
+        "none is in a file of the project; too large to be code, and not looked into: large"
+    )
 
 
 def test_a_file_that_cannot_be_read_is_told(tree, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -61,6 +61,37 @@ def test_a_waiver_of_a_check_that_did_not_run_is_not_unused():
     assert applied(replace(FAILING, check="a.other")) == [("a.other", Status.FAIL, "shop", "open")]
 
 
+CRITICAL = replace(FAILING, severity=Severity.CRITICAL)
+NOT_ENOUGH = (
+    "waivers.used", Status.WARN, "a.b shop",
+    "a critical failure is accepted only with accept_critical = true: moved (ops@x.org, until 2026-12-31)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{}, {"accept_critical": False}])
+def test_a_critical_failure_needs_more_than_a_waiver(changes):
+    assert applied(CRITICAL, **changes) == [("a.b", Status.FAIL, "shop", "open"), NOT_ENOUGH]
+
+
+@pytest.mark.parametrize(
+    ("finding", "changes"),
+    [(CRITICAL, {"accept_critical": True}), (replace(CRITICAL, status=Status.WARN), {})],
+    ids=["accepted by name", "only warns yet"],
+)
+def test_a_critical_failure_is_waived_where_that_is_said_and_a_warning_anyway(finding, changes):
+    assert applied(finding, **changes) == [("a.b", Status.WAIVED, "shop", "moved (ops@x.org, until 2026-12-31)")]
+
+
+def test_a_ticket_is_named():
+    assert applied(FAILING, ticket="OPS-7")[0][3] == "moved (ops@x.org, OPS-7, until 2026-12-31)"
+
+
+@pytest.mark.parametrize("expires", [datetime(2026, 12, 31, 23, 30), datetime(2026, 12, 31, 0, 30, tzinfo=UTC)])
+def test_a_time_counts_as_its_day(expires):
+    (waiver,) = parse_waivers([GOOD | {"expires": expires}], TODAY)
+    assert str(waiver) == "moved (ops@x.org, until 2026-12-31)"
+
+
 LATEST = (TODAY + timedelta(days=LONGEST)).isoformat()
 
 
@@ -77,7 +108,19 @@ LATEST = (TODAY + timedelta(days=LONGEST)).isoformat()
             ["Waiver 1 expires on 2027-05-24, later than 180 days from now (2027-05-23)."],
         ),
         (GOOD | {"expires": "soon"}, ["Waiver 1 expires on 'soon', which is no day (YYYY-MM-DD)."]),
-        (GOOD | {"ticket": "T-1"}, ['Waiver 1 has a key that nobody reads: "ticket".']),
+        (GOOD | {"expires": datetime(2026, 12, 31, 8, 30, tzinfo=UTC)}, []),
+        (
+            GOOD | {"expires": datetime(2027, 5, 24, tzinfo=UTC)},
+            ["Waiver 1 expires on 2027-05-24, later than 180 days from now (2027-05-23)."],
+        ),
+        (GOOD | {"ticket": "T-1", "accept_critical": True}, []),
+        (GOOD | {"accept_critical": "yes"}, ["Waiver 1 has an accept_critical that is neither true nor false."]),
+        (GOOD | {"check": ["a.b"]}, ["Waiver 1 has a check that is no text."]),
+        (
+            GOOD | {"ticket": 7, "resource": None},
+            ["Waiver 1 has a resource that is no text.", "Waiver 1 has a ticket that is no text."],
+        ),
+        (GOOD | {"bug": "T-1"}, ['Waiver 1 has a key that nobody reads: "bug".']),
         ({}, [f"Waiver 1 has no {field}." for field in ("check", "reason", "owner", "expires")]),
         (GOOD | {"reason": " "}, ["Waiver 1 has no reason."]),
         ("a.b", ["Waiver 1 is no dict."]),

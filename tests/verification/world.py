@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from deploytools.databases.catalogue import ConnectionReport, ConnectionSlots, ServerCatalogue
+from deploytools.databases.catalogue import ConnectionSlots, ServerCatalogue
 from deploytools.databases.chain import Link
 from deploytools.databases.history import MigrationGraph
+from deploytools.databases.probe import ConnectionReport
 from deploytools.databases.state import DatabaseState, RoleState
 from deploytools.secret.document import Document
 from deploytools.secret.sync import SecretState
@@ -211,6 +212,7 @@ WORLD: dict[str, Any] = {
         django_sslmode="verify-full",
     ),
     "connection_attempt": ConnectionAttempt(REPORT, links=LINKS),
+    "vantage": None,
     "connection": REPORT,
     "apps": AppsReport(10, 57, ()),
     "catalogue": CATALOGUE,

@@ -54,7 +54,7 @@ class Command(VerifyingCommand):
         self, *, wait: float, format: list[str], output: list[Path], tenant: str | None, stage: str | None, **_: Any
     ) -> None:
         """Look, look again while it can heal, report."""
-        registry = load_registry()
+        registry = load_registry("connection")
         checks = registry.select(["connection"])
         places = destinations(format, output)
         with configuration.overriding(**self.overrides(tenant=tenant, stage=stage)):

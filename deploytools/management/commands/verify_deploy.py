@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,14 @@ from deploytools.verification.sources.mail import send_test_mail
 
 #: Django's default for DEFAULT_FROM_EMAIL: nobody has chosen a sender.
 NO_SENDER = "webmaster@localhost"
+
+#: Options that ask for something which another option has no use for.
+IDLE_BESIDE = {
+    "replay": ("url", "tenant", "facts", "send_test_mail"),
+    "list": ("replay", "diff", "facts", "send_test_mail"),
+    "explain": ("replay", "diff", "facts", "send_test_mail"),
+    "iam_policy": ("replay", "diff", "facts", "send_test_mail"),
+}
 
 
 class Command(VerifyingCommand):
@@ -79,6 +88,7 @@ class Command(VerifyingCommand):
 
     def handle(self, *, format: list[str], output: list[Path], tenant: str | None, **options: Any) -> None:
         """Select, read, judge, report."""
+        _refuse_idle({**options, "tenant": tenant})
         registry = load_registry()
         places = destinations(format, output)
         if options["fire_test"] and options["replay"]:
@@ -143,6 +153,21 @@ class Command(VerifyingCommand):
                 self.report(json.dumps(policy(actions, _place()), indent=2), path)
             else:
                 self.report(_catalogue(registry, checks, format), path)
+
+
+def _refuse_idle(options: Mapping[str, Any]) -> None:
+    """An option that would do nothing is a misunderstanding."""
+    for option, others in IDLE_BESIDE.items():
+        idle = [_flag(other) for other in others if options[other]]
+        if options[option] and idle:
+            raise ConfigurationError(
+                f"{_flag(option)} looks at nothing, so that {' and '.join(idle)} would do nothing.",
+                hint="Leave one of them out.",
+            )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _actions(registry: Registry, checks: tuple[Check, ...]) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 AREAS = (
     "connection",
     "secret",
@@ -25,6 +23,3 @@ AREAS = (
     "ecs_surroundings",
     "outside",
 )
-
-for _area in AREAS:
-    import_module(f"{__name__}.{_area}")

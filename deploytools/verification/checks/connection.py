@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from deploytools.databases.chain import LOGIN, QUERY
+from deploytools.databases.chain import QUERY
+from deploytools.errors import ConnectionFailed
 from deploytools.secret.contract import problems
 from deploytools.secret.sync import PREVIOUS, SecretState
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import AcceptedPassword, AppsReport, ConnectionAttempt, Expectation
-from deploytools.verification.troubleshooting import PASSWORD, advice
+from deploytools.verification.sources.vantage import Vantage
+from deploytools.verification.troubleshooting import CANNOT_CONNECT, LOOK_AT_RULES, PASSWORD, advice, forward
 
 TAGS = ("startup",)
 CONNECTION_KEYS = ("engine", "host", "port", "username", "password")
@@ -60,7 +62,9 @@ def configuration_validated(secret: SecretState, expectation: Expectation) -> Ve
     hint="Run: python manage.py check_rds",
     tags=TAGS,
 )
-def connected(connection_attempt: ConnectionAttempt, secret: SecretState) -> Verdict:
+def connected(
+    connection_attempt: ConnectionAttempt, secret: SecretState, expectation: Expectation, vantage: Vantage | None
+) -> Verdict:
     """Nothing else of the database can be looked at without a login; which link broke says what to mend."""
     connection, error = connection_attempt.report, connection_attempt.error
     if accepted := connection_attempt.accepted:
@@ -68,20 +72,41 @@ def connected(connection_attempt: ConnectionAttempt, secret: SecretState) -> Ver
             f"{error} The password of {accepted.label} works.",
             hint=f'{_half_done(accepted, secret)} (guide, Troubleshooting: "{PASSWORD}")',
         )
+    if vantage and isinstance(error, ConnectionFailed):
+        return _lost(connection_attempt, error, secret, expectation, vantage)
     if connection is None:
-        return failed(f"{error}{_held(connection_attempt)}", hint=advice(error) if error else "")
-    seen = f"PostgreSQL {connection.server_version} as {connection.user}, {connection.connect_seconds * 1000:.0f} ms"
-    return passed(f"{seen}, {connection.tls or 'no TLS'}{_times(connection_attempt)}")
+        return failed(
+            f"{error}{_held(connection_attempt)}",
+            hint=advice(error) if error else "",
+            measured=_times(connection_attempt),
+        )
+    seen = f"PostgreSQL {connection.server_version} as {connection.user}, {connection.tls or 'no TLS'}"
+    return passed(seen, measured=_times(connection_attempt))
+
+
+def _lost(
+    attempt: ConnectionAttempt, error: ConnectionFailed, secret: SecretState, expectation: Expectation, vantage: Vantage
+) -> Verdict:
+    """Not found, or no answer: where this process stands says which way leads there."""
+    addresses = attempt.addresses
+    if vantage.is_outside(addresses):
+        hint = forward(vantage.host, vantage.port, bastion=expectation.bastion_instance, region=secret.region)
+    else:
+        hint = LOOK_AT_RULES if addresses else error.hint
+    return failed(
+        f"{error}{_held(attempt)} {vantage.said(addresses)}",
+        hint=f'{hint} (guide, Troubleshooting: "{CANNOT_CONNECT}")',
+        measured=_times(attempt),
+    )
 
 
 def _times(attempt: ConnectionAttempt) -> str:
-    links = [f"{link.name} {link.seconds * 1000:.0f} ms" for link in attempt.links if link.name not in {LOGIN, QUERY}]
-    return f"; before it {', '.join(links)}" if links else ""
+    return ", ".join(f"{link.name} {link.seconds * 1000:.0f} ms" for link in attempt.links if link.name != QUERY)
 
 
 def _held(attempt: ConnectionAttempt) -> str:
     """How far it came: what held is not what is to be mended."""
-    held = [f"{link.name} {link.seconds * 1000:.0f} ms ({link.seen})" for link in attempt.links]
+    held = [f"{link.name} ({link.seen})" for link in attempt.links]
     return f" The {attempt.broken} failed; held: {', '.join(held)}." if held else ""
 
 
@@ -117,7 +142,7 @@ def queried(connection_attempt: ConnectionAttempt) -> Verdict:
         return failed(str(error), hint=advice(error))
     if connection is None:
         return not_applicable("not tried: there is no connection")
-    return passed(f"SELECT 1 in {connection.query_seconds * 1000:.1f} ms")
+    return passed("SELECT 1", measured=f"{connection.query_seconds * 1000:.1f} ms")
 
 
 @check(

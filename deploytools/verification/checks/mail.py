@@ -32,12 +32,15 @@ def login(mail_dialogue: MailDialogue) -> Verdict:
     """Orders are confirmed and passwords reset by mail, and a mail that is not sent complains to nobody."""
     if not mail_dialogue.broken:
         times = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in mail_dialogue.seconds)
-        return passed(f"{mail_dialogue.server}: {times}")
+        return passed(f"{mail_dialogue.server} takes it", measured=times)
     stage = mail_dialogue.broken
     held = ", ".join(name for name, _ in mail_dialogue.seconds)
-    evidence = f"{mail_dialogue.server}: {stage} failed: {mail_dialogue.said}" + (f" (held: {held})" if held else "")
+    said, answer = mail_dialogue.said, ""
+    if mail_dialogue.code:  # In a server's own words there may be the number of the session.
+        said, answer = str(mail_dialogue.code), mail_dialogue.said
+    evidence = f"{mail_dialogue.server}: {stage} failed: {said}" + (f" (held: {held})" if held else "")
     is_gmail = stage == "AUTH" and mail_dialogue.server == "Gmail"
-    return failed(evidence, hint=GMAIL if is_gmail else HINTS[stage])
+    return failed(evidence, hint=GMAIL if is_gmail else HINTS[stage], measured=answer)
 
 
 @check(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.registry import check
-from deploytools.verification.sources.outside import Outside
+from deploytools.verification.sources.outside import Answer, NoAnswer, Outside
 
 GUIDE = "Next Steps: Phase 10"
+MOOT = "nobody answers (see outside.health)"
 UNDECLARED = 'nobody says what its address is (DEPLOYTOOLS["URL"])'
 
 CERTIFICATE_DAYS = 21
@@ -17,11 +19,27 @@ CERTIFICATE_DAYS = 21
 #: Half a year, in seconds: less does not outlast a holiday.
 HSTS_SECONDS = 15_768_000
 
+NO_ANSWER_HINT = (
+    "Look at it with curl -v, from elsewhere too; check the DNS record, the load balancer's listener and security group"
+)
+
 HEADERS = ("content-security-policy", "x-content-type-options", "referrer-policy", "x-frame-options")
 
 
 def _seen(outside: Outside | None, judge: Callable[[Outside], Verdict]) -> Verdict:
     return not_applicable(UNDECLARED) if outside is None else judge(outside)
+
+
+def _answered(outside: Outside | None, page: str, judge: Callable[[Answer], Verdict]) -> Verdict:
+    """The verdict on the answer that is `page`, where there is one."""
+    if outside is None:
+        return not_applicable(UNDECLARED)
+    answer = getattr(outside, page)
+    return (
+        not_applicable(MOOT, outside.url)
+        if isinstance(answer, NoAnswer)
+        else replace(judge(answer), resource=outside.url)
+    )
 
 
 @check(
@@ -37,10 +55,23 @@ def certificate(outside: Outside | None) -> Verdict:
     """On the day on which it ends every visitor is warned away."""
 
     def judge(seen: Outside) -> Verdict:
+        if seen.distrust:
+            return failed(seen.distrust, seen.url, _certificate_hint(seen))
+        if seen.certificate_until is None:
+            return not_applicable(MOOT, seen.url)
         days = (seen.certificate_until - seen.read_at).days
-        return (passed if days >= CERTIFICATE_DAYS else failed)(f"{days} days left", seen.url)
+        judge = passed if days >= CERTIFICATE_DAYS else failed
+        return judge(f"valid until {seen.certificate_until:%Y-%m-%d}", seen.url, measured=f"{days} days left")
 
     return _seen(outside, judge)
+
+
+def _certificate_hint(seen: Outside) -> str:
+    host = urlsplit(seen.url).hostname
+    return (
+        "Give the load balancer's listener a valid certificate of that name. Run: aws acm request-certificate "
+        f"--domain-name {host} --validation-method DNS"
+    )
 
 
 @check(
@@ -58,6 +89,8 @@ def redirect(outside: Outside | None) -> Verdict:
     def judge(seen: Outside) -> Verdict:
         if urlsplit(seen.url).port not in {None, 443}:
             return not_applicable("the address names a port: what answers on port 80 is another's", seen.url)
+        if seen.plain is None and isinstance(seen.page, NoAnswer):
+            return not_applicable(MOOT, seen.url)
         if seen.plain is None:
             return passed("nothing answers without TLS", seen.url)
         to = seen.plain.headers.get("location", "")
@@ -80,13 +113,13 @@ def redirect(outside: Outside | None) -> Verdict:
 def hsts(outside: Outside | None) -> Verdict:
     """Without it the first request of every visit can be caught and kept from being redirected."""
 
-    def judge(seen: Outside) -> Verdict:
-        said = seen.page.headers.get("strict-transport-security", "")
+    def judge(page: Answer) -> Verdict:
+        said = page.headers.get("strict-transport-security", "")
         age = next((part.partition("=")[2] for part in said.replace(" ", "").split(";") if "max-age=" in part), "0")
         seconds = int(age) if age.isdecimal() else 0
-        return (passed if seconds >= HSTS_SECONDS else failed)(said or "the header is not there", seen.url)
+        return (passed if seconds >= HSTS_SECONDS else failed)(said or "the header is not there")
 
-    return _seen(outside, judge)
+    return _answered(outside, "page", judge)
 
 
 @check(
@@ -100,11 +133,11 @@ def hsts(outside: Outside | None) -> Verdict:
 def headers(outside: Outside | None) -> Verdict:
     """They keep a foreign script from running, and the page out of a foreign frame."""
 
-    def judge(seen: Outside) -> Verdict:
-        missing = [name for name in HEADERS if name not in seen.page.headers]
-        return warned(f"missing: {', '.join(missing)}", seen.url) if missing else passed(", ".join(HEADERS), seen.url)
+    def judge(page: Answer) -> Verdict:
+        missing = [name for name in HEADERS if name not in page.headers]
+        return warned(f"missing: {', '.join(missing)}") if missing else passed(", ".join(HEADERS))
 
-    return _seen(outside, judge)
+    return _answered(outside, "page", judge)
 
 
 @check(
@@ -119,6 +152,8 @@ def health(outside: Outside | None) -> Verdict:
     """Everything inside may be in order and no visitor get through."""
 
     def judge(seen: Outside) -> Verdict:
+        if isinstance(seen.health, NoAnswer):
+            return failed(f"no answer: {seen.health.said}", seen.url, NO_ANSWER_HINT)
         return (passed if seen.health.status == 200 else failed)(f"it answers {seen.health.status}", seen.url)
 
     return _seen(outside, judge)
@@ -136,9 +171,9 @@ def health(outside: Outside | None) -> Verdict:
 def no_debug_page(outside: Outside | None) -> Verdict:
     """Django's page for developers shows settings, code and paths to whoever makes an error happen."""
 
-    def judge(seen: Outside) -> Verdict:
-        if seen.missing.is_debug_page:
-            return failed("a page that is not there shows Django's debug page", seen.url)
-        return passed(f"a page that is not there answers {seen.missing.status}", seen.url)
+    def judge(missing: Answer) -> Verdict:
+        if missing.is_debug_page:
+            return failed("a page that is not there shows Django's debug page")
+        return passed(f"a page that is not there answers {missing.status}")
 
-    return _seen(outside, judge)
+    return _answered(outside, "missing", judge)

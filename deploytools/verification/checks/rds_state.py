@@ -97,22 +97,27 @@ def restorable(rds_instance: RdsInstance, rds_snapshots: tuple[Snapshot, ...]) -
     if latest is None:
         return failed("there is no moment that it could be restored to", rds_instance.identifier)
     age = (rds_instance.read_at - latest).total_seconds()
-    evidence = f"up to {age / 60:.0f} minutes ago"
+    measured = f"up to {age / 60:.0f} minutes ago"
     if age > STALE:
-        return failed(evidence, rds_instance.identifier)
-    return _begun_from(rds_instance, rds_snapshots, evidence)
+        return failed(f"not to a moment of the last {STALE // 60} minutes", rds_instance.identifier, measured=measured)
+    return _begun_from(rds_instance, rds_snapshots, measured)
 
 
-def _begun_from(instance: RdsInstance, snapshots: Iterable[Snapshot], evidence: str) -> Verdict:
+def _begun_from(instance: RdsInstance, snapshots: Iterable[Snapshot], measured: str) -> Verdict:
     """A restore begins with a snapshot: one of AWS's own, of today or yesterday."""
     made = [item.made_at for item in snapshots if item.is_automatic and item.status == "available" and item.made_at]
     if made:
         hours = (instance.read_at - max(made)).total_seconds() / 3600
-        judge = failed if hours > SKIPPED_HOURS else warned if hours > SNAPSHOT_HOURS else passed
-        return judge(f"{evidence}, from a snapshot of {hours:.0f} hours ago", instance.identifier)
+        measured = f"{measured}, from a snapshot of {hours:.0f} hours ago"
+        if hours <= SNAPSHOT_HOURS:
+            return passed(f"to a moment of the last {STALE // 60} minutes", instance.identifier, measured=measured)
+        judge = failed if hours > SKIPPED_HOURS else warned
+        evidence = f"no snapshot of AWS's own is younger than {SNAPSHOT_HOURS} hours"
+        return judge(evidence, instance.identifier, measured=measured)
     if instance.created_at and (instance.read_at - instance.created_at).total_seconds() < SNAPSHOT_HOURS * 3600:
-        return passed(f"{evidence}; its first daily snapshot is to come", instance.identifier)
-    return failed(f"{evidence}, and no snapshot of AWS's own is available to begin with", instance.identifier)
+        return passed("its first daily snapshot is to come", instance.identifier, measured=measured)
+    evidence = "no snapshot of AWS's own is available to begin with"
+    return failed(evidence, instance.identifier, measured=measured)
 
 
 @check(
@@ -199,13 +204,14 @@ def certificate(rds_instance: RdsInstance) -> Verdict:
     if until is None:
         return unsaid(rds_instance, "CertificateDetails")
     days = (until - rds_instance.read_at).days
-    evidence = f"{rds_instance.certificate}, {days} days left"
+    evidence = f"{rds_instance.certificate}, valid until {until:%Y-%m-%d}"
+    measured = f"{days} days left"
     hint = modify(rds_instance, "--ca-certificate-identifier rds-ca-rsa2048-g1")
     if days < 0:
         return failed(f"{rds_instance.certificate}, expired on {until:%Y-%m-%d}", rds_instance.identifier, hint)
     if days < CERTIFICATE_DAYS:
-        return warned(evidence, rds_instance.identifier, hint)
-    return passed(evidence, rds_instance.identifier)
+        return warned(evidence, rds_instance.identifier, hint, measured=measured)
+    return passed(evidence, rds_instance.identifier, measured=measured)
 
 
 @check(

@@ -146,7 +146,8 @@ def not_in_code(stray_values: StrayValues) -> Iterable[Verdict]:
         found.append(unknown(f"could not be read: {_few(stray_values.unreadable)}"))
     large = stray_values.oversized
     left_out = f"; too large to be code, and not looked into: {_few(large)}" if large else ""
-    return found or [passed(f"{stray_values.files - len(large):,} files of the project read{left_out}")]
+    read = f"{stray_values.files - len(large):,} files read"
+    return found or [passed(f"none is in a file of the project{left_out}", measured=read)]
 
 
 def _few(paths: tuple[str, ...]) -> str:

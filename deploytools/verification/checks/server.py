@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deploytools.databases.catalogue import ConnectionReport, ConnectionSlots, ServerCatalogue
+from deploytools.databases.catalogue import ConnectionSlots, ServerCatalogue
+from deploytools.databases.probe import ConnectionReport
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
@@ -98,8 +99,11 @@ def connection_budget(connection_slots: ConnectionSlots, expectation: Expectatio
 def connections_free(connection_slots: ConnectionSlots) -> Verdict:
     """The next deployment starts its new processes before the old ones end."""
     free = connection_slots.maximum - connection_slots.reserved
-    evidence = f"{connection_slots.used} of {free} in use"
-    return (warned if connection_slots.used > FULL * free else passed)(evidence)
+    used = connection_slots.used
+    measured = f"{used} of {free} in use"
+    if used > FULL * free:
+        return warned(f"more than {FULL:.0%} of {free} are in use", measured=measured)
+    return passed(f"at most {FULL:.0%} of {free} are in use", measured=measured)
 
 
 @check(

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from django.apps import apps as installed_apps
 from django.conf import settings
-from django.core.checks import ERROR, run_checks
+from django.core.checks import ERROR, Tags, run_checks
 
 from deploytools.conf import configuration
 from deploytools.databases.access import REQUIRED, login_secret_name, login_with, tenant_login, wanted_tenants
-from deploytools.databases.catalogue import ConnectionReport, probe
-from deploytools.databases.chain import Link, walk
+from deploytools.databases.chain import NAME, Link, walk
+from deploytools.databases.probe import ConnectionReport, probe
 from deploytools.errors import ConfigurationError, ConnectionFailed, ConnectionFailure, DatabaseError, DeployError
 from deploytools.loader import require
-from deploytools.secret.store import SecretStore
+from deploytools.secret.reader import SecretReader
 from deploytools.secret.sync import PENDING, PREVIOUS, SecretState
 from deploytools.verification.registry import fact
 
@@ -83,7 +83,7 @@ def expectation() -> Expectation:
 @fact(actions=("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"), deadline=30)
 def secret() -> SecretState:
     """The secret with its labels."""
-    return SecretStore.connect(configuration.secret_name, configuration.region).read()
+    return SecretReader.connect(configuration.secret_name, configuration.region).read()
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,11 @@ class ConnectionAttempt:
     broken: str = ""
     accepted: AcceptedPassword | None = None
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses that the server's name stands for; none where it stands for none."""
+        return tuple(address for link in self.links if link.name == NAME for address in link.seen.split(", "))
+
 
 @fact(actions=("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"), deadline=30)
 def connection_attempt(secret: SecretState, expectation: Expectation) -> ConnectionAttempt:
@@ -137,7 +142,7 @@ def _is_refused(error: DatabaseError | None) -> bool:
 
 def _other_password(secret: SecretState, database: str) -> AcceptedPassword | None:
     """Which other version's password the server takes: that tells a half-done rotation from a wrong password."""
-    store = SecretStore.connect(login_secret_name(database), secret.region)
+    store = SecretReader.connect(login_secret_name(database), secret.region)
     with suppress(DeployError):  # That the login was refused is known; that this is not, is no news.
         state = store.read()
         for label, version in ((PREVIOUS, state.previous_version), (PENDING, state.pending_version)):
@@ -162,7 +167,7 @@ class AppsReport:
     """How Django's start went.
 
     Attributes:
-        errors: of Django's system checks.
+        errors: of Django's system checks of the models.
         silenced: ids of those that ``SILENCED_SYSTEM_CHECKS`` takes out of them.
     """
 
@@ -174,8 +179,11 @@ class AppsReport:
 
 @fact(deadline=30)
 def apps() -> AppsReport:
-    """The installed apps, and the errors that Django's system checks find in them."""
-    found = [message for message in run_checks() if message.level >= ERROR]
+    """The installed apps, and the errors that Django's system checks find in their models.
+
+    The other system checks load every view and middleware, which a connection has no use for: `project` runs them.
+    """
+    found = [message for message in run_checks(tags=[Tags.models]) if message.level >= ERROR]
     return AppsReport(
         len(list(installed_apps.get_app_configs())),
         len(installed_apps.get_models()),

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from deploytools.databases.access import tenant_login
 from deploytools.databases.catalogue import (
-    ConnectionReport,
     ConnectionSlots,
     ServerCatalogue,
     read_catalogue,
@@ -19,6 +18,7 @@ from deploytools.databases.catalogue import (
 )
 from deploytools.databases.history import Migration, MigrationGraph
 from deploytools.databases.migrations import read_applied, read_graph
+from deploytools.databases.probe import ConnectionReport
 from deploytools.errors import DeployError
 from deploytools.secret.document import Document
 from deploytools.secret.sync import SecretState

@@ -1,11 +1,18 @@
-"""Facts of what a visitor meets: redirect, certificate, headers, health, error page."""
+"""Facts of what a visitor meets: redirect, certificate, headers, health, error page.
+
+An address that is broken was looked at, too: what a visitor would see of it is the fact.
+"""
 
 from __future__ import annotations
 
+import errno
 import http.client
+import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from deploytools.conf import configuration
@@ -24,6 +31,9 @@ DEBUG_PAGE = b"You\xe2\x80\x99re seeing this error because you have"
 #: More of a page nobody needs to see.
 MOST_BYTES = 500_000
 
+#: What is broken between here and the internet, and says nothing of the address.
+OURS = {socket.EAI_AGAIN, socket.EAI_FAIL, errno.ENETUNREACH, errno.ENETDOWN}
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -40,24 +50,37 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class NoAnswer:
+    """What there is in place of an answer.
+
+    Attributes:
+        said: what was seen.
+    """
+
+    said: str
+
+
+@dataclass(frozen=True)
 class Outside:
     """What a visitor meets.
 
     Attributes:
         url: where.
         read_at: when.
-        certificate_until: when the certificate ends.
+        certificate_until: when the certificate ends; None: nobody showed one, or not one to be believed.
         page, health, missing: the answers to ``/``, to the health path, to a page that is not there.
         plain: the answer without TLS; None: nothing listens there.
+        distrust: why the certificate is not to be believed; the rest was then looked at without believing it.
     """
 
     url: str
     read_at: datetime
-    certificate_until: datetime
-    page: Answer
-    health: Answer
-    missing: Answer
+    certificate_until: datetime | None
+    page: Answer | NoAnswer
+    health: Answer | NoAnswer
+    missing: Answer | NoAnswer
     plain: Answer | None
+    distrust: str = ""
 
 
 @fact(deadline=40)
@@ -70,36 +93,73 @@ def outside(expectation: Expectation) -> Outside | None:
         raise ConfigurationError(
             f"{expectation.url} is no https address.", hint="For example: URL=https://www.example.com"
         )
-    host, port = parts.hostname, parts.port or 443
-    page, until = _visit(host, port, parts.path or "/")
+    host, port, distrust = parts.hostname, parts.port or 443, ""
+    try:
+        page, until = _visit(host, port, parts.path or "/")
+    except ssl.SSLCertVerificationError as error:
+        distrust = error.verify_message.rstrip(".")
+        page, until = _visit(host, port, parts.path or "/", believing=True)
+
+    def look(path: str) -> Answer | NoAnswer:
+        return page if isinstance(page, NoAnswer) else _visit(host, port, path, believing=bool(distrust))[0]
+
     return Outside(
         url=expectation.url,
         read_at=datetime.now(UTC),
         certificate_until=until,
         page=page,
-        health=_visit(host, port, configuration.health_path)[0],
-        missing=_visit(host, port, MISSING_PATH)[0],
+        health=look(configuration.health_path),
+        missing=look(MISSING_PATH),
         plain=_visit_plain(host) if port == 443 else None,
+        distrust=distrust,
     )
 
 
-def _visit(host: str, port: int, path: str) -> tuple[Answer, datetime]:
-    """The answer over TLS, and when the certificate ends."""
+def _visit(host: str, port: int, path: str, *, believing: bool = False) -> tuple[Answer | NoAnswer, datetime | None]:
+    """What comes over TLS, and when the certificate ends.
+
+    Args:
+        believing: whatever certificate is shown.
+
+    Raises:
+        ssl.SSLCertVerificationError: the certificate is not to be believed.
+        DeployError: this machine cannot look.
+    """
     context = ssl.create_default_context()
+    if believing:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=context)
     try:
         connection.connect()
-        certificate = connection.sock.getpeercert() or {}
-        until = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+        until = _end_of(connection.sock.getpeercert())
         return _ask(connection, path), until
+    except ssl.SSLCertVerificationError:
+        raise
     except (OSError, http.client.HTTPException) as error:
-        said = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or error
-        raise DeployError(
-            f"https://{host}:{port}{path} gave no answer: {said}.",
-            hint="Look at it with: curl -v; check DNS, the load balancer's listener and its certificate.",
-        ) from None
+        return _no_answer(error, host), None
     finally:
         connection.close()
+
+
+def _end_of(certificate: Mapping[str, Any] | None) -> datetime | None:
+    """When a certificate that was verified ends."""
+    until = (certificate or {}).get("notAfter")
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(until)), UTC) if until else None
+
+
+def _no_answer(error: Exception, host: str) -> NoAnswer:
+    if getattr(error, "errno", None) in OURS:
+        raise DeployError(
+            f"{host} could not be looked at from here: {getattr(error, 'strerror', error)}.",
+            hint="Run it where the internet and its names can be reached.",
+        ) from None
+    if isinstance(error, TimeoutError):
+        return NoAnswer(f"nothing said within {TIMEOUT} s")
+    if isinstance(error, socket.gaierror):
+        return NoAnswer(f"no such name: {error.strerror}")
+    if isinstance(error, http.client.HTTPException):
+        return NoAnswer(f"it does not speak HTTP ({type(error).__name__})")
+    return NoAnswer(str(getattr(error, "reason", None) or getattr(error, "strerror", None) or error))
 
 
 def _visit_plain(host: str) -> Answer | None:
