@@ -112,7 +112,7 @@ def test_an_instance_that_does_not_exist_is_told_once():
     assert {finding.evidence for finding in touched.values()} == {
         "The RDS instance good does not exist (see rds.available)"
     }
-    assert {id.split(".")[0] for id in touched} == {"rds", "network", "bastion", "alarms"}
+    assert {id.split(".")[0] for id in touched} == {"rds", "network", "bastion", "alarms", "ecs"}
     assert Report(tuple(found.values()), 0.0, "").exit_code == 2
 
 
@@ -197,33 +197,6 @@ def test_the_command_that_closes_the_secret_keeps_what_denies(statements, kept):
 def enough(check, **changes):
     (hint,) = {finding.hint for finding in findings(**changes) if finding.check == check and finding.hint}
     return json.loads(hint.removeprefix("Enough is: "))["Statement"]
-
-
-ALLOW = {"Sid": "Open", "Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"}
-DENY = ALLOW | {"Sid": "NoDelete", "Effect": "Deny", "Action": "secretsmanager:DeleteSecret"}
-PARTNER = ALLOW | {"Sid": "Partner", "Principal": {"AWS": "arn:aws:iam::999999999999:root"}}
-
-
-@pytest.mark.parametrize(
-    ("statements", "left"),
-    [
-        ([ALLOW], {"Open": None}),
-        ([ALLOW, DENY], {"Open": ["NoDelete"]}),
-        ([DENY, PARTNER], {"Partner": ["NoDelete"]}),
-        ([ALLOW, PARTNER, DENY], {"Open": ["Partner", "NoDelete"], "Partner": ["NoDelete"]}),
-        ([ALLOW, ALLOW | {"Sid": "Too"}], {"Open": None, "Too": None}),
-    ],
-)
-def test_the_command_for_a_policy_that_lets_others_in_leaves_the_rest_of_it(statements, left):
-    policy = {"secret_policy": ResourcePolicy("123456789012", tuple(statements))}
-    found = [f for f in findings(**policy) if f.check == "secret.not-shared"]
-    commands = {f.evidence.split()[1]: shlex.split(command_in(f.hint)) for f in found}
-    assert set(commands) == set(left)
-    for name, words in commands.items():
-        kept = left[name]
-        assert words[2] == ("delete-resource-policy" if kept is None else "put-resource-policy")
-        if kept is not None:
-            assert [statement["Sid"] for statement in json.loads(words[-1])["Statement"]] == kept
 
 
 def test_the_policy_that_is_enough_is_what_a_start_asks_for():
