@@ -10,12 +10,18 @@ from datetime import UTC, datetime
 from statistics import median
 
 
-def by_turns(cases: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
-    """Median wall time of each case.
+def by_turns(
+    cases: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    middle: Callable[[Sequence[float]], float] = median,
+) -> dict[str, float]:
+    """Wall time of each case: the median, unless another `middle` is asked for.
 
     Args:
         cases: what to measure, by name; run one after the other, `rounds` times.
         rounds: how often; the first round warms up and does not count where there is more than one.
+        middle: of a case's times; the mean, where a cost comes with some rounds only and each must bear its share.
 
     Returns:
         Seconds by name, in the order of `cases`.
@@ -24,7 +30,7 @@ def by_turns(cases: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[
     for _ in range(rounds):
         for name, case in cases.items():
             seconds[name].append(timed(case))
-    return {name: median(times[1:] or times) for name, times in seconds.items()}
+    return {name: middle(times[1:] or times) for name, times in seconds.items()}
 
 
 def timed(case: Callable[[], object]) -> float:
