@@ -160,8 +160,8 @@ def one_with_tables(here: Place) -> tuple[list[list[str]], str]:
         "Ours is everything but the start of the process: catalogue read, plan, copy, shut, handed over, compared, "
         "opened, read back, proved by logging in. The floor here: a connection "
         f"{seconds['connection'] * 1000:.1f} ms, a query {seconds['query'] * 1000:.2f} ms, a bare copy "
-        f"{seconds['bare'] * 1000:.0f} ms. The first two rows are means of {ROUNDS - 1} rounds by turns, for what the disk "
-        f"takes for a copy varies several times over. A loop is run over {LOOPED} tenants and scaled to {TENANTS}."
+        f"{seconds['bare'] * 1000:.0f} ms. The first two rows are means of {ROUNDS - 1} rounds by turns, for what the "
+        f"disk takes for a copy varies several times over. A loop is run over {LOOPED} tenants and scaled to {TENANTS}."
     )
     return rows, notes
 
