@@ -291,17 +291,20 @@ NETWORK = [
         dict(OPEN),
         "the prefix list pl-1 (192.0.2.0/24)",
     ),
-    Fault(rds(port=5433), {**OPEN, "network.app-not-open": NA}, "nothing may reach it"),
+    Fault(rds(port=5433), {**OPEN, "network.app-not-open": NA, "bastion.let-in": WARN}, "nothing may reach it"),
     Fault(
         {**rds(port=5433), **rules("sg-db", Rule("sgr-x", "tcp", 5433, 5433, group="sg-app"))},
-        {},
+        {"bastion.let-in": WARN},
+        "it lets in none of its security groups (sg-bastion)",
     ),
     Fault(
-        rds(port=None), {"network.ingress-only-from-app": UNKNOWN, "network.app-not-open": UNKNOWN}, "(Endpoint.Port)"
+        rds(port=None),
+        {"network.ingress-only-from-app": UNKNOWN, "network.app-not-open": UNKNOWN, "bastion.let-in": UNKNOWN},
+        "(Endpoint.Port)",
     ),
     Fault(
         {"network": Network(GROUPS, ())},
-        {"network.ingress-only-from-app": FAIL, "network.app-not-open": NA},
+        {"network.ingress-only-from-app": FAIL, "network.app-not-open": NA, "bastion.let-in": WARN},
         "no security group",
     ),
     Fault(
@@ -418,7 +421,19 @@ NETWORK = [
     Fault(bastion_group(Rule("sgr-x", "tcp", 22, 22, cidr="203.0.113.0/24")), {}),
     Fault(bastion(demands_tokens=False), {"bastion.imdsv2": FAIL}, "HttpTokens is optional"),
     Fault(bastion(demands_tokens=None), {"bastion.imdsv2": UNKNOWN}, "MetadataOptions.HttpTokens"),
-    Fault({"bastion": None}, {"bastion.imdsv2": NA, "bastion.session-manager": NA}, "none is declared"),
+    Fault(
+        {"bastion": None},
+        {f"bastion.{name}": NA for name in ("imdsv2", "session-manager", "no-public-address", "let-in")},
+        "none is declared",
+    ),
+    Fault(bastion(address="198.51.100.1"), {"bastion.no-public-address": WARN}, "the public address 198.51.100.1"),
+    Fault(
+        bastion(groups=("sg-wizard",)),
+        {"bastion.let-in": WARN},
+        "it lets in none of its security groups (sg-wizard)",
+    ),
+    Fault(bastion(groups=()), {"bastion.let-in": WARN}, "(it has none)"),
+    Fault(bastion(groups=("sg-wizard", "sg-bastion")), {}),
     Fault(bastion(state="stopped"), {"bastion.session-manager": NA}, "it is stopped"),
     Fault({"bastion_agent": False}, {"bastion.session-manager": WARN}, "Systems Manager does not know it"),
 ]

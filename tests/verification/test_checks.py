@@ -134,6 +134,15 @@ def test_a_hint_names_the_thing_itself():
     )
 
 
+def test_the_command_that_lets_somebody_in_names_the_groups():
+    hints = {finding.check: finding.hint for finding in findings(**rds(port=5433))}
+    command = (
+        "Run: aws ec2 authorize-security-group-ingress --group-id sg-db --protocol tcp --port 5433 --source-group "
+    )
+    assert hints["network.ingress-only-from-app"] == f"{command}sg-app"
+    assert hints["bastion.let-in"] == f"{command}sg-bastion"
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{next(iter(fault.flips), 'none')}-{fault.seen[:30]}")
 def test_a_command_to_copy_is_a_command(fault):
     for finding in findings(**fault.changes):
@@ -156,6 +165,17 @@ def test_the_command_for_a_role_that_others_take_is_whole():
     words = shlex.split(command_in(finding.hint))
     assert words[:-1] == ["aws", "iam", "update-assume-role-policy", "--role-name", "web", "--policy-document"]
     assert json.loads(words[-1])["Statement"][0]["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+
+
+@pytest.mark.parametrize("fault", faults_aws.UPKEEP, ids=lambda fault: fault.seen[:30])
+def test_the_window_that_a_hint_names_is_far_enough(fault):
+    if fault.flips.get("rds.windows-apart") not in {WARN, FAIL}:
+        return
+    (finding,) = [f for f in findings(**fault.changes) if f.check == "rds.windows-apart"]
+    words = shlex.split(command_in(finding.hint))
+    named = words[words.index("--preferred-backup-window") + 1]
+    mended = replace(fault.changes["rds_instance"], backup_window=named)
+    assert [f.status for f in findings(rds_instance=mended) if f.check == "rds.windows-apart"] == [PASS]
 
 
 ALLOW = {"Sid": "Open", "Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"}
