@@ -149,6 +149,11 @@ def test_nothing_is_set_off_that_nobody_agreed_to(capsys, deployment, called, mo
     assert (result.code, "SetAlarmState" in called) == (1, False)
 
 
+def test_what_is_unknown_stays_so_when_nothing_is_set_off(capsys, deployment):
+    options = ("verify_deploy", "--only", "databases.migrated", "--fire-test")
+    assert (run(capsys, *options).code, run(capsys, *options[:-1]).code) == (2, 2)
+
+
 def test_it_is_done_when_somebody_says_yes(capsys, deployment, called, monkeypatch):
     answer(monkeypatch, "y")
     assert run(capsys, *OPTIONS).code == 0

@@ -162,7 +162,7 @@ def test_verify_deploy_finds_what_is_so(capsys, made, monkeypatch, settings):
     for finding in document["findings"]:
         by_status.setdefault(finding["status"], set()).add(finding["check"])
     assert by_status["fail"] == {"databases.migrated", "rds.deletion-protection"}
-    assert by_status["warn"] == {"rds.multi-az"}
+    assert by_status["warn"] == {"rds.multi-az", "rds.enhanced-monitoring", "rds.restore-drill"}
     assert by_status["not applicable"] == {
         "databases.connection-budget",
         "rds.master-secret",
@@ -184,11 +184,13 @@ def test_verify_deploy_before_anything_was_made(capsys, deployment):
     assert result.code == 2
 
 
-def test_an_instance_that_does_not_exist_fails(capsys, made, settings):
+def test_an_instance_that_does_not_exist_is_one_failure(capsys, made, settings):
     settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"RDS_INSTANCE": "nobody-knows-it"}
     result = run(capsys, "verify_deploy", "--tag", "rds", "--stage", "launch", "--format", "json")
-    assert set(statuses(result).values()) == {"fail"}
-    assert result.code == 1
+    found = statuses(result)
+    assert (found.pop("rds.available"), found.pop("rds.is-the-one")) == ("fail", "unknown")
+    assert set(found.values()) == {"not applicable"}
+    assert result.code == 2
 
 
 def test_output_to_a_file(capsys, made, tmp_path):

@@ -86,7 +86,7 @@ def _looked_up(token: str | None) -> dict[str, Any]:
         "Username": "alice",
         "CloudTrailEvent": json.dumps(made if token else refused),
     }
-    return {"Events": [event], **({} if token else {"NextToken": "2"})}
+    return {"Events": [event, event | {"CloudTrailEvent": "cut {"}], **({} if token else {"NextToken": "2"})}
 
 
 #: What the role's policies allow, by name: an action and a resource each.

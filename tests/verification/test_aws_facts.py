@@ -13,6 +13,7 @@ from botocore.client import BaseClient
 from deploytools.verification.facts import Absent, Denied, Value
 from deploytools.verification.findings import Report, Status
 from deploytools.verification.runner import judge_all, read_facts
+from deploytools.verification.sources import rule_history
 from deploytools.verification.sources.ecs_surroundings import Cluster, Target, TargetGroup
 from deploytools.verification.sources.iam import DECRYPT, READ, Powers
 from deploytools.verification.sources.rule_history import Making
@@ -344,6 +345,12 @@ def test_what_the_settings_name_and_the_account_has_not(wire, settings, setting,
     found = read_facts(closure(fact))[fact]
     assert isinstance(found, Absent)
     assert str(found.error) == sentence
+
+
+def test_who_made_a_rule_is_not_waited_for(wire, monkeypatch):
+    monkeypatch.setattr(rule_history, "PATIENCE", -1)
+    found = read_facts(closure("rule_history"))["rule_history"]
+    assert found == Value(rule_history.RuleHistory({}, "CloudTrail has more events than there was time to read"))
 
 
 def test_a_security_group_that_is_gone_hides_no_other(wire, settings):

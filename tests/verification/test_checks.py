@@ -148,6 +148,15 @@ def test_a_hint_names_the_thing_itself():
     )
 
 
+def test_the_command_that_lets_somebody_in_names_the_groups():
+    hints = {finding.check: finding.hint for finding in findings(**rds(port=5433))}
+    command = (
+        "Run: aws ec2 authorize-security-group-ingress --group-id sg-db --protocol tcp --port 5433 --source-group "
+    )
+    assert hints["network.ingress-only-from-app"] == f"{command}sg-app"
+    assert hints["bastion.let-in"] == f"{command}sg-bastion"
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{next(iter(fault.flips), 'none')}-{fault.seen[:30]}")
 def test_a_command_to_copy_is_a_command(fault):
     for finding in findings(**fault.changes):
@@ -176,6 +185,18 @@ def test_the_command_for_a_role_that_others_take_is_whole():
 OPEN = {"Sid": "Open", "Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"}
 WIDE = {**OPEN, "Sid": "Wide", "Principal": {"AWS": ["*"]}}
 DENY = {**OPEN, "Sid": "No, never", "Effect": "Deny", "Action": "secretsmanager:DeleteSecret"}
+
+
+TOO_CLOSE = [fault for fault in faults_aws.UPKEEP if fault.flips.get("rds.windows-apart") in {WARN, FAIL}]
+
+
+@pytest.mark.parametrize("fault", TOO_CLOSE, ids=lambda fault: fault.seen[:30])
+def test_the_window_that_a_hint_names_is_far_enough(fault):
+    (finding,) = [f for f in findings(**fault.changes) if f.check == "rds.windows-apart"]
+    words = shlex.split(command_in(finding.hint))
+    named = words[words.index("--preferred-backup-window") + 1]
+    mended = replace(fault.changes["rds_instance"], backup_window=named)
+    assert [f.status for f in findings(rds_instance=mended) if f.check == "rds.windows-apart"] == [PASS]
 
 
 @pytest.mark.parametrize(("statements", "kept"), [((OPEN, DENY, WIDE), [DENY]), ((OPEN,), None), ((OPEN, WIDE), None)])

@@ -233,7 +233,7 @@ WORLD: dict[str, Any] = {
     "prefix_lists": PrefixLists({}),
     "rule_history": RuleHistory(),
     "routes": Routes({"subnet-a": "", "subnet-b": ""}),
-    "bastion": Bastion("i-1", "running", "198.51.100.1", True),
+    "bastion": Bastion("i-1", "running", None, True, ("sg-bastion",)),
     "bastion_groups": BastionGroups((GROUPS["sg-bastion"],), PrefixLists({})),
     "bastion_agent": True,
     "alarms": ALARMS,

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 
 from deploytools.conf import configuration
-from deploytools.errors import ConfigurationError
+from deploytools.errors import ConfigurationError, Refused
 from deploytools.management.base import FINE, exit_with
 from deploytools.management.firing import fire
 from deploytools.management.verifying import VerifyingCommand
@@ -108,7 +108,7 @@ class Command(VerifyingCommand):
         self.publish(report, places, to_text)
         if options["send_test_mail"]:
             self._send_mail(options["send_test_mail"])
-        fired = self._fire(registry, options["interactive"]) if options["fire_test"] else FINE
+        fired = self._fire(registry, report, options["interactive"]) if options["fire_test"] else FINE
         exit_with(max(report.exit_code, fired))
 
     def _snapshot(self, registry: Registry, checks: tuple[Check, ...], options: dict[str, Any]) -> replay.Snapshot:
@@ -126,10 +126,14 @@ class Command(VerifyingCommand):
             )
         return replace(kept, facts=replay.facts_for(registry.sources_for(checks), kept))
 
-    def _fire(self, registry: Registry, interactive: bool) -> int:
-        """On what is read now, and in the account that is the right one."""
+    def _fire(self, registry: Registry, report: Report, interactive: bool) -> int:
+        """On what is read now, and in the account that is the right one. A refusal hides nothing of the report."""
         facts = self.look(registry, [registry.named("alarms.heard")]).facts
-        return fire(self, facts, interactive=interactive)
+        try:
+            return fire(self, facts, interactive=interactive)
+        except Refused as error:
+            error.exit_code = max(error.exit_code, report.exit_code)
+            raise
 
     def _send_mail(self, address: str) -> None:
         sender = "" if settings.DEFAULT_FROM_EMAIL == NO_SENDER else settings.DEFAULT_FROM_EMAIL

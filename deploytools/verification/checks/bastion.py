@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deploytools.verification.checks.network import is_wide, revoke
+from deploytools.verification.checks.network import authorize, database_rules, is_wide, revoke
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
 from deploytools.verification.sources.network import Bastion, BastionGroups, Network, PrefixLists, SecurityGroup
+from deploytools.verification.sources.rds import RdsInstance
 
 CHECKLIST = "Security Checklist: Bastion host secured"
 SSH = 22
@@ -95,3 +96,43 @@ def session_manager(bastion: Bastion | None, bastion_agent: bool | None) -> Verd
     if bastion_agent:
         return passed("its agent is online", bastion.identifier)
     return warned("Systems Manager does not know it, or its agent is silent", bastion.identifier)
+
+
+@check(
+    "bastion.no-public-address",
+    title="The bastion host has no public address",
+    severity=Severity.MEDIUM,
+    stage=Stage.PRE_LAUNCH,
+    guide=CHECKLIST,
+    hint="Reach it by Session Manager, and launch it again without a public address",
+    peers=("FSBP EC2.9", "Prowler ec2_instance_public_ip"),
+)
+def no_public_address(bastion: Bastion | None) -> Verdict:
+    """Session Manager needs no address; with one, a rule too many is enough for the world to knock."""
+    if bastion is None:
+        return not_applicable(UNDECLARED)
+    if bastion.address:
+        return warned(f"it has the public address {bastion.address}", bastion.identifier)
+    return passed("it has none", bastion.identifier)
+
+
+@check(
+    "bastion.let-in",
+    title="The database lets the bastion host in",
+    severity=Severity.LOW,
+    stage=Stage.PRE_LAUNCH,
+    guide=CHECKLIST,
+    hint="Run: aws ec2 authorize-security-group-ingress, from the bastion host's group",
+)
+def let_in(rds_instance: RdsInstance, network: Network, bastion: Bastion | None) -> Verdict:
+    """A bastion host that is not let in is found out at night, and then somebody opens the database to an address."""
+    if bastion is None:
+        return not_applicable(UNDECLARED)
+    if rds_instance.port is None:
+        return unknown("AWS's answer does not say (Endpoint.Port)", rds_instance.identifier)
+    named = {rule.group for _, rule in database_rules(network, rds_instance.port) if not rule.account}
+    if named & set(bastion.groups):
+        return passed(f"by {', '.join(sorted(named & set(bastion.groups)))}", bastion.identifier)
+    hint = authorize(network, rds_instance.port, bastion.groups[0]) if network.of_database and bastion.groups else ""
+    groups = ", ".join(bastion.groups) or "it has none"
+    return warned(f"it lets in none of its security groups ({groups})", bastion.identifier, hint)

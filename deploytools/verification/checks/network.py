@@ -33,6 +33,14 @@ def revoke(group: SecurityGroup, rule: Rule) -> str:
     )
 
 
+def authorize(network: Network, port: int, source: str) -> str:
+    """The command that lets a security group in to the database."""
+    return (
+        f"Run: aws ec2 authorize-security-group-ingress --group-id {network.of_database[0]} --protocol tcp "
+        f"--port {port} --source-group {source}"
+    )
+
+
 def _ports(rule: Rule) -> str:
     if rule.protocol == "-1" or rule.first == -1:
         return "all ports"
@@ -57,7 +65,8 @@ def _source(rule: Rule, network: Network, lists: PrefixLists) -> str:
     return f"the group {name}" + (f" of the account {rule.account}" if rule.account else "")
 
 
-def _database_rules(network: Network, port: int) -> Iterator[tuple[SecurityGroup, Rule]]:
+def database_rules(network: Network, port: int) -> Iterator[tuple[SecurityGroup, Rule]]:
+    """The rules of the instance's groups that let somebody in to `port`."""
     for identifier in network.of_database:
         if identifier in network.groups:
             for rule in network.groups[identifier].rules:
@@ -88,9 +97,11 @@ def ingress_only_from_app(
     if not network.of_database:
         return [failed("it has no security group", rds_instance.identifier)]
     allowed = (*expectation.app_groups, *expectation.bastion_groups)
-    rules = list(_database_rules(network, rds_instance.port))
+    rules = list(database_rules(network, rds_instance.port))
     if not rules:
-        return [failed("nothing may reach it, the application neither", rds_instance.identifier)]
+        app = [name for name, group in network.groups.items() if group.is_one_of(expectation.app_groups)]
+        hint = authorize(network, rds_instance.port, app[0]) if app else ""
+        return [failed("nothing may reach it, the application neither", rds_instance.identifier, hint)]
     return [_judge(group, rule, network, prefix_lists, allowed) for group, rule in rules]
 
 
@@ -124,7 +135,7 @@ def app_not_open(
     """A group is as tight as those that it lets in: only a load balancer is for the world, and only for the web."""
     if rds_instance.port is None:
         return [unknown("AWS's answer does not say (Endpoint.Port)", rds_instance.identifier)]
-    first = _let_in(network, [rule for _, rule in _database_rules(network, rds_instance.port)])
+    first = _let_in(network, [rule for _, rule in database_rules(network, rds_instance.port)])
     further = [group for group in _chain(network, first) if group not in first]
     known = {*network.of_database, *expectation.bastion_groups}  # Judged by checks of their own.
     judged = [

@@ -92,7 +92,10 @@ def _look_up(wanted: set[str], made: dict[str, Making]) -> str:
 
 def _made_by(event: Any) -> Iterator[tuple[str, Making]]:
     """The rules that one event made; none where it was refused."""
-    said = json.loads(event.get("CloudTrailEvent") or "{}")
+    try:
+        said = json.loads(event.get("CloudTrailEvent") or "{}")
+    except ValueError:  # It is told, not judged: better one event less than no verdict.
+        return
     arn = (said.get("userIdentity") or {}).get("arn") or ""
     making = Making(event["EventTime"], arn.split(":", 5)[-1] or event.get("Username") or "somebody without a name")
     rules = ((said.get("responseElements") or {}).get("securityGroupRuleSet") or {}).get("items") or ()
