@@ -149,7 +149,7 @@ DATABASES_QUERY = """
            coalesce(shobj_description(d.oid, 'pg_database'), '') AS comment,
            coalesce(s.setconfig, '{}') AS settings,
            coalesce(owned.counts, '{}') AS objects, coalesce(used.counts, '{}') AS sessions,
-           pg_has_role(current_user, d.datdba, 'USAGE') AS master_owns
+           pg_has_role(current_user, d.datdba, 'USAGE') AS master_owns, d.xmin::text AS row_version
     FROM pg_database d
     LEFT JOIN pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0
     LEFT JOIN owned ON owned.dbid = d.oid
@@ -177,6 +177,7 @@ def read_databases(connection: Connection, names: list[str]) -> dict[str, Databa
             objects=row.objects,
             sessions=row.sessions,
             master_owns=row.master_owns,
+            row_version=row.row_version,
         )
         for row in rows
     }

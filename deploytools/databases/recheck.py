@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from deploytools.databases.reading import read_databases
 from deploytools.databases.server import Connection
 from deploytools.databases.state import INVALID_LIMIT
@@ -24,12 +26,15 @@ from deploytools.databases.steps import (
     Step,
     UnsealTemplate,
 )
-from deploytools.databases.templates import is_ours
+from deploytools.databases.templates import is_ours, ready_mark
 from deploytools.errors import DatabaseError
 
 OWNERS = (
     ShutOutPublic, Mark, HandOver, EndHandOver, SetDatabaseDefault, LimitConnections, SealTemplate, UnsealTemplate,
 )  # fmt: skip
+
+#: How often, and with how many seconds between, it is looked whether a template is empty; PostgreSQL waits as long.
+LOOKS, PAUSE = 50, 0.1
 
 AGAIN = "Look at the plan again: python manage.py create_tenant_dbs --plan"
 
@@ -40,18 +45,53 @@ def require_as_planned(connection: Connection, step: Step) -> None:
         if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [step.role]).fetchone():
             raise _changed(f"the role {step.role} has come into being")
     elif isinstance(step, CreateDatabase | CloneTemplate):
-        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [step.database]).fetchone():
-            raise _changed(f"the database {step.database} has come into being")
+        _require_absent(connection, step)
     elif isinstance(step, LetOwnerIn | Open):
         _require_owner(connection, step.database, step.owner, is_opened=True)
     elif isinstance(step, OWNERS):
         _require_owner(connection, step.database, step.owner)
+        if isinstance(step, SealTemplate):
+            _require_nobody_in(connection, step.database)
     elif isinstance(step, HandOverObjects):
         _require_owner(connection, step.database, step.to)
     elif isinstance(step, ShutOutFormerRole):
         _require_unused(connection, step)
     elif isinstance(step, DropTemplate):
         _require_template(connection, step.database)
+
+
+def _require_absent(connection: Connection, step: CreateDatabase | CloneTemplate) -> None:
+    template = step.template if isinstance(step, CloneTemplate) else None
+    found = {
+        row.datname: row.is_as_closed
+        for row in connection.execute(
+            """
+            SELECT datname, shobj_description(oid, 'pg_database') = replace(%s, '#', xmin::text) AS is_as_closed
+            FROM pg_database WHERE datname IN (%s, %s)
+            """,
+            [ready_mark("#"), step.database, template],
+        ).fetchall()
+    }
+    if step.database in found:
+        raise _changed(f"the database {step.database} has come into being")
+    if template and not found.get(template):
+        raise _changed(f"the template {template} is not as it was closed")
+
+
+def _require_nobody_in(connection: Connection, template: str) -> None:
+    """Who is in it when it is closed can go on changing it. A session that has just ended takes a moment to go."""
+    for _ in range(LOOKS):
+        found = connection.execute(
+            "SELECT DISTINCT usename::text FROM pg_stat_activity WHERE datname = %s AND usename IS NOT NULL", [template]
+        ).fetchall()
+        if not found:
+            return
+        time.sleep(PAUSE)
+    raise DatabaseError(
+        f"{', '.join(row.usename for row in found)} works in the template {template}, which was to be closed.",
+        hint="End that session, and run it again: the template is made anew.",
+        sqlstate="55006",
+    )
 
 
 def _require_owner(connection: Connection, database: str, owner: str, *, is_opened: bool = False) -> None:

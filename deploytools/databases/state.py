@@ -108,6 +108,7 @@ class DatabaseState:
         sessions: how many sessions each role has in it.
         master_owns: whether the master has the privileges of the owner.
         is_copy: it is about to be made from a template.
+        row_version: its row's ``xmin``, another after each ALTER, GRANT or REVOKE; VACUUM does not change it.
     """
 
     name: str
@@ -125,6 +126,7 @@ class DatabaseState:
     sessions: Mapping[str, int] = field(default_factory=dict)
     master_owns: bool = True
     is_copy: bool = False
+    row_version: str = ""
 
     @property
     def is_marked(self) -> bool:

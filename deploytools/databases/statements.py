@@ -31,7 +31,7 @@ from deploytools.databases.steps import (
     Step,
     UnsealTemplate,
 )
-from deploytools.databases.templates import READY
+from deploytools.databases.templates import ready_mark
 from deploytools.databases.unfinished import SUFFIX
 
 Verifier = Callable[[], str]
@@ -141,8 +141,8 @@ def _commented(database: str, comment: sql.Composed) -> sql.Composed:
     """Write the comment anew, from what it is at that moment: a migration may have begun since the plan."""
     body = sql.SQL(
         "BEGIN EXECUTE (SELECT format('COMMENT ON DATABASE %I IS %L', datname, nullif({comment}, '')) "
-        "FROM (SELECT datname, coalesce(shobj_description(oid, 'pg_database'), '') AS comment FROM pg_database "
-        "WHERE datname = {database}) AS found); END"
+        "FROM (SELECT datname, xmin::text AS row_version, coalesce(shobj_description(oid, 'pg_database'), '') AS "
+        "comment FROM pg_database WHERE datname = {database}) AS found); END"
     ).format(comment=comment, database=sql.Literal(database))
     return _named("DO {body}", body=body.as_string(None))
 
@@ -183,8 +183,10 @@ def _(step: LetOwnerIn, make_verifier: Verifier = no_verifier) -> sql.Composed:
 
 @statement.register
 def _(step: SealTemplate, make_verifier: Verifier = no_verifier) -> sql.Composed:
+    """In one transaction: psycopg sends it as one simple query."""
     text = "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true CONNECTION LIMIT -1; "
-    return _named(text, step.database) + _named("COMMENT ON DATABASE {} IS {mark}", step.database, mark=READY)
+    mark = _named("replace({mark}, '#', row_version)", mark=ready_mark("#"))
+    return _named(text, step.database) + _commented(step.database, mark)
 
 
 @statement.register

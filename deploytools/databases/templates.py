@@ -1,7 +1,8 @@
 """Template databases: what a new tenant's tables are copied from, and when one has to be built or may go. Pure.
 
 A template is named after what is in it, so a stale one is never met under the wanted name. It is marked ready last of
-all: one without the mark was interrupted, and is made anew.
+all: one without the mark was interrupted, and is made anew. The mark holds the version of its row in ``pg_database`` as
+it was closed: nobody can come in and change it without an ALTER DATABASE, which makes another version of the row.
 """
 
 from __future__ import annotations
@@ -25,8 +26,13 @@ from deploytools.errors import ForeignDatabase
 #: No tenant may have such a name.
 PREFIX = "deploytools_template_"
 
-#: ``COMMENT ON DATABASE`` of a template that is complete.
+#: ``COMMENT ON DATABASE`` of a template that is complete begins with this.
 READY = "deploytools: template, ready"
+
+
+def ready_mark(row_version: str) -> str:
+    """``COMMENT ON DATABASE`` of a template that is complete and as it was closed."""
+    return f"{READY} ({row_version})"
 
 
 def template_owner(wanted: Wanted, master: str) -> str:
@@ -36,12 +42,13 @@ def template_owner(wanted: Wanted, master: str) -> str:
 
 def is_ready(database: DatabaseState) -> bool:
     """Whether tenants may be copied from it."""
-    return database.comment == READY and database.is_template and not database.allows_connections
+    is_as_closed = database.comment == ready_mark(database.row_version)
+    return is_as_closed and database.is_template and not database.allows_connections
 
 
 def is_ours(database: DatabaseState) -> bool:
     """Whether these commands made it, complete or not."""
-    is_known = database.comment == READY or database.connection_limit in (HALF_MADE_LIMIT, -2)
+    is_known = database.comment.startswith(READY) or database.connection_limit in (HALF_MADE_LIMIT, -2)
     return database.name.startswith(PREFIX) and is_known
 
 
@@ -61,11 +68,11 @@ def build_steps(wanted: Wanted, state: ServerState) -> Iterator[Step]:
             f"{name} exists and is no template of these commands' making; it was left alone.",
             hint="Rename it, or do without a template: --no-template",
         )
-    if found and found.comment == READY:
+    if found and found.comment.startswith(READY):
         raise ForeignDatabase(
-            f"The template {name} is ready, and somebody opened it or gave it away since; it was left alone.",
-            hint=f'Close it: ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false IS_TEMPLATE true. Or drop it, to be '
-            "made anew: python manage.py create_tenant_dbs --prune-templates --no-template",
+            f"The template {name} is not as it was closed: somebody opened, altered or gave it away since, or the "
+            "server was upgraded; it was left alone.",
+            hint="Drop it, to be made anew: python manage.py create_tenant_dbs --prune-templates --no-template",
         )
     yield from drop_steps([found] if found else [])
     yield CreateDatabase(name, wanted.locale)

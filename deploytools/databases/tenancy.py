@@ -168,9 +168,10 @@ class Tenancy:
 
     def _read_back(self, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
         """Look again: what was done must have left nothing to do."""
-        state = read_state(self.connection, self.wanted, ())
+        wanted = replace(self.wanted, template="")  # What has become of it since is nothing to tenants that are made.
+        state = read_state(self.connection, wanted, ())
         proved = {name: replace(role, password_works=True) for name, role in state.roles.items()}
-        left = plan_databases(self.wanted, replace(state, roles=proved)).tenants
+        left = plan_databases(wanted, replace(state, roles=proved)).tenants
         return tuple(
             outcome if outcome.error else _judged(outcome, partial(_require_nothing_left, plan))
             for outcome, plan in zip(outcomes, left, strict=True)

@@ -48,7 +48,7 @@ from deploytools.databases.steps import (
     UnsealTemplate,
     WriteSecret,
 )
-from deploytools.databases.templates import PREFIX, READY, is_ours, is_ready
+from deploytools.databases.templates import PREFIX, READY, is_ours, is_ready, ready_mark
 from deploytools.databases.tenants import Tenant, TenantOptions
 from deploytools.errors import DeployError
 
@@ -87,7 +87,7 @@ def carried_out(state: ServerState, step: Step) -> ServerState:
         left = dict(state.databases)
         dropped = left.pop(step.database)
         assert is_ours(dropped)
-        assert dropped.comment != READY, "what is ready is dropped by --prune-templates only"
+        assert not dropped.comment.startswith(READY), "what is ready is dropped by --prune-templates only"
         assert not dropped.is_template, "55006: a template cannot be dropped"
         return replace(state, databases=left)
     return replace(state, databases={**state.databases, step.database: _database(state, step)})
@@ -139,7 +139,7 @@ def _database(state: ServerState, step: Step) -> DatabaseState:
         return database
     if isinstance(step, SealTemplate):
         sealed = replace(database, allows_connections=False, is_template=True)
-        return replace(sealed, connection_limit=-1, comment=READY)
+        return replace(sealed, connection_limit=-1, comment=ready_mark(sealed.row_version))
     if isinstance(step, UnsealTemplate):
         return replace(database, is_template=False, connection_limit=HALF_MADE_LIMIT, comment="")
     if isinstance(step, LetOwnerIn):
@@ -204,7 +204,8 @@ templates = st.none() | st.builds(
     allows_connections=st.booleans(),
     connection_limit=st.sampled_from([-1, HALF_MADE_LIMIT]),
     is_template=st.booleans(),
-    comment=st.sampled_from(["", READY, "somebody's"]),
+    comment=st.sampled_from(["", ready_mark("1"), ready_mark("1"), ready_mark("0"), "somebody's"]),
+    row_version=st.just("1"),
 )
 
 wishes = st.builds(

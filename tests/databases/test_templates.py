@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from psycopg import sql
 
+from deploytools.databases import recheck
 from deploytools.databases.migrations import read_graph
 from deploytools.databases.plan import DatabasePlan
 from deploytools.databases.server import Connection, Login, locked, session
@@ -31,7 +33,7 @@ from deploytools.databases.steps import (
     UnsealTemplate,
 )
 from deploytools.databases.tables import template_name
-from deploytools.databases.templates import READY, drop_steps
+from deploytools.databases.templates import drop_steps, ready_mark
 from deploytools.databases.tenancy import Tenancy
 from deploytools.databases.tenants import Tenant
 from deploytools.errors import DatabaseError, ForeignDatabase
@@ -73,7 +75,8 @@ class Site:
             return errors(tenancy.apply(tenancy.plan(), Told(told)))
 
     def state(self) -> tuple[Any, ...]:
-        query = """SELECT datallowconn, datistemplate, datconnlimit, shobj_description(oid, 'pg_database'),
+        query = """SELECT datallowconn, datistemplate, datconnlimit,
+                   replace(shobj_description(oid, 'pg_database'), xmin::text, 'VERSION'),
                    pg_get_userbyid(datdba)::text, has_database_privilege('public', oid, 'CONNECT')
                    FROM pg_database WHERE datname = %s"""
         with self.postgres.admin() as admin:
@@ -91,6 +94,15 @@ class Site:
 
 @pytest.fixture
 def site(postgres: Postgres, settings: Any, django_db_blocker: Any) -> Iterator[Site]:
+    yield from _site(postgres, settings, django_db_blocker)
+
+
+@pytest.fixture
+def one_site(one_postgres: Postgres, settings: Any, django_db_blocker: Any) -> Iterator[Site]:
+    yield from _site(one_postgres, settings, django_db_blocker)
+
+
+def _site(postgres: Postgres, settings: Any, django_db_blocker: Any) -> Iterator[Site]:
     settings.INSTALLED_APPS = ["deploytools", "tests.fleet"]
     settings.MIGRATION_MODULES = {"fleet": "tests.fleet.migrations.v2"}
     name = postgres.fresh_name()
@@ -126,7 +138,7 @@ def test_built_once_and_copied(site):
         Open(one, app),
     )
     assert site.run() == [None, None]
-    assert site.state() == (False, True, -1, READY, app, False)
+    assert site.state() == (False, True, -1, ready_mark("VERSION"), app, False)
     for name in (one, two):
         assert site.look(name, HISTORY) == [FIRST, SECOND]
         assert site.look(name, OWNERS) == [(app,)]
@@ -171,7 +183,7 @@ def test_killed_on_the_way_the_next_run_converges(site, survived):
         site.run(kill)
     assert site.run() == [None, None]
     assert site.plan().is_empty
-    assert site.state() == (False, True, -1, READY, site.app.user, False)
+    assert site.state() == (False, True, -1, ready_mark("VERSION"), site.app.user, False)
     assert [site.look(name, HISTORY) for name in site.names] == [[FIRST, SECOND]] * 2
 
 
@@ -200,31 +212,54 @@ def test_a_migration_that_fails_leaves_no_template_and_no_tenant(site, settings)
     assert site.run() == [None, None]
 
 
-@pytest.mark.slow
-def test_a_session_in_the_template_is_told_and_the_next_run_goes_on(site):
-    """PostgreSQL waits five seconds for it by itself."""
-    one, two = site.names
-    site.run(tenants=(Tenant(one),))
-    site.execute("ALTER DATABASE {} ALLOW_CONNECTIONS true", site.template)
-    with site.app.connect(site.template):
-        site.execute("ALTER DATABASE {} ALLOW_CONNECTIONS false", site.template)
-        first, second = site.run()
-    assert (first, second is not None and "is being accessed by other users" in second) == (None, True)
-    assert site.postgres.snapshot([two]) == []
+def test_a_session_in_the_template_when_it_is_to_be_closed_is_told_and_the_next_run_goes_on(site, monkeypatch):
+    """It could go on changing the template afterwards."""
+    monkeypatch.setattr(recheck, "LOOKS", 3)
+    with ExitStack() as stack:
+
+        def come_in(step: Step) -> None:
+            if isinstance(step, MigrateTables):
+                stack.enter_context(site.app.connect(site.template))
+
+        with pytest.raises(DatabaseError) as caught:
+            site.run(come_in)
+    assert (str(caught.value), caught.value.sqlstate) == (
+        f"{site.app.user} works in the template {site.template}, which was to be closed.",
+        "55006",
+    )
+    assert (site.state()[:3], site.postgres.snapshot(site.names)) == ((True, False, HALF_MADE_LIMIT), [])
     assert site.run() == [None, None]
 
 
-def test_a_template_that_somebody_opened_is_not_dropped_unasked(site):
+SOMEBODYS = (
+    "CREATE TABLE somebodys_work (id integer)",
+    "INSERT INTO fleet_note (text) VALUES ('somebody''s')",
+    "COMMENT ON TABLE fleet_note IS 'somebody''s'",
+    "DELETE FROM django_migrations WHERE name = '0002_extra'",
+    "SELECT 1",
+)
+
+
+@pytest.mark.parametrize("is_closed_again", [False, True])
+@pytest.mark.parametrize("work", SOMEBODYS)
+def test_a_template_that_somebody_was_in_is_neither_copied_nor_dropped_unasked(one_site, work, is_closed_again):
+    """The version of its row tells: nobody comes in without ALTER DATABASE. VACUUM leaves the version as it is."""
+    site = one_site
     one, two = site.names
     site.run(tenants=(Tenant(one),))
+    site.execute("VACUUM FREEZE pg_database")
+    assert site.plan().template_steps == ()
     site.execute("ALTER DATABASE {} ALLOW_CONNECTIONS true", site.template)
     with site.app.connect(site.template) as inside:
-        inside.execute("CREATE TABLE somebodys_work (id integer)")
+        inside.execute(work.encode())
+    if is_closed_again:
+        site.execute("ALTER DATABASE {} ALLOW_CONNECTIONS false", site.template)
     before = site.state()
     with pytest.raises(ForeignDatabase) as caught:
         site.run()
     sentence = (
-        f"The template {site.template} is ready, and somebody opened it or gave it away since; it was left alone."
+        f"The template {site.template} is not as it was closed: somebody opened, altered or gave it away since, or the "
+        "server was upgraded; it was left alone."
     )
     assert (str(caught.value), site.state(), site.postgres.snapshot([two])) == (sentence, before, [])
     assert caught.value.hint.endswith("create_tenant_dbs --prune-templates --no-template")
@@ -232,6 +267,22 @@ def test_a_template_that_somebody_opened_is_not_dropped_unasked(site):
         tenancy = site.tenancy(connection, template="")
         tenancy.prune(tuple(drop_steps(tenancy.old_templates())), Told(lambda step: None))
     assert site.run() == [None, None]
+
+
+def test_a_template_that_somebody_opens_between_the_plan_and_the_copy_is_not_copied(site):
+    one, two = site.names
+    site.run(tenants=(Tenant(one),))
+    with locked(site.postgres.master, wait=30) as connection:
+        tenancy = site.tenancy(connection)
+        plan = tenancy.plan()
+        for allowed in ("true", "false"):
+            site.execute(f"ALTER DATABASE {{}} ALLOW_CONNECTIONS {allowed}", site.template)
+        first, second = errors(tenancy.apply(plan, Told(lambda step: None)))
+    assert (first, second) == (
+        None,
+        f"Somebody else changed the server meanwhile: the template {site.template} is not as it was closed.",
+    )
+    assert site.postgres.snapshot([two]) == []
 
 
 def test_what_has_become_somebody_elses_meanwhile_is_not_dropped(site):
@@ -247,18 +298,18 @@ def test_what_has_become_somebody_elses_meanwhile_is_not_dropped(site):
     site.execute("DROP DATABASE {}", site.template)
 
 
-def test_a_copy_of_a_template_that_somebody_changed_stays_closed(site):
-    one, two = site.names
-    site.run(tenants=(Tenant(one),))
-    site.execute("ALTER DATABASE {} ALLOW_CONNECTIONS true", site.template)
-    with site.app.connect(site.template) as connection:
-        connection.execute("DELETE FROM django_migrations WHERE name = '0002_extra'")
-    site.execute("ALTER DATABASE {} ALLOW_CONNECTIONS false", site.template)
-    first, second = site.run()
-    assert first is None
-    assert second == (f"{two} is still closed: the copy is not what this code's migrations make (1 to apply).")
+def test_a_copy_that_is_not_what_the_migrations_make_stays_closed(site):
+    one, _ = site.names
+
+    def change(step: Step) -> None:
+        if isinstance(step, MigrateTables):
+            with site.app.connect(site.template) as connection:
+                connection.execute("DELETE FROM django_migrations WHERE name = '0002_extra'")
+
+    first, _ = site.run(change)
+    assert first == f"{one} is still closed: the copy is not what this code's migrations make (1 to apply)."
     with site.postgres.admin() as admin:
-        row = admin.execute("SELECT datconnlimit FROM pg_database WHERE datname = %s", [two]).fetchone()
+        row = admin.execute("SELECT datconnlimit FROM pg_database WHERE datname = %s", [one]).fetchone()
     assert row == (HALF_MADE_LIMIT,)
 
 
