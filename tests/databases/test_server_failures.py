@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,7 +27,7 @@ from tests.management.runner import Result, run
 from tests.management.test_migrate_tenants import is_migrating, wait_until
 from tests.management.test_tables import create
 from tests.postgres import Postgres
-from tests.servers import OwnServer, can_mount, own_server, replica_of, resize, used
+from tests.servers import OwnServer, can_mount, own_server, replica_of, resize, upgraded, used
 
 #: Each worker of pytest-xdist needs one of the servers.
 VERSIONS = [
@@ -318,3 +318,55 @@ class TestReplica:
         assert [fleet.applied(name) for name in fleet.names] == [[FIRST]] * 2
         assert migrate(fleet, "v2") == ([("", "")] * 2, 0)
         assert run(capsys, "create_tenant_dbs", "--check").code == 0
+
+
+class TestUpgrade:
+    """From 14, where CREATEROLE is enough, to 17, where the roles of then are not the master's: by pg_upgrade."""
+
+    @pytest.fixture(params=VERSIONS[:1])
+    def own(self, request: pytest.FixtureRequest) -> Iterator[OwnServer]:
+        with own_server(installed(request.param)) as server:
+            yield server
+
+    @pytest.fixture
+    def upgrade(self, own: OwnServer) -> Iterator[Callable[[], OwnServer]]:
+        with ExitStack() as stack:
+            yield lambda: stack.enter_context(upgraded(own, installed(max(SLOW_VERSIONS))))
+
+    def test_tenants_of_before_an_upgrade(self, capsys, upgrade, deployment, fleet, settings):
+        app, (one, two) = deployment.role, fleet.names
+        settings.DEPLOYTOOLS |= {"TENANTS": [one]}
+        assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+        settings.DEPLOYTOOLS |= {"ISOLATION": "role-per-tenant", "TENANT_SECRET_PREFIX": f"{deployment.name}/tenant/"}
+        assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+        server = upgrade()
+        assert run(capsys, "create_tenant_dbs", "--check").code == 0
+
+        before = "somebody else made that role, or it was made before an upgrade to PostgreSQL 16."
+        result = run(capsys, "create_tenant_dbs", "--finish", "--noinput")
+        mend = f"As whoever granted it, or a superuser: REVOKE {one} FROM {app}"
+        assert failed(result) == {f"{one}: postgres may not take {one} from {app}: {before}": mend}
+        assert result.code == 2
+        with server.postgres.admin() as admin:
+            admin.execute(mend.partition(": ")[2].encode())
+        assert run(capsys, "create_tenant_dbs", "--finish", "--noinput").code == 0
+
+        settings.DEPLOYTOOLS |= {"TENANTS": [one, two]}
+        assert run(capsys, "create_tenant_dbs", "--finish", "--noinput").code == 0
+        settings.DEPLOYTOOLS |= {"ISOLATION": "shared"}
+        result = run(capsys, "create_tenant_dbs", "--noinput")
+        grant = "As whoever made it, or a superuser: GRANT {} TO {}"
+        assert failed(result) == {
+            f"{name}: postgres may not grant {app} to {name}: {before}": grant.format(app, name) for name in (one, two)
+        }
+        with server.postgres.admin() as admin:
+            for name in (one, two):
+                admin.execute(grant.format(app, name).partition(": ")[2].encode())
+        assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+
+        deployment.put(password="another-password-of-the-applications-0123")
+        result = run(capsys, "create_tenant_dbs", "--noinput")
+        assert result.err.splitlines() == [
+            f"Error: postgres may not set the password of {app}: {before}",
+            f"Hint: As whoever made it: GRANT {app} TO postgres WITH ADMIN OPTION",
+        ]
