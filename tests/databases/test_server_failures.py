@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from deploytools.databases.failures import COLLATION_HINT, LOST_HINT, NO_SLOT_HINT, REPLICA_HINT
+from deploytools.databases.failures import COLLATION_HINT, LOST_HINT, NO_SLOT_HINT, REPLICA_HINT, SQLSTATE_HINTS
 from deploytools.databases.server import Login
 from deploytools.databases.steps import Open, Step
 from deploytools.errors import ConnectionFailed, ConnectionFailure
@@ -214,6 +214,28 @@ def test_a_transaction_timeout_that_fires_in_a_migration(capsys, own, fleet):
     assert (results, code) == ([(error, hint)], 2)
     assert (fleet.applied(one), fleet.query(one, "SELECT FROM fleet_note")) == ([FIRST], [])
     assert migrate(fleet, "v2") == ([("", "")] * 2, 0)
+
+
+@NEWEST
+def test_a_transaction_timeout_that_fires_in_the_proof(capsys, own, deployment):
+    """The proof is the application's own session, with what an administrator set for it."""
+    one, role = deployment.tenants[0], sql.Identifier(deployment.role)
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    with own.postgres.admin(one) as admin:
+        admin.execute(
+            "CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(10); END'"
+        )
+        admin.execute("CREATE EVENT TRIGGER slow ON ddl_command_end EXECUTE FUNCTION slow()")
+        admin.execute(sql.SQL("ALTER ROLE {} SET transaction_timeout = '50ms'").format(role))
+        result = run(capsys, "create_tenant_dbs", "--verify")
+        sentence = (
+            f"PostgreSQL refused to let {deployment.role} work in {one}: terminating connection due to transaction"
+        )
+        assert failed(result) == {f"{one}: {sentence} timeout": SQLSTATE_HINTS["25P04"]}
+        assert result.code == 2
+        admin.execute(sql.SQL("ALTER ROLE {} RESET transaction_timeout").format(role))
+        admin.execute("DROP EVENT TRIGGER slow")
+    assert run(capsys, "create_tenant_dbs", "--verify").code == 0
 
 
 def collation_version(server: Postgres, version: str | None, *databases: str) -> None:
