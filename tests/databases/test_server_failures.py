@@ -24,7 +24,7 @@ from tests.conftest import SLOW_VERSIONS, installed
 from tests.databases.test_apply import Site, a_site, errors
 from tests.fleet.world import FIRST, SECOND, Fleet
 from tests.management.runner import Result, run
-from tests.management.test_migrate_tenants import is_migrating, wait_until
+from tests.management.test_migrate_tenants import wait_until
 from tests.management.test_tables import create
 from tests.postgres import Postgres
 from tests.servers import OwnServer, can_mount, own_server, replica_of, resize, upgraded, used
@@ -179,10 +179,12 @@ def test_the_servers_process_is_killed_while_it_migrates(capsys, own, fleet):
     assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
     assert migrate(fleet, "v1")[1] == 0
     running = fleet.start("waiting", "--format", "json", "--jobs", "1")
-    wait_until(lambda: is_migrating(fleet, one))
-    ((pid,),) = fleet.query(
-        one, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND usename <> user"
+    inside = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND usename <> user "
+        "AND query LIKE '%fleet_note%'"
     )
+    wait_until(lambda: fleet.query(one, inside))
+    ((pid,),) = fleet.query(one, inside)
     os.kill(pid, 9)
     out, _ = running.communicate(timeout=60)
     first, second = json.loads(out)["tenants"]
