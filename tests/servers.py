@@ -32,13 +32,18 @@ class OwnServer:
 
     Attributes:
         postgres: as other tests see a server.
-        data: its data directory.
+        process: what runs it.
         certificates: its own, and of whoever signed it.
     """
 
     postgres: Postgres
-    data: Path
+    process: PostgresServer
     certificates: Certificates
+
+    @property
+    def data(self) -> Path:
+        """Its data directory."""
+        return self.process.data
 
 
 @dataclass
@@ -104,6 +109,44 @@ def replica_of(primary: OwnServer, binaries: PostgresBinaries) -> Iterator[OwnSe
 
 
 @contextmanager
+def upgraded(old: OwnServer, binaries: PostgresBinaries) -> Iterator[OwnServer]:
+    """What `old` holds, moved by pg_upgrade to a server of a later version on the same port; `old` has stopped."""
+    old.process.ask_to_stop()
+    old.process.stop()
+    with _directory() as directory:
+        port = old.process.port
+        made = _made(PostgresServer, binaries, directory / "upgraded", old.certificates, port=port)
+        with made as new:
+            for server in (old.process, new):
+                (server.data / "pg_hba.conf").write_text("local all all trust\n")
+            _upgrade(old.process, new)
+            with _running(new):
+                yield _seen(new, old.certificates)
+
+
+def _upgrade(old: PostgresServer, new: PostgresServer) -> None:
+    user = new.user
+    done = subprocess.run(
+        [
+            new.binaries.bin_dir / "pg_upgrade",
+            f"--old-bindir={old.binaries.bin_dir}",
+            f"--new-bindir={new.binaries.bin_dir}",
+            f"--old-datadir={old.data}",
+            f"--new-datadir={new.data}",
+            f"--username={SUPERUSER}",
+        ],
+        cwd=new.directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        user=user.uid if user else None,
+        group=user.gid if user else None,
+        extra_groups=[] if user else None,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextmanager
 def _directory() -> Iterator[Path]:
     """Open to the user that PostgreSQL runs as."""
     with tempfile.TemporaryDirectory(prefix="deploytools-server-", ignore_cleanup_errors=True) as name:
@@ -113,10 +156,15 @@ def _directory() -> Iterator[Path]:
 
 @contextmanager
 def _made(
-    make: Callable[..., PostgresServer], binaries: PostgresBinaries, directory: Path, certificates: Certificates
+    make: Callable[..., PostgresServer],
+    binaries: PostgresBinaries,
+    directory: Path,
+    certificates: Certificates,
+    *,
+    port: int = 0,
 ) -> Iterator[PostgresServer]:
     """A server with its data directory, which does not run yet."""
-    reserved, user = reserve(), server_user()
+    reserved, user = reserve(port), server_user()
     server = make(
         reachable(binaries, directory.parent, user),
         directory,
@@ -193,4 +241,4 @@ def _seen(server: PostgresServer, certificates: Certificates) -> OwnServer:
         master=Login(address, MASTER, Secret(PASSWORD)),
         log_file=server.log_file,
     )
-    return OwnServer(postgres, server.data, certificates)
+    return OwnServer(postgres, server, certificates)

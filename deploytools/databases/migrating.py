@@ -22,7 +22,7 @@ from deploytools.databases.failures import SQLSTATE_HINTS
 from deploytools.databases.fleet import Limits, Outcome, TenantResult, judged
 from deploytools.databases.history import History, Migration, MigrationGraph, dotted
 from deploytools.databases.migrations import read_record
-from deploytools.databases.server import Login, is_lost, is_read_replica, lock_holder
+from deploytools.databases.server import Login, is_lost, lock_holder, replica_error
 from deploytools.databases.unfinished import note
 from deploytools.errors import DatabaseError, DeployError
 
@@ -134,7 +134,7 @@ def _prepare(connection: BaseDatabaseWrapper, login: Login, tenant: str, limits:
             [list(SESSION), list(SESSION.values())],
         )
         if any(is_replica for _, is_replica in cursor.fetchall()):
-            raise is_read_replica(login.address)
+            raise replica_error(login.address)
         with _giving_up(tenant):
             _take_lock(cursor, tenant, limits.wait)
         for name, seconds in (("lock_timeout", limits.lock), ("statement_timeout", limits.statement)):

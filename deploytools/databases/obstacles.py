@@ -77,12 +77,17 @@ def _others(name: str, wanted: Wanted, state: ServerState) -> frozenset[str]:
 def require_admin(role: RoleState, state: ServerState, deed: str) -> None:
     """From 16 on CREATEROLE is not enough: this master must have made the role, or have ADMIN OPTION on it."""
     if not role.master_may_grant and not state.master.is_superuser:
-        raise DatabaseError(
-            f"{state.master.name} may not {deed}: somebody else made that role, or it was made before an upgrade to "
-            "PostgreSQL 16.",
-            hint=f"As whoever made it: GRANT {role.name} TO {state.master.name} WITH ADMIN OPTION",
-            sqlstate="42501",
-        )
+        mend = f"As whoever made it: GRANT {role.name} TO {state.master.name} WITH ADMIN OPTION"
+        raise _lacks_admin(state.master, deed, mend)
+
+
+def _lacks_admin(master: RoleState, deed: str, mend: str) -> DatabaseError:
+    return DatabaseError(
+        f"{master.name} may not {deed}: somebody else made that role, or it was made before an upgrade to "
+        "PostgreSQL 16.",
+        hint=mend,
+        sqlstate="42501",
+    )
 
 
 def database_obstacle(
@@ -95,6 +100,7 @@ def database_obstacle(
         or _foreign(database, wanted)
         or _out_of_reach(tenant, database, wanted, state)
         or _in_use(tenant, database, wanted, state)
+        or _out_of_hand(tenant, database, wanted, state)
     )
 
 
@@ -194,4 +200,21 @@ def _in_use(tenant: Tenant, database: DatabaseState, wanted: Wanted, state: Serv
             hint=f"Finish that first: with the ISOLATION of then restart what runs as {role}, run create_tenant_dbs "
             "--finish, then come back.",
         )
+    return None
+
+
+def _out_of_hand(tenant: Tenant, database: DatabaseState, wanted: Wanted, state: ServerState) -> DatabaseError | None:
+    """From 16 on nobody without ADMIN on the tenant's role may let the former one act as it, or shut it out."""
+    name, former, master = wanted.role_of(tenant), wanted.former_role_of(tenant), state.master
+    if name not in state.roles or former not in state.roles:
+        return None
+    if state.roles[name].master_may_grant or master.is_superuser:
+        return None
+    is_member = name in state.roles[former].reaches
+    if wanted.finish and is_member:
+        mend = f"As whoever granted it, or a superuser: REVOKE {name} FROM {former}"
+        return _lacks_admin(master, f"take {name} from {former}", mend)
+    if not wanted.finish and not is_member and former in (database.owner, *database.objects):
+        mend = f"As whoever made it, or a superuser: GRANT {name} TO {former}"
+        return _lacks_admin(master, f"grant {name} to {former}", mend)
     return None

@@ -148,8 +148,8 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(("08", "57P"))
 
 
-def is_read_replica(address: ServerAddress) -> DatabaseError:
-    """The error of a server in recovery."""
+def replica_error(address: ServerAddress) -> DatabaseError:
+    """What to raise where the server is in recovery."""
     return DatabaseError(
         f"{address} is a read replica: nothing can be changed there.", hint=REPLICA_HINT, sqlstate="25006"
     )
@@ -214,7 +214,7 @@ def session(login: Login) -> Iterator[Connection]:
             )
             is_replica = connection.execute("SELECT pg_is_in_recovery()").fetchone()
         if is_replica and is_replica[0]:
-            raise is_read_replica(login.address)
+            raise replica_error(login.address)
         yield connection
 
 

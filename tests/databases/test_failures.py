@@ -13,7 +13,7 @@ from psycopg import sql
 
 from deploytools.databases import recheck
 from deploytools.databases.catalogue import slots_of
-from deploytools.databases.failures import LOST_HINT
+from deploytools.databases.failures import LOST_HINT, SQLSTATE_HINTS
 from deploytools.databases.reading import read_locales
 from deploytools.databases.server import LOCK_KEY, locked, session
 from deploytools.databases.steps import CreateDatabase, HandOver, Open, Step
@@ -119,7 +119,9 @@ def test_an_application_role_that_may_only_read_is_no_proof(site):
         name = sql.Identifier(site.app.user)
         admin.execute(sql.SQL("ALTER ROLE {} SET default_transaction_read_only = on").format(name))
     sentence = f"PostgreSQL refused to let {site.app.user} work in {{}}: cannot execute CREATE TABLE in a read-only "
-    assert errors(site.run()) == [sentence.format(name) + "transaction" for name in site.names]
+    outcomes = site.run()
+    assert errors(outcomes) == [sentence.format(name) + "transaction" for name in site.names]
+    assert {outcome.error.hint for outcome in outcomes} == {SQLSTATE_HINTS["25006"]}
 
 
 def test_a_circle_of_memberships_is_told_before_anything_is_granted(site):

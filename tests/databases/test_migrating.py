@@ -11,6 +11,7 @@ from django.db.models.signals import post_migrate
 from psycopg import sql
 
 from deploytools.databases.alias import pointed_at
+from deploytools.databases.failures import SQLSTATE_HINTS
 from deploytools.databases.fleet import Limits, Outcome
 from deploytools.databases.history import History
 from deploytools.databases.migrating import LOCK_KEY, look_at, migrate_tenant
@@ -187,6 +188,20 @@ def leave_a_row(postgres, name):
         while not admin.execute(begun, [name]).fetchone():
             time.sleep(0.02)
         admin.execute("INSERT INTO fleet_note (text) VALUES ('go on')")
+
+
+def test_a_role_that_may_only_read_migrates_nothing(tenant, version, postgres):
+    login, name = tenant
+    with postgres.admin() as admin:
+        admin.execute(
+            sql.SQL("ALTER ROLE {} SET default_transaction_read_only = on").format(sql.Identifier(login.user))
+        )
+    result = migrate_tenant(login, name, version("v2"), Limits())
+    assert (result.outcome, result.applied) == (Outcome.FAILED, ())
+    assert result.error == (
+        "The migration failed (ReadOnlySqlTransaction): cannot execute COMMENT in a read-only transaction"
+    )
+    assert result.hint == f"What was applied stays; the next run does the rest. {SQLSTATE_HINTS['25006']}"
 
 
 def test_locks_are_a_tenants_own(tenant, version):

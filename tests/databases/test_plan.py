@@ -260,6 +260,35 @@ def test_nothing_is_planned_for_a_role_that_is_not_what_it_must_be(changes, sent
     assert str(caught.value) == sentence
 
 
+@pytest.mark.parametrize(
+    ("finish", "app", "deed", "mend"),
+    [
+        (False, APP, "grant shop to app", "As whoever made it, or a superuser: GRANT shop TO app"),
+        (
+            True,
+            replace(APP, reaches=frozenset({"shop"})),
+            "take shop from app",
+            "As whoever granted it, or a superuser: REVOKE shop FROM app",
+        ),
+    ],
+)
+def test_a_move_with_roles_that_were_made_before_an_upgrade_is_not_begun(finish, app, deed, mend):
+    """REVOKE and GRANT need ADMIN from 16 on; what else the plan would do is not done either."""
+    wanted = replace(WANTED, is_shared=False, finish=finish)
+    roles = {"app": app, "shop": replace(APP, name="shop", master_may_grant=False)}
+    server = ServerState(170000, MASTER, roles, {"shop": replace(READY, owner="shop" if finish else "app")})
+    (tenant,) = plan_databases(wanted, server).tenants
+    assert isinstance(tenant.obstacle, DatabaseError)
+    assert (str(tenant.obstacle), tenant.obstacle.hint, tenant.steps) == (
+        f"postgres may not {deed}: somebody else made that role, or it was made before an upgrade to PostgreSQL 16.",
+        mend,
+        (),
+    )
+    may = replace(server, roles=roles | {"shop": replace(APP, name="shop")})
+    (tenant,) = plan_databases(wanted, may).tenants
+    assert (tenant.obstacle, len(tenant.steps)) == (None, 1 if finish else 2)
+
+
 def carried_out(database: DatabaseState | None, step: Step, master: str) -> DatabaseState:
     """What PostgreSQL makes of one step."""
     if isinstance(step, CreateDatabase | CloneTemplate):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from deploytools.databases.failures import COLLATION_HINT, LOST_HINT, NO_SLOT_HINT, REPLICA_HINT
+from deploytools.databases.failures import COLLATION_HINT, LOST_HINT, NO_SLOT_HINT, REPLICA_HINT, SQLSTATE_HINTS
 from deploytools.databases.server import Login
 from deploytools.databases.steps import Open, Step
 from deploytools.errors import ConnectionFailed, ConnectionFailure
@@ -24,10 +24,10 @@ from tests.conftest import SLOW_VERSIONS, installed
 from tests.databases.test_apply import Site, a_site, errors
 from tests.fleet.world import FIRST, SECOND, Fleet
 from tests.management.runner import Result, run
-from tests.management.test_migrate_tenants import is_migrating, wait_until
+from tests.management.test_migrate_tenants import wait_until
 from tests.management.test_tables import create
 from tests.postgres import Postgres
-from tests.servers import OwnServer, can_mount, own_server, replica_of, resize, used
+from tests.servers import OwnServer, can_mount, own_server, replica_of, resize, upgraded, used
 
 #: Each worker of pytest-xdist needs one of the servers.
 VERSIONS = [
@@ -179,10 +179,12 @@ def test_the_servers_process_is_killed_while_it_migrates(capsys, own, fleet):
     assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
     assert migrate(fleet, "v1")[1] == 0
     running = fleet.start("waiting", "--format", "json", "--jobs", "1")
-    wait_until(lambda: is_migrating(fleet, one))
-    ((pid,),) = fleet.query(
-        one, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND usename <> user"
+    inside = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND usename <> user "
+        "AND query LIKE '%fleet_note%'"
     )
+    wait_until(lambda: fleet.query(one, inside))
+    ((pid,),) = fleet.query(one, inside)
     os.kill(pid, 9)
     out, _ = running.communicate(timeout=60)
     first, second = json.loads(out)["tenants"]
@@ -214,6 +216,28 @@ def test_a_transaction_timeout_that_fires_in_a_migration(capsys, own, fleet):
     assert (results, code) == ([(error, hint)], 2)
     assert (fleet.applied(one), fleet.query(one, "SELECT FROM fleet_note")) == ([FIRST], [])
     assert migrate(fleet, "v2") == ([("", "")] * 2, 0)
+
+
+@NEWEST
+def test_a_transaction_timeout_that_fires_in_the_proof(capsys, own, deployment):
+    """The proof is the application's own session, with what an administrator set for it."""
+    one, role = deployment.tenants[0], sql.Identifier(deployment.role)
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    with own.postgres.admin(one) as admin:
+        admin.execute(
+            "CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(10); END'"
+        )
+        admin.execute("CREATE EVENT TRIGGER slow ON ddl_command_end EXECUTE FUNCTION slow()")
+        admin.execute(sql.SQL("ALTER ROLE {} SET transaction_timeout = '50ms'").format(role))
+        result = run(capsys, "create_tenant_dbs", "--verify")
+        sentence = (
+            f"PostgreSQL refused to let {deployment.role} work in {one}: terminating connection due to transaction"
+        )
+        assert failed(result) == {f"{one}: {sentence} timeout": SQLSTATE_HINTS["25P04"]}
+        assert result.code == 2
+        admin.execute(sql.SQL("ALTER ROLE {} RESET transaction_timeout").format(role))
+        admin.execute("DROP EVENT TRIGGER slow")
+    assert run(capsys, "create_tenant_dbs", "--verify").code == 0
 
 
 def collation_version(server: Postgres, version: str | None, *databases: str) -> None:
@@ -318,3 +342,55 @@ class TestReplica:
         assert [fleet.applied(name) for name in fleet.names] == [[FIRST]] * 2
         assert migrate(fleet, "v2") == ([("", "")] * 2, 0)
         assert run(capsys, "create_tenant_dbs", "--check").code == 0
+
+
+class TestUpgrade:
+    """From 14, where CREATEROLE is enough, to 17, where the roles of then are not the master's: by pg_upgrade."""
+
+    @pytest.fixture(params=VERSIONS[:1])
+    def own(self, request: pytest.FixtureRequest) -> Iterator[OwnServer]:
+        with own_server(installed(request.param)) as server:
+            yield server
+
+    @pytest.fixture
+    def upgrade(self, own: OwnServer) -> Iterator[Callable[[], OwnServer]]:
+        with ExitStack() as stack:
+            yield lambda: stack.enter_context(upgraded(own, installed(max(SLOW_VERSIONS))))
+
+    def test_tenants_of_before_an_upgrade(self, capsys, upgrade, deployment, fleet, settings):
+        app, (one, two) = deployment.role, fleet.names
+        settings.DEPLOYTOOLS |= {"TENANTS": [one]}
+        assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+        settings.DEPLOYTOOLS |= {"ISOLATION": "role-per-tenant", "TENANT_SECRET_PREFIX": f"{deployment.name}/tenant/"}
+        assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+        server = upgrade()
+        assert run(capsys, "create_tenant_dbs", "--check").code == 0
+
+        before = "somebody else made that role, or it was made before an upgrade to PostgreSQL 16."
+        result = run(capsys, "create_tenant_dbs", "--finish", "--noinput")
+        mend = f"As whoever granted it, or a superuser: REVOKE {one} FROM {app}"
+        assert failed(result) == {f"{one}: postgres may not take {one} from {app}: {before}": mend}
+        assert result.code == 2
+        with server.postgres.admin() as admin:
+            admin.execute(mend.partition(": ")[2].encode())
+        assert run(capsys, "create_tenant_dbs", "--finish", "--noinput").code == 0
+
+        settings.DEPLOYTOOLS |= {"TENANTS": [one, two]}
+        assert run(capsys, "create_tenant_dbs", "--finish", "--noinput").code == 0
+        settings.DEPLOYTOOLS |= {"ISOLATION": "shared"}
+        result = run(capsys, "create_tenant_dbs", "--noinput")
+        grant = "As whoever made it, or a superuser: GRANT {} TO {}"
+        assert failed(result) == {
+            f"{name}: postgres may not grant {app} to {name}: {before}": grant.format(app, name) for name in (one, two)
+        }
+        with server.postgres.admin() as admin:
+            for name in (one, two):
+                admin.execute(grant.format(app, name).partition(": ")[2].encode())
+        assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+
+        deployment.put(password="another-password-of-the-applications-0123")
+        result = run(capsys, "create_tenant_dbs", "--noinput")
+        assert result.err.splitlines() == [
+            f"Error: postgres may not set the password of {app}: {before}",
+            f"Hint: As whoever made it: GRANT {app} TO postgres WITH ADMIN OPTION",
+        ]

@@ -57,6 +57,15 @@ def test_the_newest_of_the_system_comes_first_and_the_wheels_last() -> None:
         assert one.version in output.stdout
 
 
+def test_what_scripts_postgresql_brought_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bin_dir = tmp_path / "postgresql" / "17" / "bin"
+    bin_dir.mkdir(parents=True)
+    program(bin_dir / "postgres", "echo 'postgres (PostgreSQL) 17.3'; printf 'ssl_ciphers\\t\\tSTRING\\tHIGH\\n'")
+    program(bin_dir / "initdb", "exit 0")
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    assert find_installations()[-1] == PostgresBinaries(bin_dir, "17.3", True, "wheel")
+
+
 def test_binaries_that_are_named_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     last = find_installations()[-1]
     monkeypatch.setenv("DEPLOYTOOLS_PG_BIN", str(last.bin_dir))
