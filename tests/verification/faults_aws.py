@@ -492,6 +492,7 @@ ECS = [
         {
             "iam.execution-role": NA,
             "ecs.no-literal-secrets": NA,
+            "ecs.this-secret": NA,
             "ecs.image-pinned": NA,
             "ecs.logs": NA,
             "ecs.unprivileged": NA,
@@ -523,6 +524,18 @@ ECS = [
         "holding a value of the secret: DB_PASSWORD",
     ),
     Fault(container(credentials=("API_TOKEN",)), {"ecs.no-literal-secrets": FAIL}, "with a literal value: API_TOKEN"),
+    Fault(container(secret_name="staging"), {"ecs.this-secret": FAIL}, "DB_SECRET_NAME is staging, not prod"),
+    *(Fault(container(secret_name=name), {}) for name in (ARN, ARN[:-7], "", "prod-AbCdEf")),
+    Fault(
+        container(secrets=(("A", f"{ARN}:a::"), ("B", f"{ARN.replace('prod', 'sentry')}:dsn::"), ("C", "/shop/level"))),
+        {"ecs.this-secret": WARN},
+        "it is given values of another secret: arn:aws:secretsmanager:us-east-1:123456789012:secret:sentry-AbCdEf",
+    ),
+    Fault(
+        container(secret_name="", secrets=()),
+        {"iam.execution-role": NA, "ecs.this-secret": NA},
+        "the application reads its own",
+    ),
     Fault(container(image="shop:latest"), {"ecs.image-pinned": WARN}, "shop:latest"),
     Fault(container(log_driver=None), {"ecs.logs": FAIL}, "it has no log driver"),
     Fault(container(log_driver="none"), {"ecs.logs": FAIL}, "it has no log driver"),

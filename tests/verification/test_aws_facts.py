@@ -14,7 +14,7 @@ from deploytools.verification.findings import Report, Status
 from deploytools.verification.runner import judge_all, read_facts
 from deploytools.verification.sources.ecs_surroundings import Cluster, Target, TargetGroup
 from deploytools.verification.sources.iam import DECRYPT, READ, Powers
-from deploytools.verification.sources.secret import telling_values
+from deploytools.verification.sources.stray_values import telling_values
 from localcloud import gaps
 from localcloud.world import INSTANCE
 from tests.fakes import endpoints
@@ -133,6 +133,7 @@ def test_every_fact_of_aws(wire):
 
     assert (seen["secret_description"].rotates, len(seen["secret_policy"].statements)) == (None, 1)
     (container,) = seen["task_definition"].containers
+    assert container.secret_name == SECRET
     assert (container.leaked, container.credentials) == (("command", "DB_PASSWORD"), ("DB_PASSWORD", "API_TOKEN"))
     assert (seen["ecs_service"].wanted, seen["task_role_name"]) == (2, ROLE)
     service, (balanced,) = seen["ecs_service"], seen["ecs_targets"]
@@ -356,4 +357,4 @@ def test_values_that_would_be_a_leak(wire):
         "stripe_secret_key",
         "email_password",
     }
-    assert telling_values(secret.document)["password"] == str(DOCUMENT["password"]).encode()
+    assert telling_values(secret.document)["password"] == DOCUMENT["password"]

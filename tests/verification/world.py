@@ -35,15 +35,15 @@ from deploytools.verification.sources.network import (
     SecurityGroup,
 )
 from deploytools.verification.sources.outside import Answer, Outside
-from deploytools.verification.sources.project import ProjectReport
+from deploytools.verification.sources.project import OldKeys, ProjectReport
 from deploytools.verification.sources.rds import Parameters, RdsInstance, ServerInUse, SharedSnapshot, Snapshot
 from deploytools.verification.sources.secret import (
     OwnKeys,
     ResourcePolicy,
     SecretDescription,
     SettingsInUse,
-    StrayValues,
 )
+from deploytools.verification.sources.stray_values import StrayValues
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 URL = "https://www.shop.net"
@@ -130,6 +130,7 @@ CONTAINER = Container(
     is_privileged=False,
     has_readonly_root=True,
     log_driver="awslogs",
+    secret_name="prod",
 )
 SERVICE = Service(
     "web",
@@ -212,6 +213,7 @@ WORLD: dict[str, Any] = {
     "project": ProjectReport(
         "prod.settings", (), (".shop.net",), ("https://*.shop.net",), ("HTTP_X_FORWARDED_PROTO", "https")
     ),
+    "old_keys": OldKeys(1, ()),
     "rds_instance": RDS,
     "server_in_use": ServerInUse(True, True),
     "rds_parameters": Parameters({"rds.force_ssl": "1"}),

@@ -12,7 +12,7 @@ from deploytools.errors import NotFound
 from deploytools.secret.sync import SecretState
 from deploytools.verification.registry import fact
 from deploytools.verification.sources.connection import Expectation
-from deploytools.verification.sources.secret import telling_values
+from deploytools.verification.sources.stray_values import telling_values, written
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ class Container:
         leaked: where a value of the secret stands: names of environment variables, else of the definition's members.
         credentials: names of environment variables that sound like one, with a literal value.
         secrets: name and ARN of those that come from Secrets Manager or Parameter Store.
+        secret_name: the secret that ``DB_SECRET_NAME`` says; empty: it is not set, or not a literal value.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Container:
     is_privileged: bool | None
     has_readonly_root: bool | None
     log_driver: str | None
+    secret_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,9 @@ class TaskDefinition:
     execution_role: str = ""
 
 
+#: arn:partition:secretsmanager:region:account:secret:name
+SECRET_PARTS = 7
+
 #: Parts of names that are given to credentials.
 TELLING = ("PASSWORD", "SECRET", "TOKEN", "API_KEY", "PRIVATE_KEY")
 
@@ -147,12 +152,17 @@ def task_definition(ecs_service: Service | None, secret: SecretState) -> TaskDef
     arn = ecs_service.task_definition
     with aws.calling("ecs:DescribeTaskDefinition", f"the task definition {arn}"):
         said: Any = aws.client("ecs", configuration.region).describe_task_definition(taskDefinition=arn)
-    values = {value.decode() for value in telling_values(secret.document).values()}
+    values = {form.decode() for value in telling_values(secret.document).values() for form in written(value)}
     found = said["taskDefinition"]
     containers = tuple(_container(item, values) for item in found["containerDefinitions"])
     return TaskDefinition(
         found["taskDefinitionArn"], found.get("taskRoleArn", ""), containers, found.get("executionRoleArn", "")
     )
+
+
+def whole_secret(source: str) -> str:
+    """The ARN in a ``valueFrom`` without the key, the label and the version that may follow; a parameter as it is."""
+    return ":".join(source.split(":")[:SECRET_PARTS]) if ":secretsmanager:" in source else source
 
 
 def _container(said: Any, values: set[str]) -> Container:
@@ -168,6 +178,7 @@ def _container(said: Any, values: set[str]) -> Container:
         is_privileged=said.get("privileged"),
         has_readonly_root=said.get("readonlyRootFilesystem"),
         log_driver=(said.get("logConfiguration") or {}).get("logDriver"),
+        secret_name=environment.get("DB_SECRET_NAME", ""),
     )
 
 

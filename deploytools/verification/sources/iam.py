@@ -13,7 +13,7 @@ from deploytools.secret.sync import SecretState
 from deploytools.verification.policies import Policy, allowed_by, decision, parse_policy
 from deploytools.verification.registry import fact
 from deploytools.verification.sources.connection import Expectation
-from deploytools.verification.sources.ecs import TaskDefinition
+from deploytools.verification.sources.ecs import TaskDefinition, whole_secret
 from deploytools.verification.sources.rds import instance_identifier
 from deploytools.verification.sources.secret import SecretDescription
 
@@ -35,9 +35,6 @@ DANGEROUS = (
 READ = "secretsmanager:GetSecretValue"
 READ_PARAMETER = "ssm:GetParameters"
 DECRYPT = "kms:Decrypt"
-
-#: arn:partition:secretsmanager:region:account:secret:name
-SECRET_PARTS = 7
 
 
 @dataclass(frozen=True)
@@ -90,12 +87,7 @@ def execution_role(task_definition: TaskDefinition | None) -> Role | None:
 def fetched(definition: TaskDefinition) -> tuple[str, ...]:
     """ARNs of the secrets and parameters that ECS fetches before a task starts; a parameter may be named without."""
     named = (arn for container in definition.containers for _, arn in container.secrets)
-    return tuple(dict.fromkeys(map(_whole_secret, named)))
-
-
-def _whole_secret(arn: str) -> str:
-    """Without the key, the label and the version that may be appended."""
-    return ":".join(arn.split(":")[:SECRET_PARTS]) if ":secretsmanager:" in arn else arn
+    return tuple(dict.fromkeys(map(whole_secret, named)))
 
 
 def _role(name: str) -> Role:
