@@ -135,7 +135,7 @@ def account(endpoint_url: str) -> Iterator[str]:
     """Fill the account behind `endpoint_url`; yields the bastion host's id."""
     world = World(endpoint_url)
     world.fill(5432, "not-used")
-    world.secretsmanager.create_secret(
+    made = world.secretsmanager.create_secret(
         Name=SECRET, SecretString=json.dumps(DOCUMENT | {"dbClusterIdentifier": INSTANCE}), KmsKeyId="1"
     )
     world.secretsmanager.put_resource_policy(
@@ -147,7 +147,7 @@ def account(endpoint_url: str) -> Iterator[str]:
     world.sns.subscribe(TopicArn=topic["TopicArn"], Protocol="https", Endpoint=HOOK)
     _widen(world.ec2)
     _make_role(endpoint_url)
-    _make_service(endpoint_url, world.ec2)
+    _make_service(endpoint_url, world.ec2, made["ARN"])
     yield _make_bastion(world.ec2)
     world.close()
 
@@ -221,7 +221,7 @@ def _make_balancer(endpoint_url: str, group: dict[str, Any], subnets: list[str])
     return str(target_group)
 
 
-def _make_service(endpoint_url: str, ec2: Any) -> None:
+def _make_service(endpoint_url: str, ec2: Any, secret: str) -> None:
     (group,) = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["backend"]}])["SecurityGroups"]
     vpc = [{"Name": "vpc-id", "Values": [group["VpcId"]]}]
     subnets = [item["SubnetId"] for item in ec2.describe_subnets(Filters=vpc)["Subnets"]]
@@ -241,6 +241,7 @@ def _make_service(endpoint_url: str, ec2: Any) -> None:
         "logConfiguration": {"logDriver": "awslogs"},
         "user": "1000",
         "secrets": [
+            {"name": "SECRET_KEY", "valueFrom": f"{secret}:django_secret_key::"},
             {"name": "SENTRY", "valueFrom": f"{SENTRY}:dsn::"},
             {"name": "LEVEL", "valueFrom": "/shop/level"},
         ],

@@ -93,6 +93,11 @@ STATE = [
     Fault({"server_in_use": ServerInUse(False, True)}, {"rds.is-the-one": FAIL}, "another instance's endpoint"),
     Fault({"server_in_use": ServerInUse(False, False)}, {"rds.is-the-one": WARN}, "a name that RDS gives to no"),
     Fault({"secret_port": None}, {}),
+    Fault(
+        {"server_in_use": ServerInUse(False, True), "secret_port": 6432},
+        {"rds.is-the-one": FAIL},
+        "another instance's endpoint",
+    ),
     Fault({"server_in_use": ServerInUse(None, True)}, {"rds.is-the-one": UNKNOWN}, "(Endpoint)"),
     Fault(rds(status="stopped"), {"rds.available": FAIL, "rds.restorable": NA}, "it is stopped"),
     Fault(rds(status="storage-full"), {"rds.available": FAIL}, "its status is storage-full"),
@@ -400,9 +405,9 @@ IAM = [
         "no role is declared",
     ),
     Fault(
-        powers(lacking=NEEDED),
+        powers(lacking=NEEDED[:1]),
         {"iam.reads-its-secret": FAIL},
-        "nothing allows secretsmanager:GetSecretValue on it (reading its policies, for AWS denied it)",
+        f"nothing allows secretsmanager:GetSecretValue on {ARN} (reading its policies, for AWS denied it)",
     ),
     Fault(
         powers(lacking=NEEDED[1:]),
@@ -457,6 +462,11 @@ IAM = [
         f"nothing allows secretsmanager:GetSecretValue on {ARN}",
     ),
     Fault(
+        powers(lacking=NEEDED[1:], whose="execution_role"),
+        {"iam.execution-role": WARN},
+        "none of its policies allows kms:Decrypt",
+    ),
+    Fault(
         powers(QUESTIONS[0], whose="execution_role"),
         {"iam.execution-role": FAIL},
         "it may secretsmanager:GetSecretValue on arn:aws:secretsmanager:us-east-1:123456789012:secret:somebody-elses",
@@ -504,6 +514,7 @@ ECS = [
     Fault(service(wanted=0, running=0), {"ecs.rolled-out": FAIL}, "0 of 0 tasks run"),
     Fault(service(status="DRAINING"), {"ecs.rolled-out": FAIL}, "its status is DRAINING"),
     Fault(service(wanted=None), {"ecs.rolled-out": UNKNOWN}, "desiredCount"),
+    Fault(service(status=None), {"ecs.rolled-out": UNKNOWN}, "(status, "),
     Fault(service(rollout=None), {}),
     Fault(service(rollout=None, deployments=2), {"ecs.rolled-out": FAIL}, "2 of 2 tasks run, 2 deployments"),
     Fault(service(rollout=None, deployments=None), {"ecs.rolled-out": UNKNOWN}, "2 of 2 tasks run, no deployments"),

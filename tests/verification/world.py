@@ -245,7 +245,7 @@ WORLD: dict[str, Any] = {
     "task_role": ROLE,
     "task_role_powers": POWERS,
     "execution_role": EXECUTION,
-    "execution_role_powers": replace(POWERS, role="execution", needed={(READ, ARN): "policy secret"}),
+    "execution_role_powers": replace(POWERS, role="execution"),
     "outside": OUTSIDE,
 }
 REGISTRY = load_registry()

@@ -39,10 +39,10 @@ def rolled_out(ecs_service: Service | None) -> Verdict:
         return not_applicable(UNDECLARED)
     service = ecs_service
     hint = f"Read its events: aws ecs describe-services --cluster {service.cluster} --services {service.name}"
+    if service.status is None or service.wanted is None or service.running is None:
+        return unknown("AWS's answer does not say (status, desiredCount, runningCount)", service.name)
     if service.status != "ACTIVE":
         return failed(f"its status is {service.status}", service.name, hint)
-    if service.wanted is None or service.running is None:
-        return unknown("AWS's answer does not say (desiredCount, runningCount)", service.name)
     rollout = f"rollout {service.rollout}" if service.rollout else f"{service.deployments or 'no'} deployments"
     evidence, is_done = f"{service.running} of {service.wanted} tasks run, {rollout}", _is_done(service)
     if service.running < service.wanted or not service.wanted or is_done is False:

@@ -148,9 +148,8 @@ def task_role_powers(
     """What the role may do, by IAM's simulation; where that is not to be had, by reading its policies."""
     if task_role is None:
         return None
-    arn, key = secret_description.arn, key_arn(secret_description)
-    needed = [(READ, arn), *([(DECRYPT, key)] if key else [])]
-    return _powers(task_role, needed, questions_about(arn, instance_identifier(secret)))
+    needed = _with_key([(READ, secret_description.arn)], secret_description)
+    return _powers(task_role, needed, questions_about(secret_description.arn, instance_identifier(secret)))
 
 
 @fact(actions=("iam:SimulatePrincipalPolicy",), deadline=30)
@@ -163,8 +162,15 @@ def execution_role_powers(
     """The same of the role that ECS takes; None where it has no secret to fetch, or there is none."""
     if execution_role is None or task_definition is None:
         return None
-    needed = [_fetching(arn, secret_description.arn) for arn in fetched(task_definition)]
+    asked = [_fetching(arn, secret_description.arn) for arn in fetched(task_definition)]
+    needed = _with_key(asked, secret_description)
     return _powers(execution_role, needed, questions_about(secret_description.arn, instance_identifier(secret)))
+
+
+def _with_key(questions: list[tuple[str, str]], description: SecretDescription) -> list[tuple[str, str]]:
+    """With the key of this secret, where it is read and has one; whose the keys of others are is not known."""
+    key = key_arn(description) if (READ, description.arn) in questions else ""
+    return [*questions, *([(DECRYPT, key)] if key else [])]
 
 
 def _fetching(arn: str, beside: str) -> tuple[str, str]:
