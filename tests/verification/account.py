@@ -22,8 +22,10 @@ SECRET = "prod/shop"
 ROLE = "shop-web"
 EXECUTION_ROLE = "shop-execution"
 
-#: A secret that ECS is to fetch.
-SENTRY = "arn:aws:secretsmanager:us-east-1:123456789012:secret:sentry-AbCdEf"
+#: Secrets that ECS is to fetch: for the container, for its log driver, for the registry of its image.
+SENTRY, SPLUNK, IMAGES = (
+    f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-AbCdEf" for name in ("sentry", "splunk", "images")
+)
 
 #: Somewhere that alarms go, with keys in it.
 HOOK = "https://canary-user:canary-key@hooks.example.net/services/canary-path?token=canary-token#canary"
@@ -238,7 +240,11 @@ def _make_service(endpoint_url: str, ec2: Any, secret: str) -> None:
             {"name": "DB_SECRET_NAME", "value": SECRET},
         ],
         "command": ["serve", f"--password={DOCUMENT['password']}"],
-        "logConfiguration": {"logDriver": "awslogs"},
+        "logConfiguration": {
+            "logDriver": "splunk",
+            "secretOptions": [{"name": "splunk-token", "valueFrom": SPLUNK}],
+        },
+        "repositoryCredentials": {"credentialsParameter": IMAGES},
         "user": "1000",
         "secrets": [
             {"name": "SECRET_KEY", "valueFrom": f"{secret}:django_secret_key::"},

@@ -18,7 +18,7 @@ from deploytools.verification.sources.stray_values import telling_values
 from localcloud import gaps
 from localcloud.world import INSTANCE
 from tests.fakes import endpoints
-from tests.verification.account import EXECUTION_GRANTS, GRANTS, ROLE, SECRET, SENTRY, Wire, account
+from tests.verification.account import EXECUTION_GRANTS, GRANTS, IMAGES, ROLE, SECRET, SENTRY, SPLUNK, Wire, account
 from tests.verification.world import DOCUMENT, OURS, REGISTRY
 
 #: They need AWS, and a database too.
@@ -155,7 +155,7 @@ def test_every_fact_of_aws(wire):
     assert seen["execution_role_powers"].needed == {
         (READ, seen["secret_description"].arn): "",
         (DECRYPT, "arn:aws:kms:us-east-1:123456789012:key/1"): "",
-        (READ, SENTRY): "",
+        **{(READ, secret): "" for secret in (SENTRY, SPLUNK, IMAGES)},
         ("ssm:GetParameters", "arn:aws:ssm:us-east-1:123456789012:parameter/shop/level"): "policy parameters",
     }
     assert (seen["ses_account"].is_in_production, seen["ses_identity"].domain, seen["ses_identity"].dkim) == (

@@ -108,6 +108,7 @@ class Container:
         credentials: names of environment variables that sound like one, with a literal value.
         secrets: name and ARN of those that come from Secrets Manager or Parameter Store.
         secret_name: the secret that ``DB_SECRET_NAME`` says; empty: it is not set, or not a literal value.
+        also_fetched: ARNs of the secrets that its log driver and the registry of its image are given.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Container:
     has_readonly_root: bool | None
     log_driver: str | None
     secret_name: str = ""
+    also_fetched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,8 @@ def whole_secret(source: str) -> str:
 
 def _container(said: Any, values: set[str]) -> Container:
     environment = {item["name"]: item.get("value", "") for item in said.get("environment") or ()}
+    log = said.get("logConfiguration") or {}
+    registry = (said.get("repositoryCredentials") or {}).get("credentialsParameter")
     rest = {name: member for name, member in said.items() if name != "environment"}
     return Container(
         name=said["name"],
@@ -177,8 +181,12 @@ def _container(said: Any, values: set[str]) -> Container:
         user=said.get("user"),
         is_privileged=said.get("privileged"),
         has_readonly_root=said.get("readonlyRootFilesystem"),
-        log_driver=(said.get("logConfiguration") or {}).get("logDriver"),
+        log_driver=log.get("logDriver"),
         secret_name=environment.get("DB_SECRET_NAME", ""),
+        also_fetched=(
+            *(item["valueFrom"] for item in log.get("secretOptions") or ()),
+            *([registry] if registry else ()),
+        ),
     )
 
 

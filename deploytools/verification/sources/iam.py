@@ -86,8 +86,9 @@ def execution_role(task_definition: TaskDefinition | None) -> Role | None:
 
 def fetched(definition: TaskDefinition) -> tuple[str, ...]:
     """ARNs of the secrets and parameters that ECS fetches before a task starts; a parameter may be named without."""
-    named = (arn for container in definition.containers for _, arn in container.secrets)
-    return tuple(dict.fromkeys(map(whole_secret, named)))
+    given = [arn for container in definition.containers for _, arn in container.secrets]
+    besides = [arn for container in definition.containers for arn in container.also_fetched]
+    return tuple(dict.fromkeys(map(whole_secret, [*given, *besides])))
 
 
 def _role(name: str) -> Role:
