@@ -36,10 +36,10 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "ParameterGroups": frozenset({"rds:DescribeDBParameters"}),
     "Snapshots": frozenset({"rds:DescribeDBSnapshotAttributes", "rds:DescribeDBSnapshots"}),
     "PrefixLists": frozenset({"ec2:GetManagedPrefixListEntries"}),
-    "Alarms": frozenset({"cloudwatch:DescribeAlarms"}),
+    "Alarms": frozenset({"cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms", "cloudwatch:SetAlarmState"}),
     "Topics": frozenset({"sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic"}),
     "Cluster": frozenset({"ecs:DescribeClusters"}),
-    "Service": frozenset({"ecs:DescribeServices"}),
+    "Service": frozenset({"ecs:DescribeServices", "ecs:ListServiceDeployments"}),
     "Roles": frozenset(
         f"iam:{operation}"
         for operation in (

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -55,11 +56,20 @@ DOCUMENTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "VerifiedForSendingStatus": True,
         "DkimAttributes": {"SigningEnabled": True, "Status": "PENDING"},
     },
+    "ecs:ListServiceDeployments": lambda request: _deployments(request.get("nextToken")),
     "ssm:DescribeInstanceInformation": lambda _: {"InstanceInformationList": [{"PingStatus": "Online"}]},
     "iam:SimulatePrincipalPolicy": lambda request: _simulated(
         request["PolicySourceArn"], request["ActionNames"][0], request["ResourceArns"][0]
     ),
 }
+
+
+def _deployments(token: str | None) -> dict[str, Any]:
+    """Two pages, the last deployment on the second."""
+    day, status = (2, "ROLLBACK_SUCCESSFUL") if token else (1, "SUCCESSFUL")
+    said = {"status": status, "createdAt": datetime(2026, 10, day, tzinfo=UTC), "statusReason": f"on day {day}"}
+    return {"serviceDeployments": [said], **({} if token else {"nextToken": "2"})}
+
 
 #: What the role's policies allow, by name: an action and a resource each.
 GRANTS = {

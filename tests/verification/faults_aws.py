@@ -9,7 +9,7 @@ from typing import Any
 from deploytools.verification.findings import Status
 from deploytools.verification.policies import Policy
 from deploytools.verification.sources.alarms import Topic
-from deploytools.verification.sources.ecs_surroundings import Cluster
+from deploytools.verification.sources.ecs_surroundings import Cluster, Deployment
 from deploytools.verification.sources.network import BastionGroups, Network, PrefixLists, Routes, Rule, SecurityGroup
 from deploytools.verification.sources.outside import Answer
 from deploytools.verification.sources.rds import Maintenance, Parameters, ServerInUse, SharedSnapshot, Snapshot
@@ -484,6 +484,7 @@ def by_code_deploy(**changes: Any) -> Changes:
     return service(controller="CODE_DEPLOY", **changes)
 
 
+NOT_OURS = {"ecs.circuit-breaker": NA, "ecs.not-rolled-back": NA}
 ECS = [
     Fault(
         {"ecs_service": None},
@@ -491,6 +492,7 @@ ECS = [
             "ecs.rolled-out": NA,
             "ecs.circuit-breaker": NA,
             "ecs.no-public-address": NA,
+            "ecs.not-rolled-back": NA,
             "ecs.reaches-database": NA,
         },
         "no ECS service",
@@ -518,13 +520,13 @@ ECS = [
     Fault(service(rollout=None), {}),
     Fault(service(rollout=None, deployments=2), {"ecs.rolled-out": FAIL}, "2 of 2 tasks run, 2 deployments"),
     Fault(service(rollout=None, deployments=None), {"ecs.rolled-out": UNKNOWN}, "2 of 2 tasks run, no deployments"),
-    Fault(by_code_deploy(rollout="STEADY_STATE"), {"ecs.circuit-breaker": NA}, "made by CODE_DEPLOY"),
+    Fault(by_code_deploy(rollout="STEADY_STATE"), dict(NOT_OURS), "made by CODE_DEPLOY"),
     Fault(
         by_code_deploy(rollout="STABILIZING"),
-        {"ecs.rolled-out": FAIL, "ecs.circuit-breaker": NA},
+        {"ecs.rolled-out": FAIL, **NOT_OURS},
         "rollout STABILIZING",
     ),
-    Fault(by_code_deploy(rollout=None), {"ecs.rolled-out": UNKNOWN, "ecs.circuit-breaker": NA}, "1 deployments"),
+    Fault(by_code_deploy(rollout=None), {"ecs.rolled-out": UNKNOWN, **NOT_OURS}, "1 deployments"),
     Fault(service(breaks_circuit=None), {"ecs.circuit-breaker": WARN}, "deploymentCircuitBreaker is off"),
     Fault(service(rolls_back=False), {"ecs.circuit-breaker": WARN}, "is on, and does not roll back"),
     Fault(service(has_public_address=True), {"ecs.no-public-address": FAIL}, "assignPublicIp is ENABLED"),
@@ -560,7 +562,25 @@ ECS = [
     Fault(container(has_readonly_root=None), {"ecs.unprivileged": WARN}, "its root file system can be written"),
 ]
 
+
+def deployed(status: str | None, reason: str = "") -> Changes:
+    """The last deployment."""
+    return {"ecs_deployment": Deployment(status, NOW - 2 * DAY, reason)}
+
+
 SURROUNDINGS = [
+    Fault({"ecs_deployment": None}, {"ecs.not-rolled-back": NA}, "in the 90 days that it remembers"),
+    Fault(deployed("IN_PROGRESS"), {"ecs.not-rolled-back": NA}, "that of 2026-02-27 is IN_PROGRESS"),
+    Fault(deployed(None), {"ecs.not-rolled-back": UNKNOWN}, "serviceDeployments: status"),
+    Fault(
+        deployed("ROLLBACK_SUCCESSFUL", "the circuit breaker saw a failure"),
+        {"ecs.not-rolled-back": FAIL},
+        "that of 2026-02-27 is ROLLBACK_SUCCESSFUL: the circuit breaker saw a failure",
+    ),
+    *(
+        Fault(deployed(status), {"ecs.not-rolled-back": FAIL}, f"is {status}")
+        for status in ("STOPPED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_FAILED")
+    ),
     Fault({"ecs_cluster": Cluster("prod", "enhanced")}, {}),
     Fault(
         {"ecs_cluster": Cluster("prod", "disabled")}, {"ecs.container-insights": WARN}, "containerInsights is disabled"

@@ -143,6 +143,8 @@ def test_every_fact_of_aws(wire):
     assert service.target_groups == ((balanced.arn,),)
     assert (balanced.name, balanced.targets) == ("web", (Target("10.0.1.7:8000", "healthy"),))
     assert seen["ecs_cluster"].insights == "enabled"
+    last = seen["ecs_deployment"]
+    assert (last.status, last.created_at.day, last.reason) == ("ROLLBACK_SUCCESSFUL", 2, "on day 2")
     assert {policy.name for policy in seen["task_role"].policies} == set(GRANTS)
     assert seen["task_role_powers"].how == "IAM's simulation"
     assert powers_of(seen["task_role_powers"]) == POWERS
@@ -267,6 +269,19 @@ def test_both_target_groups_of_a_blue_green_deployment_are_looked_at(wire):
     }
     fact = read_facts(closure("ecs_targets"))["ecs_targets"]
     assert fact == Value((TargetGroup("arn:blue", (Target("10.0.1.7", "healthy"), Target("10.0.1.7", "unhealthy"))),))
+
+
+def test_a_service_that_ecs_has_not_deployed_for_long(wire):
+    wire.remembered = {}
+    wire.documented = {"ecs:ListServiceDeployments": lambda _: {"serviceDeployments": []}}
+    assert read_facts(closure("ecs_deployment"))["ecs_deployment"] == Value(None)
+
+
+def test_the_deployments_of_another_are_not_asked_for(wire):
+    wire.remembered = {}
+    wire.documented = {"ecs:DescribeServices": lambda _: {"services": [BY_CODE_DEPLOY]}}
+    assert read_facts(closure("ecs_deployment"))["ecs_deployment"] == Value(None)
+    assert "ecs:ListServiceDeployments" not in wire.called
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from deploytools.verification.sources.alarms import Alarm, Topic
 from deploytools.verification.sources.connection import AppsReport, ConnectionAttempt, Expectation
 from deploytools.verification.sources.databases import TenantReport
 from deploytools.verification.sources.ecs import Container, Service, TaskDefinition
-from deploytools.verification.sources.ecs_surroundings import Cluster, Target, TargetGroup
+from deploytools.verification.sources.ecs_surroundings import Cluster, Deployment, Target, TargetGroup
 from deploytools.verification.sources.iam import DECRYPT, READ, Powers, Role, questions_about
 from deploytools.verification.sources.mail import MailDialogue, SesAccount, SesIdentity
 from deploytools.verification.sources.network import (
@@ -238,6 +238,7 @@ WORLD: dict[str, Any] = {
     "ses_account": SesAccount("us-east-1", True, True),
     "ses_identity": SesIdentity("shop.net", True, "SUCCESS"),
     "ecs_service": SERVICE,
+    "ecs_deployment": Deployment("SUCCESSFUL", NOW - timedelta(days=2)),
     "ecs_cluster": Cluster("prod", "enabled"),
     "ecs_targets": (TARGETS,),
     "task_definition": TaskDefinition("arn:…:task-definition/web:12", ROLE.arn, (CONTAINER,), EXECUTION.arn),
