@@ -39,7 +39,7 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Alarms": frozenset({"cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms", "cloudwatch:SetAlarmState"}),
     "Topics": frozenset({"sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic"}),
     "Cluster": frozenset({"ecs:DescribeClusters"}),
-    "Service": frozenset({"ecs:DescribeServices"}),
+    "Service": frozenset({"ecs:DescribeServices", "ecs:ListServiceDeployments"}),
     "Roles": frozenset(
         f"iam:{operation}"
         for operation in (

@@ -23,8 +23,10 @@ SECRET = "prod/shop"
 ROLE = "shop-web"
 EXECUTION_ROLE = "shop-execution"
 
-#: A secret that ECS is to fetch.
-SENTRY = "arn:aws:secretsmanager:us-east-1:123456789012:secret:sentry-AbCdEf"
+#: Secrets that ECS is to fetch: for the container, for its log driver, for the registry of its image.
+SENTRY, SPLUNK, IMAGES = (
+    f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-AbCdEf" for name in ("sentry", "splunk", "images")
+)
 
 #: Somewhere that alarms go, with keys in it.
 HOOK = "https://canary-user:canary-key@hooks.example.net/services/canary-path?token=canary-token#canary"
@@ -55,6 +57,7 @@ DOCUMENTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "VerifiedForSendingStatus": True,
         "DkimAttributes": {"SigningEnabled": True, "Status": "PENDING"},
     },
+    "ecs:ListServiceDeployments": lambda request: _deployments(request.get("nextToken")),
     "ssm:DescribeInstanceInformation": lambda _: {"InstanceInformationList": [{"PingStatus": "Online"}]},
     "cloudtrail:LookupEvents": lambda request: _looked_up(request.get("NextToken")),
     "iam:SimulatePrincipalPolicy": lambda request: _simulated(
@@ -87,6 +90,13 @@ def _looked_up(token: str | None) -> dict[str, Any]:
         "CloudTrailEvent": json.dumps(made if token else refused),
     }
     return {"Events": [event, event | {"CloudTrailEvent": "cut {"}], **({} if token else {"NextToken": "2"})}
+
+
+def _deployments(token: str | None) -> dict[str, Any]:
+    """Two pages, the last deployment on the second."""
+    day, status = (2, "ROLLBACK_SUCCESSFUL") if token else (1, "SUCCESSFUL")
+    said = {"status": status, "createdAt": datetime(2026, 10, day, tzinfo=UTC), "statusReason": f"on day {day}"}
+    return {"serviceDeployments": [said], **({} if token else {"nextToken": "2"})}
 
 
 #: What the role's policies allow, by name: an action and a resource each.
@@ -165,7 +175,7 @@ def account(endpoint_url: str) -> Iterator[str]:
     """Fill the account behind `endpoint_url`; yields the bastion host's id."""
     world = World(endpoint_url)
     world.fill(5432, "not-used")
-    world.secretsmanager.create_secret(
+    made = world.secretsmanager.create_secret(
         Name=SECRET, SecretString=json.dumps(DOCUMENT | {"dbClusterIdentifier": INSTANCE}), KmsKeyId="1"
     )
     world.secretsmanager.put_resource_policy(
@@ -181,7 +191,7 @@ def account(endpoint_url: str) -> Iterator[str]:
     world.sns.subscribe(TopicArn=topic["TopicArn"], Protocol="https", Endpoint=HOOK)
     _widen(world.ec2)
     _make_role(endpoint_url)
-    _make_service(endpoint_url, world.ec2)
+    _make_service(endpoint_url, world.ec2, made["ARN"])
     yield _make_bastion(world.ec2)
     world.close()
 
@@ -270,7 +280,7 @@ def _make_balancer(endpoint_url: str, group: dict[str, Any], subnets: list[str])
     return str(target_group)
 
 
-def _make_service(endpoint_url: str, ec2: Any) -> None:
+def _make_service(endpoint_url: str, ec2: Any, secret: str) -> None:
     (group,) = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["backend"]}])["SecurityGroups"]
     vpc = [{"Name": "vpc-id", "Values": [group["VpcId"]]}]
     subnets = [item["SubnetId"] for item in ec2.describe_subnets(Filters=vpc)["Subnets"]]
@@ -287,9 +297,14 @@ def _make_service(endpoint_url: str, ec2: Any) -> None:
             {"name": "DB_SECRET_NAME", "value": SECRET},
         ],
         "command": ["serve", f"--password={DOCUMENT['password']}"],
-        "logConfiguration": {"logDriver": "awslogs"},
+        "logConfiguration": {
+            "logDriver": "splunk",
+            "secretOptions": [{"name": "splunk-token", "valueFrom": SPLUNK}],
+        },
+        "repositoryCredentials": {"credentialsParameter": IMAGES},
         "user": "1000",
         "secrets": [
+            {"name": "SECRET_KEY", "valueFrom": f"{secret}:django_secret_key::"},
             {"name": "SENTRY", "valueFrom": f"{SENTRY}:dsn::"},
             {"name": "LEVEL", "valueFrom": "/shop/level"},
         ],

@@ -17,8 +17,9 @@ from deploytools.errors import (
 from deploytools.secret.contract import Problem
 from deploytools.verification.findings import Status
 from deploytools.verification.sources.connection import AcceptedPassword, AppsReport, ConnectionAttempt
-from deploytools.verification.sources.project import ProjectReport
-from deploytools.verification.sources.secret import ResourcePolicy, SettingsInUse, StrayValues
+from deploytools.verification.sources.project import OldKeys, ProjectReport
+from deploytools.verification.sources.secret import ResourcePolicy, SettingsInUse
+from deploytools.verification.sources.stray_values import StrayValues
 from deploytools.verification.sources.vantage import TASK, Vantage
 from tests.verification.world import (
     CATALOGUE,
@@ -308,6 +309,15 @@ PROJECT = [
         {**expect(url="", ecs_service=""), "project": ProjectReport("prod", (), ("shop.net",))},
         {"django.trusted-origins": NA, "django.proxy-header": NA},
         "nobody says what its address is",
+    ),
+]
+
+PROJECT += [
+    Fault({"old_keys": OldKeys(0, ())}, {"django.old-keys": NA}, "SECRET_KEY_FALLBACKS is empty"),
+    Fault(
+        {"old_keys": OldKeys(2, ((1, "has 9 characters"),))},
+        {"django.old-keys": FAIL},
+        "has 9 characters",
     ),
 ]
 

@@ -9,7 +9,7 @@ from typing import Any
 from deploytools.verification.findings import Status
 from deploytools.verification.policies import Policy
 from deploytools.verification.sources.alarms import Topic
-from deploytools.verification.sources.ecs_surroundings import Cluster
+from deploytools.verification.sources.ecs_surroundings import Cluster, Deployment
 from deploytools.verification.sources.network import BastionGroups, Network, PrefixLists, Routes, Rule, SecurityGroup
 from deploytools.verification.sources.outside import Answer, NoAnswer
 from deploytools.verification.sources.rds import Parameters, ServerInUse, SharedSnapshot, Snapshot
@@ -100,6 +100,11 @@ STATE = [
     Fault({"server_in_use": ServerInUse(False, True)}, {"rds.is-the-one": FAIL}, "another instance's endpoint"),
     Fault({"server_in_use": ServerInUse(False, False)}, {"rds.is-the-one": WARN}, "a name that RDS gives to no"),
     Fault({"secret_port": None}, {}),
+    Fault(
+        {"server_in_use": ServerInUse(False, True), "secret_port": 6432},
+        {"rds.is-the-one": FAIL},
+        "another instance's endpoint",
+    ),
     Fault({"server_in_use": ServerInUse(None, True)}, {"rds.is-the-one": UNKNOWN}, "(Endpoint)"),
     Fault(rds(status="stopped"), {"rds.available": FAIL, "rds.restorable": NA}, "it is stopped"),
     Fault(rds(status="storage-full"), {"rds.available": FAIL}, "its status is storage-full"),
@@ -553,9 +558,9 @@ IAM = [
         "no role is declared",
     ),
     Fault(
-        powers(lacking=NEEDED),
+        powers(lacking=NEEDED[:1]),
         {"iam.reads-its-secret": FAIL},
-        "nothing allows secretsmanager:GetSecretValue on it (reading its policies, for AWS denied it)",
+        f"nothing allows secretsmanager:GetSecretValue on {ARN} (reading its policies, for AWS denied it)",
     ),
     Fault(
         powers(lacking=NEEDED[1:]),
@@ -610,6 +615,11 @@ IAM = [
         f"nothing allows secretsmanager:GetSecretValue on {ARN}",
     ),
     Fault(
+        powers(lacking=NEEDED[1:], whose="execution_role"),
+        {"iam.execution-role": WARN},
+        "none of its policies allows kms:Decrypt",
+    ),
+    Fault(
         powers(QUESTIONS[0], whose="execution_role"),
         {"iam.execution-role": FAIL},
         "it may secretsmanager:GetSecretValue on arn:aws:secretsmanager:us-east-1:123456789012:secret:somebody-elses",
@@ -627,6 +637,7 @@ def by_code_deploy(**changes: Any) -> Changes:
     return service(controller="CODE_DEPLOY", **changes)
 
 
+NOT_OURS = {"ecs.circuit-breaker": NA, "ecs.not-rolled-back": NA}
 ECS = [
     Fault(
         {"ecs_service": None},
@@ -634,6 +645,7 @@ ECS = [
             "ecs.rolled-out": NA,
             "ecs.circuit-breaker": NA,
             "ecs.no-public-address": NA,
+            "ecs.not-rolled-back": NA,
             "ecs.reaches-database": NA,
         },
         "no ECS service",
@@ -645,6 +657,7 @@ ECS = [
         {
             "iam.execution-role": NA,
             "ecs.no-literal-secrets": NA,
+            "ecs.this-secret": NA,
             "ecs.image-pinned": NA,
             "ecs.logs": NA,
             "ecs.unprivileged": NA,
@@ -656,16 +669,17 @@ ECS = [
     Fault(service(wanted=0, running=0), {"ecs.rolled-out": FAIL}, "0 of 0 tasks run"),
     Fault(service(status="DRAINING"), {"ecs.rolled-out": FAIL}, "its status is DRAINING"),
     Fault(service(wanted=None), {"ecs.rolled-out": UNKNOWN}, "desiredCount"),
+    Fault(service(status=None), {"ecs.rolled-out": UNKNOWN}, "(status, "),
     Fault(service(rollout=None), {}),
     Fault(service(rollout=None, deployments=2), {"ecs.rolled-out": FAIL}, "2 of 2 tasks run, 2 deployments"),
     Fault(service(rollout=None, deployments=None), {"ecs.rolled-out": UNKNOWN}, "2 of 2 tasks run, no deployments"),
-    Fault(by_code_deploy(rollout="STEADY_STATE"), {"ecs.circuit-breaker": NA}, "made by CODE_DEPLOY"),
+    Fault(by_code_deploy(rollout="STEADY_STATE"), dict(NOT_OURS), "made by CODE_DEPLOY"),
     Fault(
         by_code_deploy(rollout="STABILIZING"),
-        {"ecs.rolled-out": FAIL, "ecs.circuit-breaker": NA},
+        {"ecs.rolled-out": FAIL, **NOT_OURS},
         "rollout STABILIZING",
     ),
-    Fault(by_code_deploy(rollout=None), {"ecs.rolled-out": UNKNOWN, "ecs.circuit-breaker": NA}, "1 deployments"),
+    Fault(by_code_deploy(rollout=None), {"ecs.rolled-out": UNKNOWN, **NOT_OURS}, "1 deployments"),
     Fault(service(breaks_circuit=None), {"ecs.circuit-breaker": WARN}, "deploymentCircuitBreaker is off"),
     Fault(service(rolls_back=False), {"ecs.circuit-breaker": WARN}, "is on, and does not roll back"),
     Fault(service(has_public_address=True), {"ecs.no-public-address": FAIL}, "assignPublicIp is ENABLED"),
@@ -676,6 +690,18 @@ ECS = [
         "holding a value of the secret: DB_PASSWORD",
     ),
     Fault(container(credentials=("API_TOKEN",)), {"ecs.no-literal-secrets": FAIL}, "with a literal value: API_TOKEN"),
+    Fault(container(secret_name="staging"), {"ecs.this-secret": FAIL}, "DB_SECRET_NAME is staging, not prod"),
+    *(Fault(container(secret_name=name), {}) for name in (ARN, ARN[:-7], "", "prod-AbCdEf")),
+    Fault(
+        container(secrets=(("A", f"{ARN}:a::"), ("B", f"{ARN.replace('prod', 'sentry')}:dsn::"), ("C", "/shop/level"))),
+        {"ecs.this-secret": WARN},
+        "it is given values of another secret: arn:aws:secretsmanager:us-east-1:123456789012:secret:sentry-AbCdEf",
+    ),
+    Fault(
+        container(secret_name="", secrets=()),
+        {"iam.execution-role": NA, "ecs.this-secret": NA},
+        "the application reads its own",
+    ),
     Fault(container(image="shop:latest"), {"ecs.image-pinned": WARN}, "shop:latest"),
     Fault(container(log_driver=None), {"ecs.logs": FAIL}, "it has no log driver"),
     Fault(container(log_driver="none"), {"ecs.logs": FAIL}, "it has no log driver"),
@@ -689,7 +715,25 @@ ECS = [
     Fault(container(has_readonly_root=None), {"ecs.unprivileged": WARN}, "its root file system can be written"),
 ]
 
+
+def deployed(status: str | None, reason: str = "") -> Changes:
+    """The last deployment."""
+    return {"ecs_deployment": Deployment(status, NOW - 2 * DAY, reason)}
+
+
 SURROUNDINGS = [
+    Fault({"ecs_deployment": None}, {"ecs.not-rolled-back": NA}, "in the 90 days that it remembers"),
+    Fault(deployed("IN_PROGRESS"), {"ecs.not-rolled-back": NA}, "that of 2026-02-27 is IN_PROGRESS"),
+    Fault(deployed(None), {"ecs.not-rolled-back": UNKNOWN}, "serviceDeployments: status"),
+    Fault(
+        deployed("ROLLBACK_SUCCESSFUL", "the circuit breaker saw a failure"),
+        {"ecs.not-rolled-back": FAIL},
+        "that of 2026-02-27 is ROLLBACK_SUCCESSFUL: the circuit breaker saw a failure",
+    ),
+    *(
+        Fault(deployed(status), {"ecs.not-rolled-back": FAIL}, f"is {status}")
+        for status in ("STOPPED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_FAILED")
+    ),
     Fault({"ecs_cluster": Cluster("prod", "enhanced")}, {}),
     Fault(
         {"ecs_cluster": Cluster("prod", "disabled")}, {"ecs.container-insights": WARN}, "containerInsights is disabled"

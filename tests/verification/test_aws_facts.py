@@ -17,11 +17,11 @@ from deploytools.verification.sources import rule_history
 from deploytools.verification.sources.ecs_surroundings import Cluster, Target, TargetGroup
 from deploytools.verification.sources.iam import DECRYPT, READ, Powers
 from deploytools.verification.sources.rule_history import Making
-from deploytools.verification.sources.secret import telling_values
+from deploytools.verification.sources.stray_values import telling_values
 from localcloud import gaps
 from localcloud.world import INSTANCE
 from tests.fakes import endpoints
-from tests.verification.account import EXECUTION_GRANTS, GRANTS, ROLE, SECRET, SENTRY, Wire, account
+from tests.verification.account import EXECUTION_GRANTS, GRANTS, IMAGES, ROLE, SECRET, SENTRY, SPLUNK, Wire, account
 from tests.verification.world import DOCUMENT, OURS, REGISTRY
 
 #: They need AWS, and a database too.
@@ -146,6 +146,7 @@ def test_every_fact_of_aws(wire):
 
     assert (seen["secret_description"].rotates, len(seen["secret_policy"].statements)) == (None, 1)
     (container,) = seen["task_definition"].containers
+    assert container.secret_name == SECRET
     assert (container.leaked, container.credentials) == (("command", "DB_PASSWORD"), ("DB_PASSWORD", "API_TOKEN"))
     assert (seen["ecs_service"].wanted, seen["task_role_name"]) == (2, ROLE)
     service, (balanced,) = seen["ecs_service"], seen["ecs_targets"]
@@ -155,6 +156,8 @@ def test_every_fact_of_aws(wire):
     assert service.target_groups == ((balanced.arn,),)
     assert (balanced.name, balanced.targets) == ("web", (Target("10.0.1.7:8000", "healthy"),))
     assert seen["ecs_cluster"].insights == "enabled"
+    last = seen["ecs_deployment"]
+    assert (last.status, last.created_at.day, last.reason) == ("ROLLBACK_SUCCESSFUL", 2, "on day 2")
     assert {policy.name for policy in seen["task_role"].policies} == set(GRANTS)
     assert seen["task_role_powers"].how == "IAM's simulation"
     assert powers_of(seen["task_role_powers"]) == POWERS
@@ -165,7 +168,9 @@ def test_every_fact_of_aws(wire):
     assert {policy.name for policy in seen["execution_role"].policies} == set(EXECUTION_GRANTS)
     assert powers_of(seen["execution_role_powers"]) == {}
     assert seen["execution_role_powers"].needed == {
-        (READ, SENTRY): "",
+        (READ, seen["secret_description"].arn): "",
+        (DECRYPT, "arn:aws:kms:us-east-1:123456789012:key/1"): "",
+        **{(READ, secret): "" for secret in (SENTRY, SPLUNK, IMAGES)},
         ("ssm:GetParameters", "arn:aws:ssm:us-east-1:123456789012:parameter/shop/level"): "policy parameters",
     }
     assert (seen["ses_account"].is_in_production, seen["ses_identity"].domain, seen["ses_identity"].dkim) == (
@@ -208,7 +213,7 @@ def test_the_actions_that_are_declared_are_those_that_are_called(wire):
 #: The actions that a verdict does not depend on: what the findings are without them, and what they say of it.
 FALLS_BACK = {
     "iam:SimulatePrincipalPolicy": (
-        {Status.PASS, Status.FAIL},
+        {Status.PASS, Status.WARN, Status.FAIL},
         "reading its policies, for AWS denied iam:SimulatePrincipalPolicy",
     ),
     "cloudtrail:LookupEvents": ({Status.FAIL}, "is not known (AWS denied cloudtrail:LookupEvents)"),
@@ -287,6 +292,19 @@ def test_both_target_groups_of_a_blue_green_deployment_are_looked_at(wire):
     }
     fact = read_facts(closure("ecs_targets"))["ecs_targets"]
     assert fact == Value((TargetGroup("arn:blue", (Target("10.0.1.7", "healthy"), Target("10.0.1.7", "unhealthy"))),))
+
+
+def test_a_service_that_ecs_has_not_deployed_for_long(wire):
+    wire.remembered = {}
+    wire.documented = {"ecs:ListServiceDeployments": lambda _: {"serviceDeployments": []}}
+    assert read_facts(closure("ecs_deployment"))["ecs_deployment"] == Value(None)
+
+
+def test_the_deployments_of_another_are_not_asked_for(wire):
+    wire.remembered = {}
+    wire.documented = {"ecs:DescribeServices": lambda _: {"services": [BY_CODE_DEPLOY]}}
+    assert read_facts(closure("ecs_deployment"))["ecs_deployment"] == Value(None)
+    assert "ecs:ListServiceDeployments" not in wire.called
 
 
 @pytest.mark.parametrize(
@@ -393,4 +411,4 @@ def test_values_that_would_be_a_leak(wire):
         "stripe_secret_key",
         "email_password",
     }
-    assert telling_values(secret.document)["password"] == str(DOCUMENT["password"]).encode()
+    assert telling_values(secret.document)["password"] == DOCUMENT["password"]

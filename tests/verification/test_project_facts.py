@@ -64,3 +64,17 @@ def test_what_is_silenced_is_named():
     assert seen["connection.apps"] == "10 apps, 57 models, no errors; silenced: shop.E001"
     assert seen["django.check-deploy"] == "under prod; silenced: security.W008"
     assert "silenced" not in str([finding.evidence for finding in findings(**{"apps": WORLD["apps"]})])
+
+
+GOOD = "kJ8dP2sL0qWzX5vB7nM1aQ9eR3tY6uI4oPhG8fDxCsVbNm2WqE"
+
+
+def test_old_keys_are_judged_as_the_one_in_use(settings):
+    settings.SECRET_KEY_FALLBACKS = [GOOD[::-1], "short", f"django-insecure-{GOOD}", GOOD]
+    settings.SECRET_KEY = GOOD
+    found = project.old_keys()
+    assert found.number == 4
+    assert [index for index, _ in found.problems] == [1, 2, 3]
+    assert found.problems[0][1].startswith("has 5 characters")
+    assert found.problems[2][1] == "is the key in use"
+    assert GOOD not in repr(found) and "short" not in repr(found)

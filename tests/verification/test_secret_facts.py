@@ -10,9 +10,10 @@ import pytest
 
 from deploytools.secret.document import Document
 from deploytools.secret.sync import SecretState
-from deploytools.verification.sources import secret as source
+from deploytools.verification.sources import stray_values as source
 from deploytools.verification.sources.rds import server_in_use
-from deploytools.verification.sources.secret import secret_port, settings_in_use, stray_values
+from deploytools.verification.sources.secret import secret_port, settings_in_use
+from deploytools.verification.sources.stray_values import stray_values
 from tests.verification.world import DOCUMENT, RDS, findings
 
 SECRET = SecretState(
@@ -52,6 +53,33 @@ def test_a_value_is_found_wherever_it_stands(tree, file, text, line):
     found = stray_values(SECRET).found
     assert found == (("password", file, line),)
     assert PASSWORD not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "DATABASE_URL=postgres://app:p%2B%3Dq%21x%25y%26z0w@db/shop",
+        'password: "cCs9cSF4JXkmejB3"',
+        "password: cCs9cSF4JXkmejB3Cg==",
+        "echo 'p+=q!x%y&z0w' > file",
+    ],
+)
+def test_a_value_is_found_however_it_is_written(tree, written):
+    secret = replace(SECRET, document=Document({"password": "p+=q!x%y&z0w"}))
+    (tree / "x.env").write_text(f"A=1\n{written}\n")
+    assert stray_values(secret).found == (("password", "x.env", 2),)
+
+
+def test_a_value_is_found_as_json_writes_it(tree):
+    secret = replace(SECRET, document=Document({"password": 'p"+=q\\x%y&z0w'}))
+    (tree / "x.json").write_text('{"a": "p\\"+=q\\\\x%y&z0w"}')
+    assert stray_values(secret).found == (("password", "x.json", 1),)
+
+
+def test_an_old_key_of_django_s_in_the_code_is_found(tree, settings):
+    settings.SECRET_KEY_FALLBACKS = ["short", "an-old-key-of-many-letters"]
+    (tree / "old.py").write_text("x\nKEYS = ['short', 'an-old-key-of-many-letters']\n")
+    assert stray_values(SECRET).found == (("SECRET_KEY_FALLBACKS[1]", "old.py", 2),)
 
 
 def test_a_key_that_nobody_here_knows_is_searched_for_too(tree):

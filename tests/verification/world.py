@@ -23,7 +23,7 @@ from deploytools.verification.sources.alarms import Alarm, Topic
 from deploytools.verification.sources.connection import AppsReport, ConnectionAttempt, Expectation
 from deploytools.verification.sources.databases import TenantReport
 from deploytools.verification.sources.ecs import Container, Service, TaskDefinition
-from deploytools.verification.sources.ecs_surroundings import Cluster, Target, TargetGroup
+from deploytools.verification.sources.ecs_surroundings import Cluster, Deployment, Target, TargetGroup
 from deploytools.verification.sources.iam import DECRYPT, READ, Powers, Role, questions_about
 from deploytools.verification.sources.mail import MailDialogue, SesAccount, SesIdentity
 from deploytools.verification.sources.network import (
@@ -36,7 +36,7 @@ from deploytools.verification.sources.network import (
     SecurityGroup,
 )
 from deploytools.verification.sources.outside import Answer, Outside
-from deploytools.verification.sources.project import ProjectReport
+from deploytools.verification.sources.project import OldKeys, ProjectReport
 from deploytools.verification.sources.rds import Parameters, RdsInstance, ServerInUse, SharedSnapshot, Snapshot
 from deploytools.verification.sources.rds_lifecycle import EngineSupport
 from deploytools.verification.sources.rule_history import RuleHistory
@@ -45,8 +45,8 @@ from deploytools.verification.sources.secret import (
     ResourcePolicy,
     SecretDescription,
     SettingsInUse,
-    StrayValues,
 )
+from deploytools.verification.sources.stray_values import StrayValues
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 URL = "https://www.shop.net"
@@ -139,6 +139,7 @@ CONTAINER = Container(
     is_privileged=False,
     has_readonly_root=True,
     log_driver="awslogs",
+    secret_name="prod",
 )
 SERVICE = Service(
     "web",
@@ -222,6 +223,7 @@ WORLD: dict[str, Any] = {
     "project": ProjectReport(
         "prod.settings", (), (".shop.net",), ("https://*.shop.net",), ("HTTP_X_FORWARDED_PROTO", "https")
     ),
+    "old_keys": OldKeys(1, ()),
     "rds_instance": RDS,
     "server_in_use": ServerInUse(True, True),
     "rds_parameters": Parameters({"rds.force_ssl": "1"}),
@@ -248,6 +250,7 @@ WORLD: dict[str, Any] = {
     "ses_account": SesAccount("us-east-1", True, True),
     "ses_identity": SesIdentity("shop.net", True, "SUCCESS"),
     "ecs_service": SERVICE,
+    "ecs_deployment": Deployment("SUCCESSFUL", NOW - timedelta(days=2)),
     "ecs_cluster": Cluster("prod", "enabled"),
     "ecs_targets": (TARGETS,),
     "task_definition": TaskDefinition("arn:…:task-definition/web:12", ROLE.arn, (CONTAINER,), EXECUTION.arn),
@@ -255,7 +258,7 @@ WORLD: dict[str, Any] = {
     "task_role": ROLE,
     "task_role_powers": POWERS,
     "execution_role": EXECUTION,
-    "execution_role_powers": replace(POWERS, role="execution", needed={(READ, ARN): "policy secret"}),
+    "execution_role_powers": replace(POWERS, role="execution"),
     "outside": OUTSIDE,
 }
 REGISTRY = load_registry()

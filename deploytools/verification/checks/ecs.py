@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from deploytools.secret.sync import SecretState
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
-from deploytools.verification.sources.ecs import Container, Service, TaskDefinition
+from deploytools.verification.sources.ecs import Container, Service, TaskDefinition, whole_secret
+from deploytools.verification.sources.secret import SecretDescription
 
 GUIDE = "Next Steps: Phase 10"
 #: The deployment is through: ECS's own word, and that of a task set.
 DONE = {"COMPLETED", "STEADY_STATE"}
+#: Of a secret's ARN: a hyphen and six characters.
+SUFFIX = 7
 UNDECLARED = 'no ECS service is declared (DEPLOYTOOLS["ECS_SERVICE"])'
 
 
@@ -35,10 +39,10 @@ def rolled_out(ecs_service: Service | None) -> Verdict:
         return not_applicable(UNDECLARED)
     service = ecs_service
     hint = f"Read its events: aws ecs describe-services --cluster {service.cluster} --services {service.name}"
+    if service.status is None or service.wanted is None or service.running is None:
+        return unknown("AWS's answer does not say (status, desiredCount, runningCount)", service.name)
     if service.status != "ACTIVE":
         return failed(f"its status is {service.status}", service.name, hint)
-    if service.wanted is None or service.running is None:
-        return unknown("AWS's answer does not say (desiredCount, runningCount)", service.name)
     rollout = f"rollout {service.rollout}" if service.rollout else f"{service.deployments or 'no'} deployments"
     evidence, is_done = f"{service.running} of {service.wanted} tasks run, {rollout}", _is_done(service)
     if service.running < service.wanted or not service.wanted or is_done is False:
@@ -122,6 +126,41 @@ def no_literal_secrets(task_definition: TaskDefinition | None) -> Iterable[Verdi
         return passed("no value of the secret is in it, and no credential in its environment", container.name)
 
     return _each(task_definition, judge)
+
+
+@check(
+    "ecs.this-secret",
+    title="The task definition names this deployment's secret",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide="Security Checklist: All production secrets stored in AWS Secrets Manager (not in code)",
+    hint="Set DB_SECRET_NAME, and each valueFrom, to the secret of this deployment",
+)
+def this_secret(
+    task_definition: TaskDefinition | None, secret_description: SecretDescription, secret: SecretState
+) -> Iterable[Verdict]:
+    """Else what is judged here is a secret that the application does not read."""
+    arn = secret_description.arn
+
+    def judge(container: Container) -> Verdict:
+        named = container.secret_name
+        fetched = sorted({whole_secret(source) for _, source in container.secrets if ":secretsmanager:" in source})
+        other = [source for source in fetched if not _is_same(source, arn)]
+        if named and named != secret.name and not _is_same(named, arn):
+            return failed(f"DB_SECRET_NAME is {named}, not {secret.name}", container.name)
+        if other:
+            return warned(f"it is given values of another secret: {', '.join(other)}", container.name)
+        if not named and not fetched:
+            return not_applicable("it names no secret", container.name)
+        return passed(f"{secret.name}", container.name)
+
+    return _each(task_definition, judge)
+
+
+def _is_same(named: str, arn: str) -> bool:
+    """By name, or by ARN, which may lack the six characters that AWS puts behind the name."""
+    whole = named if named.startswith("arn:") else f"{arn.rpartition(':')[0]}:{named}"
+    return arn in {whole, f"{whole}{arn[-SUFFIX:]}"}
 
 
 @check(

@@ -1,4 +1,4 @@
-"""Checks of what is around the ECS service: its cluster, its load balancer's targets, its way to the database."""
+"""Checks of what is around the ECS service: its last deployment, its cluster, its targets, its way to the database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deploytools.verification.findings import Severity, Stage, Verdict, failed, 
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
 from deploytools.verification.sources.ecs import Service
-from deploytools.verification.sources.ecs_surroundings import Cluster, TargetGroup
+from deploytools.verification.sources.ecs_surroundings import Cluster, Deployment, TargetGroup
 from deploytools.verification.sources.network import Network, SecurityGroup
 from deploytools.verification.sources.rds import RdsInstance
 
@@ -25,6 +25,34 @@ CAUSES = {
     "balancer asks by address; 301 is SECURE_SSL_REDIRECT",
     "Target.NotInUse": "no listener leads to the target group, or the task's zone is not the load balancer's",
 }
+
+
+@check(
+    "ecs.not-rolled-back",
+    title="The last deployment of the ECS service was not taken back",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide=GUIDE,
+    hint="Run: aws ecs list-service-deployments, and read why",
+)
+def not_rolled_back(ecs_service: Service | None, ecs_deployment: Deployment | None) -> Verdict:
+    """Once it is taken back the service looks well again, and runs the code from before: who deployed may not know."""
+    if ecs_service is None:
+        return not_applicable(UNDECLARED)
+    service, deployment = ecs_service, ecs_deployment
+    if service.controller != "ECS":
+        return not_applicable(f"its deployments are made by {service.controller}", service.name)
+    if deployment is None:
+        return not_applicable("ECS made none in the 90 days that it remembers", service.name)
+    if deployment.status is None:
+        return unknown("AWS's answer does not say (serviceDeployments: status)", service.name)
+    seen = f"that of {deployment.created_at:%Y-%m-%d} is {deployment.status}"
+    if deployment.status == "SUCCESSFUL":
+        return passed(seen, service.name)
+    if deployment.status in {"PENDING", "IN_PROGRESS"}:
+        return not_applicable(f"{seen} (see ecs.rolled-out)", service.name)
+    hint = f"Run: aws ecs list-service-deployments --cluster {service.cluster} --service {service.name} (and mend it)"
+    return failed(f"{seen}: {deployment.reason}" if deployment.reason else seen, service.name, hint)
 
 
 @check(

@@ -65,21 +65,26 @@ def _minimal(powers: Powers, also: tuple[str, ...] = ()) -> str:
     guide=CHECKLIST,
     hint="Allow the role secretsmanager:GetSecretValue on the secret",
 )
-def reads_its_secret(task_role_powers: Powers | None) -> Verdict:
+def reads_its_secret(task_role_powers: Powers | None) -> Iterable[Verdict]:
     """Without it no process starts, and that the person who verifies may read it says nothing of the role."""
     if task_role_powers is None:
-        return not_applicable(UNDECLARED)
-    powers, how = task_role_powers, f"({task_role_powers.how})"
-    enough = _minimal(powers, also=(DESCRIBE,))
-    lacking = [question for question, by in powers.needed.items() if not by]
-    if not lacking:
-        return passed(f"by {next(iter(powers.needed.values()))} {how}", powers.role)
-    action, resource = lacking[0]
-    if action == READ:
-        return failed(f"nothing allows {READ} on it {how}", powers.role, enough)
-    key = "the key that encrypts it" if resource == "*" else f"{resource}, which encrypts it"
-    seen = f"none of its policies allows {DECRYPT} on {key} {how}; the key's own policy may"
-    return warned(seen, powers.role, enough)
+        return [not_applicable(UNDECLARED)]
+    powers = task_role_powers
+    lacking = _lacking(powers, _minimal(powers, also=(DESCRIBE,)))
+    return lacking or [passed(f"by {next(iter(powers.needed.values()))} ({powers.how})", powers.role)]
+
+
+def _lacking(powers: Powers, enough: str) -> list[Verdict]:
+    """What the role may not do of its work. Of a key its policies are not the last word: the key has one of its own."""
+    found = []
+    for (action, resource), by in powers.needed.items():
+        if not by and action == DECRYPT:
+            key = "the key that encrypts it" if resource == "*" else f"{resource}, which encrypts it"
+            seen = f"none of its policies allows {DECRYPT} on {key} ({powers.how}); the key's own policy may"
+            found.append(warned(seen, powers.role, enough))
+        elif not by:
+            found.append(failed(f"nothing allows {action} on {resource} ({powers.how})", powers.role, enough))
+    return found
 
 
 @check(
@@ -220,9 +225,4 @@ def execution(execution_role_powers: Powers | None, task_definition: TaskDefinit
     if execution_role_powers is None:
         return [failed("there are secrets to fetch, and executionRoleArn is not set", task_definition.arn)]
     powers, enough = execution_role_powers, _minimal(execution_role_powers)
-    lacking = [
-        failed(f"nothing allows {action} on {resource} ({powers.how})", powers.role, enough)
-        for (action, resource), by in powers.needed.items()
-        if not by
-    ]
-    return [*lacking, *_excess(powers, enough)]
+    return [*_lacking(powers, enough), *_excess(powers, enough)]

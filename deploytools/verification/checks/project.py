@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
-from deploytools.verification.sources.project import ProjectReport
+from deploytools.verification.sources.project import OldKeys, ProjectReport
 from deploytools.verification.sources.secret import SettingsInUse
 
 
@@ -102,6 +102,24 @@ def proxy_header(project: ProjectReport, expectation: Expectation) -> Verdict:
     if not expectation.url and not expectation.ecs_service:
         return not_applicable("nobody says that a load balancer is before it (URL, ECS_SERVICE)")
     return failed("SECURE_PROXY_SSL_HEADER is not set")
+
+
+@check(
+    "django.old-keys",
+    title="The old keys that Django still accepts are strong ones",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide="Security Checklist: Django SECRET_KEY is unique for production (50+ characters)",
+    hint="Take it out of SECRET_KEY_FALLBACKS: who has a session from before it was changed logs in again",
+    tags=("startup",),
+    peers=("Django security.W025",),
+)
+def old_keys_strong(old_keys: OldKeys) -> Iterable[Verdict]:
+    """What an old key signed is still believed: whoever guesses it is any user."""
+    if not old_keys.number:
+        return [not_applicable("SECRET_KEY_FALLBACKS is empty")]
+    found = [failed(problem, f"SECRET_KEY_FALLBACKS[{index}]") for index, problem in old_keys.problems]
+    return found or [passed(f"{old_keys.number} beside the one in use")]
 
 
 @check(

@@ -44,8 +44,10 @@ FORCES_TLS_FROM = 15
 )
 def is_the_one(server_in_use: ServerInUse, rds_instance: RdsInstance, secret_port: int | None) -> Verdict:
     """Else backups, alarms and rules are judged of an instance that nobody uses, and the one in use has none."""
-    if server_in_use.is_instance is None or rds_instance.port is None:
-        return unsaid(rds_instance, "Endpoint" if rds_instance.port else "Endpoint.Port")
+    if server_in_use.is_instance is None:
+        return unsaid(rds_instance, "Endpoint")
+    if server_in_use.is_instance and rds_instance.port is None:
+        return unsaid(rds_instance, "Endpoint.Port")
     if server_in_use.is_instance and secret_port not in {None, rds_instance.port}:
         hint = f"Run: python manage.py sync_secrets --set port={rds_instance.port}"
         return failed(f"it answers at {rds_instance.port}, not at {secret_port}", rds_instance.identifier, hint)

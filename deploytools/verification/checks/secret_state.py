@@ -11,7 +11,8 @@ from deploytools.secret.sync import SecretState
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.policies import account_of, binding_keys, principals
 from deploytools.verification.registry import check
-from deploytools.verification.sources.secret import ResourcePolicy, SecretDescription, StrayValues
+from deploytools.verification.sources.secret import ResourcePolicy, SecretDescription
+from deploytools.verification.sources.stray_values import StrayValues
 
 #: Files that are named before it says "and … more".
 MOST_PATHS = 5

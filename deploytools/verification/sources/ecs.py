@@ -12,7 +12,7 @@ from deploytools.errors import NotFound
 from deploytools.secret.sync import SecretState
 from deploytools.verification.registry import fact
 from deploytools.verification.sources.connection import Expectation
-from deploytools.verification.sources.secret import telling_values
+from deploytools.verification.sources.stray_values import telling_values, written
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,8 @@ class Container:
         leaked: where a value of the secret stands: names of environment variables, else of the definition's members.
         credentials: names of environment variables that sound like one, with a literal value.
         secrets: name and ARN of those that come from Secrets Manager or Parameter Store.
+        secret_name: the secret that ``DB_SECRET_NAME`` says; empty: it is not set, or not a literal value.
+        also_fetched: ARNs of the secrets that its log driver and the registry of its image are given.
     """
 
     name: str
@@ -118,6 +120,8 @@ class Container:
     is_privileged: bool | None
     has_readonly_root: bool | None
     log_driver: str | None
+    secret_name: str = ""
+    also_fetched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,9 @@ class TaskDefinition:
     execution_role: str = ""
 
 
+#: arn:partition:secretsmanager:region:account:secret:name
+SECRET_PARTS = 7
+
 #: Parts of names that are given to credentials.
 TELLING = ("PASSWORD", "SECRET", "TOKEN", "API_KEY", "PRIVATE_KEY")
 
@@ -147,7 +154,7 @@ def task_definition(ecs_service: Service | None, secret: SecretState) -> TaskDef
     arn = ecs_service.task_definition
     with aws.calling("ecs:DescribeTaskDefinition", f"the task definition {arn}"):
         said: Any = aws.client("ecs", configuration.region).describe_task_definition(taskDefinition=arn)
-    values = {value.decode() for value in telling_values(secret.document).values()}
+    values = {form.decode() for value in telling_values(secret.document).values() for form in written(value)}
     found = said["taskDefinition"]
     containers = tuple(_container(item, values) for item in found["containerDefinitions"])
     return TaskDefinition(
@@ -155,8 +162,15 @@ def task_definition(ecs_service: Service | None, secret: SecretState) -> TaskDef
     )
 
 
+def whole_secret(source: str) -> str:
+    """The ARN in a ``valueFrom`` without the key, the label and the version that may follow; a parameter as it is."""
+    return ":".join(source.split(":")[:SECRET_PARTS]) if ":secretsmanager:" in source else source
+
+
 def _container(said: Any, values: set[str]) -> Container:
     environment = {item["name"]: item.get("value", "") for item in said.get("environment") or ()}
+    log = said.get("logConfiguration") or {}
+    registry = (said.get("repositoryCredentials") or {}).get("credentialsParameter")
     rest = {name: member for name, member in said.items() if name != "environment"}
     return Container(
         name=said["name"],
@@ -167,7 +181,12 @@ def _container(said: Any, values: set[str]) -> Container:
         user=said.get("user"),
         is_privileged=said.get("privileged"),
         has_readonly_root=said.get("readonlyRootFilesystem"),
-        log_driver=(said.get("logConfiguration") or {}).get("logDriver"),
+        log_driver=log.get("logDriver"),
+        secret_name=environment.get("DB_SECRET_NAME", ""),
+        also_fetched=(
+            *(item["valueFrom"] for item in log.get("secretOptions") or ()),
+            *([registry] if registry else ()),
+        ),
     )
 
 

@@ -1,8 +1,9 @@
-"""Facts of what is around the ECS service: its cluster, and the targets of its load balancer."""
+"""Facts of what is around the ECS service: its last deployment, its cluster, and the targets of its load balancer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from deploytools import aws
@@ -10,6 +11,38 @@ from deploytools.conf import configuration
 from deploytools.errors import NotFound
 from deploytools.verification.registry import fact
 from deploytools.verification.sources.ecs import Service
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What ListServiceDeployments says of one deployment.
+
+    Attributes:
+        status: ``SUCCESSFUL``, ``ROLLBACK_SUCCESSFUL``, ``IN_PROGRESS``, …; None: it is not said.
+        reason: why, in AWS's words.
+    """
+
+    status: str | None
+    created_at: datetime
+    reason: str = ""
+
+
+@fact(actions=("ecs:ListServiceDeployments",))
+def ecs_deployment(ecs_service: Service | None) -> Deployment | None:
+    """The last deployment that ECS made of the service, in the 90 days that it remembers; None where there is none."""
+    if ecs_service is None or ecs_service.controller != "ECS":
+        return None
+    client, found = aws.client("ecs", configuration.region), list[Any]()
+    asked: Any = {"service": ecs_service.name, "cluster": ecs_service.cluster}
+    while True:
+        with aws.calling("ecs:ListServiceDeployments", f"the service {ecs_service.name}"):
+            answer: Any = client.list_service_deployments(**asked)
+        found += [item for item in answer.get("serviceDeployments") or () if "createdAt" in item]
+        if not answer.get("nextToken"):
+            break
+        asked["nextToken"] = answer["nextToken"]
+    last = max(found, key=lambda item: item["createdAt"], default=None)
+    return Deployment(last.get("status"), last["createdAt"], last.get("statusReason", "")) if last else None
 
 
 @dataclass(frozen=True)

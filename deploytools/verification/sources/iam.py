@@ -13,7 +13,7 @@ from deploytools.secret.sync import SecretState
 from deploytools.verification.policies import Policy, allowed_by, decision, parse_policy
 from deploytools.verification.registry import fact
 from deploytools.verification.sources.connection import Expectation
-from deploytools.verification.sources.ecs import TaskDefinition
+from deploytools.verification.sources.ecs import TaskDefinition, whole_secret
 from deploytools.verification.sources.rds import instance_identifier
 from deploytools.verification.sources.secret import SecretDescription
 
@@ -35,9 +35,6 @@ DANGEROUS = (
 READ = "secretsmanager:GetSecretValue"
 READ_PARAMETER = "ssm:GetParameters"
 DECRYPT = "kms:Decrypt"
-
-#: arn:partition:secretsmanager:region:account:secret:name
-SECRET_PARTS = 7
 
 
 @dataclass(frozen=True)
@@ -89,13 +86,9 @@ def execution_role(task_definition: TaskDefinition | None) -> Role | None:
 
 def fetched(definition: TaskDefinition) -> tuple[str, ...]:
     """ARNs of the secrets and parameters that ECS fetches before a task starts; a parameter may be named without."""
-    named = (arn for container in definition.containers for _, arn in container.secrets)
-    return tuple(dict.fromkeys(map(_whole_secret, named)))
-
-
-def _whole_secret(arn: str) -> str:
-    """Without the key, the label and the version that may be appended."""
-    return ":".join(arn.split(":")[:SECRET_PARTS]) if ":secretsmanager:" in arn else arn
+    given = [arn for container in definition.containers for _, arn in container.secrets]
+    besides = [arn for container in definition.containers for arn in container.also_fetched]
+    return tuple(dict.fromkeys(map(whole_secret, [*given, *besides])))
 
 
 def _role(name: str) -> Role:
@@ -156,9 +149,8 @@ def task_role_powers(
     """What the role may do, by IAM's simulation; where that is not to be had, by reading its policies."""
     if task_role is None:
         return None
-    arn, key = secret_description.arn, key_arn(secret_description)
-    needed = [(READ, arn), *([(DECRYPT, key)] if key else [])]
-    return _powers(task_role, needed, questions_about(arn, instance_identifier(secret)))
+    needed = _with_key([(READ, secret_description.arn)], secret_description)
+    return _powers(task_role, needed, questions_about(secret_description.arn, instance_identifier(secret)))
 
 
 @fact(actions=("iam:SimulatePrincipalPolicy",), deadline=30)
@@ -171,8 +163,15 @@ def execution_role_powers(
     """The same of the role that ECS takes; None where it has no secret to fetch, or there is none."""
     if execution_role is None or task_definition is None:
         return None
-    needed = [_fetching(arn, secret_description.arn) for arn in fetched(task_definition)]
+    asked = [_fetching(arn, secret_description.arn) for arn in fetched(task_definition)]
+    needed = _with_key(asked, secret_description)
     return _powers(execution_role, needed, questions_about(secret_description.arn, instance_identifier(secret)))
+
+
+def _with_key(questions: list[tuple[str, str]], description: SecretDescription) -> list[tuple[str, str]]:
+    """With the key of this secret, where it is read and has one; whose the keys of others are is not known."""
+    key = key_arn(description) if (READ, description.arn) in questions else ""
+    return [*questions, *([(DECRYPT, key)] if key else [])]
 
 
 def _fetching(arn: str, beside: str) -> tuple[str, str]:

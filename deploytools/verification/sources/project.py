@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.core.checks import WARNING, run_checks
 
+from deploytools.secret.contract import problems
+from deploytools.secret.document import Document
 from deploytools.verification.registry import fact
+
+DJANGO_KEY = "django_secret_key"
 
 
 @dataclass(frozen=True)
@@ -44,3 +48,28 @@ def project() -> ProjectReport:
         proxy_header=tuple(settings.SECURE_PROXY_SSL_HEADER or ()),
         silenced=tuple(sorted({str(item.id) for item in found if item.is_silenced()})),
     )
+
+
+@dataclass(frozen=True)
+class OldKeys:
+    """The keys that Django accepts besides the one in use.
+
+    Attributes:
+        number: how many there are.
+        problems: what is wrong with which of them, by its place in ``SECRET_KEY_FALLBACKS``.
+    """
+
+    number: int
+    problems: tuple[tuple[int, str], ...]
+
+
+@fact()
+def old_keys() -> OldKeys:
+    """``SECRET_KEY_FALLBACKS``, by the rules for the secret's ``django_secret_key``; none of them is kept."""
+    keys = [str(key) for key in settings.SECRET_KEY_FALLBACKS]
+    found = []
+    for index, key in enumerate(keys):
+        broken = problems(Document({DJANGO_KEY: key}), stage="launch")
+        found += [(index, item.sentence) for item in broken]
+        found += [(index, "is the key in use")] if key == settings.SECRET_KEY else []
+    return OldKeys(len(keys), tuple(found))
