@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
@@ -103,6 +104,10 @@ def client(service: Any, region: str) -> Any:
         ConfigurationError: the profile or the Region named in the environment does not exist, or ``~/.aws`` is broken.
         NoCredentials: half of a pair of credentials is missing.
     """
+    return _made(service, region) if _shared is None else _shared.client(service, region)
+
+
+def _made(service: Any, region: str) -> Any:
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
@@ -137,6 +142,34 @@ def _session() -> BotocoreSession:
 @cache
 def _loader() -> Loader:
     return create_loader()
+
+
+class _Clients:
+    """Clients that threads share, each made once, by whoever needs it first."""
+
+    def __init__(self) -> None:
+        self._making, self._made = Lock(), dict[tuple[str, str], Any]()
+
+    def client(self, service: str, region: str) -> Any:
+        """As the function `client`."""
+        with self._making:
+            if (service, region) not in self._made:
+                self._made[service, region] = _made(service, region)
+            return self._made[service, region]
+
+
+_shared: _Clients | None = None
+
+
+@contextmanager
+def sharing_clients() -> Iterator[None]:
+    """While it lasts, `client` makes one of each service and Region for all threads: for many looks at one time."""
+    global _shared
+    before, _shared = _shared, _Clients()
+    try:
+        yield
+    finally:
+        _shared = before
 
 
 @contextmanager

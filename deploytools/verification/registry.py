@@ -40,15 +40,20 @@ class Source:
 
     Attributes:
         actions: the IAM actions that reading it needs.
-        deadline: seconds after which it counts as failed.
+        deadline: seconds after which it counts as failed, or what says how many these settings need.
         needs: names of the facts that it is read from.
     """
 
     name: str
     read: Callable[..., Any]
     actions: tuple[str, ...]
-    deadline: float
+    deadline: float | Callable[[], float]
     needs: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Its deadline under these settings."""
+        return self.deadline() if callable(self.deadline) else self.deadline
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,9 @@ class Registry:
     sources: dict[str, Source] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
 
-    def fact(self, *, actions: Iterable[str] = (), deadline: float = 15.0) -> Callable[[Function], Function]:
+    def fact(
+        self, *, actions: Iterable[str] = (), deadline: float | Callable[[], float] = 15.0
+    ) -> Callable[[Function], Function]:
         """Register the decorated function as the source of the fact that bears its name."""
 
         def register(read: Function) -> Function:
