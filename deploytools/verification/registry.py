@@ -122,10 +122,7 @@ class Registry:
         Raises:
             ValueError: the id is taken or malformed, or a text is empty.
         """
-        if not re.fullmatch(r"[a-z]+\.[a-z0-9-]+", id):
-            raise ValueError(f"{id!r} is not of the form area.subject.")
-        if id in self.checks:
-            raise ValueError(f"The check {id} is registered twice.")
+        self._refuse_taken(id)
         if not (title and guide and hint):
             raise ValueError(f"The check {id} needs a title, a guide reference and a hint.")
         if severity not in list(Severity) or stage not in list(Stage):
@@ -151,6 +148,12 @@ class Registry:
             return judge
 
         return register
+
+    def _refuse_taken(self, id: str) -> None:
+        if not re.fullmatch(r"[a-z]+\.[a-z0-9-]+", id):
+            raise ValueError(f"{id!r} is not of the form area.subject.")
+        if id in self.checks:
+            raise ValueError(f"The check {id} is registered twice.")
 
     def select(
         self, tags: Iterable[str] = (), *, only: Iterable[str] = (), exclude: Iterable[str] = ()
