@@ -38,6 +38,8 @@ Destination = tuple[str, Path | None]
 class VerifyingCommand(DeployCommand):
     """A command whose result is a report of findings."""
 
+    left = "Nothing was changed"
+
     def run_from_argv(self, argv: list[str]) -> None:
         """As Django's. What is loaded by now stays to the end: the collector need not look through it again."""
         gc.freeze()
