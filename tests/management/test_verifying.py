@@ -103,6 +103,13 @@ def test_wait_waits_for_what_can_heal_and_says_for_what(capsys, made):
     assert result.code == 0
 
 
+@pytest.mark.parametrize("wait", ["inf", "nan", "-1", "soon"])
+def test_what_is_no_time_to_wait(capsys, wait):
+    result = run(capsys, "check_rds", f"--wait={wait}")
+    assert f"error: argument --wait: invalid seconds value: '{wait}'\n" in result.err
+    assert (result.out, result.code) == ("", 2)
+
+
 def test_an_aws_that_cannot_be_reached(capsys, made, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     result = run(capsys, "check_rds", "--format", "json")

@@ -12,7 +12,7 @@ from django.core.management.base import CommandParser
 
 from deploytools.conf import configuration
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DeployError
-from deploytools.management.base import exit_with
+from deploytools.management.base import exit_with, seconds
 from deploytools.management.verifying import VerifyingCommand
 from deploytools.reporting.findings import five_lines
 from deploytools.reporting.formats import destinations
@@ -44,7 +44,7 @@ class Command(VerifyingCommand):
         """How long to wait, and how to report."""
         parser.add_argument(
             "--wait",
-            type=float,
+            type=seconds,
             default=0,
             metavar="SECONDS",
             help="Wait so long for a server that refuses, times out, starts up or has no name yet (default: 0).",
