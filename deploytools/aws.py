@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from botocore import exceptions
@@ -112,6 +113,10 @@ def client(service: Any, region: str) -> Any:
         ConfigurationError: the profile or the Region named in the environment does not exist, or ``~/.aws`` is broken.
         NoCredentials: half of a pair of credentials is missing.
     """
+    return _made(service, region) if _shared is None else _shared.client(service, region)
+
+
+def _made(service: Any, region: str) -> Any:
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
@@ -155,6 +160,34 @@ class _QuickLoader(Loader):
 @cache
 def _loader() -> Loader:
     return _QuickLoader()
+
+
+class _Clients:
+    """Clients that threads share, each made once, by whoever needs it first."""
+
+    def __init__(self) -> None:
+        self._making, self._made = Lock(), dict[tuple[str, str], Any]()
+
+    def client(self, service: str, region: str) -> Any:
+        """As the function `client`."""
+        with self._making:
+            if (service, region) not in self._made:
+                self._made[service, region] = _made(service, region)
+            return self._made[service, region]
+
+
+_shared: _Clients | None = None
+
+
+@contextmanager
+def sharing_clients() -> Iterator[None]:
+    """While it lasts, `client` makes one of each service and Region for all threads: for many looks at one time."""
+    global _shared
+    before, _shared = _shared, _Clients()
+    try:
+        yield
+    finally:
+        _shared = before
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -139,6 +140,18 @@ def test_the_requests_of_a_restoration(stubbed):
     stubber.add_response("restore_secret", {}, {"SecretId": NAME})
     stubber.add_response("describe_secret", {"Name": NAME}, {"SecretId": NAME})
     assert store.restore() is True
+
+
+def test_threads_may_share_what_is_made_once(monkeypatch):
+    for name, value in endpoints.environment("http://127.0.0.1:9").items():
+        monkeypatch.setenv(name, value)
+    with aws.sharing_clients(), ThreadPoolExecutor(4) as pool:
+        shared = set(pool.map(lambda _: aws.client("secretsmanager", "us-east-1"), range(8)))
+        elsewhere = aws.client("secretsmanager", "eu-west-1")
+        with aws.sharing_clients():
+            anew = aws.client("secretsmanager", "us-east-1")
+    alone = {aws.client("secretsmanager", "us-east-1") for _ in range(2)}
+    assert (len(shared), len({*shared, elsewhere, anew, *alone})) == (1, 5)
 
 
 def test_the_client_gives_up_within_seconds_and_retries_as_standard():

@@ -42,7 +42,8 @@ class DeployCommand(BaseCommand):
 
     requires_system_checks = ("deploytools",)
 
-    #: What to do after Ctrl-C.
+    #: What Ctrl-C leaves, and what to do after it.
+    left = "What was done stays and the rest is left"
     again = "run the same command again."
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -62,7 +63,7 @@ class DeployCommand(BaseCommand):
         except KeyboardInterrupt:
             self.stderr.write("")  # The terminal has written ^C.
             raise Error(
-                f"Interrupted.\nHint: What was done stays and the rest is left; {self.again}",
+                f"Interrupted.\nHint: {self.left}; {self.again}",
                 returncode=130,
             ) from None
 

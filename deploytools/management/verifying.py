@@ -16,6 +16,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from deploytools.aws import sharing_clients
 from deploytools.conf import STAGES, configuration
 from deploytools.databases.tenants import parse_tenants
 from deploytools.errors import ConfigurationError, NoCredentials
@@ -36,6 +37,8 @@ Destination = tuple[str, Path | None]
 
 class VerifyingCommand(DeployCommand):
     """A command whose result is a report of findings."""
+
+    left = "Nothing was changed"
 
     def run_from_argv(self, argv: list[str]) -> None:
         """As Django's. What is loaded by now stays to the end: the collector need not look through it again."""
@@ -98,9 +101,10 @@ class VerifyingCommand(DeployCommand):
         """
         sources = registry.sources_for(checks)
         account = ""
-        if any(source.actions for source in sources.values()) and (prove or configuration.account):
-            account = prove_account(configuration.region, expected=configuration.account)
-        facts = read_facts(sources)
+        with sharing_clients():
+            if any(source.actions for source in sources.values()) and (prove or configuration.account):
+                account = prove_account(configuration.region, expected=configuration.account)
+            facts = read_facts(sources)
         _stop_without_credentials(facts)
         return Snapshot(facts, today(), settings_module(), Stage(configuration.stage), account, tenants())
 

@@ -7,7 +7,7 @@ from itertools import groupby, zip_longest
 
 from deploytools.reporting import guide
 from deploytools.reporting.condensed import SYMBOLS, URGENT, condensed
-from deploytools.reporting.text import wrapped
+from deploytools.reporting.text import COLUMNS, wrapped
 from deploytools.verification.findings import Change, Finding, Report, Severity, Status
 
 #: Colours a line by its status; the identity where there is no terminal.
@@ -22,7 +22,7 @@ def plain(status: Status, line: str) -> str:
 def to_text(report: Report, paint: Paint = plain) -> str:
     """What is as it should be, by section of the guide; what does not apply; what is to be done, the worst last."""
     if report.changes is not None:
-        return "\n".join([*change_lines(report.changes, paint), "", report.verdict, counts_line(report)])
+        return "\n".join([*change_lines(report.changes, paint), "", *closing_lines(report)])
     told: set[str] = set()
     lines: list[str] = []
     good = [finding for finding in report.findings if finding.status in {Status.PASS, Status.WAIVED}]
@@ -33,7 +33,7 @@ def to_text(report: Report, paint: Paint = plain) -> str:
     urgent = [finding for finding in report.findings if finding.status in URGENT]
     if urgent:
         lines += ["To be done:", *_part_lines(sorted(condensed(urgent), key=_urgency), paint, told), ""]
-    return "\n".join([*lines, report.verdict, counts_line(report)])
+    return "\n".join([*lines, *closing_lines(report)])
 
 
 def _part_lines(findings: Iterable[Finding], paint: Paint, told: set[str]) -> list[str]:
@@ -109,20 +109,33 @@ def change_lines(changes: Iterable[Change], paint: Paint) -> list[str]:
     return lines or ["Nothing changed."]
 
 
-def counts_line(report: Report) -> str:
-    """How many findings of each status, and how long it took."""
+def closing_lines(report: Report) -> list[str]:
+    """The verdict, what it is of, and one line of how many findings have each status and how long it took."""
     counts = ", ".join(f"{number} {status}" for status, number in report.counts.items() if number)
-    stage = f" ({report.stage})"
-    return f"{counts or 'nothing was checked'}; {report.seconds:.1f} s, under {report.settings}{stage}"
+    return [
+        report.verdict,
+        f"Judged under {report.settings} ({report.stage}).",
+        f"{counts or 'nothing was checked'}; {report.seconds:.1f} s",
+    ]
 
 
 def five_lines(report: Report, paint: Paint = plain) -> str:
-    """The lines of the guide's Step 6, word for word, with what was found beside each; hints under those that fail."""
+    """The lines of the guide's Step 6, word for word, with what was found beside each, or below where it is long.
+
+    Hints are under those that fail.
+    """
     lines: list[str] = []
     told: set[str] = set()
     for finding in report.findings:
         if finding.status is Status.PASS:
-            lines.append(paint(finding.status, f"{SYMBOLS[finding.status]} {finding.title}") + f" ({finding.seen})")
+            lines += _beside(f"{SYMBOLS[finding.status]} {finding.title}", finding, paint)
         else:
             lines += check_lines([finding], paint, told)
     return "\n".join(lines)
+
+
+def _beside(title: str, finding: Finding, paint: Paint) -> list[str]:
+    seen = f" ({finding.seen})"
+    if len(title + seen) <= COLUMNS:
+        return [paint(finding.status, title) + seen]
+    return [paint(finding.status, title), *_indented(finding.seen)]

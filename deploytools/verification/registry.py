@@ -40,15 +40,20 @@ class Source:
 
     Attributes:
         actions: the IAM actions that reading it needs.
-        deadline: seconds after which it counts as failed.
+        deadline: seconds after which it counts as failed, or what says how many these settings need.
         needs: names of the facts that it is read from.
     """
 
     name: str
     read: Callable[..., Any]
     actions: tuple[str, ...]
-    deadline: float
+    deadline: float | Callable[[], float]
     needs: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Its deadline under these settings."""
+        return self.deadline() if callable(self.deadline) else self.deadline
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,9 @@ class Registry:
     sources: dict[str, Source] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
 
-    def fact(self, *, actions: Iterable[str] = (), deadline: float = 15.0) -> Callable[[Function], Function]:
+    def fact(
+        self, *, actions: Iterable[str] = (), deadline: float | Callable[[], float] = 15.0
+    ) -> Callable[[Function], Function]:
         """Register the decorated function as the source of the fact that bears its name."""
 
         def register(read: Function) -> Function:
@@ -118,10 +125,7 @@ class Registry:
         Raises:
             ValueError: the id is taken or malformed, or a text is empty.
         """
-        if not re.fullmatch(r"[a-z]+\.[a-z0-9-]+", id):
-            raise ValueError(f"{id!r} is not of the form area.subject.")
-        if id in self.checks:
-            raise ValueError(f"The check {id} is registered twice.")
+        self._refuse_taken(id)
         if not (title and guide and hint):
             raise ValueError(f"The check {id} needs a title, a guide reference and a hint.")
         if severity not in list(Severity) or stage not in list(Stage):
@@ -148,6 +152,12 @@ class Registry:
             return judge
 
         return register
+
+    def _refuse_taken(self, id: str) -> None:
+        if not re.fullmatch(r"[a-z]+\.[a-z0-9-]+", id):
+            raise ValueError(f"{id!r} is not of the form area.subject.")
+        if id in self.checks:
+            raise ValueError(f"The check {id} is registered twice.")
 
     def select(
         self, tags: Iterable[str] = (), *, only: Iterable[str] = (), exclude: Iterable[str] = ()

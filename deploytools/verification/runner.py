@@ -61,7 +61,7 @@ def read_facts(sources: Mapping[str, Source]) -> dict[str, Fact]:
 
 def _whole_deadline(source: Source, sources: Mapping[str, Source]) -> float:
     """A source's own deadline begins when what it needs has been read."""
-    return source.deadline + max((_whole_deadline(sources[name], sources) for name in source.needs), default=0.0)
+    return source.seconds + max((_whole_deadline(sources[name], sources) for name in source.needs), default=0.0)
 
 
 def _read_into(futures: Mapping[str, Future[Fact]], source: Source) -> None:
@@ -92,7 +92,7 @@ def _read(source: Source, needed: Mapping[str, Fact]) -> Fact:
 def _too_late(source: Source) -> Failed:
     return Failed(
         DeployError(
-            f"Reading {source.name} took more than {source.deadline:g} s.", hint="Run it again; look at what is slow."
+            f"Reading {source.name} took more than {source.seconds:g} s.", hint="Run it again; look at what is slow."
         )
     )
 

@@ -30,6 +30,11 @@ FIVE_LINES = [
 ]
 
 
+def five_lines(text: str) -> list[str]:
+    """The lines of `text` that are not below another one, without what was found beside each."""
+    return [line.split(" (")[0] for line in text.splitlines() if not line.startswith(" ")]
+
+
 @pytest.fixture
 def made(capsys, deployment):
     """The deployment with its databases."""
@@ -40,11 +45,12 @@ def made(capsys, deployment):
 @pytest.mark.other_versions
 def test_the_five_lines_of_the_guide(capsys, made):
     result = run(capsys, "check_rds")
-    lines = result.out.splitlines()
-    assert [line.split(" (")[0] for line in lines] == FIVE_LINES
-    seen = rf"\(PostgreSQL {made.postgres.version}\.\d+ as {made.role}, TLS[^;]*; "
-    assert re.search(rf"{seen}name \d+ ms, TCP \d+ ms, TLS \d+ ms, login \d+ ms\)$", lines[2])
-    assert re.fullmatch(r".* \(SELECT 1; \d+\.\d ms\)", lines[3])
+    assert five_lines(result.out) == FIVE_LINES
+    said = " ".join(result.out.split())
+    seen = rf"PostgreSQL {made.postgres.version}\.\d+ as {made.role}, TLS[^;]*; "
+    assert re.search(rf"{seen}name \d+ ms, TCP \d+ ms, TLS \d+ ms, login \d+ ms ✓", said)
+    assert re.search(r"✓ Successfully executed test query \(SELECT 1; \d+\.\d ms\) ✓", said)
+    assert max(map(len, result.out.splitlines())) <= 80
     assert (result.err, result.code) == ("", 0)
 
 
@@ -93,9 +99,16 @@ def test_wait_waits_for_what_can_heal_and_says_for_what(capsys, made):
     with late_port(1.5, to=made.postgres.address.port) as port:
         made.put(port=port)
         result = run(capsys, "check_rds", "--wait", "30")
-    assert [line.split(" (")[0] for line in result.out.splitlines()] == FIVE_LINES
+    assert five_lines(result.out) == FIVE_LINES
     assert re.fullmatch(r"(Waiting for PostgreSQL \(refused\), \d+ s left …\n)+", result.err)
     assert result.code == 0
+
+
+@pytest.mark.parametrize("wait", ["inf", "nan", "-1", "soon"])
+def test_what_is_no_time_to_wait(capsys, wait):
+    result = run(capsys, "check_rds", f"--wait={wait}")
+    assert f"error: argument --wait: invalid seconds value: '{wait}'\n" in result.err
+    assert (result.out, result.code) == ("", 2)
 
 
 def test_an_aws_that_cannot_be_reached(capsys, made, monkeypatch):
@@ -280,5 +293,7 @@ def test_a_signal_while_waiting_ends_it_at_once(made, number, code):
     assert process.stderr is not None
     assert process.stderr.readline().startswith("Waiting for PostgreSQL (refused), ")
     process.send_signal(number)
-    out, _ = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (code, "")
+    interrupted = "Error: Interrupted.\nHint: Nothing was changed; run the same command again.\n"
+    assert err.endswith(interrupted) == (number is signal.SIGINT)

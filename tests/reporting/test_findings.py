@@ -40,7 +40,8 @@ def test_text_has_what_is_to_be_done_last_and_tells_a_cause_once():
         "    (other.worse, critical; guide: Step 2)",
         "",
         "Not as it should be: 3 fail.",
-        "2 pass, 3 fail; 1.2 s, under prod (launch)",
+        "Judged under prod (launch).",
+        "2 pass, 3 fail; 1.2 s",
     ]
 
 
@@ -58,7 +59,8 @@ def test_text_ends_with_the_worst_and_the_verdict():
         "✗ Mild",
         "✗ Door shut",
         "Not known: 1 could not be looked at, 2 fail.",
-        "1 pass, 1 warn, 1 unknown, 2 fail; 0.0 s, under prod (launch)",
+        "Judged under prod (launch).",
+        "1 pass, 1 warn, 1 unknown, 2 fail; 0.0 s",
     ]
 
 
@@ -74,7 +76,8 @@ def test_what_does_not_apply_is_told_by_its_reason():
         "- not applicable, not SES: mail.ses (shop)",
         "",
         "As it should be: nothing fails.",
-        "4 not applicable, 1 pass; 0.0 s, under prod (launch)",
+        "Judged under prod (launch).",
+        "4 not applicable, 1 pass; 0.0 s",
     ]
 
 
@@ -132,10 +135,18 @@ def test_five_lines_keep_the_words_of_the_guide():
     ]
 
 
+def test_what_does_not_fit_beside_a_line_is_below_it():
+    long = replace(GOOD, evidence="a " * 30 + "b " * 20)
+    lines = five_lines(Report((long,), 0, "prod"), lambda status, line: f"<{line}>").splitlines()
+    assert (lines[0], lines[1][:6], len(lines)) == ("<✓ All is well>", "    a ", 3)
+    assert max(map(len, lines)) <= 80
+
+
 def test_nothing_checked_is_said():
     assert to_text(Report((), 0, "prod"), plain).splitlines() == [
         "Not known: nothing was looked at.",
-        "nothing was checked; 0.0 s, under prod (launch)",
+        "Judged under prod (launch).",
+        "nothing was checked; 0.0 s",
     ]
 
 
@@ -164,6 +175,7 @@ def test_changes_take_the_place_of_the_findings():
         "    was seen",
         "",
         "Not as it should be: 3 fail.",
-        "2 pass, 3 fail; 1.2 s, under prod (launch)",
+        "Judged under prod (launch).",
+        "2 pass, 3 fail; 1.2 s",
     ]
     assert to_text(replace(REPORT, changes=())).splitlines()[0] == "Nothing changed."

@@ -104,7 +104,7 @@ CONNECTION = [
     Fault(
         attempt(error=REFUSED, links=LINKS[:1], broken="TCP"),
         {"connection.connect": FAIL, "connection.query": NA},
-        "No connection (refused). The TCP failed; held: name (10.0.1.5); name 1 ms",
+        "No connection (refused). Broken: TCP; held: name (10.0.1.5); name 1 ms",
     ),
     Fault(
         attempt(error=LOST, links=LINKS[:1], broken="TCP") | {"vantage": Vantage(TASK, ("10.0.1.0/24",))},

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from deploytools.verification.findings import Status
-from deploytools.verification.sources.databases import CONCURRENT_LOGINS, TenantReport, look_at_all
-from tests.verification.world import FIRST, findings
+from deploytools.verification.sources.databases import CONCURRENT_LOGINS, TenantReport, logins_seconds, look_at_all
+from tests.verification.world import FIRST, REGISTRY, findings
 
 DONE = frozenset({FIRST})
 
@@ -32,6 +32,14 @@ def test_a_tenant_that_hangs_is_its_own_unknown():
     said = {(f.check, f.resource): f.status for f in findings(tenant_logins=found) if f.resource in {"stuck", "one"}}
     assert said["databases.login", "stuck"] is said["databases.migrated", "stuck"] is Status.UNKNOWN
     assert said["databases.login", "one"] is said["databases.migrated", "one"] is Status.PASS
+
+
+def test_the_more_tenants_the_longer_it_may_take(settings):
+    assert [logins_seconds(tenants) for tenants in (1, CONCURRENT_LOGINS, CONCURRENT_LOGINS + 1, 300)] == [
+        25, 25, 30, 210,
+    ]  # fmt: skip
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"TENANTS": [f"tenant_{number}" for number in range(300)]}
+    assert REGISTRY.sources["tenant_logins"].seconds == 220
 
 
 def test_a_tenant_that_breaks_is_its_own_unknown_and_tells_no_text_of_the_exception():

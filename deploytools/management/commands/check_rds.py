@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from django.core.management.base import CommandParser
 
 from deploytools.conf import configuration
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DeployError
-from deploytools.management.base import exit_with
+from deploytools.management.base import exit_with, seconds
 from deploytools.management.verifying import VerifyingCommand
 from deploytools.reporting.findings import five_lines
 from deploytools.reporting.formats import destinations
@@ -43,7 +44,7 @@ class Command(VerifyingCommand):
         """How long to wait, and how to report."""
         parser.add_argument(
             "--wait",
-            type=float,
+            type=seconds,
             default=0,
             metavar="SECONDS",
             help="Wait so long for a server that refuses, times out, starts up or has no name yet (default: 0).",
@@ -66,7 +67,7 @@ class Command(VerifyingCommand):
         deadline, pause = time.monotonic() + wait, FIRST_PAUSE
         snapshot = self.look(registry, checks, prove=False)
         while (error := healing_error(snapshot.facts)) and (left := deadline - time.monotonic()) > 0:
-            self.stderr.write(f"Waiting for PostgreSQL ({error.kind}), {left:.0f} s left …")
+            self.stderr.write(f"Waiting for PostgreSQL ({error.kind}), {math.ceil(left)} s left …")
             time.sleep(min(pause, left))
             pause = min(pause * GROWTH, LONGEST_PAUSE)
             snapshot = self.look(registry, checks, prove=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploytools.databases.chain import QUERY
-from deploytools.errors import ConnectionFailed
+from deploytools.errors import ConnectionFailed, DatabaseError
 from deploytools.secret.contract import problems
 from deploytools.secret.sync import PREVIOUS, SecretState
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed
@@ -69,14 +69,14 @@ def connected(
     connection, error = connection_attempt.report, connection_attempt.error
     if accepted := connection_attempt.accepted:
         return failed(
-            f"{error} The password of {accepted.label} works.",
+            f"{_sentence(error)} The password of {accepted.label} works.",
             hint=f'{_half_done(accepted, secret)} (guide, Troubleshooting: "{PASSWORD}")',
         )
     if vantage and isinstance(error, ConnectionFailed):
         return _lost(connection_attempt, error, secret, expectation, vantage)
     if connection is None:
         return failed(
-            f"{error}{_held(connection_attempt)}",
+            f"{_sentence(error)}{_held(connection_attempt)}",
             hint=advice(error) if error else "",
             measured=_times(connection_attempt),
         )
@@ -94,7 +94,7 @@ def _lost(
     else:
         hint = LOOK_AT_RULES if addresses else error.hint
     return failed(
-        f"{error}{_held(attempt)} {vantage.said(addresses)}",
+        f"{_sentence(error)}{_held(attempt)} {vantage.said(addresses)}",
         hint=f'{hint} (guide, Troubleshooting: "{CANNOT_CONNECT}")',
         measured=_times(attempt),
     )
@@ -107,7 +107,11 @@ def _times(attempt: ConnectionAttempt) -> str:
 def _held(attempt: ConnectionAttempt) -> str:
     """How far it came: what held is not what is to be mended."""
     held = [f"{link.name} ({link.seen})" for link in attempt.links]
-    return f" The {attempt.broken} failed; held: {', '.join(held)}." if held else ""
+    return f" Broken: {attempt.broken}; held: {', '.join(held)}." if held else ""
+
+
+def _sentence(error: DatabaseError | None) -> str:
+    return str(error).removesuffix(".") + "."
 
 
 def _half_done(accepted: AcceptedPassword, secret: SecretState) -> str:

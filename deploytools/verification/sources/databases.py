@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
+from deploytools.conf import configuration
 from deploytools.databases.access import tenant_login
 from deploytools.databases.catalogue import (
     ConnectionSlots,
@@ -19,6 +21,7 @@ from deploytools.databases.catalogue import (
 from deploytools.databases.history import Migration, MigrationGraph
 from deploytools.databases.migrations import read_applied, read_graph
 from deploytools.databases.probe import ConnectionReport
+from deploytools.databases.server import CONNECT_TIMEOUT
 from deploytools.errors import DeployError
 from deploytools.secret.document import Document
 from deploytools.secret.sync import SecretState
@@ -28,8 +31,11 @@ from deploytools.verification.sources.connection import Expectation
 #: Logins at the same time: enough to hide latency, few enough for a small instance's slots.
 CONCURRENT_LOGINS = 8
 
-#: Less than the deadline of the fact, so that the tenants that answered are told.
-LOGINS_SECONDS = 50.0
+#: Seconds that all logins may take besides the connections themselves.
+LOGINS_BASE = 20.0
+
+#: Seconds more for the fact as a whole, so that the tenants that answered are told.
+LOGINS_REST = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +69,21 @@ class TenantReport:
     error: DeployError | None = None
 
 
-@fact(actions=("secretsmanager:GetSecretValue",), deadline=60)
+def logins_seconds(tenants: int) -> float:
+    """How long to wait for so many logins: by then each has failed that could not connect."""
+    return LOGINS_BASE + CONNECT_TIMEOUT * math.ceil(tenants / CONCURRENT_LOGINS)
+
+
+@fact(
+    actions=("secretsmanager:GetSecretValue",),
+    deadline=lambda: logins_seconds(len(configuration.tenants)) + LOGINS_REST,
+)
 def tenant_logins(
     secret: SecretState, expectation: Expectation, connection: ConnectionReport
 ) -> tuple[TenantReport, ...]:
     """A login as the application to each tenant's database; a tenant that does not answer keeps nobody waiting."""
-    return look_at_all(expectation.tenants, lambda name: _look(secret.document, name), LOGINS_SECONDS)
+    names = expectation.tenants
+    return look_at_all(names, lambda name: _look(secret.document, name), logins_seconds(len(names)))
 
 
 def look_at_all(names: Sequence[str], look: Callable[[str], TenantReport], seconds: float) -> tuple[TenantReport, ...]:
