@@ -154,7 +154,11 @@ class VerifyingCommand(DeployCommand):
             if format == "github":
                 _append_summary(report)
             if path is not None:
-                self.stderr.write(f"Wrote {path}. {report.verdict}")
+                self.tell(f"Wrote {path}. {report.verdict}")
+
+    def tell(self, news: str) -> None:
+        """On stderr, and not in the colour of errors, which is Django's for all that goes there."""
+        self.stderr.write(news, str)
 
     def paint(self, status: Status, line: str) -> str:
         """`line` in the colour of `status`, where Django's colours are on."""

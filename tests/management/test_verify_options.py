@@ -219,7 +219,7 @@ def test_the_fail_level_and_the_stage(capsys, made):
 def test_one_tenant_alone(capsys, made):
     one, two = made.tenants
     connected = run(capsys, "check_rds", "--tenant", two)
-    assert (f"(database {two}," in connected.out, connected.code) == (True, 0)
+    assert (f"database {two}," in connected.out, connected.code) == (True, 0)
     found = json.loads(run(capsys, "verify_deploy", "--tag", "databases", "--tenant", two, "--format", "json").out)
     resources = {finding["resource"] for finding in found["findings"]}
     assert two in resources and one not in resources

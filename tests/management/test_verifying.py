@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -279,13 +281,40 @@ def test_only_what_can_heal_is_waited_for(kind):
         assert healing_error({"other": Value(1), "attempt": fact}) is (error if healing else None)
 
 
+def environment(made) -> dict[str, str]:
+    """What a process of its own needs to find `made`."""
+    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | dict(made.environment)
+
+
+def test_colours_are_for_a_terminal_and_red_is_for_what_fails(made):
+    made.put(port=9)
+    near, far = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "check_rds", "--wait", "3"],
+        cwd=Path(__file__).parent.parent.parent,
+        env=environment(made) | {"TERM": "xterm"},
+        stdout=far,
+        stderr=far,
+    )
+    os.close(far)
+    shown = b""
+    with contextlib.suppress(OSError):  # What Linux says when the other end is closed.
+        while part := os.read(near, 10_000):
+            shown += part
+    os.close(near)
+    assert process.wait() == 1
+    lines = shown.decode().splitlines()
+    assert re.fullmatch(r"Waiting for PostgreSQL \(refused\), \d s left …", lines[0])
+    assert "\x1b[31;1m✗ Successfully connected to AWS RDS PostgreSQL\x1b[0m" in lines
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_while_waiting_ends_it_at_once(made, number, code):
     made.put(port=9)
     process = subprocess.Popen(
         [sys.executable, "manage.py", "check_rds", "--wait", "600"],
         cwd=Path(__file__).parent.parent.parent,
-        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | dict(made.environment),
+        env=environment(made),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -67,7 +67,7 @@ class Command(VerifyingCommand):
         deadline, pause = time.monotonic() + wait, FIRST_PAUSE
         snapshot = self.look(registry, checks, prove=False)
         while (error := healing_error(snapshot.facts)) and (left := deadline - time.monotonic()) > 0:
-            self.stderr.write(f"Waiting for PostgreSQL ({error.kind}), {math.ceil(left)} s left …")
+            self.tell(f"Waiting for PostgreSQL ({error.kind}), {math.ceil(left)} s left …")
             time.sleep(min(pause, left))
             pause = min(pause * GROWTH, LONGEST_PAUSE)
             snapshot = self.look(registry, checks, prove=False)

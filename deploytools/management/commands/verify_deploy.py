@@ -117,7 +117,7 @@ class Command(VerifyingCommand):
             snapshot = self.look(registry, checks)
             if options["facts"]:
                 replay.save(snapshot, options["facts"], registry)
-                self.stderr.write(f"Wrote {options['facts']}: {len(snapshot.facts)} facts, secrets masked.")
+                self.tell(f"Wrote {options['facts']}: {len(snapshot.facts)} facts, secrets masked.")
             return snapshot
         kept = replay.load(options["replay"], registry)
         if options["stage"] not in {None, kept.stage}:
@@ -138,7 +138,7 @@ class Command(VerifyingCommand):
     def _send_mail(self, address: str) -> None:
         sender = "" if settings.DEFAULT_FROM_EMAIL == NO_SENDER else settings.DEFAULT_FROM_EMAIL
         dialogue = send_test_mail(secret(), address, sender=sender)
-        self.stderr.write(f"A mail to {address} was taken by {dialogue.server}; look whether it arrives.")
+        self.tell(f"A mail to {address} was taken by {dialogue.server}; look whether it arrives.")
 
     def _answer(
         self,
