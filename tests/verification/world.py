@@ -155,6 +155,7 @@ SERVICE = Service(
     deployments=1,
     subnets=("subnet-a", "subnet-b"),
     security_groups=("sg-app",),
+    deployed_at=NOW - timedelta(days=5),
 )
 TARGETS = TargetGroup(
     "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/web/0123456789abcdef",

@@ -64,6 +64,34 @@ def _is_done(service: Service) -> bool | None:
 
 
 @check(
+    "ecs.since-rotation",
+    title="The ECS service's tasks were started since the secret was last rotated",
+    severity=Severity.HIGH,
+    stage=Stage.PRE_LAUNCH,
+    guide=GUIDE,
+    hint="Run: aws ecs update-service --force-new-deployment, after each rotation",
+)
+def since_rotation(ecs_service: Service | None, secret_description: SecretDescription) -> Verdict:
+    """A task reads the secret when it starts: after a rotation its next connection is refused."""
+    if ecs_service is None:
+        return not_applicable(UNDECLARED)
+    service, rotated = ecs_service, secret_description.rotated_at
+    if rotated is None:
+        return not_applicable("Secrets Manager has not rotated the secret", service.name)
+    if service.deployed_at is None:
+        return unknown("AWS's answer does not say (deployments.createdAt)", service.name)
+    deployed = service.deployed_at
+    evidence = f"deployed {deployed:%Y-%m-%d %H:%M%z}, the secret was rotated {rotated:%Y-%m-%d %H:%M%z}"
+    if rotated <= deployed:
+        return passed(evidence, service.name)
+    hint = (
+        f"Run: aws ecs update-service --cluster {service.cluster} --service {service.name} --force-new-deployment "
+        "(and let each rotation do it: an EventBridge rule on RotationSucceeded)"
+    )
+    return warned(evidence, service.name, hint)
+
+
+@check(
     "ecs.circuit-breaker",
     title="A failed deployment of the ECS service is taken back by itself",
     severity=Severity.MEDIUM,

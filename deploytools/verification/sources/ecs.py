@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from deploytools import aws
@@ -28,6 +29,7 @@ class Service:
         deployments: how many there are.
         subnets, security_groups: of its tasks' network; None: they have none of their own.
         target_groups: ARNs; those of one load balancer, which a blue/green deployment swaps, in one tuple.
+        deployed_at: when the primary deployment, or task set, was begun.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Service:
     subnets: tuple[str, ...] = ()
     security_groups: tuple[str, ...] | None = None
     target_groups: tuple[tuple[str, ...], ...] = ()
+    deployed_at: datetime | None = None
 
 
 @fact(actions=("ecs:DescribeServices",))
@@ -85,6 +88,7 @@ def _service(name: str, cluster: str, said: Mapping[str, Any]) -> Service:
         subnets=tuple(network.get("subnets") or ()),
         security_groups=tuple(network.get("securityGroups") or ()) if network else None,
         target_groups=tuple(filter(None, map(_target_groups, in_use.get("loadBalancers") or ()))),
+        deployed_at=task_set.get("createdAt") or deployment.get("createdAt"),
     )
 
 
