@@ -65,7 +65,7 @@ class Work:
         read_login: a role with the password in its secret, as it is at this moment.
         write_secret: writes a tenant's own secret.
         bring_tables: migrates, or compares, the tables of a database that is being made.
-        prove: shows that a tenant works and is shut, or raises; returns what a person should know.
+        prove: shows that a tenant works and is shut, or raises.
         workers: proofs at the same time.
     """
 
@@ -74,7 +74,7 @@ class Work:
     read_login: Callable[[str], Login]
     write_secret: Callable[[WriteSecret], object]
     bring_tables: Callable[[TablesStep], None]
-    prove: Callable[[Tenant], tuple[str, ...]]
+    prove: Callable[[Tenant], None]
     workers: int = 1
 
 
@@ -105,9 +105,10 @@ def _begin(work: Work, plan: TenantPlan, watcher: Watcher, pool: ThreadPoolExecu
 
 def _proved(work: Work, outcome: Outcome) -> Outcome:
     try:
-        return replace(outcome, remarks=work.prove(outcome.tenant))
+        work.prove(outcome.tenant)
     except DeployError as error:
         return replace(outcome, error=error)
+    return outcome
 
 
 def _apply_tenant(work: Work, plan: TenantPlan, watcher: Watcher) -> Outcome:

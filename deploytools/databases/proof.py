@@ -21,20 +21,11 @@ MOST_PAIRS = 1_000
 #: Objects that one sentence names.
 MOST_OBJECTS = 5
 
-PROOF = sql.SQL("""
-    SELECT has_database_privilege('public', current_database(), 'CONNECT') AS is_open,
-           (SELECT coalesce(jsonb_agg(jsonb_build_array(owner, type, identity) ORDER BY owner, type, identity), '[]')
-            FROM ({}) AS owned WHERE owner <> current_user AND NOT is_temporary) AS foreigners
-""").format(sql.SQL(OWNED))
 
-
-def prove(login: Login, database: str, strangers: Iterable[Login] = ()) -> tuple[Owned, ...]:
+def prove(login: Login, database: str, strangers: Iterable[Login] = ()) -> None:
     """Show that the application's role can work in `database` and that PUBLIC and `strangers` cannot come in.
 
     Logs in, creates a table and rolls it back, asks the catalogue, and lets each stranger try.
-
-    Returns:
-        what is in it and not the role's own, but for what belongs to the server's own superuser.
 
     Raises:
         ConnectionFailed, DatabaseError: what could not be shown.
@@ -42,26 +33,58 @@ def prove(login: Login, database: str, strangers: Iterable[Login] = ()) -> tuple
     with login.connect(database) as connection, translating(f"let {login.user} work in {database}"):
         with connection.transaction(force_rollback=True):
             connection.execute("CREATE TABLE deploytools_proof (id integer)")
-        row = connection.execute(PROOF).fetchone()
+        row = connection.execute(
+            "SELECT has_database_privilege('public', current_database(), 'CONNECT') AS is_open"
+        ).fetchone()
     if row is None or row.is_open:
         raise DatabaseError(
             f"PUBLIC may connect to {database}.", hint="Run it again: python manage.py create_tenant_dbs"
         )
     for stranger in strangers:
         require_refused(stranger, database)
-    return tuple(Owned(*foreigner) for foreigner in row.foreigners)
 
 
-def judge_owned(foreigners: Iterable[Owned], tenant: Tenant, wanted: Wanted, master: str) -> tuple[str, ...]:
+def read_mixed(connection: Connection, wanted: Wanted) -> frozenset[str]:
+    """The tenants' databases in which something belongs neither to its owner nor to the master, by the server's own
+    list of what is whose; what belongs to the server's own superuser is not in it.
+    """
+    with translating("show what is whose"):
+        rows = connection.execute(
+            """
+            SELECT datname::text FROM pg_database d JOIN pg_roles master ON master.rolname = current_user
+            WHERE datname = ANY(%s) AND (
+                EXISTS (SELECT FROM pg_shdepend WHERE dbid = d.oid AND deptype = 'o'
+                        AND refclassid = 'pg_authid'::regclass AND refobjid NOT IN (d.datdba, master.oid))
+                OR EXISTS (SELECT FROM pg_subscription WHERE subdbid = d.oid
+                           AND subowner NOT IN (d.datdba, master.oid)))
+            """,
+            [[tenant.name for tenant in wanted.tenants]],
+        ).fetchall()
+    return frozenset(row.datname for row in rows)
+
+
+def read_foreigners(login: Login, database: str, master: str) -> tuple[Owned, ...]:
+    """What is in `database` and neither the login's own nor the master's, whose business it is."""
+    with login.connect(database) as connection, translating(f"show what is whose in {database}"):
+        rows = connection.execute(
+            sql.SQL(
+                "SELECT owner, type, identity FROM ({}) AS owned "
+                "WHERE owner NOT IN (current_user, %s) AND NOT is_temporary ORDER BY owner, type, identity"
+            ).format(sql.SQL(OWNED)),
+            [master],
+        ).fetchall()
+    return tuple(Owned(*row) for row in rows)
+
+
+def judge_owned(items: Iterable[Owned], tenant: Tenant, wanted: Wanted) -> tuple[str, ...]:
     """What a person should know of objects in the tenant's database that are not its role's own; none for most.
 
-    The master's are the master's business, and the user mapping of a role that these commands know nothing of is that
-    role's. Extensions cannot be handed over.
+    The user mapping of a role that these commands know nothing of is that role's. Extensions cannot be handed over.
 
     Raises:
         DatabaseError: some belong to the role of another tenant, or to that of the other ISOLATION.
     """
-    items = [item for item in foreigners if item.owner != master]
+    items = tuple(items)
     left = [item for item in items if item.owner in wanted.roles and item.kind != KEPT]
     if left:
         raise DatabaseError(

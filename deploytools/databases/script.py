@@ -117,7 +117,7 @@ def _do(lines: Iterable[str], declarations: str = "") -> str:
 
 
 def _role(login: Login) -> str:
-    return f"-- Role {login.user}\n" + _do(_role_lines(login))
+    return f"-- Role {' '.join(login.user.split())}\n" + _do(_role_lines(login))
 
 
 def _role_lines(login: Login) -> Iterator[str]:

@@ -6,15 +6,19 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 from deploytools.databases.apply import Outcome, Watcher, Work, apply_plan, run_step
 from deploytools.databases.catalogue import slots_of
 from deploytools.databases.history import MigrationGraph
+from deploytools.databases.outcomes import judged, or_unproved, require_nothing_left, unreadable
 from deploytools.databases.plan import DatabasePlan, TenantPlan, plan_databases, transition_remark
 from deploytools.databases.proof import (
     Reach,
     judge_owned,
     prove,
+    read_foreigners,
+    read_mixed,
     read_reach,
     require_no_breach,
     require_refused,
@@ -28,9 +32,11 @@ from deploytools.databases.superuser import Account, has_superuser, make_superus
 from deploytools.databases.tables import bring_tables, read_templates
 from deploytools.databases.tenant_secrets import TenantSecrets, settled
 from deploytools.databases.tenants import Tenant
-from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, DeployError, Refused
+from deploytools.errors import ConnectionFailed, ConnectionFailure, DeployError, Refused
 from deploytools.secret.store import SecretStore
 from deploytools.secret.value import Secret
+
+Result = TypeVar("Result")
 
 #: Logins at the same time: enough to hide latency; half of the server's free slots stay free.
 MOST_WORKERS = 8
@@ -82,7 +88,7 @@ class Tenancy:
             DatabaseError: a step of the shared role's failed; no tenant was touched.
         """
         outcomes = apply_plan(self._work(), plan, watcher)
-        return _or_unproved(outcomes, lambda: self._proved_apart(self._read_back(outcomes)))
+        return or_unproved(outcomes, lambda: self._proved_apart(self._read_back(outcomes)))
 
     def _work(self) -> Work:
         return Work(
@@ -109,14 +115,15 @@ class Tenancy:
             )
         with ThreadPoolExecutor(self.workers) as pool:
             outcomes = tuple(pool.map(self._verified, plan.tenants))
-        return _or_unproved(outcomes, lambda: self._proved_apart(outcomes))
+        return or_unproved(outcomes, lambda: self._proved_apart(outcomes))
 
     def _verified(self, plan: TenantPlan) -> Outcome:
         try:
-            _require_nothing_left(plan)
-            return Outcome(plan.tenant, remarks=self._prove(plan.tenant))
+            require_nothing_left(plan)
+            self._prove(plan.tenant)
         except DeployError as error:
             return Outcome(plan.tenant, error=error)
+        return Outcome(plan.tenant)
 
     # Secrets and logins.
 
@@ -152,19 +159,21 @@ class Tenancy:
 
     # Proof.
 
-    def _prove(self, tenant: Tenant) -> tuple[str, ...]:
-        """Where the password is refused: once more, with the one that the secret has now."""
+    def _prove(self, tenant: Tenant) -> None:
+        self._as_tenant(tenant, lambda login: prove(login, tenant.name))
+
+    def _as_tenant(self, tenant: Tenant, deed: Callable[[Login], Result]) -> Result:
+        """`deed` as who works in the tenant's database; where the password is refused, once more with the secret's."""
         login = self._login(tenant)
         try:
-            foreigners = prove(login, tenant.name)
+            return deed(login)
         except ConnectionFailed as refusal:
             if refusal.kind is not ConnectionFailure.PASSWORD:
                 raise
             renewed = self._read_login(login.user)
             if renewed == login:
                 raise
-            foreigners = prove(renewed, tenant.name)
-        return judge_owned(foreigners, tenant, self.wanted, self.master.user)
+            return deed(renewed)
 
     def _read_back(self, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
         """Look again: what was done must have left nothing to do."""
@@ -173,29 +182,34 @@ class Tenancy:
         proved = {name: replace(role, password_works=True) for name, role in state.roles.items()}
         left = plan_databases(wanted, replace(state, roles=proved)).tenants
         return tuple(
-            outcome if outcome.error else _judged(outcome, partial(_require_nothing_left, plan))
+            outcome if outcome.error else judged(outcome, partial(require_nothing_left, plan))
             for outcome, plan in zip(outcomes, left, strict=True)
         )
 
     def _proved_apart(self, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-        """Every tenant's database turns the others away: by the catalogue, and by logins that are refused."""
-        reach = self.reach()
+        """Every tenant's database turns the others away and holds nothing of theirs: by the catalogue, and by logins
+        that are refused.
+        """
+        reach, mixed = self.reach(), read_mixed(self.connection, self.wanted)
         sound = {outcome.tenant.name for outcome in outcomes if not outcome.error}
         needs, readable = self._read_secrets()
         logins = {name: login for name, login in readable.items() if name in sound}
 
-        def turn_away(outcome: Outcome) -> None:
-            name = outcome.tenant.name
+        def apart(tenant: Tenant) -> tuple[str, ...]:
+            name = tenant.name
             require_no_breach(name, reach)
-            if self.secrets is None:
-                return
-            if name not in logins:
-                raise needs[name].obstacle or _unreadable(needs[name])
-            for stranger in strangers_of(name, logins):
+            if self.secrets and name not in logins:
+                raise needs[name].obstacle or unreadable(needs[name])
+            for stranger in strangers_of(name, logins) if self.secrets else ():
                 require_refused(stranger, name)
+            return self._judge_foreigners(tenant) if name in mixed else ()
 
         with ThreadPoolExecutor(self.workers) as pool:
-            return tuple(pool.map(lambda o: o if o.error else _judged(o, partial(turn_away, o)), outcomes))
+            return tuple(pool.map(lambda o: o if o.error else judged(o, partial(apart, o.tenant)), outcomes))
+
+    def _judge_foreigners(self, tenant: Tenant) -> tuple[str, ...]:
+        found = self._as_tenant(tenant, lambda login: read_foreigners(login, tenant.name, self.master.user))
+        return judge_owned(found, tenant, self.wanted)
 
     def reach(self) -> Reach:
         """Who may connect to the tenants' databases."""
@@ -228,42 +242,3 @@ class Tenancy:
         if not self.wanted.migrate:
             return []
         return [f"{old.name} is an old template; --prune-templates drops it" for old in self.old_templates()]
-
-
-def _judged(outcome: Outcome, judge: Callable[[], None]) -> Outcome:
-    try:
-        judge()
-    except DeployError as error:
-        return replace(outcome, error=error)
-    return outcome
-
-
-def _or_unproved(outcomes: tuple[Outcome, ...], prove_all: Callable[[], tuple[Outcome, ...]]) -> tuple[Outcome, ...]:
-    """Nobody is lost from the report because the proof ended early; who has failed already stays so."""
-    try:
-        return prove_all()
-    except DeployError as error:
-        return tuple(outcome if outcome.error else _unproved(outcome, error) for outcome in outcomes)
-
-
-def _unproved(outcome: Outcome, error: DeployError) -> Outcome:
-    sentence = f"{outcome.tenant.name} was not proved: {error}"
-    hint = "Prove it: python manage.py create_tenant_dbs --verify"
-    return replace(outcome, error=DatabaseError(sentence, hint=hint))
-
-
-def _unreadable(need: SecretNeed) -> DatabaseError:
-    return DatabaseError(
-        f"The secret {need.secret} has no password any more, so its login was not tried at other tenants' databases.",
-        hint="Look at who took it out (CloudTrail), then: python manage.py create_tenant_dbs",
-    )
-
-
-def _require_nothing_left(plan: TenantPlan) -> None:
-    if plan.obstacle:
-        raise plan.obstacle
-    if plan.steps:
-        raise DatabaseError(
-            f"{plan.tenant.name} is not as it must be; left to do: {plan.steps[0]}.",
-            hint="Run: python manage.py create_tenant_dbs",
-        )

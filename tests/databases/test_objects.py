@@ -14,7 +14,7 @@ from psycopg import sql
 from deploytools.databases.migrations import read_graph
 from deploytools.databases.server import locked
 from deploytools.databases.state import MARK
-from deploytools.databases.steps import HandOver, MigrateTables, Step
+from deploytools.databases.steps import HandOver, HandOverObjects, MigrateTables, Step
 from deploytools.databases.templates import PREFIX
 from deploytools.databases.unfinished import SUFFIX
 from tests.databases.test_apply import Killed, Told, errors
@@ -145,7 +145,7 @@ def test_a_subscription_changes_hands_where_the_version_lets_it(site):
     one, _ = site.names
     site.run(is_shared=True)
     with subscribed(site, one):
-        assert site.plan().tenants[0].steps[-1].count == 1
+        assert HandOverObjects(one, site.app.user, one, 1) in site.plan().tenants[0].steps
         first, second = site.run()
         with site.postgres.admin() as admin:
             query = "SELECT subowner::regrole::text FROM pg_subscription WHERE subname = 'feed'"
