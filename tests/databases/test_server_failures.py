@@ -241,10 +241,20 @@ def test_a_transaction_timeout_that_fires_in_the_proof(capsys, own, deployment):
 
 
 def collation_version(server: Postgres, version: str | None, *databases: str) -> None:
-    """As after an upgrade of the server's C library."""
+    """As after an upgrade of the server's C library. That changes no row, so a comment that names its row's version
+    stays right.
+    """
+    query = "SELECT xmin::text, coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
     with server.admin() as admin:
-        statement = "UPDATE pg_database SET datcollversion = %s WHERE datname = ANY(%s)"
-        admin.execute(statement, [version, list(databases)])
+        for name in databases:
+            ((before, comment),) = admin.execute(query, [name]).fetchall()
+            admin.execute("UPDATE pg_database SET datcollversion = %s WHERE datname = %s", [version, name])
+            ((after, _),) = admin.execute(query, [name]).fetchall()
+            admin.execute(
+                sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+                    sql.Identifier(name), sql.Literal(comment.replace(before, after))
+                )
+            )
 
 
 @NEWEST
