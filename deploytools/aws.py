@@ -7,12 +7,12 @@ Regions, credentials and endpoints come from where every AWS tool takes them: ``
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
@@ -107,6 +107,34 @@ def client(service: Any, region: str) -> Any:
     return _made(service, region) if _shared is None else _shared.client(service, region)
 
 
+class _Clients:
+    """Clients that threads share, each made once, by whoever needs it first."""
+
+    def __init__(self) -> None:
+        self._making, self._made = threading.Lock(), dict[tuple[str, str], Any]()
+
+    def client(self, service: str, region: str) -> Any:
+        """As the function `client`."""
+        with self._making:
+            if (service, region) not in self._made:
+                self._made[service, region] = _made(service, region)
+            return self._made[service, region]
+
+
+_shared: _Clients | None = None
+
+
+@contextmanager
+def sharing_clients() -> Iterator[None]:
+    """While it lasts, `client` makes one of each service and Region for all threads: for many looks at one time."""
+    global _shared
+    before, _shared = _shared, _Clients()
+    try:
+        yield
+    finally:
+        _shared = before
+
+
 def _made(service: Any, region: str) -> Any:
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
@@ -142,34 +170,6 @@ def _session() -> BotocoreSession:
 @cache
 def _loader() -> Loader:
     return create_loader()
-
-
-class _Clients:
-    """Clients that threads share, each made once, by whoever needs it first."""
-
-    def __init__(self) -> None:
-        self._making, self._made = Lock(), dict[tuple[str, str], Any]()
-
-    def client(self, service: str, region: str) -> Any:
-        """As the function `client`."""
-        with self._making:
-            if (service, region) not in self._made:
-                self._made[service, region] = _made(service, region)
-            return self._made[service, region]
-
-
-_shared: _Clients | None = None
-
-
-@contextmanager
-def sharing_clients() -> Iterator[None]:
-    """While it lasts, `client` makes one of each service and Region for all threads: for many looks at one time."""
-    global _shared
-    before, _shared = _shared, _Clients()
-    try:
-        yield
-    finally:
-        _shared = before
 
 
 @contextmanager
