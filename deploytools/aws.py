@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from botocore import exceptions
@@ -116,6 +116,34 @@ def client(service: Any, region: str) -> Any:
     return _made(service, region) if _shared is None else _shared.client(service, region)
 
 
+class _Clients:
+    """Clients that threads share, each made once, by whoever needs it first."""
+
+    def __init__(self) -> None:
+        self._making, self._made = threading.Lock(), dict[tuple[str, str], Any]()
+
+    def client(self, service: str, region: str) -> Any:
+        """As the function `client`."""
+        with self._making:
+            if (service, region) not in self._made:
+                self._made[service, region] = _made(service, region)
+            return self._made[service, region]
+
+
+_shared: _Clients | None = None
+
+
+@contextmanager
+def sharing_clients() -> Iterator[None]:
+    """While it lasts, `client` makes one of each service and Region for all threads: for many looks at one time."""
+    global _shared
+    before, _shared = _shared, _Clients()
+    try:
+        yield
+    finally:
+        _shared = before
+
+
 def _made(service: Any, region: str) -> Any:
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
@@ -160,34 +188,6 @@ class _QuickLoader(Loader):
 @cache
 def _loader() -> Loader:
     return _QuickLoader()
-
-
-class _Clients:
-    """Clients that threads share, each made once, by whoever needs it first."""
-
-    def __init__(self) -> None:
-        self._making, self._made = Lock(), dict[tuple[str, str], Any]()
-
-    def client(self, service: str, region: str) -> Any:
-        """As the function `client`."""
-        with self._making:
-            if (service, region) not in self._made:
-                self._made[service, region] = _made(service, region)
-            return self._made[service, region]
-
-
-_shared: _Clients | None = None
-
-
-@contextmanager
-def sharing_clients() -> Iterator[None]:
-    """While it lasts, `client` makes one of each service and Region for all threads: for many looks at one time."""
-    global _shared
-    before, _shared = _shared, _Clients()
-    try:
-        yield
-    finally:
-        _shared = before
 
 
 @contextmanager

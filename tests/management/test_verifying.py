@@ -286,11 +286,12 @@ def environment(made) -> dict[str, str]:
     return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | dict(made.environment)
 
 
+@pytest.mark.slow
 def test_colours_are_for_a_terminal_and_red_is_for_what_fails(made):
     made.put(port=9)
     near, far = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "check_rds", "--wait", "3"],
+        [sys.executable, "manage.py", "check_rds", "--wait", "8"],
         cwd=Path(__file__).parent.parent.parent,
         env=environment(made) | {"TERM": "xterm"},
         stdout=far,

@@ -35,11 +35,9 @@ def _answered(outside: Outside | None, page: str, judge: Callable[[Answer], Verd
     if outside is None:
         return not_applicable(UNDECLARED)
     answer = getattr(outside, page)
-    return (
-        not_applicable(MOOT, outside.url)
-        if isinstance(answer, NoAnswer)
-        else replace(judge(answer), resource=outside.url)
-    )
+    if isinstance(answer, NoAnswer):
+        return not_applicable(MOOT, outside.url)
+    return replace(judge(answer), resource=outside.url)
 
 
 @check(
