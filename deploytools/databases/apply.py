@@ -14,7 +14,7 @@ from psycopg.errors import Diagnostic
 from deploytools.databases.objects import hand_over_objects
 from deploytools.databases.plan import DatabasePlan, TenantPlan
 from deploytools.databases.recheck import require_as_planned, require_done
-from deploytools.databases.server import Connection, Login, translating
+from deploytools.databases.server import Connection, Login, session, translating
 from deploytools.databases.statements import no_verifier, statement, verifier
 from deploytools.databases.steps import (
     CreateRole,
@@ -149,7 +149,7 @@ def run_step(work: Work, step: Step) -> None:
     with translating(str(step)):
         require_as_planned(work.connection, step)
         if isinstance(step, HandOverObjects):
-            with work.master.connect(step.database) as inside:
+            with session(work.master, step.database) as inside:
                 hand_over_objects(inside, step.former, step.to)
         else:
             _execute(work, step)

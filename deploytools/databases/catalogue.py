@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploytools.databases.reading import read_databases, read_roles
-from deploytools.databases.server import Connection, Login, translating
+from deploytools.databases.server import TRUSTED, Connection, Login, translating
 from deploytools.databases.state import DatabaseState, RoleState
 from deploytools.errors import DatabaseError
 
@@ -35,7 +35,7 @@ def read_catalogue(login: Login, database: str, names: list[str], roles: list[st
         names: the wanted databases.
         roles: the application's roles.
     """
-    with login.connect(database) as connection, translating("show its catalogue"):
+    with login.connect(database, settings=TRUSTED) as connection, translating("show its catalogue"):
         found = read_roles(connection, roles)
         rows = connection.execute(
             """
@@ -91,5 +91,5 @@ def slots_of(connection: Connection) -> ConnectionSlots:
 
 def read_slots(login: Login, database: str) -> ConnectionSlots:
     """The server's connection slots, in a session of their own."""
-    with login.connect(database) as connection:
+    with login.connect(database, settings=TRUSTED) as connection:
         return slots_of(connection)

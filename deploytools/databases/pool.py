@@ -131,10 +131,11 @@ class Worker:
         self.tenant = ""
         self.pipe, theirs = context.Pipe()
         connections.close_all()  # A forked process would share them.
-        gc.freeze()  # What is loaded stays: the child's collector need not look at it, and so touches no shared page.
         came_along = (secret, [*inherited, self.pipe]) if forks else (None, [])
         self.process = context.Process(target=work, args=(theirs, limits, *came_along), daemon=True)
+        gc.freeze()  # A forked process's collector need not look at what is loaded, and so touches no shared page.
         self.process.start()
+        gc.unfreeze()
         theirs.close()
 
     def start(self, deed: Deed, tenant: str) -> None:

@@ -144,8 +144,7 @@ DATABASES_QUERY = """
     )
     SELECT d.datname, pg_get_userbyid(d.datdba)::text AS owner, pg_encoding_to_char(d.encoding) AS encoding,
            d.datcollate, d.datctype, d.datallowconn, d.datconnlimit, d.datistemplate,
-           has_database_privilege('public', d.oid, 'CONNECT')
-               OR has_database_privilege('public', d.oid, 'TEMPORARY') AS public_may_connect,
+           has_database_privilege('public', d.oid, 'CONNECT, TEMPORARY') AS public_may_connect,
            coalesce(shobj_description(d.oid, 'pg_database'), '') AS comment,
            coalesce(s.setconfig, '{}') AS settings,
            coalesce(owned.counts, '{}') AS objects, coalesce(used.counts, '{}') AS sessions,

@@ -98,7 +98,7 @@ def _require_owner(connection: Connection, database: str, owner: str, *, is_open
     row = connection.execute(
         """
         SELECT pg_get_userbyid(datdba)::text AS owner, datconnlimit,
-               has_database_privilege('public', oid, 'CONNECT') AS is_public
+               has_database_privilege('public', oid, 'CONNECT, TEMPORARY') AS is_public
         FROM pg_database WHERE datname = %s
         """,
         [database],
@@ -139,7 +139,7 @@ def _changed(what: str) -> DatabaseError:
 def require_done(connection: Connection, step: Step) -> None:
     """Raises DatabaseError where PostgreSQL said yes and nothing changed."""
     if isinstance(step, ShutOutPublic):
-        query = "SELECT has_database_privilege('public', %s, 'CONNECT') AS remains"
+        query = "SELECT has_database_privilege('public', %s, 'CONNECT, TEMPORARY') AS remains"
         if _remains(connection, query, step.database):
             raise DatabaseError(
                 f"PUBLIC may still connect to {step.database}: somebody else granted it, too.",

@@ -51,6 +51,7 @@ HEADS: Mapping[Reader, str] = {
 -- It needs psql (\\gexec). It holds no password, but verifiers that are worth guessing at: delete it afterwards.
 \\set ON_ERROR_STOP on
 \\set QUIET on
+SET search_path = pg_catalog;
 SET statement_timeout = 0;
 SELECT pg_advisory_lock({LOCK_KEY}) \\g /dev/null
 """,
@@ -106,6 +107,7 @@ def _do(lines: Iterable[str], declarations: str = "") -> str:
     before = [
         *([f"DECLARE {declarations};"] if declarations else []),
         "BEGIN",
+        "    SET LOCAL search_path = pg_catalog;",
         "    SET LOCAL client_min_messages = warning;",
         "    " + _refuse(f"current_database() <> {database}", f"Connect to the database {MAINTENANCE_DATABASE}."),
         "    " + _refuse("pg_is_in_recovery()", "This is a read replica."),
@@ -152,7 +154,7 @@ def _missing(tenants: Iterable[Tenant]) -> str:
     return (
         "-- Of the statements CREATE DATABASE below, run those of the databases that this names\n"
         f"SELECT name AS missing FROM unnest(ARRAY[{names}]) AS name\n"
-        "WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = name);\n"
+        "WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname::text OPERATOR(pg_catalog.=) name);\n"
     )
 
 
@@ -187,7 +189,7 @@ def _database_lines(tenant: Tenant, wanted: Wanted) -> Iterator[str]:
         f"{name} belongs to another role; create_tenant_dbs moves it with all that is in it.",
     )
     yield "EXECUTE format('SET LOCAL ROLE %I', it.owner);"
-    is_public = "has_database_privilege('public', it.oid, 'CONNECT')"
+    is_public = "has_database_privilege('public', it.oid, 'CONNECT, TEMPORARY')"
     yield f"IF {is_public} THEN {_text(ShutOutPublic(name, role))}; END IF;"
     yield _refuse(is_public, f"PUBLIC may still connect to {name}.")
     yield f"IF NOT {is_marked} THEN {_text(Mark(name, role))}; END IF;"

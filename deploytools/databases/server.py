@@ -189,25 +189,31 @@ def _take_lock(connection: Connection, wait: float) -> None:
         ) from None
 
 
-#: What an administrator may have set for the role otherwise, and a run that creates databases cannot do with; and that
-#: a lock does not outlive a vanished client by hours.
+#: Only PostgreSQL's own functions and operators: whoever may create some elsewhere would have them run by who asks.
+TRUSTED = "-c search_path=pg_catalog"
+
+#: That, and what an administrator may have set for the role otherwise, and a run that creates databases cannot do with;
+#: and that a lock does not outlive a vanished client by hours.
 _STARTUP_SETTINGS = " ".join(
-    f"-c {setting}"
-    for setting in (
-        "statement_timeout=0",
-        "idle_session_timeout=0",
-        "default_transaction_read_only=off",
-        "tcp_keepalives_idle=30",
-        "tcp_keepalives_interval=10",
-        "tcp_keepalives_count=3",
-    )
+    [TRUSTED]
+    + [
+        f"-c {setting}"
+        for setting in (
+            "statement_timeout=0",
+            "idle_session_timeout=0",
+            "default_transaction_read_only=off",
+            "tcp_keepalives_idle=30",
+            "tcp_keepalives_interval=10",
+            "tcp_keepalives_count=3",
+        )
+    ]
 )
 
 
 @contextmanager
-def session(login: Login) -> Iterator[Connection]:
-    """The master's session in the maintenance database, without a statement time-out, on a primary server."""
-    with _connect_master(login) as connection:
+def session(login: Login, database: str = MAINTENANCE_DATABASE) -> Iterator[Connection]:
+    """The master's session, without a statement time-out, on a primary server; it trusts nothing but pg_catalog."""
+    with _connect_master(login, database) as connection:
         with translating("prepare the session"):
             connection.execute(
                 "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'"
@@ -218,9 +224,9 @@ def session(login: Login) -> Iterator[Connection]:
         yield connection
 
 
-def _connect_master(login: Login) -> Connection:
+def _connect_master(login: Login, database: str) -> Connection:
     try:
-        return login.connect(MAINTENANCE_DATABASE, settings=_STARTUP_SETTINGS)
+        return login.connect(database, settings=_STARTUP_SETTINGS)
     except ConnectionFailed as error:
         if error.kind is not ConnectionFailure.PASSWORD:
             raise

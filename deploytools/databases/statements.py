@@ -32,7 +32,7 @@ from deploytools.databases.steps import (
     UnsealTemplate,
 )
 from deploytools.databases.templates import ready_mark
-from deploytools.databases.unfinished import SUFFIX
+from deploytools.databases.unfinished import SUFFIX, commented
 
 Verifier = Callable[[], str]
 
@@ -134,22 +134,12 @@ def _noted(database: str, former: str) -> sql.Composed:
         "CASE WHEN position({note} IN comment) > 0 THEN comment WHEN right(comment, length({last})) = {last} "
         "THEN left(comment, -length({last})) || {note} || {last} ELSE comment || {note} END"
     )
-    return _commented(database, _named(text, note=note, last=SUFFIX))
-
-
-def _commented(database: str, comment: sql.Composed) -> sql.Composed:
-    """Write the comment anew, from what it is at that moment: a migration may have begun since the plan."""
-    body = sql.SQL(
-        "BEGIN EXECUTE (SELECT format('COMMENT ON DATABASE %I IS %L', datname, nullif({comment}, '')) "
-        "FROM (SELECT datname, xmin::text AS row_version, coalesce(shobj_description(oid, 'pg_database'), '') AS "
-        "comment FROM pg_database WHERE datname = {database}) AS found); END"
-    ).format(comment=comment, database=sql.Literal(database))
-    return _named("DO {body}", body=body.as_string(None))
+    return commented(database, _named(text, note=note, last=SUFFIX))
 
 
 @statement.register
 def _(step: EndHandOver, make_verifier: Verifier = no_verifier) -> sql.Composed:
-    return _commented(step.database, _named("regexp_replace(comment, {note}, '', 'g')", note=HANDING_OVER))
+    return commented(step.database, _named("regexp_replace(comment, {note}, '', 'g')", note=HANDING_OVER))
 
 
 @statement.register
@@ -186,7 +176,7 @@ def _(step: SealTemplate, make_verifier: Verifier = no_verifier) -> sql.Composed
     """In one transaction: psycopg sends it as one simple query."""
     text = "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true CONNECTION LIMIT -1; "
     mark = _named("replace({mark}, '#', row_version)", mark=ready_mark("#"))
-    return _named(text, step.database) + _commented(step.database, mark)
+    return _named(text, step.database) + commented(step.database, mark)
 
 
 @statement.register

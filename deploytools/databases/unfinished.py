@@ -15,22 +15,23 @@ SUFFIX = " (deploytools: a migration has not ended)"
 
 def note(connection: BaseDatabaseWrapper, database: str, *, is_unfinished: bool) -> None:
     """Leave the note, or take it off; by a role that does not own `database` nothing is done."""
-    comment, is_owner = _read(connection)
-    plain = comment.removesuffix(SUFFIX)
-    wanted = plain + SUFFIX if is_unfinished else plain
-    if is_owner and wanted != comment:
-        statement = sql.SQL("COMMENT ON DATABASE {} IS {}").format(
-            sql.Identifier(database), sql.Literal(wanted or None)
-        )
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-
-
-def _read(connection: BaseDatabaseWrapper) -> tuple[str, bool]:
+    plain = "CASE WHEN right(comment, length({last})) = {last} THEN left(comment, -length({last})) ELSE comment END"
+    text = sql.SQL(plain + " || {last}" if is_unfinished else plain).format(last=sql.Literal(SUFFIX))
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT coalesce(shobj_description(oid, 'pg_database'), ''), pg_has_role(datdba, 'USAGE') "
-            "FROM pg_database WHERE datname = current_database()"
-        )
-        ((comment, is_owner),) = cursor.fetchall()
-    return str(comment), bool(is_owner)
+        cursor.execute(commented(database, text))
+
+
+def commented(database: str, comment: sql.Composed) -> sql.Composed:
+    """The statement that writes the comment on `database` anew, as its owner: from what it is at that moment, for a
+    migration may have begun meanwhile, or a hand-over; by anybody else nothing is done.
+
+    Args:
+        comment: an expression; ``comment`` is the one that is there, ``row_version`` the row's ``xmin``.
+    """
+    body = sql.SQL(
+        "DECLARE statement text := (SELECT format('COMMENT ON DATABASE %I IS %L', datname, nullif({comment}, '')) "
+        "FROM (SELECT datname, xmin::text AS row_version, coalesce(shobj_description(oid, 'pg_database'), '') AS "
+        "comment FROM pg_database WHERE datname = {database} AND pg_has_role(datdba, 'USAGE')) AS found); "
+        "BEGIN IF statement IS NOT NULL THEN EXECUTE statement; END IF; END"
+    ).format(comment=comment, database=sql.Literal(database))
+    return sql.SQL("DO {}").format(sql.Literal(body.as_string(None)))

@@ -128,6 +128,58 @@ def test_every_kind_changes_hands(site):
     assert errors(site.verify()) == [None, None]
 
 
+#: What shadows an operator of the catalogue's, and whoever uses it runs what the tenant wrote.
+TRAP = """
+    CREATE SCHEMA trap;
+    CREATE FUNCTION trap.same(oid, regclass) RETURNS boolean LANGUAGE plpgsql AS $$
+        BEGIN ALTER ROLE {0} CREATEDB CREATEROLE; RETURN $1 = $2::oid;
+        EXCEPTION WHEN insufficient_privilege THEN RETURN $1 = $2::oid; END $$;
+    CREATE OPERATOR trap.= (leftarg = oid, rightarg = regclass, function = trap.same);
+    CREATE FUNCTION trap.has_database_privilege(text, oid, text) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+    CREATE FUNCTION trap.pg_identify_object(oid, oid, integer, OUT type text, OUT schema text, OUT name text,
+        OUT identity text) LANGUAGE sql AS $$SELECT 'role', NULL, NULL, '{0} CREATEDB'$$;
+    ALTER DATABASE {1} SET search_path = trap, pg_catalog, public;
+"""
+
+
+def test_the_master_runs_nothing_that_a_tenant_wrote(site):
+    """A tenant's database, and its path to functions and operators, are the tenant's own."""
+    one, _ = site.names
+    site.run(is_shared=True)
+    with site.app.connect(one) as application:
+        application.execute("CREATE TABLE shop (id bigserial)")
+        application.execute(sql.SQL(TRAP).format(sql.Identifier(site.app.user), sql.Identifier(one)))
+    assert site.run() == [None, None]
+    assert owned(site, one, site.app.user) == []
+    with site.postgres.admin() as admin:
+        powers = "SELECT rolcreatedb, rolcreaterole FROM pg_roles WHERE rolname = ANY(%s)"
+        assert set(admin.execute(powers, [[site.app.user, *site.names]]).fetchall()) == {(False, False)}
+
+
+def test_in_the_maintenance_database_the_master_trusts_the_catalogue_only(one_site):
+    """Up to 14, and after an upgrade from it, everybody may create in its schema ``public``."""
+    site = one_site
+    site.run(is_shared=True)
+    schema, database = sql.Identifier(site.app.user), sql.Identifier(site.names[0])
+    with site.postgres.admin() as admin:
+        try:
+            admin.execute(
+                sql.SQL(
+                    "CREATE SCHEMA {0}; GRANT USAGE ON SCHEMA {0} TO PUBLIC; CREATE FUNCTION "
+                    "{0}.has_database_privilege(text, oid, text) RETURNS boolean LANGUAGE sql AS 'SELECT false'; "
+                    "ALTER ROLE {1} SET search_path = {0}, pg_catalog; GRANT CONNECT ON DATABASE {2} TO PUBLIC"
+                ).format(schema, sql.Identifier(site.postgres.master.user), database)
+            )
+            steps = site.plan(is_shared=True).tenants[0].steps
+        finally:
+            admin.execute(
+                sql.SQL("ALTER ROLE {} RESET search_path; DROP SCHEMA {} CASCADE").format(
+                    sql.Identifier(site.postgres.master.user), schema
+                )
+            )
+    assert [str(step) for step in steps] == [f"revoke CONNECT and TEMPORARY on {site.names[0]} from PUBLIC"]
+
+
 @contextmanager
 def subscribed(site: Site, database: str) -> Iterator[None]:
     """A database that has a subscription cannot be dropped."""

@@ -167,8 +167,7 @@ def kill_while_it_copies(own: OwnServer, database: str) -> None:
 def answers(server: Postgres) -> bool:
     try:
         server.superuser.connect("postgres").close()
-    except ConnectionFailed as error:
-        assert error.kind in (ConnectionFailure.STARTING, ConnectionFailure.REFUSED)
+    except ConnectionFailed:
         return False
     return True
 

@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 
 from deploytools.databases.identity import ServerIdentity, read_identity, require_meant
-from deploytools.databases.proof import prove
+from deploytools.databases.proof import prove, require_refused
 from deploytools.databases.server import Login, ServerAddress, session
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, Refused
 from deploytools.secret.value import Secret
@@ -54,7 +54,8 @@ def test_a_role_per_tenant_from_the_guides_shared_role(capsys, deployment, setti
         assert result.code == 0, result
         assert f"· {deployment.role} still reaches {one}: restart" in result.out
         running.execute("INSERT INTO shop DEFAULT VALUES")
-    prove(own_login(deployment, one), one, [own_login(deployment, two)])
+    prove(own_login(deployment, one), one)
+    require_refused(own_login(deployment, two), one)
     assert run(capsys, "create_tenant_dbs", "--check").code == 0
     assert run(capsys, "create_tenant_dbs", "--check", "--finish").code == 1
     assert run(capsys, "create_tenant_dbs", "--finish", "--noinput").code == 0
