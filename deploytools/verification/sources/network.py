@@ -45,6 +45,15 @@ class Rule:
             return False
         return self.protocol == "-1" or self.first == -1 or self.first <= port <= self.last
 
+    @property
+    def label(self) -> str:
+        """Its id with what it lets in: changed in place it keeps its id, and is another rule all the same."""
+        last = "" if self.last in {self.first, -1} else f"-{self.last}"
+        ports = "" if self.protocol == "-1" or self.first == -1 else f"/{self.first}{last}"
+        group = f"{self.account}/{self.group}" if self.account else self.group
+        protocol = "all" if self.protocol == "-1" else self.protocol
+        return f"{self.identifier} {protocol}{ports} {self.cidr or self.prefix_list or group}"
+
 
 @dataclass(frozen=True)
 class SecurityGroup:
