@@ -452,7 +452,7 @@ NETWORK = [
     Fault(
         rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr="10.0.0.9/32")),
         {"network.no-temporary-rules": FAIL},
-        "from 10.0.0.9/32, without a description; made by whom and when is not known (CloudTrail keeps 90 days)",
+        "from 10.0.0.9/32, without a description; made by whom and when is not known (CloudTrail keeps 90 days, and",
     ),
     Fault(
         {
@@ -574,7 +574,7 @@ ALARM = [
 ]
 
 
-HOW = "reading its policies, for AWS denied it"
+HOW, DENIED = "reading its policies", "not by IAM's simulation: AWS denied it"
 
 
 def powers(*allowed: tuple[str, str], lacking: tuple[tuple[str, str], ...] = (), whose: str = "task_role") -> Changes:
@@ -585,6 +585,7 @@ def powers(*allowed: tuple[str, str], lacking: tuple[tuple[str, str], ...] = (),
         fact: replace(
             before,
             how=HOW,
+            without=DENIED,
             needed={q: "" if q in lacking else by for q, by in before.needed.items()},
             allowed={q: "policy p" if q in allowed else "" for q in QUESTIONS},
         )
@@ -616,7 +617,7 @@ IAM = [
     Fault(
         powers(lacking=NEEDED[:1]),
         {"iam.reads-its-secret": FAIL},
-        f"nothing allows secretsmanager:GetSecretValue on {ARN} (reading its policies, for AWS denied it)",
+        f"nothing allows secretsmanager:GetSecretValue on {ARN} ({HOW}); {DENIED}",
     ),
     Fault(
         powers(lacking=NEEDED[1:]),
@@ -633,7 +634,7 @@ IAM = [
     Fault(
         powers(QUESTIONS[3]),
         {"iam.least-privilege": FAIL},
-        f"web rds:DeleteDBInstance {RDS.arn}: it may, by policy p (reading its policies, for AWS denied it)",
+        f"web rds:DeleteDBInstance {RDS.arn}: it may, by policy p ({HOW}); {DENIED}",
     ),
     *(
         Fault(attached(name), {"iam.no-admin-policy": FAIL}, f"{name} is attached")

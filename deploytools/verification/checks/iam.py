@@ -71,7 +71,9 @@ def reads_its_secret(task_role_powers: Powers | None) -> Iterable[Verdict]:
         return [not_applicable(UNDECLARED)]
     powers = task_role_powers
     lacking = _lacking(powers, _minimal(powers, also=(DESCRIBE,)))
-    return lacking or [passed(f"by {next(iter(powers.needed.values()))} ({powers.how})", powers.role)]
+    return lacking or [
+        passed(f"by {next(iter(powers.needed.values()))} ({powers.how})", powers.role, measured=powers.without)
+    ]
 
 
 def _lacking(powers: Powers, enough: str) -> list[Verdict]:
@@ -81,10 +83,10 @@ def _lacking(powers: Powers, enough: str) -> list[Verdict]:
         if not by and action == DECRYPT:
             key = "the key that encrypts it" if resource == "*" else f"{resource}, which encrypts it"
             seen = f"none of its policies allows {DECRYPT} on {key} ({powers.how}); the key's own policy may"
-            found.append(warned(seen, f"{powers.role} {action} {resource}", enough))
+            found.append(warned(seen, f"{powers.role} {action} {resource}", enough, measured=powers.without))
         elif not by:
             seen = f"nothing allows {action} on {resource} ({powers.how})"
-            found.append(failed(seen, f"{powers.role} {action} {resource}", enough))
+            found.append(failed(seen, f"{powers.role} {action} {resource}", enough, measured=powers.without))
     return found
 
 
@@ -106,10 +108,12 @@ def least_privilege(task_role_powers: Powers | None) -> Iterable[Verdict]:
 
 def _excess(powers: Powers, enough: str) -> list[Verdict]:
     return [
-        failed(f"it may, by {by} ({powers.how})", f"{powers.role} {action} {resource}", enough)
+        failed(f"it may, by {by} ({powers.how})", f"{powers.role} {action} {resource}", enough, measured=powers.without)
         for (action, resource), by in powers.allowed.items()
         if by
-    ] or [passed(f"none of {len(powers.allowed)} dangerous actions ({powers.how})", powers.role)]
+    ] or [
+        passed(f"none of {len(powers.allowed)} dangerous actions ({powers.how})", powers.role, measured=powers.without)
+    ]
 
 
 @check(

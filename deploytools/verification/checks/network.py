@@ -237,10 +237,10 @@ def no_temporary_rules(network: Network, expectation: Expectation, rule_history:
     found = unanswered(network.of_database, network.groups) + [
         failed(
             f"from {rule.cidr or rule.group or rule.prefix_list}, "
-            + (f'described "{rule.description}"' if rule.description else "without a description")
-            + f"; {_making(rule, rule_history)}",
+            + (f'described "{rule.description}"' if rule.description else "without a description"),
             about(group, rule),
             revoke(group, rule),
+            measured=_making(rule, rule_history),
         )
         for group, rule in temporary_rules(network, expectation)
     ]
@@ -248,6 +248,7 @@ def no_temporary_rules(network: Network, expectation: Expectation, rule_history:
 
 
 def _making(rule: Rule, history: RuleHistory) -> str:
+    """Who made it; told as measured, for whether CloudTrail answers differs from run to run."""
     made = history.made.get(rule.identifier)
     if made is None:
         return f"made by whom and when is not known ({history.gap})"

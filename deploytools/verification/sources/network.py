@@ -120,15 +120,15 @@ def _read_groups(client: EC2Client, ids: list[str]) -> dict[str, SecurityGroup]:
         groups = client.get_paginator("describe_security_groups").paginate(Filters=filters).build_full_result()
     with aws.calling("ec2:DescribeSecurityGroupRules", where):
         rules = client.get_paginator("describe_security_group_rules").paginate(Filters=filters).build_full_result()
+    ingress = [rule for rule in rules["SecurityGroupRules"] if not rule["IsEgress"]]
+    ingress.sort(key=lambda rule: rule["SecurityGroupRuleId"])
     return {
         group["GroupId"]: SecurityGroup(
             group["GroupId"],
             group.get("GroupName", ""),
-            tuple(
-                _rule(r) for r in rules["SecurityGroupRules"] if r["GroupId"] == group["GroupId"] and not r["IsEgress"]
-            ),
+            tuple(_rule(r) for r in ingress if r["GroupId"] == group["GroupId"]),
         )
-        for group in groups["SecurityGroups"]
+        for group in sorted(groups["SecurityGroups"], key=lambda said: said["GroupId"])
     }
 
 
@@ -169,7 +169,7 @@ def _read_ranges(groups: Iterable[SecurityGroup]) -> PrefixLists:
     for identifier in sorted(ids):
         with aws.calling("ec2:GetManagedPrefixListEntries", f"the prefix list {identifier}"):
             answer = pages.paginate(PrefixListId=identifier).build_full_result()
-        ranges[identifier] = tuple(entry["Cidr"] for entry in answer["Entries"])
+        ranges[identifier] = tuple(sorted(entry["Cidr"] for entry in answer["Entries"]))
     return PrefixLists(ranges)
 
 
