@@ -49,7 +49,7 @@ def read_catalogue(login: Login, database: str, names: list[str], roles: list[st
         databases = read_databases(connection, names)
     tests = tuple(row.datname for row in rows if row.is_of_tests)
     unnamed = tuple(row.datname for row in rows if not row.is_of_tests)
-    return ServerCatalogue(tuple(found.values()), databases, tests, unnamed)
+    return ServerCatalogue(tuple(found[name] for name in roles if name in found), databases, tests, unnamed)
 
 
 @dataclass(frozen=True)

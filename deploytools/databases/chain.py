@@ -96,7 +96,7 @@ def _resolve(address: ServerAddress, links: list[Link]) -> Sequence[str]:
     except (OSError, UnicodeError) as error:
         raise _Broken(NAME, f"could not translate host name: {_said(error)}") from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in answer))
-    links.append(Link(NAME, time.monotonic() - started, ", ".join(addresses)))
+    links.append(Link(NAME, time.monotonic() - started, ", ".join(sorted(addresses))))
     return addresses
 
 
@@ -113,7 +113,7 @@ def _connect(addresses: Sequence[str], address: ServerAddress, links: list[Link]
         else:
             links.append(Link(TCP, time.monotonic() - started, near))
             return connected
-    raise _Broken(TCP, "; ".join(problems))
+    raise _Broken(TCP, "; ".join(sorted(problems)))
 
 
 def _handshake(connected: socket.socket, address: ServerAddress, links: list[Link]) -> None:

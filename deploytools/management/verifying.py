@@ -175,7 +175,7 @@ class VerifyingCommand(DeployCommand):
 def _about(tenant: str, findings: Sequence[Finding], all_tenants: Sequence[str]) -> tuple[Finding, ...]:
     """`findings` without those about other tenants."""
     others = set(all_tenants) - {tenant}
-    return tuple(finding for finding in findings if finding.resource not in others)
+    return tuple(finding for finding in findings if finding.subject not in others)
 
 
 def _stop_without_credentials(facts: Mapping[str, Fact]) -> None:

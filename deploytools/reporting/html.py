@@ -146,9 +146,9 @@ def matrix(report: Report) -> dict[str, Any]:
     worst: dict[tuple[str, str], Status] = {}
     titles: dict[str, str] = {}
     for finding in report.findings:
-        if finding.resource in names:
+        if finding.subject in names:
             titles.setdefault(finding.check, finding.title)
-            key = (finding.resource, finding.check)
+            key = (finding.subject, finding.check)
             worst[key] = max(finding.status, worst.get(key, finding.status), key=order.index)
     rows = [_row(tenant, [worst.get((tenant, id)) for id in titles]) for tenant in report.tenants if titles]
     return {

@@ -113,6 +113,11 @@ class Finding:
         """All that was seen: for people, who do not compare runs by the letter."""
         return f"{self.evidence.removesuffix('.')}; {self.measured}" if self.measured else self.evidence
 
+    @property
+    def subject(self) -> str:
+        """The tenant that it is about, if it is about one: of a tenant's role it may say several things."""
+        return self.resource.partition(" ")[0] if self.check.startswith("databases.") else self.resource
+
 
 @dataclass(frozen=True)
 class Change:

@@ -7,6 +7,7 @@ they can only take away.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -29,6 +30,10 @@ WIDE_ACTION = re.compile(r"\*+|[\w-]+:\*+")
 
 #: arn:partition:service:region:account:resource
 ARN_COLONS = 5
+
+
+#: Characters that tell a role's statements apart.
+DIGEST = 8
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,12 @@ def principals(statement: Mapping[str, Any]) -> list[str]:
     said = statement.get("Principal", {})
     values = [said] if isinstance(said, str) else list(said.values())
     return [name for value in values for name in _listed(value)]
+
+
+def name_of(statement: Mapping[str, Any]) -> str:
+    """Its ``Sid``, where it has one, and a digest of all that it says: changed, it is another statement."""
+    digest = hashlib.sha256(json.dumps(statement, sort_keys=True).encode()).hexdigest()[:DIGEST]
+    return f"{statement.get('Sid') or 'statement'} {digest}"
 
 
 def account_of(principal: str) -> str:

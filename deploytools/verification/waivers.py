@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -24,6 +25,7 @@ EXAMPLE = (
 #: What can be accepted: what was seen to be wrong. What could not be looked at cannot.
 WAIVABLE = frozenset({Status.FAIL, Status.WARN})
 
+MEND_ALL = "Mend them, or let the check name a resource of its own for each: a waiver is for one failure"
 REMOVE = 'Mend what it accepted, then take it out of DEPLOYTOOLS["WAIVERS"]'
 
 
@@ -53,10 +55,14 @@ class Waiver:
         ticket = f"{self.ticket}, " if self.ticket else ""
         return f"{self.reason} ({self.owner}, {ticket}until {self.expires.isoformat()})"
 
+    def fits(self, finding: Finding) -> bool:
+        """Whether it names this failure."""
+        return finding.status in WAIVABLE and (finding.check, finding.resource) == (self.check, self.resource)
+
     def accepts(self, finding: Finding) -> bool:
         """Whether it says of this failure that it is accepted."""
         is_critical = finding.status is Status.FAIL and finding.severity is Severity.CRITICAL
-        return finding.status in WAIVABLE and (self.accept_critical or not is_critical)
+        return self.fits(finding) and (self.accept_critical or not is_critical)
 
 
 def parse_waivers(value: Sequence[object], today: date) -> tuple[Waiver, ...]:
@@ -119,15 +125,23 @@ def _entry_violations(entry: Mapping[str, object], today: date) -> list[str]:
 
 
 def apply_waivers(findings: Sequence[Finding], waivers: Iterable[Waiver], today: date) -> tuple[Finding, ...]:
-    """`findings`, what is accepted marked as waived; then a finding for each waiver that has expired or is not used.
+    """`findings`, what is accepted marked as waived; then a finding for each waiver that is not in force or not used.
 
-    A waiver of a check that did not run is neither.
+    A waiver accepts one failure: one that names several is not in force. Of a check that did not run nothing is said.
     """
     all_waivers = tuple(waivers)
-    in_force = {(waiver.check, waiver.resource): waiver for waiver in all_waivers if waiver.expires >= today}
+    named = Counter((finding.check, finding.resource) for finding in findings if finding.status in WAIVABLE)
+    in_force = {
+        key: waiver
+        for waiver in all_waivers
+        if waiver.expires >= today and named[key := (waiver.check, waiver.resource)] == 1
+    }
     judged = tuple(_waived(finding, in_force.get((finding.check, finding.resource))) for finding in findings)
-    ran = {finding.check for finding in findings}
-    about = [_about(waiver, findings, today) for waiver in all_waivers if waiver.check in ran]
+    about = [
+        _about(waiver, ran, today)
+        for waiver in all_waivers
+        if (ran := [finding for finding in findings if finding.check == waiver.check])
+    ]
     return (*judged, *(finding for finding in about if finding))
 
 
@@ -137,15 +151,17 @@ def _waived(finding: Finding, waiver: Waiver | None) -> Finding:
     return replace(finding, status=Status.WAIVED, waiver=str(waiver))
 
 
-def _about(waiver: Waiver, findings: Iterable[Finding], today: date) -> Finding | None:
+def _about(waiver: Waiver, findings: Sequence[Finding], today: date) -> Finding | None:
+    """What is to be said of a waiver, by all findings of its check."""
     if waiver.expires < today:
         return _finding(
             "waivers.in-force", Status.FAIL, waiver, f"it expired on {waiver.expires.isoformat()}: {waiver}"
         )
-    meant = [item for item in findings if (item.check, item.resource) == (waiver.check, waiver.resource)]
-    if any(waiver.accepts(finding) for finding in meant):
-        return None
-    if any(finding.status in WAIVABLE for finding in meant):
+    named = [finding for finding in findings if waiver.fits(finding)]
+    if len(named) > 1:
+        seen = f"{len(named)} failures have its check and its resource, and it accepts none: {waiver}"
+        return _finding("waivers.in-force", Status.FAIL, waiver, seen, MEND_ALL)
+    if named and not waiver.accepts(named[0]):
         return _finding(
             "waivers.used",
             Status.WARN,
@@ -153,13 +169,15 @@ def _about(waiver: Waiver, findings: Iterable[Finding], today: date) -> Finding 
             f"a critical failure is accepted only with accept_critical = true: {waiver}",
             'Mend what fails, or say "accept_critical": True in that waiver',
         )
+    if named or any(finding.status is Status.UNKNOWN for finding in findings):  # What it accepts may still be there.
+        return None
     return _finding("waivers.used", Status.WARN, waiver, f"nothing fails that it would accept: {waiver}")
 
 
 def _finding(check: str, status: Status, waiver: Waiver, evidence: str, hint: str = REMOVE) -> Finding:
     return Finding(
         check=check,
-        title={"waivers.in-force": "No waiver has expired", "waivers.used": "Every waiver is used"}[check],
+        title={"waivers.in-force": "Every waiver is in force", "waivers.used": "Every waiver is used"}[check],
         severity=Severity.MEDIUM,
         guide="Waivers",
         status=status,

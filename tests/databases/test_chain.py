@@ -101,6 +101,19 @@ def test_a_server_that_is_no_postgresql(one_postgres, said, sslmode, why, senten
     assert sentence in str(found.error)
 
 
+def test_the_order_in_which_a_resolver_answers_is_not_told(one_postgres, monkeypatch):
+    """Resolvers turn the addresses of a name round from answer to answer."""
+    order = [("127.0.0.1", 9), ("127.0.0.2", 9)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: [(2, 1, 6, "", at) for at in order if host])
+    login = at(one_postgres.master, host="db.example.net", hostaddr="", port=9)
+    before = chain.walk(login, "postgres")
+    order.reverse()
+    after = chain.walk(login, "postgres")
+    assert before.links[0].seen == after.links[0].seen == "127.0.0.1, 127.0.0.2"
+    assert str(before.error) == str(after.error)
+    assert "127.0.0.1" in str(before.error) and "127.0.0.2" in str(before.error)
+
+
 def test_a_server_that_says_nothing_is_given_up(one_postgres, monkeypatch):
     monkeypatch.setattr(chain, "CONNECT_TIMEOUT", 0.2)
     with silent_port() as port:

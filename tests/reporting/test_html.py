@@ -267,6 +267,15 @@ def test_changes_are_shown_where_there_are_any(page, tmp_path):
     assert page.shown(".changes li") == ["a.b shop: pass → fail, <open>", "a.c : not there → pass, seen"]
 
 
+def test_the_matrix_has_what_is_said_of_a_tenant_s_role():
+    role = replace(sample().findings[-1], check="databases.role-harmless", status=Status.FAIL)
+    of_tenant = (replace(role, resource="shop CREATEDB"), replace(role, resource="shop SUPERUSER"))
+    other = replace(role, check="alarms.act", resource="shop is full")
+    found = matrix(Report((*of_tenant, other), 0, "prod", tenants=("shop",)))
+    assert [check["anchor"] for check in found["checks"]] == ["databases.role-harmless"]
+    assert [cell["status"] for cell in found["rows"][0]["cells"]] == [Status.FAIL]
+
+
 def test_a_report_about_no_tenant_has_no_matrix():
     assert matrix(Report(sample().findings[:7], 0, "prod"))["rows"] == []
     assert "<table>" not in to_html(Report(sample().findings[:7], 0, "prod"))

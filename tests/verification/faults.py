@@ -184,7 +184,7 @@ SECRET = [
     Fault(
         secret(master_password=WORLD["secret"].document["password"].reveal()),
         {"secret.distinct": FAIL},
-        "password and master_password have the same value",
+        "password master_password: they have the same value",
     ),
     Fault(labels(v1=("AWSCURRENT",), v2=("AWSPENDING",)), {"secret.no-rotation-under-way": WARN}, "on version v2"),
     Fault(labels(v1=("AWSCURRENT", "AWSPENDING")), {}),
@@ -243,7 +243,7 @@ SECRET = [
     Fault(
         {"stray_values": StrayValues("/srv/shop", 300, True, (("password", "fixtures.json", 12),))},
         {"secret.not-in-code": FAIL},
-        "fixtures.json, line 12",
+        "password fixtures.json: in line 12",
     ),
     Fault(
         {"stray_values": StrayValues("/srv/shop", 9, True, (), tuple(f"{n}.py" for n in range(7)))},
@@ -354,7 +354,7 @@ DATABASES = [
     Fault(
         role(is_superuser=True, reaches=frozenset({"rds_iam"})),
         {"databases.role-harmless": FAIL},
-        "has SUPERUSER, rds_iam",
+        "django_app SUPERUSER: has SUPERUSER",
     ),
     Fault(
         {"catalogue": replace(CATALOGUE, test_databases=("test_shop",))},

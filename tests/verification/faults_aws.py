@@ -25,6 +25,7 @@ from tests.verification.world import (
     KEY,
     NEEDED,
     NOW,
+    OFFICE,
     POWERS,
     QUESTIONS,
     RDS,
@@ -159,7 +160,7 @@ STATE = [
     Fault(
         {"rds_shares": (SharedSnapshot("by-hand", ("999999999999",)),)},
         {"rds.snapshots-private": WARN},
-        "shared with 999999999999",
+        "by-hand 999999999999: that account may restore it",
     ),
     Fault(snapshots(DAILY, Snapshot("old", "manual", False)), {"rds.snapshots-encrypted": FAIL}, "not encrypted"),
     Fault(snapshots(DAILY, Snapshot("old", "manual", None)), {"rds.snapshots-encrypted": UNKNOWN}, "(Encrypted)"),
@@ -261,7 +262,9 @@ def two_groups(**changes: Any) -> Changes:
 
 def bastion_group(rule: Rule, ranges: dict[str, tuple[str, ...]] | None = None) -> Changes:
     """A group of the bastion host's that the settings do not name."""
-    return {"bastion_groups": BastionGroups((SecurityGroup("sg-wizard", "w", (rule,)),), PrefixLists(ranges or {}))}
+    groups = (GROUPS["sg-bastion"], SecurityGroup("sg-wizard", "w", (rule,)))
+    own = {"bastion_groups": BastionGroups(groups, PrefixLists(ranges or {}))}
+    return bastion(groups=("sg-bastion", "sg-wizard")) | own
 
 
 SSH_TO_ALL = Rule("sgr-x", "tcp", 22, 22, cidr="0.0.0.0/0")
@@ -278,7 +281,11 @@ def far_away() -> Changes:
 
 
 NETWORK = [
-    database_rule(OPEN, "sgr-x: port 5432 from 10.0.0.0/16 (private, 65,536 addresses)", cidr="10.0.0.0/16"),
+    database_rule(
+        OPEN,
+        "tcp/5432 10.0.0.0/16: port 5432 from 10.0.0.0/16 (private, 65,536 addresses)",
+        cidr="10.0.0.0/16",
+    ),
     database_rule(OPEN, "port 5432 from 0.0.0.0/0 (the whole internet)", cidr="0.0.0.0/0"),
     database_rule(OPEN, "from ::/0 (the whole internet)", cidr="::/0"),
     database_rule(OPEN, "ports 5000-6000 from", cidr="0.0.0.0/0", first=5000, last=6000),
@@ -336,6 +343,33 @@ NETWORK = [
         "(Endpoint.Port)",
     ),
     Fault(
+        {"network": Network(GROUPS, ("sg-db", "sg-gone"))},
+        dict.fromkeys(("network.ingress-only-from-app", "network.app-not-open", "network.no-temporary-rules"), UNKNOWN),
+        "sg-gone: AWS's answer does not have it",
+    ),
+    Fault(
+        {"network": Network({name: group for name, group in GROUPS.items() if name != "sg-db"}, ("sg-db",))},
+        {
+            **dict.fromkeys(
+                ("network.ingress-only-from-app", "network.app-not-open", "network.no-temporary-rules"), UNKNOWN
+            ),
+            "bastion.let-in": WARN,
+            "ecs.reaches-database": FAIL,
+        },
+        "sg-db: AWS's answer does not have it",
+    ),
+    Fault(
+        {**expect(bastion_groups=()), "network": Network({}, ())},
+        {
+            "network.ingress-only-from-app": FAIL,
+            "network.app-not-open": NA,
+            "network.no-temporary-rules": UNKNOWN,
+            "bastion.let-in": WARN,
+            "ecs.reaches-database": FAIL,
+        },
+        "no security group",
+    ),
+    Fault(
         {"network": Network(GROUPS, ())},
         {
             "network.ingress-only-from-app": FAIL,
@@ -359,8 +393,13 @@ NETWORK = [
         "nobody says whether that is the application",
     ),
     Fault(
-        {**expect(app_groups=(), bastion_groups=()), "bastion_groups": BastionGroups((), PrefixLists({}))},
         {
+            **expect(app_groups=(), bastion_groups=()),
+            **bastion(groups=()),
+            "bastion_groups": BastionGroups((), PrefixLists({})),
+        },
+        {
+            "bastion.let-in": WARN,
             "network.ingress-only-from-app": WARN,
             "network.no-temporary-rules": FAIL,
             "bastion.ssh-not-open": NA,
@@ -397,23 +436,23 @@ NETWORK = [
     Fault(
         rules("sg-balancer", Rule("sgr-x", "tcp", 22, 22, cidr="0.0.0.0/0")),
         {"network.app-not-open": FAIL},
-        "balancer: sgr-x opens port 22 to 0.0.0.0/0",
+        "sg-balancer sgr-x tcp/22 0.0.0.0/0: balancer opens port 22 to 0.0.0.0/0",
     ),
     Fault(
         rules("sg-balancer", Rule("sgr-x", "tcp", 80, 443, cidr="0.0.0.0/0")),
         {"network.app-not-open": FAIL},
-        "balancer: sgr-x opens ports 80-443",
+        "balancer opens ports 80-443",
     ),
-    Fault(far_away(), {"network.app-not-open": FAIL}, "hop-5: sgr-x opens port 22 to 0.0.0.0/0"),
+    Fault(far_away(), {"network.app-not-open": FAIL}, "hop-5 opens port 22 to 0.0.0.0/0"),
     Fault(
         {"network": Network({**GROUPS, "sg-jump": JUMP, "sg-bastion": LETS_JUMP_IN}, ("sg-db",))},
         {"network.app-not-open": FAIL},
-        "jump: sgr-x opens port 22 to 0.0.0.0/0",
+        "jump opens port 22 to 0.0.0.0/0",
     ),
     Fault(
         rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr="10.0.0.9/32")),
         {"network.no-temporary-rules": FAIL},
-        "sgr-x from 10.0.0.9/32, without a description; made by whom and when is not known (CloudTrail keeps 90 days)",
+        "from 10.0.0.9/32, without a description; made by whom and when is not known (CloudTrail keeps 90 days, and",
     ),
     Fault(
         {
@@ -437,9 +476,25 @@ NETWORK = [
     Fault(
         rules("sg-bastion", Rule("sgr-x", "tcp", 22, 22, cidr="0.0.0.0/0")),
         {"bastion.ssh-not-open": FAIL},
-        "opens SSH to 0.0.0.0/0",
+        "opens port 22 to 0.0.0.0/0",
     ),
     Fault(rules("sg-bastion", Rule("sgr-x", "tcp", 22, 22, cidr="203.0.113.0/24")), {}),
+    Fault(
+        rules("sg-bastion", Rule("sgr-x", "tcp", 2222, 3389, cidr="0.0.0.0/0")),
+        {"bastion.ssh-not-open": FAIL},
+        "bastion opens ports 2222-3389 to 0.0.0.0/0",
+    ),
+    Fault(
+        bastion_group(Rule("sgr-x", "tcp", 8080, 8080, cidr="::/0")),
+        {"bastion.ssh-not-open": FAIL},
+        "opens port 8080 to ::/0",
+    ),
+    Fault(rules("sg-bastion", Rule("sgr-x", "icmp", 8, -1, cidr="0.0.0.0/0")), {}),
+    Fault(
+        bastion(groups=("sg-bastion", "sg-gone")),
+        {"bastion.ssh-not-open": UNKNOWN},
+        "sg-gone: AWS's answer does not have it",
+    ),
     Fault(
         expect(bastion_groups=("gone",)),
         {"network.ingress-only-from-app": FAIL, "network.no-temporary-rules": FAIL, "bastion.ssh-not-open": FAIL},
@@ -449,12 +504,12 @@ NETWORK = [
     Fault(
         bastion_group(Rule("sgr-x", "tcp", 22, 22, cidr="0.0.0.0/0")),
         {"bastion.ssh-not-open": FAIL},
-        "opens SSH to 0.0.0.0/0",
+        "opens port 22 to 0.0.0.0/0",
     ),
     Fault(
         bastion_group(Rule("sgr-x", "tcp", 22, 22, prefix_list="pl-1"), {"pl-1": ("0.0.0.0/0",)}),
         {"bastion.ssh-not-open": FAIL},
-        "opens SSH to pl-1",
+        "opens port 22 to pl-1",
     ),
     Fault(bastion_group(Rule("sgr-x", "tcp", 22, 22, cidr="203.0.113.0/24")), {}),
     Fault(bastion(demands_tokens=False), {"bastion.imdsv2": FAIL}, "HttpTokens is optional"),
@@ -466,12 +521,12 @@ NETWORK = [
     ),
     Fault(bastion(address="198.51.100.1"), {"bastion.no-public-address": WARN}, "the public address 198.51.100.1"),
     Fault(
-        bastion(groups=("sg-wizard",)),
+        {**bastion_group(OFFICE), **bastion(groups=("sg-wizard",))},
         {"bastion.let-in": WARN},
         "it lets in none of its security groups (sg-wizard)",
     ),
     Fault(bastion(groups=()), {"bastion.let-in": WARN}, "(it has none)"),
-    Fault(bastion(groups=("sg-wizard", "sg-bastion")), {}),
+    Fault({**bastion_group(OFFICE), **bastion(groups=("sg-wizard", "sg-bastion"))}, {}),
     Fault(bastion(state="stopped"), {"bastion.session-manager": NA}, "it is stopped"),
     Fault({"bastion_agent": False}, {"bastion.session-manager": WARN}, "Systems Manager does not know it"),
 ]
@@ -519,7 +574,7 @@ ALARM = [
 ]
 
 
-HOW = "reading its policies, for AWS denied it"
+HOW, DENIED = "reading its policies", "not by IAM's simulation: AWS denied it"
 
 
 def powers(*allowed: tuple[str, str], lacking: tuple[tuple[str, str], ...] = (), whose: str = "task_role") -> Changes:
@@ -530,6 +585,7 @@ def powers(*allowed: tuple[str, str], lacking: tuple[tuple[str, str], ...] = (),
         fact: replace(
             before,
             how=HOW,
+            without=DENIED,
             needed={q: "" if q in lacking else by for q, by in before.needed.items()},
             allowed={q: "policy p" if q in allowed else "" for q in QUESTIONS},
         )
@@ -561,7 +617,7 @@ IAM = [
     Fault(
         powers(lacking=NEEDED[:1]),
         {"iam.reads-its-secret": FAIL},
-        f"nothing allows secretsmanager:GetSecretValue on {ARN} (reading its policies, for AWS denied it)",
+        f"nothing allows secretsmanager:GetSecretValue on {ARN} ({HOW}); {DENIED}",
     ),
     Fault(
         powers(lacking=NEEDED[1:]),
@@ -578,7 +634,7 @@ IAM = [
     Fault(
         powers(QUESTIONS[3]),
         {"iam.least-privilege": FAIL},
-        f"it may rds:DeleteDBInstance on {RDS.arn}: policy p (reading its policies, for AWS denied it)",
+        f"web rds:DeleteDBInstance {RDS.arn}: it may, by policy p ({HOW}); {DENIED}",
     ),
     *(
         Fault(attached(name), {"iam.no-admin-policy": FAIL}, f"{name} is attached")
@@ -623,7 +679,7 @@ IAM = [
     Fault(
         powers(QUESTIONS[0], whose="execution_role"),
         {"iam.execution-role": FAIL},
-        "it may secretsmanager:GetSecretValue on arn:aws:secretsmanager:us-east-1:123456789012:secret:somebody-elses",
+        f"execution secretsmanager:GetSecretValue {QUESTIONS[0][1]}: it may, by policy p",
     ),
     Fault(
         {"execution_role_powers": replace(WORLD["execution_role_powers"], needed={OTHER_PARAMETER: ""})},
@@ -696,9 +752,9 @@ ECS = [
     Fault(
         container(leaked=("DB_PASSWORD",)),
         {"ecs.no-literal-secrets": FAIL},
-        "holding a value of the secret: DB_PASSWORD",
+        "web DB_PASSWORD: it holds a value of the secret",
     ),
-    Fault(container(credentials=("API_TOKEN",)), {"ecs.no-literal-secrets": FAIL}, "with a literal value: API_TOKEN"),
+    Fault(container(credentials=("API_TOKEN",)), {"ecs.no-literal-secrets": FAIL}, "web API_TOKEN: it has a literal"),
     Fault(container(secret_name="staging"), {"ecs.this-secret": FAIL}, "DB_SECRET_NAME is staging, not prod"),
     *(Fault(container(secret_name=name), {}) for name in (ARN, ARN[:-7], "", "prod-AbCdEf")),
     Fault(

@@ -16,6 +16,7 @@ from deploytools.verification.facts import Absent, Denied, Fact, NotTried
 from deploytools.verification.findings import Report
 from deploytools.verification.runner import judge_all
 from deploytools.verification.sources.secret import ResourcePolicy
+from deploytools.verification.waivers import WAIVABLE
 from tests.verification import faults, faults_aws
 from tests.verification.faults import FAIL, NA, PASS, UNKNOWN, WARN, Fault
 from tests.verification.world import (
@@ -65,8 +66,10 @@ def test_the_good_world_passes_every_check():
 def test_each_fault_flips_its_own_checks_and_no_other(fault):
     flipped = [finding for finding in findings(**fault.changes) if finding.status is not PASS]
     assert {finding.check: finding.status for finding in flipped} == fault.flips
-    assert not flipped or fault.seen in flipped[0].seen
+    assert not flipped or fault.seen in f"{flipped[0].resource}: {flipped[0].seen}"
     assert all(finding.hint for finding in flipped if finding.status is not NA)
+    waivable = [(finding.check, finding.resource) for finding in flipped if finding.status in WAIVABLE]
+    assert len(waivable) == len(set(waivable)), "a waiver for one would be for another as well"
 
 
 @pytest.mark.parametrize("check", OURS, ids=lambda check: check.id)

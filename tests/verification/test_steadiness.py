@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from deploytools.databases.chain import Link
 from deploytools.verification.sources.connection import ConnectionAttempt
+from deploytools.verification.sources.rule_history import Making, RuleHistory
+from tests.verification import faults
 from tests.verification.world import (
     LINKS,
+    OFFICE,
+    POWERS,
+    QUESTIONS,
     RDS,
     REPORT,
     WORLD,
@@ -17,6 +23,7 @@ from tests.verification.world import (
     mail,
     outside,
     rds,
+    rules,
     slots,
 )
 
@@ -36,6 +43,39 @@ def later() -> Changes:
         "connection": slower,
         "connection_attempt": ConnectionAttempt(slower, links=tuple(replace(link, seconds=1) for link in LINKS)),
     }
+
+
+def evidence(check: str, **changes: object) -> list[str]:
+    return [finding.evidence for finding in findings(**changes) if finding.check == check]
+
+
+def test_which_of_several_addresses_answered_first_is_not_told():
+    name, _, tls = (replace(link, seen="10.0.1.5, 10.0.2.5") for link in LINKS)
+    first, second = (
+        ConnectionAttempt(error=faults.NO_DATABASE, links=(name, Link("TCP", 0.1, seen), tls), broken="database")
+        for seen in ("10.0.1.5", "10.0.2.5")
+    )
+    told = evidence("connection.connect", connection_attempt=first)
+    assert told == evidence("connection.connect", connection_attempt=second)
+    assert "held: name (10.0.1.5, 10.0.2.5), TCP, TLS" in told[0]
+
+
+def test_that_cloudtrail_was_too_slow_changes_no_evidence():
+    opened, check = (
+        rules("sg-db", replace(OFFICE, identifier="sgr-x", first=5432, last=5432)),
+        "network.no-temporary-rules",
+    )
+    told = evidence(check, **opened, rule_history=RuleHistory({"sgr-x": Making(LATER, "user/alice")}))
+    assert told == evidence(check, **opened, rule_history=RuleHistory(gap="AWS throttled cloudtrail:LookupEvents"))
+
+
+def test_why_iam_was_not_asked_changes_no_evidence():
+    denied, throttled = (
+        replace(POWERS, how="reading its policies", without=why, allowed=dict.fromkeys(QUESTIONS, "policy p"))
+        for why in ("AWS denied it", "AWS throttled it")
+    )
+    told = evidence("iam.least-privilege", task_role_powers=denied)
+    assert told == evidence("iam.least-privilege", task_role_powers=throttled)
 
 
 def test_seven_minutes_later_the_findings_are_the_same():

@@ -45,10 +45,35 @@ def test_it_counts_on_its_last_day_and_not_on_the_next():
     ]
 
 
-@pytest.mark.parametrize("status", [Status.PASS, Status.UNKNOWN, Status.NOT_APPLICABLE])
+@pytest.mark.parametrize("status", [Status.PASS, Status.NOT_APPLICABLE])
 def test_what_does_not_fail_is_not_waived(status):
     found = applied(replace(FAILING, status=status))
     assert found == [("a.b", status, "shop", "open"), UNUSED]
+
+
+@pytest.mark.parametrize("resource", ["shop", "", "other"])
+def test_of_what_could_not_be_looked_at_nobody_knows_whether_the_waiver_is_needed(resource):
+    seen = replace(FAILING, status=Status.UNKNOWN, resource=resource)
+    assert applied(seen) == [("a.b", Status.UNKNOWN, resource, "open")]
+
+
+def test_one_waiver_does_not_accept_two_failures():
+    found = apply_waivers((FAILING, replace(FAILING, evidence="wide open")), parse_waivers([GOOD], TODAY), TODAY)
+    assert [(item.check, item.status, item.evidence) for item in found] == [
+        ("a.b", Status.FAIL, "open"),
+        ("a.b", Status.FAIL, "wide open"),
+        (
+            "waivers.in-force",
+            Status.FAIL,
+            "2 failures have its check and its resource, and it accepts none: moved (ops@x.org, until 2026-12-31)",
+        ),
+    ]
+    assert found[-1].hint.startswith("Mend them, or let the check name a resource of its own for each")
+
+
+def test_what_is_well_does_not_count_as_a_second_failure():
+    found = apply_waivers((FAILING, replace(FAILING, status=Status.PASS)), parse_waivers([GOOD], TODAY), TODAY)
+    assert [item.status for item in found] == [Status.WAIVED, Status.PASS]
 
 
 @pytest.mark.parametrize("resource", ["", "shop2", "sho", "Shop"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deploytools.verification.checks.network import authorize, database_rules, is_wide, revoke
+from deploytools.verification.checks.network import authorize, database_rules, opened, unanswered
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
@@ -12,17 +12,16 @@ from deploytools.verification.sources.network import Bastion, BastionGroups, Net
 from deploytools.verification.sources.rds import RdsInstance
 
 CHECKLIST = "Security Checklist: Bastion host secured"
-SSH = 22
 UNDECLARED = 'none is declared (DEPLOYTOOLS["BASTION_INSTANCE"])'
 
 
 @check(
     "bastion.ssh-not-open",
-    title="The bastion host's SSH is not open to the world",
+    title="Neither SSH nor another port of the bastion host is open to the world",
     severity=Severity.CRITICAL,
     stage=Stage.PRE_LAUNCH,
     guide=CHECKLIST,
-    hint="Close port 22 and forward the port by Systems Manager",
+    hint="Close the port, and come in by Systems Manager",
     peers=(
         "FSBP EC2.13",
         "Prowler ec2_instance_port_ssh_exposed_to_internet",
@@ -30,31 +29,34 @@ UNDECLARED = 'none is declared (DEPLOYTOOLS["BASTION_INSTANCE"])'
     ),
 )
 def ssh_not_open(
-    network: Network, expectation: Expectation, prefix_lists: PrefixLists, bastion_groups: BastionGroups
+    network: Network,
+    expectation: Expectation,
+    prefix_lists: PrefixLists,
+    bastion: Bastion | None,
+    bastion_groups: BastionGroups,
 ) -> Iterable[Verdict]:
     """The bastion host is let in by the database: whoever breaks into it is there."""
     own = {group.identifier: group for group in bastion_groups.groups}
-    if not expectation.bastion_groups and not own:
+    missing = unanswered(bastion.groups if bastion else (), own)
+    if not expectation.bastion_groups and not own and not missing:
         return [not_applicable('none is declared (DEPLOYTOOLS["BASTION_SECURITY_GROUPS"], BASTION_INSTANCE)')]
     named = {i: group for i, group in network.groups.items() if group.is_one_of(expectation.bastion_groups)}
-    found = [
+    found = missing + [
         failed("there is no such security group", name, 'Mend DEPLOYTOOLS["BASTION_SECURITY_GROUPS"]')
         for name in expectation.bastion_groups
         if not any(group.is_one_of([name]) for group in named.values())
     ]
     for identifier, group in named.items():
-        found += [] if identifier in own else _ssh(group, prefix_lists)
+        found += [] if identifier in own else _judge(group, prefix_lists)
     for group in own.values():
-        found += _ssh(group, bastion_groups.prefix_lists)
+        found += _judge(group, bastion_groups.prefix_lists)
     return found
 
 
-def _ssh(group: SecurityGroup, prefix_lists: PrefixLists) -> list[Verdict]:
-    wide = [rule for rule in group.rules if rule.covers(SSH) and is_wide(rule, prefix_lists)]
-    return [
-        failed(f"{rule.identifier} opens SSH to {rule.cidr or rule.prefix_list}", group.identifier, revoke(group, rule))
-        for rule in wide
-    ] or [passed("SSH is closed, or open to few addresses", group.identifier)]
+def _judge(group: SecurityGroup, prefix_lists: PrefixLists) -> list[Verdict]:
+    return opened(group, prefix_lists) or [
+        passed(f"{group.name}: every port is closed, or open to few addresses", group.identifier)
+    ]
 
 
 @check(

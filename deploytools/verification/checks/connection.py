@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploytools.databases.chain import QUERY
+from deploytools.databases.chain import QUERY, TCP
 from deploytools.errors import ConnectionFailed, DatabaseError
 from deploytools.secret.contract import problems
 from deploytools.secret.sync import PREVIOUS, SecretState
@@ -105,8 +105,8 @@ def _times(attempt: ConnectionAttempt) -> str:
 
 
 def _held(attempt: ConnectionAttempt) -> str:
-    """How far it came: what held is not what is to be mended."""
-    held = [f"{link.name} ({link.seen})" for link in attempt.links]
+    """How far it came: what held is not what is to be mended. Which of several addresses answered is chance."""
+    held = [link.name if link.name == TCP else f"{link.name} ({link.seen})" for link in attempt.links]
     return f" Broken: {attempt.broken}; held: {', '.join(held)}." if held else ""
 
 

@@ -146,14 +146,17 @@ def no_public_address(ecs_service: Service | None) -> Verdict:
 def no_literal_secrets(task_definition: TaskDefinition | None) -> Iterable[Verdict]:
     """Whoever may describe a task definition reads it, and every old revision keeps it."""
 
-    def judge(container: Container) -> Verdict:
-        if container.leaked:
-            return failed(f"holding a value of the secret: {', '.join(container.leaked)}", container.name)
-        if container.credentials:
-            return failed(f"with a literal value: {', '.join(container.credentials)}", container.name)
-        return passed("no value of the secret is in it, and no credential in its environment", container.name)
+    if task_definition is None:
+        return [not_applicable(UNDECLARED)]
+    return [verdict for container in task_definition.containers for verdict in _literals(container)]
 
-    return _each(task_definition, judge)
+
+def _literals(container: Container) -> list[Verdict]:
+    seen = dict.fromkeys(container.credentials, "it has a literal value")
+    seen |= dict.fromkeys(container.leaked, "it holds a value of the secret")
+    return [failed(said, f"{container.name} {name}") for name, said in seen.items()] or [
+        passed("no value of the secret is in it, and no credential in its environment", container.name)
+    ]
 
 
 @check(

@@ -9,7 +9,7 @@ from typing import Any
 
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.least_privilege import decryption
-from deploytools.verification.policies import Policy, account_of, binding_keys, principals, wide_actions
+from deploytools.verification.policies import Policy, account_of, binding_keys, name_of, principals, wide_actions
 from deploytools.verification.registry import check
 from deploytools.verification.sources.ecs import TaskDefinition
 from deploytools.verification.sources.iam import DECRYPT, READ, Powers, Role, fetched
@@ -71,7 +71,9 @@ def reads_its_secret(task_role_powers: Powers | None) -> Iterable[Verdict]:
         return [not_applicable(UNDECLARED)]
     powers = task_role_powers
     lacking = _lacking(powers, _minimal(powers, also=(DESCRIBE,)))
-    return lacking or [passed(f"by {next(iter(powers.needed.values()))} ({powers.how})", powers.role)]
+    return lacking or [
+        passed(f"by {next(iter(powers.needed.values()))} ({powers.how})", powers.role, measured=powers.without)
+    ]
 
 
 def _lacking(powers: Powers, enough: str) -> list[Verdict]:
@@ -81,9 +83,10 @@ def _lacking(powers: Powers, enough: str) -> list[Verdict]:
         if not by and action == DECRYPT:
             key = "the key that encrypts it" if resource == "*" else f"{resource}, which encrypts it"
             seen = f"none of its policies allows {DECRYPT} on {key} ({powers.how}); the key's own policy may"
-            found.append(warned(seen, powers.role, enough))
+            found.append(warned(seen, f"{powers.role} {action} {resource}", enough, measured=powers.without))
         elif not by:
-            found.append(failed(f"nothing allows {action} on {resource} ({powers.how})", powers.role, enough))
+            seen = f"nothing allows {action} on {resource} ({powers.how})"
+            found.append(failed(seen, f"{powers.role} {action} {resource}", enough, measured=powers.without))
     return found
 
 
@@ -105,10 +108,12 @@ def least_privilege(task_role_powers: Powers | None) -> Iterable[Verdict]:
 
 def _excess(powers: Powers, enough: str) -> list[Verdict]:
     return [
-        failed(f"it may {action} on {resource}: {by} ({powers.how})", powers.role, enough)
+        failed(f"it may, by {by} ({powers.how})", f"{powers.role} {action} {resource}", enough, measured=powers.without)
         for (action, resource), by in powers.allowed.items()
         if by
-    ] or [passed(f"none of {len(powers.allowed)} dangerous actions ({powers.how})", powers.role)]
+    ] or [
+        passed(f"none of {len(powers.allowed)} dangerous actions ({powers.how})", powers.role, measured=powers.without)
+    ]
 
 
 @check(
@@ -131,7 +136,7 @@ def no_admin_policy(task_role: Role | None) -> Iterable[Verdict]:
     return [
         failed(
             f"{policy.name} is attached",
-            task_role.name,
+            f"{task_role.name} {policy.name}",
             f"Run: aws iam detach-role-policy --role-name {task_role.name} --policy-arn {policy.arn}",
         )
         for policy in wide
@@ -160,7 +165,8 @@ def no_wildcards(task_role: Role | None) -> Iterable[Verdict]:
     for name, statement in ((policy.name, statement) for policy in own for statement in policy.statements):
         if wide := wide_actions(statement):
             seen = f"policy {name} allows {wide}"
-            found.append((failed if "NotAction" in statement or wide == "*" else warned)(seen, task_role.name))
+            resource = f"{task_role.name} {name} {name_of(statement)}"
+            found.append((failed if "NotAction" in statement or wide == "*" else warned)(seen, resource))
     return found or [passed(f"{len(own)} policies, every action is named", task_role.name)]
 
 
@@ -179,11 +185,12 @@ def trust(task_role: Role | None) -> Iterable[Verdict]:
     hint = f"{_trust(task_role)} (if it is ECS's tasks that take it)"
     allowing = [statement for statement in task_role.trust if statement.get("Effect") == "Allow"]
     found = []
-    for principal in (name for statement in allowing for name in principals(statement)):
+    for principal, statement in ((name, said) for said in allowing for name in principals(said)):
+        resource = f"{task_role.name} {principal} {name_of(statement)}"
         if principal == "*":
-            found.append(failed("everybody may take it", task_role.name, hint))
+            found.append(failed("everybody may take it", resource, hint))
         elif principal not in SERVICES:
-            found.append(warned(f"{principal} may take it", task_role.name, hint))
+            found.append(warned(f"{principal} may take it", resource, hint))
     return found or [passed(f"{len(allowing)} statements, for AWS's services only", task_role.name)]
 
 

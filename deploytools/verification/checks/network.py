@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from ipaddress import ip_network
 
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
@@ -31,6 +31,11 @@ def revoke(group: SecurityGroup, rule: Rule) -> str:
         f"Run: aws ec2 revoke-security-group-ingress --group-id {group.identifier} "
         f"--security-group-rule-ids {rule.identifier}"
     )
+
+
+def about(group: SecurityGroup, rule: Rule) -> str:
+    """The resource of a finding about one rule: whoever accepts that one accepts no other."""
+    return f"{group.identifier} {rule.label}"
 
 
 def authorize(network: Network, port: int, source: str) -> str:
@@ -74,6 +79,19 @@ def database_rules(network: Network, port: int) -> Iterator[tuple[SecurityGroup,
                     yield network.groups[identifier], rule
 
 
+def unanswered(wanted: Iterable[str], found: Container[str]) -> list[Verdict]:
+    """Of each wanted group that AWS's answer lacks nobody knows what it lets in."""
+    return [
+        unknown(
+            "AWS's answer does not have it: what it lets in is not known",
+            identifier,
+            f"Run: aws ec2 describe-security-groups --group-ids {identifier}",
+        )
+        for identifier in wanted
+        if identifier not in found
+    ]
+
+
 @check(
     "network.ingress-only-from-app",
     title="Only the application and the bastion host reach the database",
@@ -97,27 +115,25 @@ def ingress_only_from_app(
     if not network.of_database:
         return [failed("it has no security group", rds_instance.identifier)]
     allowed = (*expectation.app_groups, *expectation.bastion_groups)
-    rules = list(database_rules(network, rds_instance.port))
-    if not rules:
+    rules, missing = list(database_rules(network, rds_instance.port)), unanswered(network.of_database, network.groups)
+    if not rules and not missing:
         app = [name for name, group in network.groups.items() if group.is_one_of(expectation.app_groups)]
         hint = authorize(network, rds_instance.port, app[0]) if app else ""
         return [failed("nothing may reach it, the application neither", rds_instance.identifier, hint)]
-    return [_judge(group, rule, network, prefix_lists, allowed) for group, rule in rules]
+    return missing + [_judge(group, rule, network, prefix_lists, allowed) for group, rule in rules]
 
 
 def _judge(group: SecurityGroup, rule: Rule, network: Network, lists: PrefixLists, allowed: tuple[str, ...]) -> Verdict:
-    seen = f"{rule.identifier}: {_ports(rule)} from {_source(rule, network, lists)}"
+    seen, resource = f"{_ports(rule)} from {_source(rule, network, lists)}", about(group, rule)
     if not rule.group or rule.account:
-        return failed(seen, group.identifier, revoke(group, rule))
+        return failed(seen, resource, revoke(group, rule))
     if not allowed:
         hint = "Say which groups are the application's: APP_SECURITY_GROUPS=sg-…, and BASTION_SECURITY_GROUPS"
-        return warned(f"{seen}; nobody says whether that is the application", group.identifier, hint)
+        return warned(f"{seen}; nobody says whether that is the application", resource, hint)
     source = network.groups.get(rule.group) or SecurityGroup(rule.group, "")
     if not source.is_one_of(allowed):
-        return failed(
-            f"{seen}, which is neither the application's nor the bastion's", group.identifier, revoke(group, rule)
-        )
-    return passed(seen, group.identifier)
+        return failed(f"{seen}, which is neither the application's nor the bastion's", resource, revoke(group, rule))
+    return passed(seen, resource)
 
 
 @check(
@@ -138,10 +154,11 @@ def app_not_open(
     first = _let_in(network, [rule for _, rule in database_rules(network, rds_instance.port)])
     further = [group for group in _chain(network, first) if group not in first]
     known = {*network.of_database, *expectation.bastion_groups}  # Judged by checks of their own.
-    judged = [
-        _judge_open(group, prefix_lists, is_first=group in first)
+    judged = unanswered(network.of_database, network.groups) + [
+        verdict
         for group in (*first, *further)
         if not group.is_one_of(known)
+        for verdict in _judge_open(group, prefix_lists, is_first=group in first)
     ]
     return judged or [not_applicable("the database lets in no group but the bastion's", rds_instance.identifier)]
 
@@ -164,18 +181,30 @@ def _chain(network: Network, first: list[SecurityGroup]) -> list[SecurityGroup]:
     return list(found.values())
 
 
-def _judge_open(group: SecurityGroup, lists: PrefixLists, *, is_first: bool) -> Verdict:
+def _judge_open(group: SecurityGroup, lists: PrefixLists, *, is_first: bool) -> list[Verdict]:
     """By whether the database lets the group in itself: the web may not come that far."""
-    for rule in group.rules:
-        is_web = rule.first == rule.last and rule.first in WEB
-        if is_wide(rule, lists) and rule.protocol not in PINGS and (is_first or not is_web):
-            seen = f"{group.name}: {rule.identifier} opens {_ports(rule)} to {rule.cidr or rule.prefix_list}"
-            return failed(seen, group.identifier, revoke(group, rule))
     but = "" if is_first else ", but for the web at most"
-    return passed(f"{group.name}: no rule is open to the world{but}", group.identifier)
+    return opened(group, lists, () if is_first else WEB) or [
+        passed(f"{group.name}: no rule is open to the world{but}", group.identifier)
+    ]
 
 
-def is_wide(rule: Rule, lists: PrefixLists) -> bool:
+def opened(group: SecurityGroup, lists: PrefixLists, allowed: Container[int] = ()) -> list[Verdict]:
+    """A failure for each rule that opens something to the world; single ports may be `allowed`, and pings are."""
+    return [
+        failed(
+            f"{group.name} opens {_ports(rule)} to {rule.cidr or rule.prefix_list}",
+            about(group, rule),
+            revoke(group, rule),
+        )
+        for rule in group.rules
+        if _is_wide(rule, lists)
+        and rule.protocol not in PINGS
+        and not (rule.first == rule.last and rule.first in allowed)
+    ]
+
+
+def _is_wide(rule: Rule, lists: PrefixLists) -> bool:
     """Whether it lets in more of the internet than one office."""
     ranges = (rule.cidr,) if rule.cidr else lists.ranges.get(rule.prefix_list, ())
     return any(_is_wide_range(cidr) for cidr in ranges)
@@ -203,22 +232,23 @@ def _is_private(cidr: str) -> bool:
 )
 def no_temporary_rules(network: Network, expectation: Expectation, rule_history: RuleHistory) -> Iterable[Verdict]:
     """Step 5, option C, opens the database to one address "for now"; by next year it is somebody else's."""
-    found = temporary_rules(network, expectation)
-    if not found:
-        return [passed(f"{len(network.groups)} security groups, every rule looks meant")]
-    return [
+    if not network.groups:
+        return [unknown("AWS's answer has none of the security groups")]
+    found = unanswered(network.of_database, network.groups) + [
         failed(
-            f"{rule.identifier} from {rule.cidr or rule.group or rule.prefix_list}, "
-            + (f'described "{rule.description}"' if rule.description else "without a description")
-            + f"; {_making(rule, rule_history)}",
-            group.identifier,
+            f"from {rule.cidr or rule.group or rule.prefix_list}, "
+            + (f'described "{rule.description}"' if rule.description else "without a description"),
+            about(group, rule),
             revoke(group, rule),
+            measured=_making(rule, rule_history),
         )
-        for group, rule in found
+        for group, rule in temporary_rules(network, expectation)
     ]
+    return found or [passed(f"{len(network.groups)} security groups, every rule looks meant")]
 
 
 def _making(rule: Rule, history: RuleHistory) -> str:
+    """Who made it; told as measured, for whether CloudTrail answers differs from run to run."""
     made = history.made.get(rule.identifier)
     if made is None:
         return f"made by whom and when is not known ({history.gap})"

@@ -38,9 +38,9 @@ def maintenance(rds_instance: RdsInstance, rds_maintenance: tuple[Maintenance, .
         is_chosen = item.chosen in CHOSEN
         evidence = f"{item.action} ({item.description}), {when}" + (f", asked for: {item.chosen}" if is_chosen else "")
         if item.forced_at and not is_chosen:
-            yield warned(evidence, rds_instance.identifier, hint)
+            yield warned(evidence, f"{rds_instance.identifier} {item.action}", hint)
         else:
-            yield passed(evidence, rds_instance.identifier)
+            yield passed(evidence, f"{rds_instance.identifier} {item.action}")
 
 
 @check(

@@ -23,15 +23,16 @@ def snapshots_private(rds_instance: RdsInstance, rds_shares: tuple[SharedSnapsho
     shared = [snapshot for snapshot in rds_shares if snapshot.accounts]
     if not shared:
         yield passed(f"{len(rds_shares)} snapshots made by hand, none shared", rds_instance.identifier)
-    for snapshot in shared:
+    for snapshot, account in ((item, account) for item in shared for account in item.accounts):
+        about = f"{snapshot.identifier} {account}"
         hint = (
             f"Run: aws rds modify-db-snapshot-attribute --db-snapshot-identifier {snapshot.identifier} "
-            f"--attribute-name restore --values-to-remove {' '.join(snapshot.accounts)}"
+            f"--attribute-name restore --values-to-remove {account}"
         )
-        if "all" in snapshot.accounts:
-            yield failed("everybody may restore it", snapshot.identifier, hint)
+        if account == "all":
+            yield failed("everybody may restore it", about, hint)
         else:
-            yield warned(f"shared with {', '.join(snapshot.accounts)}", snapshot.identifier, hint)
+            yield warned("that account may restore it", about, hint)
 
 
 @check(

@@ -36,8 +36,11 @@ def _judge(
     present = [key for key in keys if key in secret.document]
     if not present:
         return [not_applicable("the secret has no such key (secret.complete says which it needs)")]
-    broken = [failed(f"{item.sentence} (good: {item.shape})", item.key) for item in found if item.key in present]
-    return broken or [passed(seen(present))]
+    wrong: dict[str, list[str]] = {}
+    for item in found:
+        if item.key in present:
+            wrong.setdefault(item.key, []).append(f"{item.sentence} (good: {item.shape})")
+    return [failed("; ".join(said), key) for key, said in wrong.items()] or [passed(seen(present))]
 
 
 def _names(present: list[str]) -> str:
@@ -165,7 +168,7 @@ def own_keys_kept(own_keys: OwnKeys) -> Iterable[Verdict]:
     if not own_keys.declared:
         return [not_applicable('none is declared (DEPLOYTOOLS["SECRET_FIELDS"])')]
     broken = [failed("is missing", key) for key in own_keys.missing]
-    for item in own_keys.problems:
+    for item in (problem for problem in own_keys.problems if problem.key not in own_keys.missing):
         broken.append((warned if item.is_warning else failed)(f"{item.sentence} (good: {item.shape})", item.key))
     return broken or [passed(_names(list(own_keys.declared)))]
 
@@ -182,7 +185,7 @@ def distinct(secret: SecretState) -> Iterable[Verdict]:
     """One value for two doors: whoever gets through one is through both, and neither can be changed alone."""
     present: Mapping[str, Secret[Any]] = {key: secret.document[key] for key in DISTINCT if key in secret.document}
     same = [
-        failed(f"{first} and {second} have the same value", second)
+        failed("they have the same value", f"{first} {second}")
         for index, second in enumerate(present)
         for first in list(present)[:index]
         if present[first] == present[second]

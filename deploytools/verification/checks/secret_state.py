@@ -9,7 +9,7 @@ from typing import Any
 
 from deploytools.secret.sync import SecretState
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
-from deploytools.verification.policies import account_of, binding_keys, principals
+from deploytools.verification.policies import account_of, binding_keys, name_of, principals
 from deploytools.verification.registry import check
 from deploytools.verification.sources.secret import ResourcePolicy, SecretDescription
 from deploytools.verification.sources.stray_values import StrayValues
@@ -76,12 +76,12 @@ def not_shared(secret_policy: ResourcePolicy, secret: SecretState) -> Iterable[V
     """A resource policy opens the secret past every role's own policy: to everybody, or to another account."""
     allowing = [said for said in secret_policy.statements if said.get("Effect") == "Allow"]
     opened = [said for said in allowing if _is_open(said)]
-    found = [failed(_openly(said), hint=_without(opened, secret_policy, secret)) for said in opened]
+    found = [failed(_openly(said), name_of(said), _without(opened, secret_policy, secret)) for said in opened]
     where = f"--secret-id {secret.name} --region {secret.region}"
-    for statement in allowing:
+    for statement in (said for said in allowing if said not in opened):
         if doubt := _doubt(statement, secret_policy.account):
             hint = f"Run: aws secretsmanager get-resource-policy {where} (and narrow it with put-resource-policy)"
-            found.append(warned(f"{_named(statement)} {doubt}", hint=hint))
+            found.append(warned(f"{_named(statement)} {doubt}", name_of(statement), hint))
     return found or [passed(f"{len(secret_policy.statements)} statements, for this account only")]
 
 
@@ -140,7 +140,7 @@ def not_in_code(stray_values: StrayValues) -> Iterable[Verdict]:
     """Whoever reads the repository, a build's log or an image has it then. It is searched for by its very value."""
     if not stray_values.directory:
         return [not_applicable("the settings have no BASE_DIR: nobody says where the code is")]
-    found = [failed(f"{path}, line {line}", key) for key, path, line in stray_values.found]
+    found = [failed(f"in line {line}", f"{key} {path}") for key, path, line in stray_values.found]
     if not stray_values.is_complete:
         found.append(unknown(f"only the first {stray_values.files:,} files of {stray_values.directory} were read"))
     if stray_values.unreadable:

@@ -25,9 +25,8 @@ FULL = 0.8
 def role_harmless(catalogue: ServerCatalogue) -> Iterable[Verdict]:
     """What the application may do, an attacker in it may do: with CREATEROLE or rds_superuser, everything."""
     for role in catalogue.roles:
-        if role.powers:
-            yield failed(f"has {', '.join(role.powers)}", role.name)
-        else:
+        yield from [failed(f"has {power}", f"{role.name} {power}") for power in role.powers]
+        if not role.powers:
             yield passed("has LOGIN only", role.name)
 
 
@@ -39,10 +38,10 @@ def role_harmless(catalogue: ServerCatalogue) -> Iterable[Verdict]:
     guide="Step 10",
     hint="Look at them, drop them, and run tests with scripts/test",
 )
-def no_test_databases(catalogue: ServerCatalogue) -> Verdict:
+def no_test_databases(catalogue: ServerCatalogue) -> Iterable[Verdict]:
     """Step 10 as written makes test_* databases on the production instance, and an interrupted run leaves them."""
-    names = catalogue.test_databases
-    return warned(f"found: {', '.join(names)}") if names else passed("no database is named test_*")
+    found = [warned("it is there", name) for name in catalogue.test_databases]
+    return found or [passed("no database is named test_*")]
 
 
 @check(
@@ -114,8 +113,8 @@ def connections_free(connection_slots: ConnectionSlots) -> Verdict:
     guide="Step 5",
     hint="Name it in TENANTS, or keep a dump and drop it: nothing here migrates, verifies or watches it",
 )
-def none_forgotten(catalogue: ServerCatalogue) -> Verdict:
+def none_forgotten(catalogue: ServerCatalogue) -> Iterable[Verdict]:
     """A tenant that nobody names gets no migration and no check, and keeps its customers' data."""
-    if catalogue.unnamed:
-        return warned(f"not in TENANTS: {', '.join(catalogue.unnamed)}")
-    return passed(f"{', '.join(role.name for role in catalogue.roles)} owns no other database")
+    owners = ", ".join(role.name for role in catalogue.roles)
+    found = [warned("it is not in TENANTS", name) for name in catalogue.unnamed]
+    return found or [passed(f"{owners} owns no other database")]

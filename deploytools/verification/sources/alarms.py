@@ -44,11 +44,11 @@ def alarms(rds_instance: RdsInstance) -> tuple[Alarm, ...]:
             said["AlarmName"],
             metric,
             said.get("ActionsEnabled"),
-            tuple(said.get("AlarmActions") or ()),
+            tuple(sorted(said.get("AlarmActions") or ())),
             said.get("StateValue"),
             said.get("AlarmConfigurationUpdatedTimestamp"),
         )
-        for said in found
+        for said in sorted(found, key=lambda said: said["AlarmName"])
         for metric in _metrics(said, rds_instance.identifier)
     )
 
@@ -111,5 +111,8 @@ def _topic(arn: str) -> Topic:
         is_confirmed = said.get("SubscriptionArn", "").startswith(CONFIRMED_PREFIX)
         by_state[is_confirmed].append(f"{said.get('Protocol', '')} {shown(said.get('Endpoint', ''))}".strip())
     return Topic(
-        arn, key=attributes.get("KmsMasterKeyId", ""), confirmed=tuple(by_state[True]), pending=tuple(by_state[False])
+        arn,
+        key=attributes.get("KmsMasterKeyId", ""),
+        confirmed=tuple(sorted(by_state[True])),
+        pending=tuple(sorted(by_state[False])),
     )

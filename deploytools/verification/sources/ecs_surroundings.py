@@ -118,7 +118,7 @@ def ecs_targets(ecs_service: Service | None) -> tuple[TargetGroup, ...] | None:
 def _targets(arn: str) -> tuple[Target, ...]:
     with aws.calling("elasticloadbalancing:DescribeTargetHealth", f"the target group {arn}"):
         answer: Any = aws.client("elbv2", configuration.region).describe_target_health(TargetGroupArn=arn)
-    return tuple(_target(item) for item in answer["TargetHealthDescriptions"])
+    return tuple(sorted(map(_target, answer["TargetHealthDescriptions"]), key=lambda target: target.address))
 
 
 def _target(said: Any) -> Target:

@@ -104,7 +104,7 @@ def _attached(client: IAMClient, role: str, where: str) -> tuple[Policy, ...]:
         pages = client.get_paginator("list_attached_role_policies").paginate(RoleName=role)
         attached = pages.build_full_result()["AttachedPolicies"]
     found = []
-    for item in attached:
+    for item in sorted(attached, key=lambda said: said.get("PolicyArn", "")):
         name, arn = item.get("PolicyName", ""), item.get("PolicyArn", "")
         with aws.calling("iam:GetPolicy", f"the policy {name}"):
             version = client.get_policy(PolicyArn=arn)["Policy"].get("DefaultVersionId", "")
@@ -118,7 +118,7 @@ def _inline(client: IAMClient, role: str, where: str) -> tuple[Policy, ...]:
     with aws.calling("iam:ListRolePolicies", where):
         names = client.get_paginator("list_role_policies").paginate(RoleName=role).build_full_result()["PolicyNames"]
     found = []
-    for name in names:
+    for name in sorted(names):
         with aws.calling("iam:GetRolePolicy", f"the policy {name}"):
             document: Any = client.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
         found.append(parse_policy(name, document))
@@ -134,12 +134,14 @@ class Powers:
         how: by which means it is known: IAM's own simulation, or the reading of its policies.
         needed: for each question, (action, resource), about its work what allows it; empty: nothing does.
         allowed: likewise for what is none of its work.
+        without: why IAM's simulation was not to be had; empty: it was.
     """
 
     role: str
     how: str
     needed: dict[tuple[str, str], str]
     allowed: dict[tuple[str, str], str]
+    without: str = ""
 
 
 @fact(actions=("iam:SimulatePrincipalPolicy",), deadline=30)
@@ -206,14 +208,15 @@ def questions_about(secret: str, instance: str) -> list[tuple[str, str]]:
 
 def _powers(role: Role, needed: list[tuple[str, str]], others: list[tuple[str, str]]) -> Powers:
     questions = [*needed, *others]
+    without = ""
     try:
         how, allowed = "IAM's simulation", _simulate(role, questions)
     except (NoCredentials, Unreachable):
         raise
     except AwsError as error:
-        how = f"reading its policies, for {str(error).rstrip('.')}"
+        how, without = "reading its policies", f"not by IAM's simulation: {str(error).rstrip('.')}"
         allowed = {q: _power(role, *q, *decision(role.policies, *q)) for q in questions}
-    return Powers(role.name, how, {q: allowed[q] for q in needed}, {q: allowed[q] for q in others})
+    return Powers(role.name, how, {q: allowed[q] for q in needed}, {q: allowed[q] for q in others}, without)
 
 
 def _power(role: Role, action: str, resource: str, decided: str, by: str) -> str:

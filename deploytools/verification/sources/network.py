@@ -45,6 +45,15 @@ class Rule:
             return False
         return self.protocol == "-1" or self.first == -1 or self.first <= port <= self.last
 
+    @property
+    def label(self) -> str:
+        """Its id with what it lets in: changed in place it keeps its id, and is another rule all the same."""
+        last = "" if self.last in {self.first, -1} else f"-{self.last}"
+        ports = "" if self.protocol == "-1" or self.first == -1 else f"/{self.first}{last}"
+        group = f"{self.account}/{self.group}" if self.account else self.group
+        protocol = "all" if self.protocol == "-1" else self.protocol
+        return f"{self.identifier} {protocol}{ports} {self.cidr or self.prefix_list or group}"
+
 
 @dataclass(frozen=True)
 class SecurityGroup:
@@ -111,15 +120,15 @@ def _read_groups(client: EC2Client, ids: list[str]) -> dict[str, SecurityGroup]:
         groups = client.get_paginator("describe_security_groups").paginate(Filters=filters).build_full_result()
     with aws.calling("ec2:DescribeSecurityGroupRules", where):
         rules = client.get_paginator("describe_security_group_rules").paginate(Filters=filters).build_full_result()
+    ingress = [rule for rule in rules["SecurityGroupRules"] if not rule["IsEgress"]]
+    ingress.sort(key=lambda rule: rule["SecurityGroupRuleId"])
     return {
         group["GroupId"]: SecurityGroup(
             group["GroupId"],
             group.get("GroupName", ""),
-            tuple(
-                _rule(r) for r in rules["SecurityGroupRules"] if r["GroupId"] == group["GroupId"] and not r["IsEgress"]
-            ),
+            tuple(_rule(r) for r in ingress if r["GroupId"] == group["GroupId"]),
         )
-        for group in groups["SecurityGroups"]
+        for group in sorted(groups["SecurityGroups"], key=lambda said: said["GroupId"])
     }
 
 
@@ -160,7 +169,7 @@ def _read_ranges(groups: Iterable[SecurityGroup]) -> PrefixLists:
     for identifier in sorted(ids):
         with aws.calling("ec2:GetManagedPrefixListEntries", f"the prefix list {identifier}"):
             answer = pages.paginate(PrefixListId=identifier).build_full_result()
-        ranges[identifier] = tuple(entry["Cidr"] for entry in answer["Entries"])
+        ranges[identifier] = tuple(sorted(entry["Cidr"] for entry in answer["Entries"]))
     return PrefixLists(ranges)
 
 

@@ -134,16 +134,18 @@ def _instance(identifier: str, found: DBInstanceTypeDef) -> RdsInstance:
         is_multi_az=said.get("MultiAZ"),
         upgrades_itself=said.get("AutoMinorVersionUpgrade"),
         copies_tags=said.get("CopyTagsToSnapshot"),
-        log_exports=tuple(said.get("EnabledCloudwatchLogsExports") or ()),
+        log_exports=tuple(sorted(said.get("EnabledCloudwatchLogsExports") or ())),
         pending=tuple(sorted(said.get("PendingModifiedValues") or ())),
         parameter_groups=tuple(
             (group["DBParameterGroupName"], group.get("ParameterApplyStatus", ""))
             for group in said.get("DBParameterGroups") or ()
         ),
         security_groups=tuple(
-            (group["VpcSecurityGroupId"], group.get("Status", "")) for group in said.get("VpcSecurityGroups") or ()
+            sorted(
+                (group["VpcSecurityGroupId"], group.get("Status", "")) for group in said.get("VpcSecurityGroups") or ()
+            )
         ),
-        subnets=tuple(subnet["SubnetIdentifier"] for subnet in subnet_group.get("Subnets") or ()),
+        subnets=tuple(sorted(subnet["SubnetIdentifier"] for subnet in subnet_group.get("Subnets") or ())),
         vpc=subnet_group.get("VpcId"),
         certificate=certificate.get("CAIdentifier") or said.get("CACertificateIdentifier"),
         certificate_until=certificate.get("ValidTill"),
@@ -228,7 +230,7 @@ def rds_snapshots(rds_instance: RdsInstance) -> tuple[Snapshot, ...]:
             found.get("Status", ""),
             found.get("SnapshotCreateTime"),
         )
-        for found in answer["DBSnapshots"]
+        for found in sorted(answer["DBSnapshots"], key=lambda said: said["DBSnapshotIdentifier"])
     )
 
 
@@ -252,5 +254,5 @@ def rds_shares(rds_snapshots: tuple[Snapshot, ...]) -> tuple[SharedSnapshot, ...
             answer = client.describe_db_snapshot_attributes(DBSnapshotIdentifier=snapshot.identifier)
         attributes = answer["DBSnapshotAttributesResult"].get("DBSnapshotAttributes", [])
         accounts = [a for item in attributes if item["AttributeName"] == "restore" for a in item["AttributeValues"]]
-        shares.append(SharedSnapshot(snapshot.identifier, tuple(accounts)))
+        shares.append(SharedSnapshot(snapshot.identifier, tuple(sorted(accounts))))
     return tuple(shares)

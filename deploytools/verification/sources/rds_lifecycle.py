@@ -44,7 +44,7 @@ def rds_maintenance(rds_instance: RdsInstance) -> tuple[Maintenance, ...]:
             action.get("OptInStatus", ""),
         )
         for resource in answer["PendingMaintenanceActions"]
-        for action in resource["PendingMaintenanceActionDetails"]
+        for action in sorted(resource["PendingMaintenanceActionDetails"], key=lambda said: said["Action"])
     )
 
 

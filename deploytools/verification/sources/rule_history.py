@@ -24,7 +24,7 @@ TEMPORARY = re.compile(r"\b(te?mp(orary)?|my ip|remove|delete me|debug|just for 
 #: Seconds. AWS answers two such questions a second and 50 events each; older pages are not waited for.
 PATIENCE = 10
 
-NINETY_DAYS = "CloudTrail keeps 90 days"
+NINETY_DAYS = "CloudTrail keeps 90 days, and hears of a change some minutes later"
 
 
 @dataclass(frozen=True)
