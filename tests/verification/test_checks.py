@@ -174,12 +174,40 @@ def test_the_command_for_a_snapshot_in_clear_copies_it():
     )
 
 
-def test_the_command_for_a_role_that_others_take_is_whole():
-    (finding,) = [f for f in findings(**faults_aws.trusting("*")) if f.check == "iam.trust"]
-    words = shlex.split(command_in(finding.hint))
-    assert words[:-1] == ["aws", "iam", "update-assume-role-policy", "--role-name", "web", "--policy-document"]
-    (statement,) = json.loads(words[-1])["Statement"]
-    assert (statement["Principal"], statement["Condition"]) == (faults_aws.ECS_TASKS, OF_THIS_ACCOUNT)
+BY_ECS = {"Sid": "By ECS", "Effect": "Allow", "Principal": faults_aws.ECS_TASKS, "Action": "sts:AssumeRole"}
+BY_TASKS = {**BY_ECS, "Condition": OF_THIS_ACCOUNT}
+LAMBDA, ADMIN = "lambda.amazonaws.com", "arn:aws:iam::999999999999:role/admin"
+BY_LAMBDA = {**BY_ECS, "Sid": "By Lambda", "Principal": {"Service": LAMBDA}}
+BY_BOTH = {**BY_ECS, "Principal": {"Service": [LAMBDA, *faults_aws.ECS_TASKS.values()], "AWS": ADMIN}}
+BUT_LAMBDA = {**BY_ECS, "Principal": {"Service": [LAMBDA], "AWS": [ADMIN]}}
+NOT_SO = {"Sid": "No, never", "Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:TagSession"}
+IN_REGION = {"StringEquals": {"aws:RequestedRegion": "us-east-1"}, "Bool": {"aws:SecureTransport": "true"}}
+IN_BOTH = {**IN_REGION, "StringEquals": {**IN_REGION["StringEquals"], **OF_THIS_ACCOUNT["StringEquals"]}}
+
+
+@pytest.mark.parametrize(
+    ("check", "trust", "left"),
+    [
+        ("iam.trust", [{**BY_ECS, "Principal": "*"}], [{**BY_TASKS, "Sid": None}]),
+        ("iam.trust", [{**BY_ECS, "Principal": {"AWS": ADMIN}}, NOT_SO], [{**BY_TASKS, "Sid": None}, NOT_SO]),
+        (
+            "iam.trust",
+            [BY_BOTH, NOT_SO],
+            [{**BY_BOTH, "Principal": {"Service": BY_BOTH["Principal"]["Service"]}}, NOT_SO],
+        ),
+        ("iam.confused-deputy", [BY_ECS], [BY_TASKS]),
+        ("iam.confused-deputy", [BY_LAMBDA, BY_ECS, NOT_SO], [BY_LAMBDA, BY_TASKS, NOT_SO]),
+        ("iam.confused-deputy", [BY_BOTH], [BUT_LAMBDA, {**BY_TASKS, "Sid": None}]),
+        ("iam.confused-deputy", [{**BY_ECS, "Condition": IN_REGION}], [{**BY_ECS, "Condition": IN_BOTH}]),
+    ],
+    ids=["everybody", "another-account", "both", "bare", "others-stay", "split", "conditions-stay"],
+)
+def test_the_command_for_who_may_take_the_role_takes_nothing_else_away(check, trust, left):
+    role = replace(WORLD["task_role"], trust=tuple(trust))
+    (words,) = {tuple(shlex.split(command_in(f.hint))) for f in findings(task_role=role) if f.check == check and f.hint}
+    assert words[:-1] == ("aws", "iam", "update-assume-role-policy", "--role-name", "web", "--policy-document")
+    wanted = [{member: said for member, said in statement.items() if said} for statement in left]
+    assert json.loads(words[-1]) == {"Version": "2012-10-17", "Statement": wanted}
 
 
 OPEN = {"Sid": "Open", "Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deploytools.secret.sync import SecretState
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
-from deploytools.verification.policies import account_of, binding_keys, principals
+from deploytools.verification.policies import account_of, argument, binding_keys, principals
 from deploytools.verification.registry import check
 from deploytools.verification.sources.secret import ResourcePolicy, SecretDescription
 from deploytools.verification.sources.stray_values import StrayValues
@@ -119,11 +117,9 @@ def _without(opened: list[Mapping[str, Any]], policy: ResourcePolicy, secret: Se
     where = f"--secret-id {secret.name} --region {secret.region}"
     if not kept:
         return f"Run: aws secretsmanager delete-resource-policy {where} (it says nothing else)"
-    # No space, not even in a text: a report copies the command up to what looks like the end of the sentence.
-    document = json.dumps({"Version": "2012-10-17", "Statement": kept}, separators=(",", ":")).replace(" ", "\\u0020")
     return (
         f"Run: aws secretsmanager put-resource-policy {where} --block-public-policy "
-        f"--resource-policy {shlex.quote(document)} (the other statements stay, those that deny as well)"
+        f"--resource-policy {argument(kept)} (the other statements stay, those that deny as well)"
     )
 
 
