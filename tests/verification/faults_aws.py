@@ -730,6 +730,16 @@ def deployed(status: str | None, reason: str = "") -> Changes:
     return {"ecs_deployment": Deployment(status, NOW - 2 * DAY, reason)}
 
 
+def default_let_in(security_groups: tuple[str, ...] = ()) -> Changes:
+    """The application's group is the default one of a VPC, and the service names these."""
+    default = replace(GROUPS["sg-app"], name="default")
+    return {
+        "network": Network({**GROUPS, "sg-app": default}, ("sg-db",)),
+        **expect(app_groups=("sg-app",)),
+        **service(security_groups=security_groups),
+    }
+
+
 SURROUNDINGS = [
     Fault({"ecs_deployment": None}, {"ecs.not-rolled-back": NA}, "in the 90 days that it remembers"),
     Fault(deployed("IN_PROGRESS"), {"ecs.not-rolled-back": NA}, "that of 2026-02-27 is IN_PROGRESS"),
@@ -768,6 +778,8 @@ SURROUNDINGS = [
         "of its groups (sg-other) the database lets in none that APP_SECURITY_GROUPS names",
     ),
     Fault(service(security_groups=()), {"ecs.reaches-database": FAIL}, "(the VPC’s default one)"),
+    Fault(default_let_in(), {"ecs.reaches-database": UNKNOWN}, "nobody says whether that is sg-app, which is let in"),
+    Fault(default_let_in(security_groups=("sg-app",)), {}),
     Fault(
         service(security_groups=("sg-bastion",)),
         {"ecs.reaches-database": FAIL},

@@ -6,6 +6,7 @@ import inspect
 import json
 import shlex
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -24,13 +25,17 @@ from tests.verification.world import (
     FIRST,
     KEY,
     NEEDED,
+    NOW,
     OF_THIS_ACCOUNT,
     OURS,
     REGISTRY,
     WORLD,
+    bastion,
+    expect,
     findings,
     rds,
     secret,
+    service,
 )
 
 MOVE = (
@@ -157,6 +162,83 @@ def test_the_command_that_lets_somebody_in_names_the_groups():
     assert hints["bastion.let-in"] == f"{command}sg-bastion"
 
 
+OPEN_TO = "aws ec2 authorize-security-group-ingress --group-id sg-db --protocol tcp --port {} --source-group {}"
+WITH_BOTH = (
+    "aws ecs update-service --cluster prod --service web --network-configuration "
+    '"awsvpcConfiguration={{subnets=[subnet-a,subnet-b],securityGroups=[{},sg-app]{}}}"'
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "command", "said"),
+    [
+        (service(security_groups=("sg-x",)), WITH_BOTH.format("sg-x", ",assignPublicIp=DISABLED"), "new tasks"),
+        (
+            service(security_groups=("sg-x", "sg-y"), has_public_address=True),
+            WITH_BOTH.format("sg-x,sg-y", ",assignPublicIp=ENABLED"),
+            "(it puts new tasks in the place of all that run)",
+        ),
+        (service(security_groups=("sg-x",), has_public_address=None), WITH_BOTH.format("sg-x", ""), "new tasks"),
+        (
+            service(security_groups=("sg-x",), controller="CODE_DEPLOY"),
+            "",
+            "by CodeDeploy (aws deploy create-deployment), with the security groups sg-x,sg-app in its network",
+        ),
+        (rds(port=5433), OPEN_TO.format(5433, "sg-app"), "Run: "),
+        (
+            {**rds(port=5433), **service(security_groups=("sg-x", "sg-app"))},
+            OPEN_TO.format(5433, "sg-app"),
+            "Run: ",
+        ),
+        (
+            {**rds(port=5433), **service(security_groups=("sg-x",))},
+            OPEN_TO.format(5433, "sg-app"),
+            "(and give it to the service; verify_deploy says how, once it is let in)",
+        ),
+        ({**rds(port=5433), **expect(app_groups=())}, "", "Name the application's group"),
+    ],
+    ids=["private", "public", "unsaid", "code-deploy", "own", "second", "not-its-own", "nobody-says"],
+)
+def test_the_way_to_the_database_opens_it_to_nobody_else(changes, command, said):
+    (finding,) = [f for f in findings(**changes) if f.check == "ecs.reaches-database"]
+    assert (finding.status, command_in(finding.hint)) == (FAIL, command)
+    assert said in finding.hint
+
+
+@pytest.mark.parametrize(
+    ("controller", "command", "said"),
+    [
+        ("ECS", "aws ecs update-service --cluster prod --service web --force-new-deployment", "(it puts new tasks in"),
+        (
+            "CODE_DEPLOY",
+            "",
+            "It takes a new deployment by CodeDeploy (aws deploy create-deployment): it puts new tasks",
+        ),
+        ("EXTERNAL", "", "It takes a new task set (aws ecs create-task-set): it puts new tasks in the place of all"),
+        ("NEWEST", "", "It takes a new deployment by NEWEST: it puts new tasks"),
+    ],
+)
+def test_the_tasks_are_replaced_by_whoever_deploys_them(controller, command, said):
+    changes = service(controller=controller, deployed_at=NOW - timedelta(days=21))
+    (finding,) = [f for f in findings(**changes) if f.check == "ecs.since-rotation"]
+    assert (finding.status, command_in(finding.hint)) == (WARN, command)
+    assert said in finding.hint
+
+
+@pytest.mark.parametrize(
+    ("changes", "command"),
+    [
+        (bastion(groups=("sg-wizard",)), ""),
+        (bastion(groups=()), ""),
+        ({**rds(port=5433), **bastion(groups=("sg-wizard", "sg-bastion"))}, OPEN_TO.format(5433, "sg-bastion")),
+    ],
+)
+def test_a_group_that_the_settings_do_not_name_is_not_let_in(changes, command):
+    (finding,) = [f for f in findings(**changes) if f.check == "bastion.let-in"]
+    assert (finding.status, command_in(finding.hint)) == (WARN, command)
+    assert command or finding.hint.startswith("Name one of its groups")
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{next(iter(fault.flips), 'none')}-{fault.seen[:30]}")
 def test_a_command_to_copy_is_a_command(fault):
     for finding in findings(**fault.changes):
@@ -178,7 +260,8 @@ BY_ECS = {"Sid": "By ECS", "Effect": "Allow", "Principal": faults_aws.ECS_TASKS,
 BY_TASKS = {**BY_ECS, "Condition": OF_THIS_ACCOUNT}
 LAMBDA, ADMIN = "lambda.amazonaws.com", "arn:aws:iam::999999999999:role/admin"
 BY_LAMBDA = {**BY_ECS, "Sid": "By Lambda", "Principal": {"Service": LAMBDA}}
-BY_BOTH = {**BY_ECS, "Principal": {"Service": [LAMBDA, *faults_aws.ECS_TASKS.values()], "AWS": ADMIN}}
+BOTH = [LAMBDA, *faults_aws.ECS_TASKS.values()]
+BY_BOTH = {**BY_ECS, "Principal": {"Service": BOTH, "AWS": ADMIN}}
 BUT_LAMBDA = {**BY_ECS, "Principal": {"Service": [LAMBDA], "AWS": [ADMIN]}}
 NOT_SO = {"Sid": "No, never", "Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:TagSession"}
 IN_REGION = {"StringEquals": {"aws:RequestedRegion": "us-east-1"}, "Bool": {"aws:SecureTransport": "true"}}
@@ -193,7 +276,7 @@ IN_BOTH = {**IN_REGION, "StringEquals": {**IN_REGION["StringEquals"], **OF_THIS_
         (
             "iam.trust",
             [BY_BOTH, NOT_SO],
-            [{**BY_BOTH, "Principal": {"Service": BY_BOTH["Principal"]["Service"]}}, NOT_SO],
+            [{**BY_BOTH, "Principal": {"Service": BOTH}}, NOT_SO],
         ),
         ("iam.confused-deputy", [BY_ECS], [BY_TASKS]),
         ("iam.confused-deputy", [BY_LAMBDA, BY_ECS, NOT_SO], [BY_LAMBDA, BY_TASKS, NOT_SO]),
