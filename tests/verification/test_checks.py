@@ -31,6 +31,7 @@ from tests.verification.world import (
     REGISTRY,
     WORLD,
     bastion,
+    description,
     expect,
     findings,
     rds,
@@ -371,6 +372,36 @@ def test_a_half_done_rotation_is_told_how_to_end_on_the_secret_that_was_tried(ac
     (finding,) = [f for f in findings(**changes) if f.check == "connection.connect"]
     guide = ' (guide, Troubleshooting: "password authentication failed for user django_app")'
     assert finding.hint.endswith(ends + guide)
+
+
+UNFINISHED = replace(WORLD["secret"], labels={"v1": ("AWSCURRENT",), "v2": ("AWSPENDING",)})
+OVERDUE = description(next_rotation=NOW - timedelta(days=1))
+
+
+def test_a_rotation_that_failed_is_ended_and_the_next_ones_stay_on():
+    (finding,) = [f for f in findings(secret=UNFINISHED) if f.check == "secret.no-rotation-under-way"]
+    assert command_in(finding.hint) == (
+        "aws secretsmanager update-secret-version-stage --secret-id prod --region us-east-1 "
+        "--version-stage AWSPENDING --remove-from-version-id v2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        (OVERDUE, "Look at the function's log, then run: "),
+        (
+            {**OVERDUE, "secret": UNFINISHED},
+            "end the rotation that failed (see secret.no-rotation-under-way), then run: ",
+        ),
+    ],
+    ids=["none-pending", "one-pending"],
+)
+def test_a_rotation_that_is_overdue_is_made_up_for_with_its_price(changes, first):
+    (finding,) = [f for f in findings(**changes) if f.check == "secret.rotated-in-time"]
+    assert command_in(finding.hint) == "aws secretsmanager rotate-secret --secret-id prod --region us-east-1"
+    assert first in finding.hint
+    assert "tasks that run are refused until they are replaced: ecs.since-rotation" in finding.hint
 
 
 def test_no_value_of_the_secret_is_in_a_finding():
