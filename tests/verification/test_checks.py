@@ -145,13 +145,55 @@ def test_every_check_says_what_a_reader_needs(check):
 def test_a_hint_names_the_thing_itself():
     hints = {finding.check: finding.hint for finding in findings(**rds(deletion_protection=False))}
     assert hints["rds.deletion-protection"] == (
-        "Run: aws rds modify-db-instance --db-instance-identifier good --deletion-protection --apply-immediately "
-        "(no downtime)"
+        "Run: aws rds modify-db-instance --db-instance-identifier good --deletion-protection (no downtime)"
     )
     (opened,) = [f for f in findings(**faults_aws.NETWORK[0].changes) if f.status is FAIL]
     assert opened.hint == (
         "Run: aws ec2 revoke-security-group-ingress --group-id sg-db --security-group-rule-ids sgr-x"
     )
+
+
+QUIET, WAITS = "at a quiet hour", "it also makes now what waits: DBInstanceClass, which may restart it"
+GLOBAL_BUNDLE = "after every client has AWS's global-bundle.pem as its sslrootcert"
+
+
+@pytest.mark.parametrize("pending", [(), ("DBInstanceClass",)], ids=["nothing-waits", "a-class-waits"])
+@pytest.mark.parametrize(
+    ("check", "changes", "is_at_once", "said"),
+    [
+        ("rds.deletion-protection", {"deletion_protection": False}, True, ["no downtime"]),
+        ("rds.automated-backups", {"backup_days": 6}, True, ["no downtime"]),
+        ("rds.automated-backups", {"backup_days": 0}, False, ["it stops for a moment", QUIET]),
+        ("rds.not-public", {"is_public": True}, True, []),
+        ("rds.multi-az", {"is_multi_az": False}, False, ["it doubles the instance's price"]),
+        ("rds.log-exports", {"log_exports": ()}, True, []),
+        ("rds.minor-upgrades", {"upgrades_itself": False}, True, ["no downtime now"]),
+        ("rds.storage-grows", {"maximum": None}, True, ["no downtime"]),
+        ("rds.tags-on-snapshots", {"copies_tags": False}, True, ["no downtime"]),
+        ("rds.enhanced-monitoring", {"monitoring": 0}, True, ["no downtime"]),
+        ("rds.windows-apart", {"backup_window": "05:00-05:30"}, True, ["no downtime"]),
+        (
+            "rds.certificate",
+            {"certificate_until": NOW + timedelta(days=9)},
+            False,
+            ["it may restart it", QUIET, GLOBAL_BUNDLE],
+        ),
+        ("rds.master-secret", {"master_secret": "impaired"}, False, []),
+    ],
+)
+def test_a_change_of_the_instance_says_what_it_stops(check, changes, is_at_once, said, pending):
+    """AWS makes with --apply-immediately all that waits, so only what else waits itself is changed with it."""
+    (finding,) = [f for f in findings(**rds(pending=pending, **changes)) if f.check == check]
+    command = command_in(finding.hint)
+    assert command.endswith(" --apply-immediately") is not is_at_once
+    assert [words for words in said if words not in finding.hint] == []
+    assert (WAITS in finding.hint) is (bool(pending) and not is_at_once)
+
+
+def test_what_waits_is_made_at_a_quiet_hour():
+    (finding,) = [f for f in findings(**rds(pending=("DBInstanceClass",))) if f.check == "rds.nothing-pending"]
+    assert command_in(finding.hint) == "aws rds modify-db-instance --db-instance-identifier good --apply-immediately"
+    assert QUIET in finding.hint
 
 
 def test_the_command_that_lets_somebody_in_names_the_groups():
