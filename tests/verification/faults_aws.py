@@ -142,6 +142,17 @@ STATE = [
         "system-update (New OS), forced on 2026-03-02",
     ),
     Fault({"rds_maintenance": (Maintenance("system-update", "New OS", None),)}, {}),
+    Fault(
+        {"rds_maintenance": (Maintenance("db-upgrade", "16.12", None, window_after=NOW + DAY),)},
+        {"rds.maintenance": WARN},
+        "db-upgrade (16.12), in the first maintenance window after 2026-03-02",
+    ),
+    Fault(
+        {"rds_maintenance": (Maintenance("db-upgrade", "16.12", NOW + 30 * DAY, window_after=NOW + DAY),)},
+        {"rds.maintenance": WARN},
+        "in the first maintenance window after 2026-03-02, forced on 2026-03-31",
+    ),
+    Fault({"rds_maintenance": (Maintenance("db-upgrade", "16.12", None, "immediate", NOW + DAY),)}, {}),
     Fault({"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY, "next-maintenance"),)}, {}),
     Fault(
         {"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY, "undo-opt-in"),)},

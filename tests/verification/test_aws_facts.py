@@ -16,6 +16,7 @@ from deploytools.verification.runner import judge_all, read_facts
 from deploytools.verification.sources import rule_history
 from deploytools.verification.sources.ecs_surroundings import Cluster, Target, TargetGroup
 from deploytools.verification.sources.iam import DECRYPT, READ, Powers
+from deploytools.verification.sources.rds_lifecycle import Maintenance
 from deploytools.verification.sources.rule_history import Making
 from deploytools.verification.sources.stray_values import telling_values
 from localcloud import gaps
@@ -298,6 +299,17 @@ def test_a_service_that_ecs_has_not_deployed_for_long(wire):
     wire.remembered = {}
     wire.documented = {"ecs:ListServiceDeployments": lambda _: {"serviceDeployments": []}}
     assert read_facts(closure("ecs_deployment"))["ecs_deployment"] == Value(None)
+
+
+def test_maintenance_says_each_of_its_dates(wire):
+    forced, after = datetime(2026, 12, 24, tzinfo=UTC), datetime(2026, 12, 3, tzinfo=UTC)
+    said = {"Action": "db-upgrade", "AutoAppliedAfterDate": after, "ForcedApplyDate": forced, "Description": "16.12"}
+    answer = {"PendingMaintenanceActions": [{"PendingMaintenanceActionDetails": [said, {"Action": "os-upgrade"}]}]}
+    wire.remembered = {}
+    wire.documented = {"rds:DescribePendingMaintenanceActions": lambda _: answer}
+    assert read_facts(closure("rds_maintenance"))["rds_maintenance"] == Value(
+        (Maintenance("db-upgrade", "16.12", forced, window_after=after), Maintenance("os-upgrade", "", None))
+    )
 
 
 def test_the_deployments_of_another_are_not_asked_for(wire):
