@@ -8,7 +8,7 @@ from typing import Any
 
 from deploytools.verification.findings import Status
 from deploytools.verification.policies import Policy
-from deploytools.verification.sources.alarms import Topic
+from deploytools.verification.sources.alarms import Topic, TopicKey
 from deploytools.verification.sources.ecs_surroundings import Cluster, Deployment
 from deploytools.verification.sources.network import BastionGroups, Network, PrefixLists, Routes, Rule, SecurityGroup
 from deploytools.verification.sources.outside import Answer, NoAnswer
@@ -488,6 +488,29 @@ NETWORK = [
 ]
 
 NOBODY = Topic(TOPIC)
+BY_ACCOUNT = {
+    "Sid": "Enable IAM User Permissions",
+    "Effect": "Allow",
+    "Principal": {"AWS": "arn:aws:iam::123456789012:root"},
+    "Action": "kms:*",
+    "Resource": "*",
+}
+BY_CLOUDWATCH = {
+    "Effect": "Allow",
+    "Principal": {"Service": "cloudwatch.amazonaws.com"},
+    "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
+    "Resource": "*",
+}
+
+
+def encrypted(*statements: dict[str, Any], arn: str = KEY, is_of_aws: bool = False) -> Changes:
+    """The topic is encrypted with a key that has this policy."""
+    return {
+        "alarm_topics": (replace(NOBODY, confirmed=("sms",), key="alias/ops"),),
+        "topic_keys": (TopicKey(TOPIC, arn, is_of_aws, statements),),
+    }
+
+
 ALARM = [
     Fault({"alarms": ALARMS[1:]}, {"alarms.metrics": FAIL}, "no alarm looks at it for good"),
     Fault({"alarms": ALARMS[:4], **rds(instance_class="db.m6g.large")}, {}),
@@ -521,12 +544,25 @@ ALARM = [
         "the topic does not exist",
     ),
     Fault({"alarm_topics": ()}, {"alarms.heard": NA, "alarms.topic-key": NA}, "no alarm tells an SNS topic"),
+    Fault(encrypted(is_of_aws=True), {"alarms.topic-key": FAIL}, "AWS's own, which CloudWatch may not use"),
+    Fault(encrypted(arn=""), {"alarms.topic-key": FAIL}, "encrypted with alias/ops, which does not exist"),
+    Fault(encrypted(BY_ACCOUNT, BY_CLOUDWATCH), {}),
+    Fault(encrypted(BY_ACCOUNT, {**BY_CLOUDWATCH, "Action": "kms:*"}), {}),
     Fault(
-        {"alarm_topics": (replace(NOBODY, confirmed=("sms",), key="alias/aws/sns"),)},
+        encrypted(BY_ACCOUNT),
         {"alarms.topic-key": FAIL},
-        "which CloudWatch may not use",
+        "the policy of alias/ops, which it is encrypted with, does not let CloudWatch kms:Decrypt, kms:GenerateData",
     ),
-    Fault({"alarm_topics": (replace(NOBODY, confirmed=("sms",), key="arn:aws:kms:…:key/1"),)}, {}),
+    Fault(
+        encrypted(BY_ACCOUNT, {**BY_CLOUDWATCH, "Action": ["kms:Decrypt"]}),
+        {"alarms.topic-key": FAIL},
+        "does not let CloudWatch kms:GenerateDataKey*",
+    ),
+    Fault(
+        encrypted(BY_CLOUDWATCH, {**BY_CLOUDWATCH, "Principal": "*", "Effect": "Deny"}),
+        {"alarms.topic-key": FAIL},
+        "does not let CloudWatch kms:Decrypt",
+    ),
 ]
 
 

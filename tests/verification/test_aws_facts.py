@@ -143,6 +143,11 @@ def test_every_fact_of_aws(wire):
     assert [topic.confirmed for topic in seen["alarm_topics"]] == [
         ("email operations@example.com", "https https://hooks.example.net")
     ]
+    assert [topic.key for topic in seen["alarm_topics"]] == ["alias/ops"]
+    (key,) = seen["topic_keys"]
+    assert (key.topic, key.is_of_aws) == (seen["alarm_topics"][0].arn, False)
+    assert key.arn.startswith("arn:aws:kms:us-east-1:123456789012:key/")
+    assert [(said["Principal"], said["Action"]) for said in key.statements] == [("*", "kms:*")]
     assert "canary" not in repr(seen)
 
     assert (seen["secret_description"].rotates, len(seen["secret_policy"].statements)) == (None, 1)
@@ -220,6 +225,9 @@ FALLS_BACK = {
     "cloudtrail:LookupEvents": ({Status.FAIL}, "is not known (AWS denied cloudtrail:LookupEvents)"),
 }
 
+
+#: What the emulator has none of: the key of AWS's own that a topic is encrypted with.
+OF_AWS = {"KeyId": "1", "Arn": "arn:aws:kms:us-east-1:123456789012:key/1", "KeyManager": "AWS"}
 
 #: What the emulator keeps nothing of: blue and green target groups, the circuit breaker, task sets.
 BLUE_GREEN = {
@@ -299,6 +307,22 @@ def test_a_service_that_ecs_has_not_deployed_for_long(wire):
     wire.remembered = {}
     wire.documented = {"ecs:ListServiceDeployments": lambda _: {"serviceDeployments": []}}
     assert read_facts(closure("ecs_deployment"))["ecs_deployment"] == Value(None)
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [(OF_AWS, {"arn": OF_AWS["Arn"], "is_of_aws": True}), (None, {"arn": "", "is_of_aws": False})],
+    ids=["aws-own", "gone"],
+)
+def test_keys_of_which_no_policy_is_asked(wire, key, found):
+    wire.remembered = {}
+    wire.documented = {"sns:GetTopicAttributes": lambda _: {"Attributes": {"KmsMasterKeyId": "alias/somebody-elses"}}}
+    if key:
+        wire.documented["kms:DescribeKey"] = lambda _: {"KeyMetadata": key}
+    fact = read_facts(closure("topic_keys"))["topic_keys"]
+    assert isinstance(fact, Value)
+    assert [{attribute: getattr(item, attribute) for attribute in found} for item in fact.value] == [found]
+    assert "kms:GetKeyPolicy" not in wire.called
 
 
 def test_maintenance_says_each_of_its_dates(wire):

@@ -416,6 +416,14 @@ def test_a_half_done_rotation_is_told_how_to_end_on_the_secret_that_was_tried(ac
     assert finding.hint.endswith(ends + guide)
 
 
+def test_the_command_that_lets_cloudwatch_use_a_key_keeps_the_rest_of_its_policy():
+    changes = faults_aws.encrypted(faults_aws.BY_ACCOUNT)
+    (finding,) = [f for f in findings(**changes) if f.check == "alarms.topic-key"]
+    words = shlex.split(command_in(finding.hint))
+    assert words[:-1] == ["aws", "kms", "put-key-policy", "--key-id", KEY, "--policy-name", "default", "--policy"]
+    assert json.loads(words[-1])["Statement"] == [faults_aws.BY_ACCOUNT, faults_aws.BY_CLOUDWATCH]
+
+
 UNFINISHED = replace(WORLD["secret"], labels={"v1": ("AWSCURRENT",), "v2": ("AWSPENDING",)})
 OVERDUE = description(next_rotation=NOW - timedelta(days=1))
 
