@@ -549,6 +549,11 @@ ALARM = [
     Fault(encrypted(BY_ACCOUNT, BY_CLOUDWATCH), {}),
     Fault(encrypted(BY_ACCOUNT, {**BY_CLOUDWATCH, "Action": "kms:*"}), {}),
     Fault(
+        encrypted({**BY_CLOUDWATCH, "Principal": "*", "Condition": {"StringEquals": {"kms:CallerAccount": "123"}}}),
+        {"alarms.topic-key": FAIL},
+        "does not let CloudWatch kms:Decrypt",
+    ),
+    Fault(
         encrypted(BY_ACCOUNT),
         {"alarms.topic-key": FAIL},
         "the policy of alias/ops, which it is encrypted with, does not let CloudWatch kms:Decrypt, kms:GenerateData",

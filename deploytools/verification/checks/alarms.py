@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.policies import Policy, allowed_by, argument, principals
@@ -168,7 +169,7 @@ def _judge_key(topic: Topic, key: TopicKey) -> Verdict:
         return failed(f"it is encrypted with {topic.key}, which does not exist", topic.arn, other)
     if key.is_of_aws:
         return failed(f"it is encrypted with {topic.key}, AWS's own, which CloudWatch may not use", topic.arn, other)
-    about = Policy("default", tuple(said for said in key.statements if {CLOUDWATCH, "*"} & set(principals(said))))
+    about = Policy("default", tuple(filter(_is_about_cloudwatch, key.statements)))
     lacking = [action for action in USES if not allowed_by([about], action.removesuffix("*"), "*")]
     if not lacking:
         return passed(f"encrypted with {topic.key}, whose policy lets CloudWatch use it", topic.arn)
@@ -179,3 +180,9 @@ def _judge_key(topic: Topic, key: TopicKey) -> Verdict:
     )
     seen = f"the policy of {topic.key}, which it is encrypted with, does not let CloudWatch {', '.join(lacking)}"
     return failed(seen, topic.arn, hint)
+
+
+def _is_about_cloudwatch(statement: Mapping[str, Any]) -> bool:
+    """Of everybody a service is one where that denies; where it allows, a service has to be named."""
+    named = principals(statement)
+    return CLOUDWATCH in named or ("*" in named and statement.get("Effect") == "Deny")

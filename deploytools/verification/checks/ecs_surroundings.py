@@ -136,15 +136,14 @@ def reaches_database(
     service, own = ecs_service, ecs_service.security_groups
     if own is None:
         return not_applicable("its tasks have no network of their own (not awsvpc)", service.name)
-    if rds_instance.port is None:
+    port = rds_instance.port
+    if port is None:
         return unknown("AWS's answer does not say (Endpoint.Port)", rds_instance.identifier)
-    admitted = _let_in(network, rds_instance.port)
+    admitted = _let_in(network, port)
     reaching = {group.identifier: group for group in admitted if _is_the_application_s(group, expectation)}
     if through := sorted(set(reaching) & set(own)):
         return passed(f"{', '.join(through)}, which the database lets in", service.name)
-    hint = (
-        _way_in(service, sorted(reaching)) if reaching else _opening(service, network, expectation, rds_instance.port)
-    )
+    hint = _way_in(service, sorted(reaching)) if reaching else _opening(service, network, expectation, port)
     default = [name for name, group in reaching.items() if group.name == DEFAULT]
     if default and not own:
         seen = f"it has its VPC's default group; nobody says whether that is {default[0]}, which is let in"
