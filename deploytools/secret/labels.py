@@ -22,9 +22,8 @@ class SecretLabels(SecretReader):
         return RotationUnderWay(
             f"A rotation of {self.name} is under way (AWSPENDING is on version {state.pending_version}); "
             f"it would undo what others write meanwhile, and {consequence}.",
-            hint=f"Wait for it to finish, then {again}. One that failed long ago is ended with: aws secretsmanager "
-            f"update-secret-version-stage --secret-id {self.name} --region {self.region} --version-stage {PENDING} "
-            f"--remove-from-version-id {state.pending_version}",
+            hint=f"Wait for it to finish, then {again}. One that failed long ago is ended with: "
+            f"{state.end_of_rotation}",
         )
 
     def _end_finished_rotation(self, state: SecretState) -> None:

@@ -56,6 +56,14 @@ class SecretState:
         """The version of a rotation under way: AWSPENDING on any version but the current one (FACTS B1.6)."""
         return next((v for v, labels in self.labels.items() if PENDING in labels and CURRENT not in labels), None)
 
+    @property
+    def end_of_rotation(self) -> str:
+        """The command that ends a rotation that failed; unlike cancel-rotate-secret it leaves the next ones on."""
+        return (
+            f"aws secretsmanager update-secret-version-stage --secret-id {self.name} --region {self.region} "
+            f"--version-stage {PENDING} --remove-from-version-id {self.pending_version}"
+        )
+
 
 @dataclass(frozen=True)
 class SyncPlan:

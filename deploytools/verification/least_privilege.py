@@ -38,6 +38,7 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "PrefixLists": frozenset({"ec2:GetManagedPrefixListEntries"}),
     "Alarms": frozenset({"cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms", "cloudwatch:SetAlarmState"}),
     "Topics": frozenset({"sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic"}),
+    "TopicKeys": frozenset({"kms:DescribeKey", "kms:GetKeyPolicy"}),
     "Cluster": frozenset({"ecs:DescribeClusters"}),
     "Service": frozenset({"ecs:DescribeServices", "ecs:ListServiceDeployments"}),
     "Roles": frozenset(
@@ -92,8 +93,8 @@ class Place:
     def resources(self, scope: str) -> tuple[str, ...]:
         """What the actions of one of `SCOPES` are allowed on.
 
-        The roles and the parameter groups that are looked at, the snapshots, topics and lists, have names that are not
-        known before something else was looked up.
+        The roles and the parameter groups that are looked at, the snapshots, topics, keys and lists, have names that
+        are not known before something else was looked up.
         """
         instance, cluster = self._arn("rds", f"db:{self.instance or '*'}"), _last(self.cluster) or "*"
         return {
@@ -105,6 +106,7 @@ class Place:
             "PrefixLists": (self._arn("ec2", "prefix-list/*"), self._arn("ec2", "prefix-list/*", account="aws")),
             "Alarms": (self._arn("cloudwatch", "alarm:*"),),
             "Topics": (self._arn("sns", "*"),),
+            "TopicKeys": self.keys,
             "Cluster": (self._arn("ecs", f"cluster/{cluster}"),),
             "Service": (self._arn("ecs", f"service/{cluster}/{_last(self.service) or '*'}"),),
             "Roles": (self._arn("iam", "role/*", region=""),),

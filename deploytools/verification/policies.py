@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,13 @@ def parse_policy(name: str, document: str | Mapping[str, Any], arn: str = "") ->
     return Policy(name, tuple(statements if isinstance(statements, list) else [statements]), arn)
 
 
+def argument(statements: Iterable[Mapping[str, Any]]) -> str:
+    """A policy of these statements as one word of a command line."""
+    # No space, not even in a text: a report copies a command up to what looks like the end of the sentence.
+    document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)}, separators=(",", ":"))
+    return shlex.quote(document.replace(" ", "\\u0020"))
+
+
 def allowed_by(policies: Iterable[Policy], action: str, resource: str) -> str:
     """Which statement allows `action` on `resource`; empty: none does, or one denies it."""
     return decision(policies, action, resource)[1]
@@ -92,6 +100,14 @@ def name_of(statement: Mapping[str, Any]) -> str:
     """Its ``Sid``, where it has one, and a digest of all that it says: changed, it is another statement."""
     digest = hashlib.sha256(json.dumps(statement, sort_keys=True).encode()).hexdigest()[:DIGEST]
     return f"{statement.get('Sid') or 'statement'} {digest}"
+
+
+def only_for(statement: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any]:
+    """The statement with no other principals than `names`; empty: it names none of them."""
+    said = statement.get("Principal", {})
+    meant, kinds = set(names), {} if isinstance(said, str) else said
+    kept = {kind: [name for name in _listed(listed) if name in meant] for kind, listed in kinds.items()}
+    return {**statement, "Principal": {kind: left for kind, left in kept.items() if left}} if any(kept.values()) else {}
 
 
 def account_of(principal: str) -> str:

@@ -190,7 +190,7 @@ def test_verify_deploy_finds_what_is_so(capsys, made, cloud, monkeypatch, settin
     hints = {item["hint"] for item in document["findings"] if item["check"] == "rds.deletion-protection"}
     assert hints == {
         "Run: aws rds modify-db-instance --db-instance-identifier startupwebapp-multi-tenant-prod "
-        "--deletion-protection --apply-immediately (no downtime)"
+        "--deletion-protection (no downtime)"
     }
 
 

@@ -13,7 +13,7 @@ PER_TENANT = {
 }
 CHECKLIST = "Security Checklist: "
 INSTANCE = "startupwebapp-multi-tenant-prod"
-PROTECT = f"aws rds modify-db-instance --db-instance-identifier {INSTANCE} --deletion-protection --apply-immediately"
+PROTECT = f"aws rds modify-db-instance --db-instance-identifier {INSTANCE} --deletion-protection"
 
 
 def sample(tenants: int = 3) -> Report:

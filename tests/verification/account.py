@@ -189,6 +189,9 @@ def account(endpoint_url: str) -> Iterator[str]:
     world.rds.modify_db_snapshot_attribute(DBSnapshotIdentifier="by-hand", AttributeName="restore", ValuesToAdd=["all"])
     (topic,) = world.sns.list_topics()["Topics"]
     world.sns.subscribe(TopicArn=topic["TopicArn"], Protocol="https", Endpoint=HOOK)
+    world.sns.set_topic_attributes(
+        TopicArn=topic["TopicArn"], AttributeName="KmsMasterKeyId", AttributeValue=_make_key(endpoint_url)
+    )
     _widen(world.ec2)
     _make_role(endpoint_url)
     _make_service(endpoint_url, world.ec2, made["ARN"])
@@ -265,6 +268,15 @@ def _make_role(endpoint_url: str) -> None:
             made = iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]
             iam.attach_role_policy(RoleName=role, PolicyArn=made)
     iam.close()
+
+
+def _make_key(endpoint_url: str) -> str:
+    """The alias of a key that the account alone may use."""
+    kms = _client("kms", endpoint_url)
+    made = kms.create_key(Policy=json.dumps(_policy("kms:*", "*")))["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName="alias/ops", TargetKeyId=made)
+    kms.close()
+    return "alias/ops"
 
 
 def _make_balancer(endpoint_url: str, group: dict[str, Any], subnets: list[str]) -> str:

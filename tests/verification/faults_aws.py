@@ -8,7 +8,7 @@ from typing import Any
 
 from deploytools.verification.findings import Status
 from deploytools.verification.policies import Policy
-from deploytools.verification.sources.alarms import Topic
+from deploytools.verification.sources.alarms import Topic, TopicKey
 from deploytools.verification.sources.ecs_surroundings import Cluster, Deployment
 from deploytools.verification.sources.network import BastionGroups, Network, PrefixLists, Routes, Rule, SecurityGroup
 from deploytools.verification.sources.outside import Answer, NoAnswer
@@ -143,6 +143,17 @@ STATE = [
         "system-update (New OS), forced on 2026-03-02",
     ),
     Fault({"rds_maintenance": (Maintenance("system-update", "New OS", None),)}, {}),
+    Fault(
+        {"rds_maintenance": (Maintenance("db-upgrade", "16.12", None, window_after=NOW + DAY),)},
+        {"rds.maintenance": WARN},
+        "db-upgrade (16.12), in the first maintenance window after 2026-03-02",
+    ),
+    Fault(
+        {"rds_maintenance": (Maintenance("db-upgrade", "16.12", NOW + 30 * DAY, window_after=NOW + DAY),)},
+        {"rds.maintenance": WARN},
+        "in the first maintenance window after 2026-03-02, forced on 2026-03-31",
+    ),
+    Fault({"rds_maintenance": (Maintenance("db-upgrade", "16.12", None, "immediate", NOW + DAY),)}, {}),
     Fault({"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY, "next-maintenance"),)}, {}),
     Fault(
         {"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY, "undo-opt-in"),)},
@@ -532,6 +543,29 @@ NETWORK = [
 ]
 
 NOBODY = Topic(TOPIC)
+BY_ACCOUNT = {
+    "Sid": "Enable IAM User Permissions",
+    "Effect": "Allow",
+    "Principal": {"AWS": "arn:aws:iam::123456789012:root"},
+    "Action": "kms:*",
+    "Resource": "*",
+}
+BY_CLOUDWATCH = {
+    "Effect": "Allow",
+    "Principal": {"Service": "cloudwatch.amazonaws.com"},
+    "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
+    "Resource": "*",
+}
+
+
+def encrypted(*statements: dict[str, Any], arn: str = KEY, is_of_aws: bool = False) -> Changes:
+    """The topic is encrypted with a key that has this policy."""
+    return {
+        "alarm_topics": (replace(NOBODY, confirmed=("sms",), key="alias/ops"),),
+        "topic_keys": (TopicKey(TOPIC, arn, is_of_aws, statements),),
+    }
+
+
 ALARM = [
     Fault({"alarms": ALARMS[1:]}, {"alarms.metrics": FAIL}, "no alarm looks at it for good"),
     Fault({"alarms": ALARMS[:4], **rds(instance_class="db.m6g.large")}, {}),
@@ -565,12 +599,30 @@ ALARM = [
         "the topic does not exist",
     ),
     Fault({"alarm_topics": ()}, {"alarms.heard": NA, "alarms.topic-key": NA}, "no alarm tells an SNS topic"),
+    Fault(encrypted(is_of_aws=True), {"alarms.topic-key": FAIL}, "AWS's own, which CloudWatch may not use"),
+    Fault(encrypted(arn=""), {"alarms.topic-key": FAIL}, "encrypted with alias/ops, which does not exist"),
+    Fault(encrypted(BY_ACCOUNT, BY_CLOUDWATCH), {}),
+    Fault(encrypted(BY_ACCOUNT, {**BY_CLOUDWATCH, "Action": "kms:*"}), {}),
     Fault(
-        {"alarm_topics": (replace(NOBODY, confirmed=("sms",), key="alias/aws/sns"),)},
+        encrypted({**BY_CLOUDWATCH, "Principal": "*", "Condition": {"StringEquals": {"kms:CallerAccount": "123"}}}),
         {"alarms.topic-key": FAIL},
-        "which CloudWatch may not use",
+        "does not let CloudWatch kms:Decrypt",
     ),
-    Fault({"alarm_topics": (replace(NOBODY, confirmed=("sms",), key="arn:aws:kms:…:key/1"),)}, {}),
+    Fault(
+        encrypted(BY_ACCOUNT),
+        {"alarms.topic-key": FAIL},
+        "the policy of alias/ops, which it is encrypted with, does not let CloudWatch kms:Decrypt, kms:GenerateData",
+    ),
+    Fault(
+        encrypted(BY_ACCOUNT, {**BY_CLOUDWATCH, "Action": ["kms:Decrypt"]}),
+        {"alarms.topic-key": FAIL},
+        "does not let CloudWatch kms:GenerateDataKey*",
+    ),
+    Fault(
+        encrypted(BY_CLOUDWATCH, {**BY_CLOUDWATCH, "Principal": "*", "Effect": "Deny"}),
+        {"alarms.topic-key": FAIL},
+        "does not let CloudWatch kms:Decrypt",
+    ),
 ]
 
 
@@ -786,6 +838,16 @@ def deployed(status: str | None, reason: str = "") -> Changes:
     return {"ecs_deployment": Deployment(status, NOW - 2 * DAY, reason)}
 
 
+def default_let_in(security_groups: tuple[str, ...] = ()) -> Changes:
+    """The application's group is the default one of a VPC, and the service names these."""
+    default = replace(GROUPS["sg-app"], name="default")
+    return {
+        "network": Network({**GROUPS, "sg-app": default}, ("sg-db",)),
+        **expect(app_groups=("sg-app",)),
+        **service(security_groups=security_groups),
+    }
+
+
 SURROUNDINGS = [
     Fault({"ecs_deployment": None}, {"ecs.not-rolled-back": NA}, "in the 90 days that it remembers"),
     Fault(deployed("IN_PROGRESS"), {"ecs.not-rolled-back": NA}, "that of 2026-02-27 is IN_PROGRESS"),
@@ -824,6 +886,8 @@ SURROUNDINGS = [
         "of its groups (sg-other) the database lets in none that APP_SECURITY_GROUPS names",
     ),
     Fault(service(security_groups=()), {"ecs.reaches-database": FAIL}, "(the VPC’s default one)"),
+    Fault(default_let_in(), {"ecs.reaches-database": UNKNOWN}, "nobody says whether that is sg-app, which is let in"),
+    Fault(default_let_in(security_groups=("sg-app",)), {}),
     Fault(
         service(security_groups=("sg-bastion",)),
         {"ecs.reaches-database": FAIL},

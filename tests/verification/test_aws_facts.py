@@ -17,6 +17,7 @@ from deploytools.verification.runner import judge_all, read_facts
 from deploytools.verification.sources import rule_history
 from deploytools.verification.sources.ecs_surroundings import Cluster, Target, TargetGroup
 from deploytools.verification.sources.iam import DECRYPT, READ, Powers
+from deploytools.verification.sources.rds_lifecycle import Maintenance
 from deploytools.verification.sources.rule_history import Making
 from deploytools.verification.sources.stray_values import telling_values
 from localcloud import gaps
@@ -143,6 +144,11 @@ def test_every_fact_of_aws(wire):
     assert [topic.confirmed for topic in seen["alarm_topics"]] == [
         ("email operations@example.com", "https https://hooks.example.net")
     ]
+    assert [topic.key for topic in seen["alarm_topics"]] == ["alias/ops"]
+    (key,) = seen["topic_keys"]
+    assert (key.topic, key.is_of_aws) == (seen["alarm_topics"][0].arn, False)
+    assert key.arn.startswith("arn:aws:kms:us-east-1:123456789012:key/")
+    assert [(said["Principal"], said["Action"]) for said in key.statements] == [("*", "kms:*")]
     assert "canary" not in repr(seen)
 
     assert (seen["secret_description"].rotates, len(seen["secret_policy"].statements)) == (None, 1)
@@ -240,6 +246,9 @@ FALLS_BACK = {
 }
 
 
+#: What the emulator has none of: the key of AWS's own that a topic is encrypted with.
+OF_AWS = {"KeyId": "1", "Arn": "arn:aws:kms:us-east-1:123456789012:key/1", "KeyManager": "AWS"}
+
 #: What the emulator keeps nothing of: blue and green target groups, the circuit breaker, task sets.
 BLUE_GREEN = {
     "status": "ACTIVE",
@@ -318,6 +327,33 @@ def test_a_service_that_ecs_has_not_deployed_for_long(wire):
     wire.remembered = {}
     wire.documented = {"ecs:ListServiceDeployments": lambda _: {"serviceDeployments": []}}
     assert read_facts(closure("ecs_deployment"))["ecs_deployment"] == Value(None)
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [(OF_AWS, {"arn": OF_AWS["Arn"], "is_of_aws": True}), (None, {"arn": "", "is_of_aws": False})],
+    ids=["aws-own", "gone"],
+)
+def test_keys_of_which_no_policy_is_asked(wire, key, found):
+    wire.remembered = {}
+    wire.documented = {"sns:GetTopicAttributes": lambda _: {"Attributes": {"KmsMasterKeyId": "alias/somebody-elses"}}}
+    if key:
+        wire.documented["kms:DescribeKey"] = lambda _: {"KeyMetadata": key}
+    fact = read_facts(closure("topic_keys"))["topic_keys"]
+    assert isinstance(fact, Value)
+    assert [{attribute: getattr(item, attribute) for attribute in found} for item in fact.value] == [found]
+    assert "kms:GetKeyPolicy" not in wire.called
+
+
+def test_maintenance_says_each_of_its_dates(wire):
+    forced, after = datetime(2026, 12, 24, tzinfo=UTC), datetime(2026, 12, 3, tzinfo=UTC)
+    said = {"Action": "db-upgrade", "AutoAppliedAfterDate": after, "ForcedApplyDate": forced, "Description": "16.12"}
+    answer = {"PendingMaintenanceActions": [{"PendingMaintenanceActionDetails": [said, {"Action": "os-upgrade"}]}]}
+    wire.remembered = {}
+    wire.documented = {"rds:DescribePendingMaintenanceActions": lambda _: answer}
+    assert read_facts(closure("rds_maintenance"))["rds_maintenance"] == Value(
+        (Maintenance("db-upgrade", "16.12", forced, window_after=after), Maintenance("os-upgrade", "", None))
+    )
 
 
 def test_the_deployments_of_another_are_not_asked_for(wire):

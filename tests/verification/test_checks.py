@@ -6,6 +6,7 @@ import inspect
 import json
 import shlex
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -25,13 +26,18 @@ from tests.verification.world import (
     FIRST,
     KEY,
     NEEDED,
+    NOW,
     OF_THIS_ACCOUNT,
     OURS,
     REGISTRY,
     WORLD,
+    bastion,
+    description,
+    expect,
     findings,
     rds,
     secret,
+    service,
 )
 
 MOVE = (
@@ -142,13 +148,55 @@ def test_every_check_says_what_a_reader_needs(check):
 def test_a_hint_names_the_thing_itself():
     hints = {finding.check: finding.hint for finding in findings(**rds(deletion_protection=False))}
     assert hints["rds.deletion-protection"] == (
-        "Run: aws rds modify-db-instance --db-instance-identifier good --deletion-protection --apply-immediately "
-        "(no downtime)"
+        "Run: aws rds modify-db-instance --db-instance-identifier good --deletion-protection (no downtime)"
     )
     (opened,) = [f for f in findings(**faults_aws.NETWORK[0].changes) if f.status is FAIL]
     assert opened.hint == (
         "Run: aws ec2 revoke-security-group-ingress --group-id sg-db --security-group-rule-ids sgr-x"
     )
+
+
+QUIET, WAITS = "at a quiet hour", "it also makes now what waits: DBInstanceClass, which may restart it"
+GLOBAL_BUNDLE = "after every client has AWS's global-bundle.pem as its sslrootcert"
+
+
+@pytest.mark.parametrize("pending", [(), ("DBInstanceClass",)], ids=["nothing-waits", "a-class-waits"])
+@pytest.mark.parametrize(
+    ("check", "changes", "is_at_once", "said"),
+    [
+        ("rds.deletion-protection", {"deletion_protection": False}, True, ["no downtime"]),
+        ("rds.automated-backups", {"backup_days": 6}, True, ["no downtime"]),
+        ("rds.automated-backups", {"backup_days": 0}, False, ["it stops for a moment", QUIET]),
+        ("rds.not-public", {"is_public": True}, True, []),
+        ("rds.multi-az", {"is_multi_az": False}, False, ["it doubles the instance's price"]),
+        ("rds.log-exports", {"log_exports": ()}, True, []),
+        ("rds.minor-upgrades", {"upgrades_itself": False}, True, ["no downtime now"]),
+        ("rds.storage-grows", {"maximum": None}, True, ["no downtime"]),
+        ("rds.tags-on-snapshots", {"copies_tags": False}, True, ["no downtime"]),
+        ("rds.enhanced-monitoring", {"monitoring": 0}, True, ["no downtime"]),
+        ("rds.windows-apart", {"backup_window": "05:00-05:30"}, True, ["no downtime"]),
+        (
+            "rds.certificate",
+            {"certificate_until": NOW + timedelta(days=9)},
+            False,
+            ["it may restart it", QUIET, GLOBAL_BUNDLE],
+        ),
+        ("rds.master-secret", {"master_secret": "impaired"}, False, []),
+    ],
+)
+def test_a_change_of_the_instance_says_what_it_stops(check, changes, is_at_once, said, pending):
+    """AWS makes with --apply-immediately all that waits, so only what else waits itself is changed with it."""
+    (finding,) = [f for f in findings(**rds(pending=pending, **changes)) if f.check == check]
+    command = command_in(finding.hint)
+    assert command.endswith(" --apply-immediately") is not is_at_once
+    assert [words for words in said if words not in finding.hint] == []
+    assert (WAITS in finding.hint) is (bool(pending) and not is_at_once)
+
+
+def test_what_waits_is_made_at_a_quiet_hour():
+    (finding,) = [f for f in findings(**rds(pending=("DBInstanceClass",))) if f.check == "rds.nothing-pending"]
+    assert command_in(finding.hint) == "aws rds modify-db-instance --db-instance-identifier good --apply-immediately"
+    assert QUIET in finding.hint
 
 
 def test_the_command_that_lets_somebody_in_names_the_groups():
@@ -158,6 +206,83 @@ def test_the_command_that_lets_somebody_in_names_the_groups():
     )
     assert hints["network.ingress-only-from-app"] == f"{command}sg-app"
     assert hints["bastion.let-in"] == f"{command}sg-bastion"
+
+
+OPEN_TO = "aws ec2 authorize-security-group-ingress --group-id sg-db --protocol tcp --port {} --source-group {}"
+WITH_BOTH = (
+    "aws ecs update-service --cluster prod --service web --network-configuration "
+    '"awsvpcConfiguration={{subnets=[subnet-a,subnet-b],securityGroups=[{},sg-app]{}}}"'
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "command", "said"),
+    [
+        (service(security_groups=("sg-x",)), WITH_BOTH.format("sg-x", ",assignPublicIp=DISABLED"), "new tasks"),
+        (
+            service(security_groups=("sg-x", "sg-y"), has_public_address=True),
+            WITH_BOTH.format("sg-x,sg-y", ",assignPublicIp=ENABLED"),
+            "(it puts new tasks in the place of all that run)",
+        ),
+        (service(security_groups=("sg-x",), has_public_address=None), WITH_BOTH.format("sg-x", ""), "new tasks"),
+        (
+            service(security_groups=("sg-x",), controller="CODE_DEPLOY"),
+            "",
+            "by CodeDeploy (aws deploy create-deployment), with the security groups sg-x,sg-app in its network",
+        ),
+        (rds(port=5433), OPEN_TO.format(5433, "sg-app"), "Run: "),
+        (
+            {**rds(port=5433), **service(security_groups=("sg-x", "sg-app"))},
+            OPEN_TO.format(5433, "sg-app"),
+            "Run: ",
+        ),
+        (
+            {**rds(port=5433), **service(security_groups=("sg-x",))},
+            OPEN_TO.format(5433, "sg-app"),
+            "(and give it to the service; verify_deploy says how, once it is let in)",
+        ),
+        ({**rds(port=5433), **expect(app_groups=())}, "", "Name the application's group"),
+    ],
+    ids=["private", "public", "unsaid", "code-deploy", "own", "second", "not-its-own", "nobody-says"],
+)
+def test_the_way_to_the_database_opens_it_to_nobody_else(changes, command, said):
+    (finding,) = [f for f in findings(**changes) if f.check == "ecs.reaches-database"]
+    assert (finding.status, command_in(finding.hint)) == (FAIL, command)
+    assert said in finding.hint
+
+
+@pytest.mark.parametrize(
+    ("controller", "command", "said"),
+    [
+        ("ECS", "aws ecs update-service --cluster prod --service web --force-new-deployment", "(it puts new tasks in"),
+        (
+            "CODE_DEPLOY",
+            "",
+            "It takes a new deployment by CodeDeploy (aws deploy create-deployment): it puts new tasks",
+        ),
+        ("EXTERNAL", "", "It takes a new task set (aws ecs create-task-set): it puts new tasks in the place of all"),
+        ("NEWEST", "", "It takes a new deployment by NEWEST: it puts new tasks"),
+    ],
+)
+def test_the_tasks_are_replaced_by_whoever_deploys_them(controller, command, said):
+    changes = service(controller=controller, deployed_at=NOW - timedelta(days=21))
+    (finding,) = [f for f in findings(**changes) if f.check == "ecs.since-rotation"]
+    assert (finding.status, command_in(finding.hint)) == (WARN, command)
+    assert said in finding.hint
+
+
+@pytest.mark.parametrize(
+    ("changes", "command"),
+    [
+        (bastion(groups=("sg-wizard",)), ""),
+        (bastion(groups=()), ""),
+        ({**rds(port=5433), **bastion(groups=("sg-wizard", "sg-bastion"))}, OPEN_TO.format(5433, "sg-bastion")),
+    ],
+)
+def test_a_group_that_the_settings_do_not_name_is_not_let_in(changes, command):
+    (finding,) = [f for f in findings(**changes) if f.check == "bastion.let-in"]
+    assert (finding.status, command_in(finding.hint)) == (WARN, command)
+    assert command or finding.hint.startswith("Name one of its groups")
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{next(iter(fault.flips), 'none')}-{fault.seen[:30]}")
@@ -177,12 +302,41 @@ def test_the_command_for_a_snapshot_in_clear_copies_it():
     )
 
 
-def test_the_command_for_a_role_that_others_take_is_whole():
-    (finding,) = [f for f in findings(**faults_aws.trusting("*")) if f.check == "iam.trust"]
-    words = shlex.split(command_in(finding.hint))
-    assert words[:-1] == ["aws", "iam", "update-assume-role-policy", "--role-name", "web", "--policy-document"]
-    (statement,) = json.loads(words[-1])["Statement"]
-    assert (statement["Principal"], statement["Condition"]) == (faults_aws.ECS_TASKS, OF_THIS_ACCOUNT)
+BY_ECS = {"Sid": "By ECS", "Effect": "Allow", "Principal": faults_aws.ECS_TASKS, "Action": "sts:AssumeRole"}
+BY_TASKS = {**BY_ECS, "Condition": OF_THIS_ACCOUNT}
+LAMBDA, ADMIN = "lambda.amazonaws.com", "arn:aws:iam::999999999999:role/admin"
+BY_LAMBDA = {**BY_ECS, "Sid": "By Lambda", "Principal": {"Service": LAMBDA}}
+BOTH = [LAMBDA, *faults_aws.ECS_TASKS.values()]
+BY_BOTH = {**BY_ECS, "Principal": {"Service": BOTH, "AWS": ADMIN}}
+BUT_LAMBDA = {**BY_ECS, "Principal": {"Service": [LAMBDA], "AWS": [ADMIN]}}
+NOT_SO = {"Sid": "No, never", "Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:TagSession"}
+IN_REGION = {"StringEquals": {"aws:RequestedRegion": "us-east-1"}, "Bool": {"aws:SecureTransport": "true"}}
+IN_BOTH = {**IN_REGION, "StringEquals": {**IN_REGION["StringEquals"], **OF_THIS_ACCOUNT["StringEquals"]}}
+
+
+@pytest.mark.parametrize(
+    ("check", "trust", "left"),
+    [
+        ("iam.trust", [{**BY_ECS, "Principal": "*"}], [{**BY_TASKS, "Sid": None}]),
+        ("iam.trust", [{**BY_ECS, "Principal": {"AWS": ADMIN}}, NOT_SO], [{**BY_TASKS, "Sid": None}, NOT_SO]),
+        (
+            "iam.trust",
+            [BY_BOTH, NOT_SO],
+            [{**BY_BOTH, "Principal": {"Service": BOTH}}, NOT_SO],
+        ),
+        ("iam.confused-deputy", [BY_ECS], [BY_TASKS]),
+        ("iam.confused-deputy", [BY_LAMBDA, BY_ECS, NOT_SO], [BY_LAMBDA, BY_TASKS, NOT_SO]),
+        ("iam.confused-deputy", [BY_BOTH], [BUT_LAMBDA, {**BY_TASKS, "Sid": None}]),
+        ("iam.confused-deputy", [{**BY_ECS, "Condition": IN_REGION}], [{**BY_ECS, "Condition": IN_BOTH}]),
+    ],
+    ids=["everybody", "another-account", "both", "bare", "others-stay", "split", "conditions-stay"],
+)
+def test_the_command_for_who_may_take_the_role_takes_nothing_else_away(check, trust, left):
+    role = replace(WORLD["task_role"], trust=tuple(trust))
+    (words,) = {tuple(shlex.split(command_in(f.hint))) for f in findings(task_role=role) if f.check == check and f.hint}
+    assert words[:-1] == ("aws", "iam", "update-assume-role-policy", "--role-name", "web", "--policy-document")
+    wanted = [{member: said for member, said in statement.items() if said} for statement in left]
+    assert json.loads(words[-1]) == {"Version": "2012-10-17", "Statement": wanted}
 
 
 OPEN = {"Sid": "Open", "Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"}
@@ -263,6 +417,44 @@ def test_a_half_done_rotation_is_told_how_to_end_on_the_secret_that_was_tried(ac
     (finding,) = [f for f in findings(**changes) if f.check == "connection.connect"]
     guide = ' (guide, Troubleshooting: "password authentication failed for user django_app")'
     assert finding.hint.endswith(ends + guide)
+
+
+def test_the_command_that_lets_cloudwatch_use_a_key_keeps_the_rest_of_its_policy():
+    changes = faults_aws.encrypted(faults_aws.BY_ACCOUNT)
+    (finding,) = [f for f in findings(**changes) if f.check == "alarms.topic-key"]
+    words = shlex.split(command_in(finding.hint))
+    assert words[:-1] == ["aws", "kms", "put-key-policy", "--key-id", KEY, "--policy-name", "default", "--policy"]
+    assert json.loads(words[-1])["Statement"] == [faults_aws.BY_ACCOUNT, faults_aws.BY_CLOUDWATCH]
+
+
+UNFINISHED = replace(WORLD["secret"], labels={"v1": ("AWSCURRENT",), "v2": ("AWSPENDING",)})
+OVERDUE = description(next_rotation=NOW - timedelta(days=1))
+
+
+def test_a_rotation_that_failed_is_ended_and_the_next_ones_stay_on():
+    (finding,) = [f for f in findings(secret=UNFINISHED) if f.check == "secret.no-rotation-under-way"]
+    assert command_in(finding.hint) == (
+        "aws secretsmanager update-secret-version-stage --secret-id prod --region us-east-1 "
+        "--version-stage AWSPENDING --remove-from-version-id v2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        (OVERDUE, "Look at the function's log, then run: "),
+        (
+            {**OVERDUE, "secret": UNFINISHED},
+            "end the rotation that failed (see secret.no-rotation-under-way), then run: ",
+        ),
+    ],
+    ids=["none-pending", "one-pending"],
+)
+def test_a_rotation_that_is_overdue_is_made_up_for_with_its_price(changes, first):
+    (finding,) = [f for f in findings(**changes) if f.check == "secret.rotated-in-time"]
+    assert command_in(finding.hint) == "aws secretsmanager rotate-secret --secret-id prod --region us-east-1"
+    assert first in finding.hint
+    assert "tasks that run are refused until they are replaced: ecs.since-rotation" in finding.hint
 
 
 def test_no_value_of_the_secret_is_in_a_finding():

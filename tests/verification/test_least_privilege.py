@@ -89,6 +89,7 @@ def test_the_tenants_own_secrets_are_read_too():
         ("iam:GetRole", "arn:aws:iam::123456789012:role/*"),
         ("iam:GetPolicy", ["arn:aws:iam::123456789012:policy/*", "arn:aws:iam::aws:policy/*"]),
         ("sns:ListSubscriptionsByTopic", "arn:aws:sns:us-east-1:123456789012:*"),
+        ("kms:GetKeyPolicy", "arn:aws:kms:us-east-1:123456789012:key/*"),
         ("cloudwatch:DescribeAlarms", "arn:aws:cloudwatch:us-east-1:123456789012:alarm:*"),
         ("rds:DescribeDBParameters", "arn:aws:rds:us-east-1:123456789012:pg:*"),
         (

@@ -241,6 +241,7 @@ WORLD: dict[str, Any] = {
     "bastion_agent": True,
     "alarms": ALARMS,
     "alarm_topics": (Topic(TOPIC, confirmed=("email ops@shop.net",)),),
+    "topic_keys": (),
     "own_keys": OwnKeys(("sentry_dsn",), (), ()),
     "secret_description": SecretDescription(ARN, NOW, True, NOW - timedelta(days=20), NOW + timedelta(days=10)),
     "secret_policy": ResourcePolicy("123456789012", ()),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.policies import Policy, allowed_by, argument, principals
 from deploytools.verification.registry import check
-from deploytools.verification.sources.alarms import Alarm, Topic
+from deploytools.verification.sources.alarms import Alarm, Topic, TopicKey
 from deploytools.verification.sources.rds import RdsInstance
 
 CHECKLIST = "Security Checklist: CloudWatch alarms configured and email verified"
@@ -23,6 +25,9 @@ CREDITS = {"CPUCreditBalance": "--comparison-operator LessThanThreshold --thresh
 
 #: Seconds. A new alarm has no data in its first minutes.
 SETTLING = 30 * 60
+
+#: Who writes to a topic when an alarm goes off, and what that takes of the topic's key.
+CLOUDWATCH, USES = "cloudwatch.amazonaws.com", ("kms:Decrypt", "kms:GenerateDataKey*")
 
 MISSING = "there is no alarm (see alarms.metrics)"
 
@@ -145,18 +150,39 @@ def heard(alarm_topics: tuple[Topic, ...], alarms: tuple[Alarm, ...]) -> Iterabl
     guide=CHECKLIST,
     hint="Use a KMS key of your own whose policy lets cloudwatch.amazonaws.com kms:Decrypt and kms:GenerateDataKey*",
 )
-def topic_key(alarm_topics: tuple[Topic, ...]) -> Iterable[Verdict]:
-    """With AWS's own key alias/aws/sns CloudWatch cannot write to the topic: the alarm goes off and no mail comes."""
+def topic_key(alarm_topics: tuple[Topic, ...], topic_keys: tuple[TopicKey, ...]) -> Iterable[Verdict]:
+    """With a key that CloudWatch may not use it cannot write to the topic: the alarm goes off and no mail comes."""
+    keys = {key.topic: key for key in topic_keys}
     existing = [topic for topic in alarm_topics if topic.exists]
     if not existing:
         yield not_applicable("no alarm tells an SNS topic that exists")
     for topic in existing:
-        if topic.key.endswith("alias/aws/sns"):
-            hint = f"Run: aws sns set-topic-attributes --topic-arn {topic.arn} --attribute-name KmsMasterKeyId"
-            yield failed(
-                f"it is encrypted with {topic.key}, which CloudWatch may not use",
-                topic.arn,
-                f"{hint} --attribute-value KEY, with a key of your own that lets cloudwatch.amazonaws.com use it",
-            )
-        else:
-            yield passed(f"encrypted with {topic.key}" if topic.key else "not encrypted with a key", topic.arn)
+        yield _judge_key(topic, keys[topic.arn]) if topic.key else passed("not encrypted with a key", topic.arn)
+
+
+def _judge_key(topic: Topic, key: TopicKey) -> Verdict:
+    other = (
+        f"Run: aws sns set-topic-attributes --topic-arn {topic.arn} --attribute-name KmsMasterKeyId "
+        f"--attribute-value KEY, with a key of your own that lets {CLOUDWATCH} use it"
+    )
+    if not key.arn:
+        return failed(f"it is encrypted with {topic.key}, which does not exist", topic.arn, other)
+    if key.is_of_aws:
+        return failed(f"it is encrypted with {topic.key}, AWS's own, which CloudWatch may not use", topic.arn, other)
+    about = Policy("default", tuple(filter(_is_about_cloudwatch, key.statements)))
+    lacking = [action for action in USES if not allowed_by([about], action.removesuffix("*"), "*")]
+    if not lacking:
+        return passed(f"encrypted with {topic.key}, whose policy lets CloudWatch use it", topic.arn)
+    wanted = {"Effect": "Allow", "Principal": {"Service": CLOUDWATCH}, "Action": list(USES), "Resource": "*"}
+    hint = (
+        f"Run: aws kms put-key-policy --key-id {key.arn} --policy-name default --policy "
+        f"{argument([*key.statements, wanted])} (it adds the last statement; the others stay)"
+    )
+    seen = f"the policy of {topic.key}, which it is encrypted with, does not let CloudWatch {', '.join(lacking)}"
+    return failed(seen, topic.arn, hint)
+
+
+def _is_about_cloudwatch(statement: Mapping[str, Any]) -> bool:
+    """Of everybody a service is one where that denies; where it allows, a service has to be named."""
+    named = principals(statement)
+    return CLOUDWATCH in named or ("*" in named and statement.get("Effect") == "Deny")

@@ -126,7 +126,7 @@ def no_public_address(bastion: Bastion | None) -> Verdict:
     guide=CHECKLIST,
     hint="Run: aws ec2 authorize-security-group-ingress, from the bastion host's group",
 )
-def let_in(rds_instance: RdsInstance, network: Network, bastion: Bastion | None) -> Verdict:
+def let_in(rds_instance: RdsInstance, network: Network, bastion: Bastion | None, expectation: Expectation) -> Verdict:
     """A bastion host that is not let in is found out at night, and then somebody opens the database to an address."""
     if bastion is None:
         return not_applicable(UNDECLARED)
@@ -135,6 +135,10 @@ def let_in(rds_instance: RdsInstance, network: Network, bastion: Bastion | None)
     named = {rule.group for _, rule in database_rules(network, rds_instance.port) if not rule.account}
     if named & set(bastion.groups):
         return passed(f"by {', '.join(sorted(named & set(bastion.groups)))}", bastion.identifier)
-    hint = authorize(network, rds_instance.port, bastion.groups[0]) if network.of_database and bastion.groups else ""
+    declared = [name for name, group in network.groups.items() if group.is_one_of(expectation.bastion_groups)]
+    own = [name for name in bastion.groups if name in declared]
+    hint = 'Name one of its groups in DEPLOYTOOLS["BASTION_SECURITY_GROUPS"], and let it in to the database'
+    if own and network.of_database:
+        hint = authorize(network, rds_instance.port, own[0])
     groups = ", ".join(bastion.groups) or "it has none"
     return warned(f"it lets in none of its security groups ({groups})", bastion.identifier, hint)

@@ -18,6 +18,19 @@ DONE = {"COMPLETED", "STEADY_STATE"}
 SUFFIX = 7
 UNDECLARED = 'no ECS service is declared (DEPLOYTOOLS["ECS_SERVICE"])'
 
+#: What a deployment does.
+REPLACED = "it puts new tasks in the place of all that run"
+#: What a service is deployed by where ECS itself does not do it, and UpdateService is refused.
+ELSEWHERE = {
+    "CODE_DEPLOY": "a new deployment by CodeDeploy (aws deploy create-deployment)",
+    "EXTERNAL": "a new task set (aws ecs create-task-set)",
+}
+
+
+def redeployment(service: Service) -> str:
+    """What it takes to deploy a service that ECS itself does not deploy."""
+    return ELSEWHERE.get(service.controller, f"a new deployment by {service.controller}")
+
 
 def _each(definition: TaskDefinition | None, judge: Callable[[Container], Verdict]) -> Iterable[Verdict]:
     if definition is None:
@@ -84,10 +97,13 @@ def since_rotation(ecs_service: Service | None, secret_description: SecretDescri
     evidence = f"deployed {deployed:%Y-%m-%d %H:%M%z}, the secret was rotated {rotated:%Y-%m-%d %H:%M%z}"
     if rotated <= deployed:
         return passed(evidence, service.name)
+    also = "let each rotation do it: an EventBridge rule on RotationSucceeded"
     hint = (
         f"Run: aws ecs update-service --cluster {service.cluster} --service {service.name} --force-new-deployment "
-        "(and let each rotation do it: an EventBridge rule on RotationSucceeded)"
+        f"({REPLACED}; and {also})"
     )
+    if service.controller != "ECS":
+        hint = f"It takes {redeployment(service)}: {REPLACED}. And {also}"
     return warned(evidence, service.name, hint)
 
 

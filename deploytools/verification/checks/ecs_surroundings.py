@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from deploytools.verification.checks.ecs import GUIDE, UNDECLARED
+from deploytools.verification.checks.ecs import GUIDE, REPLACED, UNDECLARED, redeployment
+from deploytools.verification.checks.network import authorize
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
@@ -16,6 +17,9 @@ from deploytools.verification.sources.rds import RdsInstance
 
 #: What a target is that takes no request and should; one that drains is on its way out, as it should be.
 BROKEN = {"unhealthy", "unused", "unavailable"}
+
+#: What the group is called that AWS makes with every VPC; no other may be.
+DEFAULT = "default"
 
 #: What usually is behind the reason that the load balancer gives.
 CAUSES = {
@@ -132,15 +136,21 @@ def reaches_database(
     service, own = ecs_service, ecs_service.security_groups
     if own is None:
         return not_applicable("its tasks have no network of their own (not awsvpc)", service.name)
-    if rds_instance.port is None:
+    port = rds_instance.port
+    if port is None:
         return unknown("AWS's answer does not say (Endpoint.Port)", rds_instance.identifier)
-    admitted = _let_in(network, rds_instance.port)
-    reaching = {group.identifier for group in admitted if _is_the_application_s(group, expectation)}
-    if through := sorted(reaching & set(own)):
+    admitted = _let_in(network, port)
+    reaching = {group.identifier: group for group in admitted if _is_the_application_s(group, expectation)}
+    if through := sorted(set(reaching) & set(own)):
         return passed(f"{', '.join(through)}, which the database lets in", service.name)
+    hint = _way_in(service, sorted(reaching)) if reaching else _opening(service, network, expectation, port)
+    default = [name for name, group in reaching.items() if group.name == DEFAULT]
+    if default and not own:
+        seen = f"it has its VPC's default group; nobody says whether that is {default[0]}, which is let in"
+        return unknown(seen, service.name, hint)
     evidence = f"of its groups ({', '.join(own) or 'the VPC’s default one'}) the database lets in none"
     evidence += " that APP_SECURITY_GROUPS names" if expectation.app_groups else ""
-    return failed(evidence, service.name, _way_in(service, network, sorted(reaching), rds_instance.port))
+    return failed(evidence, service.name, hint)
 
 
 def _let_in(network: Network, port: int) -> list[SecurityGroup]:
@@ -157,17 +167,24 @@ def _is_the_application_s(group: SecurityGroup, expectation: Expectation) -> boo
     return not group.is_one_of(expectation.bastion_groups)
 
 
-def _way_in(service: Service, network: Network, reaching: list[str], port: int) -> str:
-    """The command that gives the service a group that is let in; where there is none, that lets one of its own in."""
-    if not reaching and service.security_groups and network.of_database:
-        return (
-            f"Run: aws ec2 authorize-security-group-ingress --group-id {network.of_database[0]} --protocol tcp "
-            f"--port {port} --source-group {service.security_groups[0]}"
-        )
-    if not reaching:
-        return "Give the service the application's security group, and let that in to the database"
+def _way_in(service: Service, reaching: list[str]) -> str:
+    """How to give the service a group that is let in."""
     groups = ",".join([*(service.security_groups or ()), reaching[0]])
+    if service.controller != "ECS":
+        return f"It takes {redeployment(service)}, with the security groups {groups} in its network configuration"
+    address = {None: "", True: ",assignPublicIp=ENABLED", False: ",assignPublicIp=DISABLED"}
     return (
         f"Run: aws ecs update-service --cluster {service.cluster} --service {service.name} --network-configuration "
-        f'"awsvpcConfiguration={{subnets=[{",".join(service.subnets)}],securityGroups=[{groups}]}}"'
+        f'"awsvpcConfiguration={{subnets=[{",".join(service.subnets)}],securityGroups=[{groups}]'
+        f'{address[service.has_public_address]}}}" ({REPLACED})'
     )
+
+
+def _opening(service: Service, network: Network, expectation: Expectation, port: int) -> str:
+    """The command that lets the application's group in, for none is; only one that the settings name is meant to be."""
+    named = [name for name, group in network.groups.items() if group.is_one_of(expectation.app_groups)]
+    if not named or not network.of_database:
+        return 'Name the application\'s group in DEPLOYTOOLS["APP_SECURITY_GROUPS"], and let it in to the database'
+    own = [name for name in named if name in (service.security_groups or ())]
+    then = "" if own else " (and give it to the service; verify_deploy says how, once it is let in)"
+    return authorize(network, port, (own or named)[0]) + then

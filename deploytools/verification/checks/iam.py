@@ -9,7 +9,16 @@ from typing import Any
 
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.least_privilege import decryption
-from deploytools.verification.policies import Policy, account_of, binding_keys, name_of, principals, wide_actions
+from deploytools.verification.policies import (
+    Policy,
+    account_of,
+    argument,
+    binding_keys,
+    name_of,
+    only_for,
+    principals,
+    wide_actions,
+)
 from deploytools.verification.registry import check
 from deploytools.verification.sources.ecs import TaskDefinition
 from deploytools.verification.sources.iam import DECRYPT, READ, Powers, Role, fetched
@@ -25,22 +34,35 @@ SERVICES = ("ecs-tasks.amazonaws.com", "ec2.amazonaws.com", "lambda.amazonaws.co
 WIDE = re.compile(r"FullAccess|Admin|PowerUser")
 
 
-def _compact(document: Mapping[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", **document}, separators=(",", ":"))
-
-
-def _trust(role: Role) -> str:
-    """The command that lets ECS take the role, for this account's tasks only."""
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": SERVICES[0]},
-        "Action": "sts:AssumeRole",
-        "Condition": {"StringEquals": {"aws:SourceAccount": account_of(role.arn)}},
-    }
+def _trusting(role: Role, statements: Iterable[Mapping[str, Any]], remark: str) -> str:
+    """The command that puts these statements in the place of those that say who may take the role."""
     return (
-        f"Run: aws iam update-assume-role-policy --role-name {role.name} --policy-document "
-        f"'{_compact({'Statement': [statement]})}'"
+        f"Run: aws iam update-assume-role-policy --role-name {role.name} --policy-document {argument(statements)} "
+        f"({remark})"
     )
+
+
+def _for_services(role: Role) -> str:
+    """The command that keeps AWS's services, and what denies; where no service is among them, for ECS."""
+    kept = [said if said.get("Effect") != "Allow" else only_for(said, SERVICES) for said in role.trust]
+    if any(said.get("Effect") == "Allow" for said in kept):
+        return _trusting(role, filter(None, kept), "it leaves AWS's services in, and nobody else")
+    ecs = {"Effect": "Allow", "Principal": {"Service": SERVICES[0]}, "Action": "sts:AssumeRole"}
+    statements = [*_bound(ecs, account_of(role.arn)), *filter(None, kept)]
+    return _trusting(role, statements, "if it is ECS's tasks that take it: nobody else may then")
+
+
+def _bound(statement: Mapping[str, Any], account: str) -> list[Mapping[str, Any]]:
+    """A statement that lets ECS take the role, for the account's tasks only; whom else it names, it names as before."""
+    condition = statement.get("Condition") or {}
+    bound = {
+        **statement,
+        "Principal": {"Service": SERVICES[0]},
+        "Condition": {**condition, "StringEquals": {**condition.get("StringEquals", {}), "aws:SourceAccount": account}},
+    }
+    if others := only_for(statement, [name for name in principals(statement) if name != SERVICES[0]]):
+        return [others, {member: said for member, said in bound.items() if member != "Sid"}]
+    return [bound]
 
 
 def _minimal(powers: Powers, also: tuple[str, ...] = ()) -> str:
@@ -182,7 +204,7 @@ def trust(task_role: Role | None) -> Iterable[Verdict]:
     """Whoever may take the role has the secret; a person or another account has no business with it."""
     if task_role is None:
         return [not_applicable(UNDECLARED)]
-    hint = f"{_trust(task_role)} (if it is ECS's tasks that take it)"
+    hint = _for_services(task_role)
     allowing = [statement for statement in task_role.trust if statement.get("Effect") == "Allow"]
     found = []
     for principal, statement in ((name, said) for said in allowing for name in principals(said)):
@@ -210,9 +232,13 @@ def confused_deputy(task_role: Role | None) -> Verdict:
     by_ecs = [said for said in task_role.trust if said.get("Effect") == "Allow" and SERVICES[0] in principals(said)]
     if not by_ecs:
         return not_applicable("ECS may not take it (see iam.trust)", task_role.name)
-    if all(SOURCES & {key.lower() for key in binding_keys(statement)} for statement in by_ecs):
+    unbound = [said for said in by_ecs if not SOURCES & {key.lower() for key in binding_keys(said)}]
+    if not unbound:
         return passed("with a condition on whose tasks they are", task_role.name)
-    return warned("no condition on aws:SourceAccount or aws:SourceArn", task_role.name, _trust(task_role))
+    account = account_of(task_role.arn)
+    bound = [part for said in task_role.trust for part in (_bound(said, account) if said in unbound else [said])]
+    hint = _trusting(task_role, bound, "it adds the condition; the other statements stay")
+    return warned("no condition on aws:SourceAccount or aws:SourceArn", task_role.name, hint)
 
 
 @check(

@@ -12,11 +12,17 @@ BACKUP_DAYS = 7
 LOGS = ("postgresql", "upgrade")
 
 
-def modify(instance: RdsInstance, option: str) -> str:
-    """The command that changes one switch."""
-    return (
-        f"Run: aws rds modify-db-instance --db-instance-identifier {instance.identifier} {option} --apply-immediately"
-    )
+def modify(instance: RdsInstance, option: str, remark: str = "") -> str:
+    """The command that changes one switch of those that AWS changes at once, whatever waits for maintenance."""
+    command = f"Run: aws rds modify-db-instance --db-instance-identifier {instance.identifier} {option}"
+    return f"{command} ({remark})" if remark else command
+
+
+def modify_now(instance: RdsInstance, option: str, remark: str = "") -> str:
+    """The command that changes what AWS else changes at the next maintenance, and with it all that waits for that."""
+    waits = f"it also makes now what waits: {', '.join(instance.pending)}, which may restart it"
+    remarks = [remark] * bool(remark) + [waits] * bool(instance.pending)
+    return modify(instance, f"{option} --apply-immediately", "; ".join(remarks))
 
 
 def unsaid(instance: RdsInstance, field: str) -> Verdict:
@@ -53,7 +59,7 @@ def _switch(instance: RdsInstance, field: str, value: bool | None, *, wanted: bo
 )
 def deletion_protection(rds_instance: RdsInstance) -> Verdict:
     """One click or one `terraform destroy` deletes the instance, and its automated backups with it."""
-    hint = modify(rds_instance, "--deletion-protection") + " (no downtime)"
+    hint = modify(rds_instance, "--deletion-protection", "no downtime")
     return _switch(rds_instance, "DeletionProtection", rds_instance.deletion_protection, wanted=True, hint=hint)
 
 
@@ -69,14 +75,16 @@ def deletion_protection(rds_instance: RdsInstance) -> Verdict:
 def automated_backups(rds_instance: RdsInstance) -> Verdict:
     """A mistake is often noticed days later: backups that are kept for less than a week are gone by then."""
     days = rds_instance.backup_days
-    hint = modify(rds_instance, "--backup-retention-period 14")
+    option = "--backup-retention-period 14"
     if rds_instance.replica_of:
         return not_applicable(f"it is a replica of {rds_instance.replica_of}", rds_instance.identifier)
     if days is None:
         return unsaid(rds_instance, "BackupRetentionPeriod")
     if days == 0:
+        hint = modify_now(rds_instance, option, "it stops for a moment: at a quiet hour")
         return failed("there are no automated backups", rds_instance.identifier, hint)
     if days < BACKUP_DAYS:
+        hint = modify(rds_instance, option, "no downtime")
         return warned(f"kept for {days} days, fewer than {BACKUP_DAYS}", rds_instance.identifier, hint)
     return passed(f"kept for {days} days", rds_instance.identifier)
 
@@ -121,7 +129,7 @@ def encrypted(rds_instance: RdsInstance) -> Verdict:
 )
 def multi_az(rds_instance: RdsInstance) -> Verdict:
     """One zone's failure stops all tenants, and so does every change of class; one zone is cheap, so it only warns."""
-    hint = modify(rds_instance, "--multi-az") + " (it doubles the instance's price)"
+    hint = modify_now(rds_instance, "--multi-az", "it doubles the instance's price")
     if rds_instance.is_multi_az is False:
         return warned("MultiAZ is off", rds_instance.identifier, hint)
     return _switch(rds_instance, "MultiAZ", rds_instance.is_multi_az, wanted=True)
@@ -156,7 +164,7 @@ def log_exports(rds_instance: RdsInstance) -> Verdict:
 )
 def minor_upgrades(rds_instance: RdsInstance) -> Verdict:
     """Minor versions of PostgreSQL mend security holes and data loss, and nothing else."""
-    hint = modify(rds_instance, "--auto-minor-version-upgrade") + " (no downtime now)"
+    hint = modify(rds_instance, "--auto-minor-version-upgrade", "no downtime now")
     value = rds_instance.upgrades_itself
     return _switch(rds_instance, "AutoMinorVersionUpgrade", value, wanted=True, hint=hint)
 
@@ -175,7 +183,7 @@ def storage_grows(rds_instance: RdsInstance) -> Verdict:
     if allocated is None:
         return unsaid(rds_instance, "AllocatedStorage")
     if maximum is None or maximum <= allocated:
-        hint = modify(rds_instance, f"--max-allocated-storage {allocated * 5}") + " (no downtime)"
+        hint = modify(rds_instance, f"--max-allocated-storage {allocated * 5}", "no downtime")
         return warned(f"{allocated} GiB and no more", rds_instance.identifier, hint)
     return passed(f"{allocated} GiB, up to {maximum} GiB", rds_instance.identifier)
 
@@ -192,7 +200,7 @@ def storage_grows(rds_instance: RdsInstance) -> Verdict:
 def tags_on_snapshots(rds_instance: RdsInstance) -> Verdict:
     """A snapshot without tags belongs to nobody when somebody tidies up."""
     if rds_instance.copies_tags is False:
-        hint = modify(rds_instance, "--copy-tags-to-snapshot") + " (no downtime)"
+        hint = modify(rds_instance, "--copy-tags-to-snapshot", "no downtime")
         return warned("CopyTagsToSnapshot is off", rds_instance.identifier, hint)
     return _switch(rds_instance, "CopyTagsToSnapshot", rds_instance.copies_tags, wanted=True)
 
@@ -211,10 +219,7 @@ def enhanced_monitoring(rds_instance: RdsInstance) -> Verdict:
     if rds_instance.monitoring is None:
         return unsaid(rds_instance, "MonitoringInterval")
     if rds_instance.monitoring == 0:
-        hint = modify(rds_instance, "--monitoring-interval 60 --monitoring-role-arn ROLE")
-        return warned(
-            "MonitoringInterval is 0",
-            rds_instance.identifier,
-            f"{hint} (no downtime; ROLE has the policy AmazonRDSEnhancedMonitoringRole, the log costs a little)",
-        )
+        remark = "no downtime; ROLE has the policy AmazonRDSEnhancedMonitoringRole, the log costs a little"
+        hint = modify(rds_instance, "--monitoring-interval 60 --monitoring-role-arn ROLE", remark)
+        return warned("MonitoringInterval is 0", rds_instance.identifier, hint)
     return passed(f"every {rds_instance.monitoring} seconds", rds_instance.identifier)

@@ -39,7 +39,7 @@ def windows_apart(rds_instance: RdsInstance) -> Verdict:
     evidence = f"backup {rds_instance.backup_window} daily, maintenance {rds_instance.maintenance_window}, both in UTC"
     start, end = backup
     apart = min(_apart((start + day * DAY, end + day * DAY), maintenance) for day in range(7))
-    hint = modify(rds_instance, f"--preferred-backup-window {_free_window(maintenance)}") + " (no downtime)"
+    hint = modify(rds_instance, f"--preferred-backup-window {_free_window(maintenance)}", "no downtime")
     if apart < 0:
         return failed(f"{evidence}: they overlap", rds_instance.identifier, hint)
     if apart < APART:

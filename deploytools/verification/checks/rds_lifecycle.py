@@ -26,7 +26,7 @@ UPGRADE_DAYS = 180
     hint="Choose the hour: aws rds apply-pending-maintenance-action --opt-in-type next-maintenance",
 )
 def maintenance(rds_instance: RdsInstance, rds_maintenance: tuple[Maintenance, ...]) -> Iterable[Verdict]:
-    """Forced maintenance restarts the instance on a day that is known long before; better to choose it."""
+    """What AWS does by itself may restart the instance, on a day that is known long before; better to choose it."""
     if not rds_maintenance:
         yield passed("none is pending", rds_instance.identifier)
     for item in rds_maintenance:
@@ -34,13 +34,19 @@ def maintenance(rds_instance: RdsInstance, rds_maintenance: tuple[Maintenance, .
             f"Run: aws rds apply-pending-maintenance-action --resource-identifier {rds_instance.arn} "
             f"--apply-action {item.action} --opt-in-type next-maintenance"
         )
-        when = f"forced on {item.forced_at:%Y-%m-%d}" if item.forced_at else "not forced"
         is_chosen = item.chosen in CHOSEN
-        evidence = f"{item.action} ({item.description}), {when}" + (f", asked for: {item.chosen}" if is_chosen else "")
-        if item.forced_at and not is_chosen:
+        evidence = f"{item.action} ({item.description}), {_when(item)}"
+        evidence += f", asked for: {item.chosen}" if is_chosen else ""
+        if (item.forced_at or item.window_after) and not is_chosen:
             yield warned(evidence, f"{rds_instance.identifier} {item.action}", hint)
         else:
             yield passed(evidence, f"{rds_instance.identifier} {item.action}")
+
+
+def _when(item: Maintenance) -> str:
+    dates = [f"in the first maintenance window after {item.window_after:%Y-%m-%d}"] if item.window_after else []
+    dates += [f"forced on {item.forced_at:%Y-%m-%d}"] if item.forced_at else []
+    return ", ".join(dates) or "not forced"
 
 
 @check(

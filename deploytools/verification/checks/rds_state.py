@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deploytools.verification.checks.rds import NO_BACKUPS, has_no_backups, modify, unsaid
+from deploytools.verification.checks.rds import NO_BACKUPS, has_no_backups, modify, modify_now, unsaid
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.rds import Parameters, RdsInstance, ServerInUse, Snapshot
@@ -28,6 +28,10 @@ SERVING = (
 )
 
 CERTIFICATE_DAYS = 60
+
+#: Whose certificate the instance is to have, and what comes before it has it.
+AUTHORITY = "rds-ca-rsa2048-g1"
+BEFORE = "at a quiet hour, and after every client has AWS's global-bundle.pem as its sslrootcert"
 
 #: The first PostgreSQL on RDS whose own default is rds.force_ssl=1.
 FORCES_TLS_FROM = 15
@@ -186,8 +190,8 @@ def nothing_pending(rds_instance: RdsInstance) -> Verdict:
     """A change without --apply-immediately is made in the next maintenance window, at an hour nobody chose."""
     if rds_instance.pending:
         evidence = f"waiting for the maintenance window: {', '.join(rds_instance.pending)}"
-        hint = f"If it may be now (it may restart the instance): {modify(rds_instance, '').removeprefix('Run: ')}"
-        return warned(evidence, rds_instance.identifier, hint.replace("  ", " "))
+        hint = modify(rds_instance, "--apply-immediately", "it makes them now, and may restart it: at a quiet hour")
+        return warned(evidence, rds_instance.identifier, hint)
     return passed("nothing waits", rds_instance.identifier)
 
 
@@ -208,7 +212,7 @@ def certificate(rds_instance: RdsInstance) -> Verdict:
     days = (until - rds_instance.read_at).days
     evidence = f"{rds_instance.certificate}, valid until {until:%Y-%m-%d}"
     measured = f"{days} days left"
-    hint = modify(rds_instance, "--ca-certificate-identifier rds-ca-rsa2048-g1")
+    hint = modify_now(rds_instance, f"--ca-certificate-identifier {AUTHORITY}", f"it may restart it: {BEFORE}")
     if days < 0:
         return failed(f"{rds_instance.certificate}, expired on {until:%Y-%m-%d}", rds_instance.identifier, hint)
     if days < CERTIFICATE_DAYS:
@@ -232,5 +236,5 @@ def master_secret(rds_instance: RdsInstance) -> Verdict:
         return not_applicable("RDS keeps no secret of it", rds_instance.identifier)
     if status in {"active", "rotating", "creating"}:
         return passed(f"it is {status}", rds_instance.identifier)
-    hint = modify(rds_instance, "--manage-master-user-password --rotate-master-user-password")
+    hint = modify_now(rds_instance, "--manage-master-user-password --rotate-master-user-password")
     return failed(f"it is {status}", rds_instance.identifier, hint)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deploytools.secret.sync import SecretState
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
-from deploytools.verification.policies import account_of, binding_keys, name_of, principals
+from deploytools.verification.policies import account_of, argument, binding_keys, name_of, principals
 from deploytools.verification.registry import check
 from deploytools.verification.sources.secret import ResourcePolicy, SecretDescription
 from deploytools.verification.sources.stray_values import StrayValues
 
 #: Files that are named before it says "and … more".
 MOST_PATHS = 5
+
+#: What a rotation does to the tasks that run.
+AT_ONCE = "it changes the password at once, and tasks that run are refused until they are replaced: ecs.since-rotation"
 
 CHECKLIST = "Security Checklist: All production secrets stored in AWS Secrets Manager (not in code)"
 
@@ -26,14 +27,14 @@ CHECKLIST = "Security Checklist: All production secrets stored in AWS Secrets Ma
     severity=Severity.MEDIUM,
     stage=Stage.PRE_LAUNCH,
     guide="Step 4",
-    hint="Wait for it, or end one that failed: aws secretsmanager cancel-rotate-secret --secret-id SECRET",
+    hint="Wait for it, or take AWSPENDING off one that failed: aws secretsmanager update-secret-version-stage",
 )
 def no_rotation(secret: SecretState) -> Verdict:
     """AWSPENDING on a version that is not current undoes the next write; where it stays, it stops rotation."""
     if secret.pending_version:
         hint = (
-            "Wait for it, or end one that failed: aws secretsmanager cancel-rotate-secret "
-            f"--secret-id {secret.name} --region {secret.region}"
+            f"Wait for it. To end one that failed, run: {secret.end_of_rotation} (rotation stays on; where the login "
+            "fails, do first what connection.connect says)"
         )
         return warned(f"AWSPENDING is on version {secret.pending_version}", hint=hint)
     return passed("AWSPENDING is on no other version than the current one")
@@ -56,10 +57,12 @@ def rotated_in_time(secret_description: SecretDescription, secret: SecretState) 
     if due is None:
         return unknown("AWS's answer does not say (NextRotationDate)")
     if due < secret_description.read_at:
-        hint = f"Run: aws secretsmanager rotate-secret --secret-id {secret.name} --region {secret.region}"
-        return failed(
-            f"it was due on {due:%Y-%m-%d}", hint=f"Look at the function's log, then {hint[0].lower()}{hint[1:]}"
+        first = ", end the rotation that failed (see secret.no-rotation-under-way)" if secret.pending_version else ""
+        hint = (
+            f"Look at the function's log{first}, then run: aws secretsmanager rotate-secret --secret-id {secret.name} "
+            f"--region {secret.region} ({AT_ONCE})"
         )
+        return failed(f"it was due on {due:%Y-%m-%d}", hint=hint)
     return passed(f"next on {due:%Y-%m-%d}")
 
 
@@ -119,11 +122,9 @@ def _without(opened: list[Mapping[str, Any]], policy: ResourcePolicy, secret: Se
     where = f"--secret-id {secret.name} --region {secret.region}"
     if not kept:
         return f"Run: aws secretsmanager delete-resource-policy {where} (it says nothing else)"
-    # No space, not even in a text: a report copies the command up to what looks like the end of the sentence.
-    document = json.dumps({"Version": "2012-10-17", "Statement": kept}, separators=(",", ":")).replace(" ", "\\u0020")
     return (
         f"Run: aws secretsmanager put-resource-policy {where} --block-public-policy "
-        f"--resource-policy {shlex.quote(document)} (the other statements stay, those that deny as well)"
+        f"--resource-policy {argument(kept)} (the other statements stay, those that deny as well)"
     )
 
 

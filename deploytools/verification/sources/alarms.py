@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from deploytools import aws
 from deploytools.conf import configuration
 from deploytools.errors import NotFound
+from deploytools.verification.policies import parse_policy
 from deploytools.verification.registry import fact
 from deploytools.verification.sources.rds import RdsInstance
 
@@ -116,3 +118,40 @@ def _topic(arn: str) -> Topic:
         confirmed=tuple(sorted(by_state[True])),
         pending=tuple(sorted(by_state[False])),
     )
+
+
+@dataclass(frozen=True)
+class TopicKey:
+    """The KMS key of a topic.
+
+    Attributes:
+        topic: ARN of the topic.
+        arn: of the key; empty: there is none.
+        is_of_aws: whether it is AWS's own, whose policy nobody can change.
+        statements: of its policy; none where it is AWS's own.
+    """
+
+    topic: str
+    arn: str = ""
+    is_of_aws: bool = False
+    statements: tuple[Mapping[str, Any], ...] = ()
+
+
+@fact(actions=("kms:DescribeKey", "kms:GetKeyPolicy"), deadline=30)
+def topic_keys(alarm_topics: tuple[Topic, ...]) -> tuple[TopicKey, ...]:
+    """The keys that the alarms' topics are encrypted with, and who may use them."""
+    return tuple(_key(topic) for topic in alarm_topics if topic.key)
+
+
+def _key(topic: Topic) -> TopicKey:
+    client = aws.client("kms", topic.arn.split(":")[3] or configuration.region)
+    try:
+        with aws.calling("kms:DescribeKey", f"the key {topic.key}"):
+            said = client.describe_key(KeyId=topic.key)["KeyMetadata"]
+    except NotFound:
+        return TopicKey(topic.arn)
+    if said.get("KeyManager") == "AWS":
+        return TopicKey(topic.arn, said["Arn"], is_of_aws=True)
+    with aws.calling("kms:GetKeyPolicy", f"the key {topic.key}"):
+        document = client.get_key_policy(KeyId=said["Arn"], PolicyName="default")["Policy"]
+    return TopicKey(topic.arn, said["Arn"], statements=parse_policy("default", document).statements)

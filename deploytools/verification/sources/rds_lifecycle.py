@@ -20,6 +20,7 @@ class Maintenance:
     Attributes:
         action: for example ``system-update``.
         forced_at: when it is done whatever the owner says; None: never.
+        window_after: it is done in the first maintenance window after that; None: in none by itself.
         chosen: what the owner has asked for, ``next-maintenance`` or ``immediate``; empty: nothing.
     """
 
@@ -27,6 +28,7 @@ class Maintenance:
     description: str
     forced_at: datetime | None
     chosen: str = ""
+    window_after: datetime | None = None
 
 
 @fact(actions=("rds:DescribePendingMaintenanceActions",))
@@ -42,6 +44,7 @@ def rds_maintenance(rds_instance: RdsInstance) -> tuple[Maintenance, ...]:
             action.get("Description", ""),
             action.get("ForcedApplyDate"),
             action.get("OptInStatus", ""),
+            action.get("AutoAppliedAfterDate"),
         )
         for resource in answer["PendingMaintenanceActions"]
         for action in sorted(resource["PendingMaintenanceActionDetails"], key=lambda said: said["Action"])
