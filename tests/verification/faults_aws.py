@@ -798,7 +798,25 @@ VISIT = [
         "nobody answers (see outside.health)",
     ),
     Fault(outside(health=DOWN), {"outside.health": FAIL}, "no answer: Connection refused"),
-    Fault(outside(missing=DOWN), {"outside.no-debug-page": NA}, "nobody answers"),
+    Fault(outside(missing=DOWN), {"outside.no-debug-page": UNKNOWN}, "gives no answer: Connection refused"),
+    *(
+        Fault(
+            outside(missing=Answer(status, {})), {"outside.no-debug-page": UNKNOWN}, f"answers {status}: no error page"
+        )
+        for status in (200, 400, 403, 503)
+    ),
+    Fault(
+        outside(missing=Answer(301, {"location": "https://shop.example/"})),
+        {"outside.no-debug-page": UNKNOWN},
+        "answers 301 to https://shop.example/: no error page was seen",
+    ),
+    Fault(outside(missing=Answer(200, {}, True)), {"outside.no-debug-page": FAIL}, "shows Django's debug page"),
+    Fault(outside(missing=Answer(410, {})), {}),
+    Fault(
+        outside(plain=NoAnswer("nothing said within 5 s")),
+        {"outside.redirect": UNKNOWN},
+        "no answer on port 80: nothing said within 5 s",
+    ),
     Fault(outside(plain=Answer(200, {})), {"outside.redirect": FAIL}, "http answers 200"),
     Fault(
         outside(plain=Answer(301, {"location": "http://www.shop.net/"})), {"outside.redirect": FAIL}, "301 to http://"
