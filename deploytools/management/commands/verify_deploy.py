@@ -137,7 +137,9 @@ class Command(VerifyingCommand):
 
     def _send_mail(self, address: str) -> None:
         sender = "" if settings.DEFAULT_FROM_EMAIL == NO_SENDER else settings.DEFAULT_FROM_EMAIL
+        self.left = f"A mail to {address} may have been sent, and nothing else was done"
         dialogue = send_test_mail(secret(), address, sender=sender)
+        self.left = f"A mail to {address} was sent, and nothing else was done"
         self.tell(f"A mail to {address} was taken by {dialogue.server}; look whether it arrives.")
 
     def _answer(
