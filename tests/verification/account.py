@@ -296,6 +296,7 @@ def _make_service(endpoint_url: str, ec2: Any, secret: str) -> None:
             {"name": "API_TOKEN", "value": "x"},
             {"name": "DB_SECRET_NAME", "value": SECRET},
         ],
+        "environmentFiles": [{"value": "arn:aws:s3:::shop/web.env", "type": "s3"}],
         "command": ["serve", f"--password={DOCUMENT['password']}"],
         "logConfiguration": {
             "logDriver": "splunk",

@@ -699,6 +699,21 @@ ECS = [
         "holding a value of the secret: DB_PASSWORD",
     ),
     Fault(container(credentials=("API_TOKEN",)), {"ecs.no-literal-secrets": FAIL}, "with a literal value: API_TOKEN"),
+    Fault(
+        container(environment_files=("arn:aws:s3:::shop/web.env",)),
+        {"ecs.no-literal-secrets": UNKNOWN},
+        "in files that were not read: arn:aws:s3:::shop/web.env",
+    ),
+    Fault(
+        container(environment_files=("arn:aws:s3:::shop/web.env",), secret_name=""),
+        {"ecs.no-literal-secrets": UNKNOWN, "ecs.this-secret": UNKNOWN},
+        "in files that were not read: arn:aws:s3:::shop/web.env",
+    ),
+    Fault(
+        container(environment_files=("arn:aws:s3:::shop/web.env",), credentials=("API_TOKEN",)),
+        {"ecs.no-literal-secrets": FAIL},
+        "with a literal value: API_TOKEN",
+    ),
     Fault(container(secret_name="staging"), {"ecs.this-secret": FAIL}, "DB_SECRET_NAME is staging, not prod"),
     *(Fault(container(secret_name=name), {}) for name in (ARN, ARN[:-7], "", "prod-AbCdEf")),
     Fault(

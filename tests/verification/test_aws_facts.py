@@ -146,7 +146,7 @@ def test_every_fact_of_aws(wire):
 
     assert (seen["secret_description"].rotates, len(seen["secret_policy"].statements)) == (None, 1)
     (container,) = seen["task_definition"].containers
-    assert container.secret_name == SECRET
+    assert (container.secret_name, container.environment_files) == (SECRET, ("arn:aws:s3:::shop/web.env",))
     assert (container.leaked, container.credentials) == (("command", "DB_PASSWORD"), ("DB_PASSWORD", "API_TOKEN"))
     assert (seen["ecs_service"].wanted, seen["task_role_name"]) == (2, ROLE)
     service, (balanced,) = seen["ecs_service"], seen["ecs_targets"]

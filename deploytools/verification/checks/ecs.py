@@ -151,6 +151,10 @@ def no_literal_secrets(task_definition: TaskDefinition | None) -> Iterable[Verdi
             return failed(f"holding a value of the secret: {', '.join(container.leaked)}", container.name)
         if container.credentials:
             return failed(f"with a literal value: {', '.join(container.credentials)}", container.name)
+        if container.environment_files:
+            files = ", ".join(container.environment_files)
+            hint = "Look into them, and name under secrets, with valueFrom, what is a credential in there"
+            return unknown(f"more of its environment is in files that were not read: {files}", container.name, hint)
         return passed("no value of the secret is in it, and no credential in its environment", container.name)
 
     return _each(task_definition, judge)
@@ -178,6 +182,8 @@ def this_secret(
             return failed(f"DB_SECRET_NAME is {named}, not {secret.name}", container.name)
         if other:
             return warned(f"it is given values of another secret: {', '.join(other)}", container.name)
+        if not named and container.environment_files:
+            return unknown("its DB_SECRET_NAME may be in the files of its environment, not read", container.name)
         if not named and not fetched:
             return not_applicable("it names no secret", container.name)
         return passed(f"{secret.name}", container.name)
