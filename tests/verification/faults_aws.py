@@ -522,7 +522,12 @@ ALARM = [
 HOW = "reading its policies, for AWS denied it"
 
 
-def powers(*allowed: tuple[str, str], lacking: tuple[tuple[str, str], ...] = (), whose: str = "task_role") -> Changes:
+def powers(
+    *allowed: tuple[str, str],
+    lacking: tuple[tuple[str, str], ...] = (),
+    unsure: tuple[tuple[str, str], ...] = (),
+    whose: str = "task_role",
+) -> Changes:
     """What the role may do of what is none of its work, and what it may not of what is."""
     fact = f"{whose}_powers"
     before = WORLD[fact]
@@ -532,6 +537,7 @@ def powers(*allowed: tuple[str, str], lacking: tuple[tuple[str, str], ...] = (),
             how=HOW,
             needed={q: "" if q in lacking else by for q, by in before.needed.items()},
             allowed={q: "policy p" if q in allowed else "" for q in QUESTIONS},
+            unsure=unsure,
         )
     }
 
@@ -574,6 +580,21 @@ IAM = [
         "allows kms:Decrypt on the key that encrypts it",
     ),
     Fault({"task_role_powers": replace(POWERS, needed={NEEDED[0]: "policy p"})}, {}),
+    Fault(
+        powers(lacking=NEEDED[:1], unsure=NEEDED[:1]),
+        {"iam.reads-its-secret": UNKNOWN},
+        f"whether it may secretsmanager:GetSecretValue on {ARN} hangs on a condition that is not known here",
+    ),
+    Fault(
+        powers(lacking=NEEDED[1:], unsure=NEEDED[1:]),
+        {"iam.reads-its-secret": WARN},
+        f"whether it may kms:Decrypt on {KEY} hangs on a condition",
+    ),
+    Fault(
+        powers(lacking=NEEDED[:1], unsure=NEEDED[:1], whose="execution_role"),
+        {"iam.execution-role": UNKNOWN},
+        "hangs on a condition that is not known here",
+    ),
     Fault(powers(QUESTIONS[0]), {"iam.least-privilege": FAIL}, "secret:somebody-elses"),
     Fault(
         powers(QUESTIONS[3]),

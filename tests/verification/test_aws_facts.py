@@ -159,6 +159,7 @@ def test_every_fact_of_aws(wire):
     last = seen["ecs_deployment"]
     assert (last.status, last.created_at.day, last.reason) == ("ROLLBACK_SUCCESSFUL", 2, "on day 2")
     assert {policy.name for policy in seen["task_role"].policies} == set(GRANTS)
+    assert (seen["task_role"].boundary.name, len(seen["task_role"].boundary.statements)) == ("most", 1)
     assert seen["task_role_powers"].how == "IAM's simulation"
     assert powers_of(seen["task_role_powers"]) == POWERS
     assert seen["task_role_powers"].needed == {
@@ -394,7 +395,9 @@ def test_what_is_not_declared_is_not_asked_for(wire, settings):
         )
     )
     assert [name for name, fact in facts.items() if fact == Value(None)] == [
-        name for name in facts if name not in {"expectation", "secret", "secret_description", "task_role_name"}
+        name
+        for name in facts
+        if name not in {"expectation", "secret", "secret_description", "secret_policy", "task_role_name"}
     ]
     assert not {action for action in wire.called if action.startswith(("ecs", "ec2", "elastic", "iam", "ssm"))}
 
