@@ -19,6 +19,9 @@ BINDING_OPERATOR = re.compile(
     r"(ForAnyValue:)?(StringEquals(IgnoreCase)?|StringLike|ArnEquals|ArnLike|IpAddress)", re.IGNORECASE
 )
 
+#: Operators, and their ``…Not…``, that are decided where the value of their key is known.
+DECIDABLE = {"stringequals", "stringlike", "arnequals", "arnlike", "bool"}
+
 #: Keys that AWS itself sets, and that differ from caller to caller.
 BINDING_KEY = re.compile(
     r"aws:(Principal(Account|Arn|OrgID|OrgPaths)|Source(Account|Arn|OrgID|OrgPaths|Ip|Vpc|Vpce)|userid)", re.IGNORECASE
@@ -98,9 +101,12 @@ def _holds(statement: Mapping[str, Any], context: Mapping[str, str]) -> bool | N
 
 
 def _is_met(operator: str, values: list[str], actual: str | None) -> bool | None:
-    if actual is None or operator not in {"stringequals", "stringlike", "arnequals", "arnlike"}:
+    if actual is None or operator.replace("not", "") not in DECIDABLE:
         return None
-    return actual in values if operator == "stringequals" else any(_fits(value, actual, "") for value in values)
+    is_literal = operator in {"stringequals", "stringnotequals", "bool"}
+    return (actual in values if is_literal else any(_fits(value, actual, "") for value in values)) != (
+        "not" in operator
+    )
 
 
 def principals(statement: Mapping[str, Any]) -> list[str]:
@@ -177,4 +183,5 @@ def _fits(pattern: str, value: str, member: str) -> bool:
 
 
 def _listed(value: Any) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
+    values = value if isinstance(value, list | tuple) else [value]
+    return [str(item).lower() if isinstance(item, bool) else str(item) for item in values]

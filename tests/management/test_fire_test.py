@@ -292,11 +292,14 @@ def test_what_was_kept_is_not_set_off(capsys, deployment, tmp_path):
 
 
 def test_its_actions_are_in_the_policy_only_where_it_is_asked_for(capsys, deployment):
-    def allowed(*options: str) -> dict[str, str]:
-        document = json.loads(run(capsys, "verify_deploy", "--tag", "alarms", "--iam-policy", *options).out)
+    def allowed(*options: str, of: str = "--tag=alarms") -> dict[str, str]:
+        document = json.loads(run(capsys, "verify_deploy", of, "--iam-policy", *options).out)
         return {action: item["Resource"] for item in document["Statement"] for action in item["Action"]}
 
     assert not set(fire_test.ACTIONS) & set(allowed())
     with_it = allowed("--fire-test")
     assert set(with_it) == set(allowed()) | set(fire_test.ACTIONS)
     assert {with_it[action].partition(":cloudwatch:")[2] for action in fire_test.ACTIONS} == {"us-east-1:*:alarm:*"}
+    assert set(allowed("--fire-test", of="--only=django.check-deploy")) == set(
+        allowed("--fire-test", of="--only=alarms.heard")
+    )

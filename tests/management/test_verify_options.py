@@ -141,6 +141,8 @@ def test_facts_are_kept_and_judged_again_with_no_network(capsys, made, tmp_path,
         (("--list", "--replay", "f"), "--list", "--replay"),
         (("--explain", "rds.encrypted", "--diff", "f"), "--explain", "--diff"),
         (("--iam-policy", "--facts", "f"), "--iam-policy", "--facts"),
+        (("--list", "--fire-test"), "--list", "--fire-test"),
+        (("--explain", "rds.encrypted", "--fire-test"), "--explain", "--fire-test"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(capsys, options, looking, idle):

@@ -50,6 +50,8 @@ AT_HOME = {"Condition": {"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}
 UNLESS_AT_HOME = {**ALL, "Effect": "Deny", **AT_HOME}
 FOR_FILES = {**ALL, "Action": "s3:*", **AT_HOME}
 DELETING = ("rds:DeleteDBInstance", "arn:aws:rds:us-east-1:123456789012:db:good")
+IN_CLEAR = {"Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+OTHER_ROLES = {"Condition": {"ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::123456789012:role/w*"}}}
 MISSING = {"ResourceSpecificResults": [{"MissingContextValues": ["aws:SourceIp"]}]}
 REFUSED: dict[str, Any] = {}
 
@@ -88,12 +90,15 @@ def powers(monkeypatch):
         ([{**ALL, **AT_HOME}], REFUSED, False, True, True),
         ([READS], REFUSED, True, False, False),
         ([READS, {**READS, **AT_HOME}], REFUSED, True, False, False),
+        ([READS, {**ALL, "Effect": "Deny", **IN_CLEAR}], REFUSED, True, False, False),
+        ([ALL, {**ALL, "Effect": "Deny", **OTHER_ROLES}], REFUSED, True, False, True),
     ],
 )
 def test_what_hangs_on_a_condition_is_feared_and_not_relied_on(powers, statements, says, reads, is_unsure, deletes):
     found = powers(*statements, says=says)
     assert (bool(found.needed[READ, ARN]), (READ, ARN) in found.unsure) == (reads, is_unsure)
     assert bool(found.allowed[DELETING]) is deletes
+    assert found.allowed[DELETING].endswith(", on a condition") is (deletes and is_unsure)
 
 
 @pytest.mark.parametrize("says", [{"EvalDecision": "implicitDeny"}, REFUSED])
@@ -148,8 +153,9 @@ def test_the_simulation_is_told_which_secret_the_key_is_for(monkeypatch):
     assert [
         {entry["ContextKeyName"]: entry["ContextKeyValues"] for entry in request["ContextEntries"]} for request in asked
     ] == [
-        {},
+        {"aws:SecureTransport": ["true"]},
         {
+            "aws:SecureTransport": ["true"],
             "kms:ViaService": ["secretsmanager.us-east-1.amazonaws.com"],
             "kms:EncryptionContext:SecretARN": [ARN],
         },

@@ -12,6 +12,9 @@ SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod-AbCdEf"
 READ = "secretsmanager:GetSecretValue"
 
 
+KNOWN = {"kms:ViaService": "s.amazonaws.com", "aws:SecureTransport": "true"}
+
+
 def allow(**members: Any) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": READ, "Resource": SECRET, **members}
 
@@ -56,8 +59,13 @@ def test_what_a_policy_allows(statements, action, resource, is_allowed):
         ("Allow", {"stringlike": {"KMS:viaservice": ["a.*", "s.*"]}}, "allowed"),
         ("Allow", {"StringEquals": {"kms:ViaService": "s.*"}}, "implicitDeny"),
         ("Allow", {"StringEquals": {"kms:ViaService": "s.amazonaws.com", "aws:SourceVpc": "vpc-1"}}, "conditional"),
-        ("Allow", {"StringEquals": {"kms:ViaService": "other"}, "Bool": {"aws:SecureTransport": True}}, "implicitDeny"),
-        ("Allow", {"StringNotEquals": {"kms:ViaService": "other"}}, "conditional"),
+        ("Allow", {"StringEquals": {"kms:ViaService": "other"}, "Bool": {"aws:SourceIsOurs": True}}, "implicitDeny"),
+        ("Allow", {"StringNotEquals": {"kms:ViaService": "other"}}, "allowed"),
+        ("Allow", {"StringNotLike": {"kms:ViaService": ["other", "s.*"]}}, "implicitDeny"),
+        ("Allow", {"StringEqualsIfExists": {"kms:ViaService": "s.amazonaws.com"}}, "conditional"),
+        ("Allow", {"Null": {"kms:ViaService": "true"}}, "conditional"),
+        ("Deny", {"Bool": {"aws:SecureTransport": False}}, "allowed"),
+        ("Deny", {"Bool": {"aws:SecureTransport": ["true"]}}, "explicitDeny"),
         ("Allow", {"StringEquals": {"aws:SourceVpc": "vpc-1"}}, "conditional"),
         ("Deny", {"StringEquals": {"kms:ViaService": "s.amazonaws.com"}}, "explicitDeny"),
         ("Deny", {"StringEquals": {"kms:ViaService": "other"}}, "allowed"),
@@ -67,7 +75,7 @@ def test_what_a_policy_allows(statements, action, resource, is_allowed):
 def test_what_hangs_on_a_condition(effect, condition, decided):
     policies = [parse_policy("p", {"Statement": [allow(Effect=effect, Condition=condition)]})]
     policies += [parse_policy("q", {"Statement": [allow()]})] if effect == "Deny" else []
-    found, by = decision(policies, READ, SECRET, {"kms:ViaService": "s.amazonaws.com"})
+    found, by = decision(policies, READ, SECRET, KNOWN)
     assert (found, bool(by)) == (decided, decided in {"allowed", "conditional"})
 
 

@@ -29,11 +29,14 @@ from deploytools.verification.sources.mail import send_test_mail
 #: Django's default for DEFAULT_FROM_EMAIL: nobody has chosen a sender.
 NO_SENDER = "webmaster@localhost"
 
+#: The check that judges what --fire-test reads, too.
+FIRED = "alarms.heard"
+
 #: Options that ask for something which another option has no use for.
 IDLE_BESIDE = {
     "replay": ("url", "tenant", "facts", "send_test_mail"),
-    "list": ("replay", "diff", "facts", "send_test_mail"),
-    "explain": ("replay", "diff", "facts", "send_test_mail"),
+    "list": ("replay", "diff", "facts", "send_test_mail", "fire_test"),
+    "explain": ("replay", "diff", "facts", "send_test_mail", "fire_test"),
     "iam_policy": ("replay", "diff", "facts", "send_test_mail"),
 }
 
@@ -128,7 +131,7 @@ class Command(VerifyingCommand):
 
     def _fire(self, registry: Registry, report: Report, interactive: bool) -> int:
         """On what is read now, and in the account that is the right one. A refusal hides nothing of the report."""
-        facts = self.look(registry, [registry.named("alarms.heard")]).facts
+        facts = self.look(registry, [registry.named(FIRED)]).facts
         try:
             return fire(self, facts, interactive=interactive)
         except Refused as error:
@@ -155,7 +158,8 @@ class Command(VerifyingCommand):
                 check = registry.named(options["explain"])
                 self.report(catalogue.explained(check, registry.sources_for([check])), path)
             elif options["iam_policy"]:
-                actions = [*_actions(registry, checks), *(fire_test.ACTIONS if options["fire_test"] else ())]
+                asked = (*checks, registry.named(FIRED)) if options["fire_test"] else checks
+                actions = [*_actions(registry, asked), *(fire_test.ACTIONS if options["fire_test"] else ())]
                 self.report(json.dumps(policy(actions, _place()), indent=2), path)
             else:
                 self.report(_catalogue(registry, checks, format), path)

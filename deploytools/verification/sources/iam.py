@@ -10,7 +10,7 @@ from deploytools import aws
 from deploytools.conf import configuration
 from deploytools.errors import AwsError, NoCredentials, Unreachable
 from deploytools.secret.sync import SecretState
-from deploytools.verification.policies import Policy, decision, parse_policy, principals
+from deploytools.verification.policies import Policy, account_of, decision, parse_policy, principals
 from deploytools.verification.registry import fact
 from deploytools.verification.sources.connection import Expectation
 from deploytools.verification.sources.ecs import TaskDefinition, whole_secret
@@ -219,31 +219,43 @@ def _powers(
     others: list[tuple[str, str]],
     of_secret: tuple[str, ResourcePolicy],
 ) -> Powers:
-    """Args: of_secret: ARN and policy of the secret, which may let the role read it, too."""
+    """What IAM says of the questions, or else the role's policies; and the secret's own, which may let it in, too.
+
+    Args:
+        of_secret: the ARN and the policy of the secret.
+    """
     questions, (secret, policy) = [*needed, *others], of_secret
-    context = {"kms:ViaService": f"secretsmanager.{configuration.region}.amazonaws.com"}
-    context |= {"kms:EncryptionContext:SecretARN": secret}
+    contexts = {q: _context(q[0], secret) for q in questions}
     try:
-        how, found = "IAM's simulation", {q: _simulated(role, *q, context) for q in questions}
+        how, found = "IAM's simulation", {q: _simulated(role, *q, contexts[q]) for q in questions}
     except (NoCredentials, Unreachable):
         raise
     except AwsError as error:
         how = f"reading its policies, for {str(error).rstrip('.')}"
-        found = {q: _read(role, *q, context) for q in questions}
-    found = {q: _anywhere(role, *q, said, context) for q, said in found.items()}
+        found = {q: _read(role, *q, contexts[q]) for q in questions}
+    found = {q: _anywhere(role, *q, said, contexts[q]) for q, said in found.items()}
     if found.get((READ, secret), ("",))[0] == "implicitDeny":
         found[READ, secret] = _granted(role, secret, policy)
+    unsure = {q for q, (decided, _) in found.items() if decided == "conditional"}
     return Powers(
         role.name,
         how,
-        {q: found[q][1] if found[q][0] == "allowed" else "" for q in needed},
-        {q: found[q][1] for q in others},
-        tuple(q for q in needed if found[q][0] == "conditional"),
+        {q: "" if q in unsure else found[q][1] for q in needed},
+        {q: found[q][1] + (", on a condition" if q in unsure else "") for q in others},
+        tuple(q for q in needed if q in unsure),
     )
+
+
+def _context(action: str, secret: str) -> dict[str, str]:
+    """What conditions may ask for: TLS, and that it is Secrets Manager which asks for the key, and for which secret."""
+    service = f"secretsmanager.{configuration.region}.amazonaws.com"
+    of_key = {"kms:ViaService": service, "kms:EncryptionContext:SecretARN": secret}
+    return {"aws:SecureTransport": "true", **(of_key if action == DECRYPT else {})}
 
 
 def _read(role: Role, action: str, resource: str, context: Mapping[str, str]) -> tuple[str, str]:
     """The decision by the role's policies, within its boundary."""
+    context = {**context, "aws:PrincipalArn": role.arn, "aws:PrincipalAccount": account_of(role.arn)}
     decided, by = decision(role.policies, action, resource, context)
     if role.boundary is None or not by:
         return decided, by
@@ -264,7 +276,7 @@ def _anywhere(
 def _granted(role: Role, secret: str, policy: ResourcePolicy) -> tuple[str, str]:
     """The decision by the secret's own policy, of which IAM's simulation of a role takes no notice."""
     own = tuple(statement for statement in policy.statements if role.arn in principals(statement))
-    decided, by = _read(replace(role, policies=(Policy("of the secret", own),)), READ, secret, {})
+    decided, by = _read(replace(role, policies=(Policy("of the secret", own),)), READ, secret, _context(READ, secret))
     return decided, by.replace("policy of the secret", "the secret's own policy")
 
 
@@ -275,7 +287,7 @@ def _simulated(role: Role, action: str, resource: str, context: Mapping[str, str
             PolicySourceArn=role.arn,
             ActionNames=[action],
             ResourceArns=[resource],
-            ContextEntries=_entries(context) if action == DECRYPT else [],
+            ContextEntries=_entries(context),
         )
     result = said["EvaluationResults"][0]
     if any(item.get("MissingContextValues") for item in (result, *(result.get("ResourceSpecificResults") or ()))):
@@ -288,8 +300,11 @@ def _simulated(role: Role, action: str, resource: str, context: Mapping[str, str
 
 
 def _entries(context: Mapping[str, str]) -> list[ContextEntryTypeDef]:
-    """That it is Secrets Manager which asks for the key, and for which secret, as a policy may well demand."""
     return [
-        {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
+        {
+            "ContextKeyName": key,
+            "ContextKeyValues": [value],
+            "ContextKeyType": "boolean" if value == "true" else "string",
+        }
         for key, value in context.items()
     ]
