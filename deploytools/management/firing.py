@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from deploytools.conf import configuration
@@ -19,10 +20,10 @@ def fire(command: DeployCommand, facts: Mapping[str, Fact], *, interactive: bool
         facts: `alarms` and `alarm_topics` among them.
 
     Returns:
-        The exit code: 1 where a topic was not told, or there is nothing to set off.
+        The exit code: 1 where a topic was not told, an alarm reaches nobody, or there is nothing to set off.
 
     Raises:
-        DeployError: the alarms could not be read.
+        DeployError: the alarms could not be read, or setting them off is denied.
         Refused: nobody agreed.
     """
     firings = fire_test.plan(_value(facts, "alarms"), _value(facts, "alarm_topics"))
@@ -33,17 +34,30 @@ def fire(command: DeployCommand, facts: Mapping[str, Fact], *, interactive: bool
     command.confirm(
         f"Set off {count} alarms? Each goes back by itself.", interactive=interactive, hint="Say --noinput to fire."
     )
-    results = fire_test.fire(firings, configuration.region)
+    results = fire_test.fire(firings, configuration.region, _remembering(command))
     for told in results:
         command.stderr.write(
             f"  {told.alarm}: " + (f"FAILED: {told.failure}" if told.failure else f"told {told.topic}")
         )
     failures = sum(1 for told in results if told.failure)
-    if failures:
-        command.stderr.write(f"Fire test: {failures} of {len(results)} were not told.")
-        return FINDINGS
-    command.stderr.write("Fire test: all were told; look whether it arrives.")
-    return FINE
+    unheard = sum(1 for firing in firings if not firing.left_out and not firing.heard_by)
+    wrong = [f"{failures} of {len(results)} were not told"] if failures else []
+    wrong += [f"{unheard} of {count} alarms reach nobody (see alarms.heard)"] if unheard else []
+    left_out = f"; {len(firings) - count} of {len(firings)} alarms were left out" if count < len(firings) else ""
+    command.stderr.write(f"Fire test: {', '.join(wrong) or 'all were told; look whether it arrives'}{left_out}.")
+    return FINDINGS if wrong else FINE
+
+
+def _remembering(command: DeployCommand) -> Callable[[str], None]:
+    """What is to be called with each alarm, before it is set off: Ctrl-C then says which they are."""
+    alarms: list[str] = []
+
+    def setting_off(alarm: str) -> None:
+        alarms.append(alarm)
+        command.left = f"Some alarms may have been set off, and go back by themselves: {', '.join(alarms)}"
+        command.again = f"look at them: aws cloudwatch describe-alarms --alarm-names {shlex.join(alarms)}"
+
+    return setting_off
 
 
 def _show(command: DeployCommand, firings: Sequence[Firing]) -> int:

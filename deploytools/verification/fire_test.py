@@ -1,13 +1,14 @@
 """The fire test: sets an instance's alarms off and looks whether they tell. It is asked for; no check does it.
 
-CloudWatch sets a metric alarm back by itself, often within seconds: at its next evaluation.
+CloudWatch sets a metric alarm back by itself, often within seconds: at its next evaluation. One that ignores missing
+data may stay as it is where there is none.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -72,51 +73,77 @@ def plan(alarms: Iterable[Alarm], topics: Iterable[Topic]) -> tuple[Firing, ...]
 def _left_out(alarm: Alarm) -> str:
     if not alarm.acts or not alarm.actions:
         return "it does nothing when it goes off (see alarms.act)"
-    others = [action for action in alarm.actions if action.split(":")[2:3] != ["sns"]]
-    if others:
+    if others := _not_telling(alarm.actions):
         return f"it does more than tell: {', '.join(others)}"
+    if others := _not_telling(alarm.actions_after):
+        return f"it does more than tell when it goes back: {', '.join(others)}"
+    if alarm.missing == "ignore":
+        return "it ignores missing data, and might stay in the state ALARM"
     return "it is in the state ALARM already, so nothing would be told" if alarm.state == "ALARM" else ""
 
 
-def fire(firings: Sequence[Firing], region: str) -> tuple[Told, ...]:
+def _not_telling(actions: Iterable[str]) -> list[str]:
+    return [action for action in actions if action.split(":")[2:3] != ["sns"]]
+
+
+def fire(firings: Sequence[Firing], region: str, setting_off: Callable[[str], None]) -> tuple[Told, ...]:
     """Set off those that are not left out, and wait until each of their topics is told, or is not.
 
+    Args:
+        setting_off: called with the name of each, before it is.
+
     Raises:
-        AccessDenied: one of `ACTIONS`; where it is the history, nothing was set off.
+        AwsError: nothing was set off: the history could not be read, or the first is denied.
     """
     client, since = aws.client("cloudwatch", region), datetime.now(UTC) - BEFORE
     wanted = [firing for firing in firings if not firing.left_out]
     before = {firing.alarm: _history(client, firing.alarm, since) for firing in wanted}
     told: dict[tuple[str, str], Told] = {}
-    for firing in wanted:
-        failure = _set_off(client, firing.alarm)
+    for index, firing in enumerate(wanted):
+        setting_off(firing.alarm)
+        failure = _set_off(client, firing.alarm, is_first=not index)
         told |= {(firing.alarm, topic): Told(firing.alarm, topic, failure) for topic in firing.topics if failure}
-    waiting = {(firing.alarm, topic) for firing in wanted for topic in firing.topics} - set(told)
+    asked = [(firing.alarm, topic) for firing in wanted for topic in firing.topics]
+    told |= _outcomes(client, {key for key in asked if key not in told}, before, since)
+    return tuple(told[key] for key in asked)
+
+
+def _outcomes(
+    client: CloudWatchClient,
+    waiting: set[tuple[str, str]],
+    before: Mapping[str, Collection[tuple[datetime, str]]],
+    since: datetime,
+) -> dict[tuple[str, str], Told]:
+    """What the history says of each alarm and topic in `waiting`, as soon as it does; or that it does not."""
+    silent = f"nothing of it in the alarm's history after {PATIENCE:.0f} s"
+    told: dict[tuple[str, str], Told] = {}
+    seen = {alarm: silent for alarm, _ in waiting}
     deadline = time.monotonic() + PATIENCE
-    while waiting and time.monotonic() < deadline:
-        for alarm in sorted({alarm for alarm, _ in waiting}):
-            news = _history(client, alarm, since)
+    while (left := waiting - set(told)) and time.monotonic() < deadline:
+        for alarm in sorted({alarm for alarm, _ in left}):
+            try:
+                news, seen[alarm] = _history(client, alarm, since), silent
+            except AwsError as error:
+                news, seen[alarm] = {}, f"not known: {str(error).rstrip('.')}"
             for key in sorted(set(news) - set(before[alarm])):  # A later one may be of its way back.
                 told.setdefault((alarm, news[key].topic), news[key])
-        waiting -= set(told)
-        if waiting:
+        if waiting - set(told):
             time.sleep(PAUSE)
-    silent = f"nothing of it in the alarm's history after {PATIENCE:.0f} s"
-    return tuple(
-        told.get((firing.alarm, topic), Told(firing.alarm, topic, silent))
-        for firing in wanted
-        for topic in firing.topics
-    )
+    return {key: Told(*key, seen[key[0]]) for key in waiting} | told
 
 
-def _set_off(client: CloudWatchClient, alarm: str) -> str:
-    """Set `alarm` off; returns why it could not be, or nothing."""
+def _set_off(client: CloudWatchClient, alarm: str, *, is_first: bool) -> str:
+    """Set `alarm` off; returns why it could not be, or nothing.
+
+    Raises:
+        AccessDenied: it is the first, so that nothing was set off.
+    """
     try:
         with aws.calling("cloudwatch:SetAlarmState", f"the alarm {alarm}"):
             client.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason=REASON)
-    except AccessDenied:
-        raise
     except AwsError as error:
+        if is_first and isinstance(error, AccessDenied):
+            raise
         return str(error)
     return ""
 

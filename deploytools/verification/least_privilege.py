@@ -5,6 +5,7 @@ Which actions can be bound to which resources is what AWS's Service Authorizatio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,8 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Sender": frozenset({"ses:GetEmailIdentity"}),
 }
 READ = "secretsmanager:GetSecretValue"
+#: What AWS puts behind a secret's name in its ARN.
+SUFFIX = re.compile(r"-[A-Za-z0-9]{6}\Z")
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,10 @@ class Place:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The secret, with AWS's six characters after the name; and the tenants' own."""
-        named = self.secret.startswith("arn:")
-        shared = self.secret if named else self._arn("secretsmanager", f"secret:{self.secret}-??????")
+        """The secret, with AWS's six characters after the name, which an ARN may have already; and the tenants' own."""
+        named = self.secret if self.secret.startswith("arn:") else self._arn("secretsmanager", f"secret:{self.secret}")
+        is_whole = named == self.secret and SUFFIX.search(named)
+        shared = named if is_whole else f"{named}-??????"
         own = self._arn("secretsmanager", f"secret:{self.tenant_secrets}*")
         return (shared, own) if self.tenant_secrets else (shared,)
 

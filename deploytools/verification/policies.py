@@ -1,8 +1,8 @@
 """What IAM policy documents allow, by reading them. Pure, and simpler than IAM, on the side of suspicion.
 
-It knows ``Action``, ``Resource``, their ``Not…``, wildcards and ``Deny``. A condition is taken to hold where
-it allows and not to hold where it denies. Boundaries, service control policies and session policies are not looked at:
-they can only take away.
+It knows ``Action``, ``Resource``, their ``Not…``, wildcards and ``Deny``. Of conditions it knows those that ask for a
+value that it is told; where a decision hangs on another, it says so. Service control policies and session policies are
+not looked at: they can only take away.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from urllib.parse import unquote
 BINDING_OPERATOR = re.compile(
     r"(ForAnyValue:)?(StringEquals(IgnoreCase)?|StringLike|ArnEquals|ArnLike|IpAddress)", re.IGNORECASE
 )
+
+#: Operators, and their ``…Not…``, that are decided where the value of their key is known.
+DECIDABLE = {"stringequals", "stringlike", "arnequals", "arnlike", "bool"}
 
 #: Keys that AWS itself sets, and that differ from caller to caller.
 BINDING_KEY = re.compile(
@@ -65,26 +68,58 @@ def argument(statements: Iterable[Mapping[str, Any]]) -> str:
 
 
 def allowed_by(policies: Iterable[Policy], action: str, resource: str) -> str:
-    """Which statement allows `action` on `resource`; empty: none does, or one denies it."""
+    """Which statement allows `action` on `resource`, on a condition perhaps; empty: none does, or one denies it."""
     return decision(policies, action, resource)[1]
 
 
-def decision(policies: Iterable[Policy], action: str, resource: str) -> tuple[str, str]:
+def decision(
+    policies: Iterable[Policy], action: str, resource: str, context: Mapping[str, str] | None = None
+) -> tuple[str, str]:
     """IAM's word, ``allowed``, ``implicitDeny`` or ``explicitDeny``, and which statement allows it.
+
+    ``conditional``: whether the one that allows it holds, or one that denies it, hangs on what `context` does not say.
 
     Args:
         resource: ``*``: any one; it is allowed then where it is allowed on some resource, and denied where on all.
+        context: values of condition keys.
     """
-    by = ""
+    allowing: dict[bool | None, str] = {}
+    denying = set()
     for policy in policies:
         for index, statement in enumerate(policy.statements):
             if not _is_about(statement, action, resource):
                 continue
-            if statement.get("Effect") == "Deny" and not statement.get("Condition"):
-                return "explicitDeny", ""
-            if statement.get("Effect") == "Allow":
-                by = by or f"policy {policy.name}, statement {statement.get('Sid') or index}"
-    return ("allowed" if by else "implicitDeny"), by
+            holds = _holds(statement, context or {})
+            if statement.get("Effect") == "Deny":
+                denying.add(holds)
+            elif statement.get("Effect") == "Allow":
+                allowing.setdefault(holds, f"policy {policy.name}, statement {statement.get('Sid') or index}")
+    by = allowing.get(True) or allowing.get(None, "")
+    if True in denying:
+        return "explicitDeny", ""
+    if not by:
+        return "implicitDeny", ""
+    return ("allowed" if True in allowing and None not in denying else "conditional"), by
+
+
+def _holds(statement: Mapping[str, Any], context: Mapping[str, str]) -> bool | None:
+    """Whether the condition of a statement holds; None: that is not known."""
+    known = {key.lower(): value for key, value in context.items()}
+    held = {
+        _is_met(operator.lower(), _listed(values), known.get(key.lower()))
+        for operator, pairs in (statement.get("Condition") or {}).items()
+        for key, values in pairs.items()
+    }
+    return False if False in held else None if None in held else True
+
+
+def _is_met(operator: str, values: list[str], actual: str | None) -> bool | None:
+    if actual is None or operator.replace("not", "") not in DECIDABLE:
+        return None
+    is_literal = operator in {"stringequals", "stringnotequals", "bool"}
+    return (actual in values if is_literal else any(_fits(value, actual, "") for value in values)) != (
+        "not" in operator
+    )
 
 
 def principals(statement: Mapping[str, Any]) -> list[str]:
@@ -175,4 +210,5 @@ def _fits(pattern: str, value: str, member: str) -> bool:
 
 
 def _listed(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
+    values = value if isinstance(value, list | tuple) else [value]
+    return [str(item).lower() if isinstance(item, bool) else str(item) for item in values]

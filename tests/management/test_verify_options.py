@@ -47,6 +47,19 @@ def test_a_mail_is_sent_only_where_it_is_asked_for(capsys, mailing, cloud):
     assert "To: ops@example.com" in message.read_text()
 
 
+@pytest.mark.parametrize(("broken", "said"), [("send_test_mail", "may have been"), ("fire", "was")])
+def test_who_interrupts_it_after_the_mail_hears_of_the_mail(capsys, mailing, monkeypatch, broken, said):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"deploytools.management.commands.verify_deploy.{broken}", interrupt)
+    options = ("--only", "mail.login", "--send-test-mail", "ops@example.com", "--fire-test")
+    result = run(capsys, "verify_deploy", *options)
+    hint = f"A mail to ops@example.com {said} sent, and nothing else was done; run the same command again."
+    assert result.err.endswith(f"Error: Interrupted.\nHint: {hint}\n")
+    assert result.code == 130
+
+
 def test_a_mail_that_cannot_be_sent_comes_after_the_report(capsys, mailing):
     mailing.put(email_host="localhost", email_port=9)
     result = run(capsys, "verify_deploy", "--only", "mail.login", "--send-test-mail", "ops@example.com")
@@ -128,6 +141,8 @@ def test_facts_are_kept_and_judged_again_with_no_network(capsys, made, tmp_path,
         (("--list", "--replay", "f"), "--list", "--replay"),
         (("--explain", "rds.encrypted", "--diff", "f"), "--explain", "--diff"),
         (("--iam-policy", "--facts", "f"), "--iam-policy", "--facts"),
+        (("--list", "--fire-test"), "--list", "--fire-test"),
+        (("--explain", "rds.encrypted", "--fire-test"), "--explain", "--fire-test"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(capsys, options, looking, idle):

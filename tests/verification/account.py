@@ -258,8 +258,9 @@ def _client(service: str, endpoint_url: str) -> Any:
 def _make_role(endpoint_url: str) -> None:
     iam = _client("iam", endpoint_url)
     trust = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
+    most = iam.create_policy(PolicyName="most", PolicyDocument=json.dumps(_allowing("*", "*")))["Policy"]["Arn"]
     for role, grants in ((ROLE, GRANTS), (EXECUTION_ROLE, EXECUTION_GRANTS)):
-        iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))
+        iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust), PermissionsBoundary=most)
         for name, grant in grants.items():
             document = json.dumps(_allowing(*grant))
             if name not in ATTACHED:
@@ -308,6 +309,7 @@ def _make_service(endpoint_url: str, ec2: Any, secret: str) -> None:
             {"name": "API_TOKEN", "value": "x"},
             {"name": "DB_SECRET_NAME", "value": SECRET},
         ],
+        "environmentFiles": [{"value": "arn:aws:s3:::shop/web.env", "type": "s3"}],
         "command": ["serve", f"--password={DOCUMENT['password']}"],
         "logConfiguration": {
             "logDriver": "splunk",

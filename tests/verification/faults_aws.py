@@ -629,7 +629,12 @@ ALARM = [
 HOW, DENIED = "reading its policies", "not by IAM's simulation: AWS denied it"
 
 
-def powers(*allowed: tuple[str, str], lacking: tuple[tuple[str, str], ...] = (), whose: str = "task_role") -> Changes:
+def powers(
+    *allowed: tuple[str, str],
+    lacking: tuple[tuple[str, str], ...] = (),
+    unsure: tuple[tuple[str, str], ...] = (),
+    whose: str = "task_role",
+) -> Changes:
     """What the role may do of what is none of its work, and what it may not of what is."""
     fact = f"{whose}_powers"
     before = WORLD[fact]
@@ -640,6 +645,7 @@ def powers(*allowed: tuple[str, str], lacking: tuple[tuple[str, str], ...] = (),
             without=DENIED,
             needed={q: "" if q in lacking else by for q, by in before.needed.items()},
             allowed={q: "policy p" if q in allowed else "" for q in QUESTIONS},
+            unsure=unsure,
         )
     }
 
@@ -682,6 +688,21 @@ IAM = [
         "allows kms:Decrypt on the key that encrypts it",
     ),
     Fault({"task_role_powers": replace(POWERS, needed={NEEDED[0]: "policy p"})}, {}),
+    Fault(
+        powers(lacking=NEEDED[:1], unsure=NEEDED[:1]),
+        {"iam.reads-its-secret": UNKNOWN},
+        f"whether it may secretsmanager:GetSecretValue on {ARN} hangs on a condition that is not known here",
+    ),
+    Fault(
+        powers(lacking=NEEDED[1:], unsure=NEEDED[1:]),
+        {"iam.reads-its-secret": WARN},
+        f"whether it may kms:Decrypt on {KEY} hangs on a condition",
+    ),
+    Fault(
+        powers(lacking=NEEDED[:1], unsure=NEEDED[:1], whose="execution_role"),
+        {"iam.execution-role": UNKNOWN},
+        "hangs on a condition that is not known here",
+    ),
     Fault(powers(QUESTIONS[0]), {"iam.least-privilege": FAIL}, "secret:somebody-elses"),
     Fault(
         powers(QUESTIONS[3]),
@@ -807,6 +828,21 @@ ECS = [
         "web DB_PASSWORD: it holds a value of the secret",
     ),
     Fault(container(credentials=("API_TOKEN",)), {"ecs.no-literal-secrets": FAIL}, "web API_TOKEN: it has a literal"),
+    Fault(
+        container(environment_files=("arn:aws:s3:::shop/web.env",)),
+        {"ecs.no-literal-secrets": UNKNOWN},
+        "in files that were not read: arn:aws:s3:::shop/web.env",
+    ),
+    Fault(
+        container(environment_files=("arn:aws:s3:::shop/web.env",), secret_name=""),
+        {"ecs.no-literal-secrets": UNKNOWN, "ecs.this-secret": UNKNOWN},
+        "in files that were not read: arn:aws:s3:::shop/web.env",
+    ),
+    Fault(
+        container(environment_files=("arn:aws:s3:::shop/web.env",), credentials=("API_TOKEN",)),
+        {"ecs.no-literal-secrets": FAIL},
+        "web API_TOKEN: it has a literal",
+    ),
     Fault(container(secret_name="staging"), {"ecs.this-secret": FAIL}, "DB_SECRET_NAME is staging, not prod"),
     *(Fault(container(secret_name=name), {}) for name in (ARN, ARN[:-7], "", "prod-AbCdEf")),
     Fault(
@@ -918,7 +954,25 @@ VISIT = [
         "nobody answers (see outside.health)",
     ),
     Fault(outside(health=DOWN), {"outside.health": FAIL}, "no answer: Connection refused"),
-    Fault(outside(missing=DOWN), {"outside.no-debug-page": NA}, "nobody answers"),
+    Fault(outside(missing=DOWN), {"outside.no-debug-page": UNKNOWN}, "gives no answer: Connection refused"),
+    *(
+        Fault(
+            outside(missing=Answer(status, {})), {"outside.no-debug-page": UNKNOWN}, f"answers {status}: no error page"
+        )
+        for status in (200, 400, 403, 503)
+    ),
+    Fault(
+        outside(missing=Answer(301, {"location": "https://shop.example/"})),
+        {"outside.no-debug-page": UNKNOWN},
+        "answers 301 to https://shop.example/: no error page was seen",
+    ),
+    Fault(outside(missing=Answer(200, {}, True)), {"outside.no-debug-page": FAIL}, "shows Django's debug page"),
+    Fault(outside(missing=Answer(410, {})), {}),
+    Fault(
+        outside(plain=NoAnswer("nothing said within 5 s")),
+        {"outside.redirect": UNKNOWN},
+        "no answer on port 80: nothing said within 5 s",
+    ),
     Fault(outside(plain=Answer(200, {})), {"outside.redirect": FAIL}, "http answers 200"),
     Fault(
         outside(plain=Answer(301, {"location": "http://www.shop.net/"})), {"outside.redirect": FAIL}, "301 to http://"

@@ -153,7 +153,7 @@ def test_every_fact_of_aws(wire):
 
     assert (seen["secret_description"].rotates, len(seen["secret_policy"].statements)) == (None, 1)
     (container,) = seen["task_definition"].containers
-    assert container.secret_name == SECRET
+    assert (container.secret_name, container.environment_files) == (SECRET, ("arn:aws:s3:::shop/web.env",))
     assert (container.leaked, container.credentials) == (("command", "DB_PASSWORD"), ("DB_PASSWORD", "API_TOKEN"))
     assert (seen["ecs_service"].wanted, seen["task_role_name"]) == (2, ROLE)
     service, (balanced,) = seen["ecs_service"], seen["ecs_targets"]
@@ -166,6 +166,7 @@ def test_every_fact_of_aws(wire):
     last = seen["ecs_deployment"]
     assert (last.status, last.created_at.day, last.reason) == ("ROLLBACK_SUCCESSFUL", 2, "on day 2")
     assert {policy.name for policy in seen["task_role"].policies} == set(GRANTS)
+    assert (seen["task_role"].boundary.name, len(seen["task_role"].boundary.statements)) == ("most", 1)
     assert seen["task_role_powers"].how == "IAM's simulation"
     assert powers_of(seen["task_role_powers"]) == POWERS
     assert seen["task_role_powers"].needed == {
@@ -450,7 +451,9 @@ def test_what_is_not_declared_is_not_asked_for(wire, settings):
         )
     )
     assert [name for name, fact in facts.items() if fact == Value(None)] == [
-        name for name in facts if name not in {"expectation", "secret", "secret_description", "task_role_name"}
+        name
+        for name in facts
+        if name not in {"expectation", "secret", "secret_description", "secret_policy", "task_role_name"}
     ]
     assert not {action for action in wire.called if action.startswith(("ecs", "ec2", "elastic", "iam", "ssm"))}
 

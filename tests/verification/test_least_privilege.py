@@ -34,6 +34,12 @@ def allowed(document: dict[str, Any]) -> dict[str, tuple[list[str], Any]]:
             "arn:aws-us-gov:kms:us-gov-west-1:*:key/*",
         ),
         (
+            Place("us-gov-west-1", "", "arn:aws-us-gov:secretsmanager:us-gov-west-1:1:secret:rds/x", ""),
+            "arn:aws-us-gov:secretsmanager:us-gov-west-1:1:secret:rds/x-??????",
+            "arn:aws-us-gov:rds:us-gov-west-1:*:db:*",
+            "arn:aws-us-gov:kms:us-gov-west-1:*:key/*",
+        ),
+        (
             Place("cn-north-1", "", "rds/shop", "shop-prod"),
             "arn:aws-cn:secretsmanager:cn-north-1:*:secret:rds/shop-??????",
             "arn:aws-cn:rds:cn-north-1:*:db:shop-prod",

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import trustme
@@ -28,9 +29,14 @@ from tests.verification.world import WORLD, findings
 
 
 class Site(http.server.BaseHTTPRequestHandler):
-    """``/`` is a page, ``/readyz`` is well, anything else is Django's page for developers."""
+    """``/`` is a page, ``/readyz`` well, ``/round`` leads to itself, anything else is Django's page for developers."""
 
     def do_GET(self) -> None:
+        if self.path == "/round":
+            self.send_response(302)
+            self.send_header("Location", "/round")
+            self.end_headers()
+            return
         known = {"/": b"welcome", "/readyz": b"ok"}
         body = known.get(self.path, b"<p>" + DEBUG_PAGE + b" <code>DEBUG = True</code></p>")
         self.send_response(200 if self.path in known else 404)
@@ -164,6 +170,39 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch):
     monkeypatch.setattr(source, "TIMEOUT", 0.2)
     with silent_port() as port:
         assert look(f"https://localhost:{port}").page == NoAnswer("nothing said within 0.2 s")
+
+
+@pytest.mark.parametrize(
+    ("host", "to", "status"),
+    [
+        ("localhost", "/gone", 404),
+        ("www.localhost", "https://localhost:{port}/gone?a=b", 404),
+        ("localhost", "https://localhost:9/gone", 301),
+        ("localhost", "https://127.0.0.1:{port}/gone", 301),
+        ("localhost", "http://localhost:{port}/gone", 301),
+        ("localhost", "/round", 302),
+    ],
+)
+def test_a_redirect_is_followed_within_the_site(site, monkeypatch, host, to, status):
+    url, file = site
+    monkeypatch.setenv("SSL_CERT_FILE", file)
+    port = urlsplit(url).port
+    led = source._led(Answer(301, {"location": to.format(port=port)}), f"https://{host}:{port}/a", believing=False)
+    assert (led.status, led.is_debug_page) == (status, status == 404)
+
+
+def test_a_redirect_to_a_certificate_that_nobody_vouches_for_is_not_followed(site, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    first = Answer(301, {"location": "/gone"})
+    assert source._led(first, site[0], believing=False) == first
+    assert source._led(first, site[0], believing=True).is_debug_page
+
+
+def test_that_nobody_listens_without_tls_is_known_by_a_refusal_alone(monkeypatch):
+    monkeypatch.setattr(source, "TIMEOUT", 0.2)
+    assert source._visit_plain("localhost", 9) is None
+    with silent_port() as port:
+        assert source._visit_plain("127.0.0.1", port) == NoAnswer("nothing said within 0.2 s")
 
 
 def test_a_name_that_does_not_exist_is_seen(monkeypatch):

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from deploytools.verification.policies import allowed_by, binding_keys, parse_policy, principals
+from deploytools.verification.policies import allowed_by, binding_keys, decision, parse_policy, principals
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod-AbCdEf"
 READ = "secretsmanager:GetSecretValue"
+
+
+KNOWN = {"kms:ViaService": "s.amazonaws.com", "aws:SecureTransport": "true"}
 
 
 def allow(**members: Any) -> dict[str, Any]:
@@ -47,6 +50,33 @@ def allow(**members: Any) -> dict[str, Any]:
 def test_what_a_policy_allows(statements, action, resource, is_allowed):
     policy = parse_policy("p", {"Version": "2012-10-17", "Statement": statements})
     assert bool(allowed_by([policy], action, resource)) is is_allowed
+
+
+@pytest.mark.parametrize(
+    ("effect", "condition", "decided"),
+    [
+        ("Allow", {"StringEquals": {"kms:ViaService": "s.amazonaws.com"}}, "allowed"),
+        ("Allow", {"stringlike": {"KMS:viaservice": ["a.*", "s.*"]}}, "allowed"),
+        ("Allow", {"StringEquals": {"kms:ViaService": "s.*"}}, "implicitDeny"),
+        ("Allow", {"StringEquals": {"kms:ViaService": "s.amazonaws.com", "aws:SourceVpc": "vpc-1"}}, "conditional"),
+        ("Allow", {"StringEquals": {"kms:ViaService": "other"}, "Bool": {"aws:SourceIsOurs": True}}, "implicitDeny"),
+        ("Allow", {"StringNotEquals": {"kms:ViaService": "other"}}, "allowed"),
+        ("Allow", {"StringNotLike": {"kms:ViaService": ["other", "s.*"]}}, "implicitDeny"),
+        ("Allow", {"StringEqualsIfExists": {"kms:ViaService": "s.amazonaws.com"}}, "conditional"),
+        ("Allow", {"Null": {"kms:ViaService": "true"}}, "conditional"),
+        ("Deny", {"Bool": {"aws:SecureTransport": False}}, "allowed"),
+        ("Deny", {"Bool": {"aws:SecureTransport": ["true"]}}, "explicitDeny"),
+        ("Allow", {"StringEquals": {"aws:SourceVpc": "vpc-1"}}, "conditional"),
+        ("Deny", {"StringEquals": {"kms:ViaService": "s.amazonaws.com"}}, "explicitDeny"),
+        ("Deny", {"StringEquals": {"kms:ViaService": "other"}}, "allowed"),
+        ("Deny", {"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}, "conditional"),
+    ],
+)
+def test_what_hangs_on_a_condition(effect, condition, decided):
+    policies = [parse_policy("p", {"Statement": [allow(Effect=effect, Condition=condition)]})]
+    policies += [parse_policy("q", {"Statement": [allow()]})] if effect == "Deny" else []
+    found, by = decision(policies, READ, SECRET, KNOWN)
+    assert (found, bool(by)) == (decided, decided in {"allowed", "conditional"})
 
 
 def test_a_deny_of_another_policy_wins_and_the_statement_is_named():

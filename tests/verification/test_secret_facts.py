@@ -95,9 +95,15 @@ def test_what_is_no_code_of_the_project_is_left_out(tree, file):
     assert stray_values(SECRET).found == ()
 
 
-def test_binary_large_and_linked_files_are_left_out(tree, monkeypatch):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("before", ["A=b\n", "\0\n"])
+def test_a_file_is_looked_into_whatever_wrote_it(tree, encoding, before):
+    (tree / ".env").write_bytes(f"{before}PASSWORD={PASSWORD}\n".encode(encoding))
+    assert stray_values(SECRET).found == (("password", ".env", 2),)
+
+
+def test_large_and_linked_files_are_left_out(tree, monkeypatch):
     monkeypatch.setattr(source, "LARGEST_FILE", 1000)
-    (tree / "binary").write_bytes(b"\0" + PASSWORD.encode())
     (tree / "large").write_text(PASSWORD + "x" * 1000)
     (tree / "link").symlink_to(tree / "large")
     (tree / "dangling").symlink_to(tree / "nowhere")

@@ -62,6 +62,10 @@ def answering(pages: Mapping[str, str]) -> Iterator[str]:
         thread.join()
 
 
+NEITHER = (
+    "Neither ECS nor EC2 says that this process runs there: outside the database's VPC, or where that cannot be told "
+    "(a Lambda function, a build, a container that the instance's metadata do not reach)."
+)
 RANGES = ("10.0.0.0/16", "100.64.0.0/16")
 HOST = "db.abc.us-east-1.rds.amazonaws.com"
 
@@ -157,7 +161,7 @@ RULES = "python manage.py verify_deploy --tag network"
         (
             Vantage(),
             LOST,
-            "This process runs neither in an ECS task nor on an EC2 instance: outside the database's VPC.",
+            NEITHER,
             FORWARD,
         ),
         (
@@ -175,7 +179,7 @@ RULES = "python manage.py verify_deploy --tag network"
         (
             Vantage(),
             NAMELESS,
-            "This process runs neither in an ECS task nor on an EC2 instance: outside the database's VPC.",
+            NEITHER,
             FORWARD,
         ),
     ],

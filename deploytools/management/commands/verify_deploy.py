@@ -29,11 +29,14 @@ from deploytools.verification.sources.mail import send_test_mail
 #: Django's default for DEFAULT_FROM_EMAIL: nobody has chosen a sender.
 NO_SENDER = "webmaster@localhost"
 
+#: The check that judges what --fire-test reads, too.
+FIRED = "alarms.heard"
+
 #: Options that ask for something which another option has no use for.
 IDLE_BESIDE = {
     "replay": ("url", "tenant", "facts", "send_test_mail"),
-    "list": ("replay", "diff", "facts", "send_test_mail"),
-    "explain": ("replay", "diff", "facts", "send_test_mail"),
+    "list": ("replay", "diff", "facts", "send_test_mail", "fire_test"),
+    "explain": ("replay", "diff", "facts", "send_test_mail", "fire_test"),
     "iam_policy": ("replay", "diff", "facts", "send_test_mail"),
 }
 
@@ -128,7 +131,7 @@ class Command(VerifyingCommand):
 
     def _fire(self, registry: Registry, report: Report, interactive: bool) -> int:
         """On what is read now, and in the account that is the right one. A refusal hides nothing of the report."""
-        facts = self.look(registry, [registry.named("alarms.heard")]).facts
+        facts = self.look(registry, [registry.named(FIRED)]).facts
         try:
             return fire(self, facts, interactive=interactive)
         except Refused as error:
@@ -137,7 +140,9 @@ class Command(VerifyingCommand):
 
     def _send_mail(self, address: str) -> None:
         sender = "" if settings.DEFAULT_FROM_EMAIL == NO_SENDER else settings.DEFAULT_FROM_EMAIL
+        self.left = f"A mail to {address} may have been sent, and nothing else was done"
         dialogue = send_test_mail(secret(), address, sender=sender)
+        self.left = f"A mail to {address} was sent, and nothing else was done"
         self.tell(f"A mail to {address} was taken by {dialogue.server}; look whether it arrives.")
 
     def _answer(
@@ -153,7 +158,8 @@ class Command(VerifyingCommand):
                 check = registry.named(options["explain"])
                 self.report(catalogue.explained(check, registry.sources_for([check])), path)
             elif options["iam_policy"]:
-                actions = [*_actions(registry, checks), *(fire_test.ACTIONS if options["fire_test"] else ())]
+                asked = (*checks, registry.named(FIRED)) if options["fire_test"] else checks
+                actions = [*_actions(registry, asked), *(fire_test.ACTIONS if options["fire_test"] else ())]
                 self.report(json.dumps(policy(actions, _place()), indent=2), path)
             else:
                 self.report(_catalogue(registry, checks, format), path)

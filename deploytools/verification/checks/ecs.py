@@ -170,9 +170,13 @@ def no_literal_secrets(task_definition: TaskDefinition | None) -> Iterable[Verdi
 def _literals(container: Container) -> list[Verdict]:
     seen = dict.fromkeys(container.credentials, "it has a literal value")
     seen |= dict.fromkeys(container.leaked, "it holds a value of the secret")
-    return [failed(said, f"{container.name} {name}") for name, said in seen.items()] or [
-        passed("no value of the secret is in it, and no credential in its environment", container.name)
-    ]
+    if seen:
+        return [failed(said, f"{container.name} {name}") for name, said in seen.items()]
+    if container.environment_files:
+        files = ", ".join(container.environment_files)
+        hint = "Look into them, and name under secrets, with valueFrom, what is a credential in there"
+        return [unknown(f"more of its environment is in files that were not read: {files}", container.name, hint)]
+    return [passed("no value of the secret is in it, and no credential in its environment", container.name)]
 
 
 @check(
@@ -197,6 +201,8 @@ def this_secret(
             return failed(f"DB_SECRET_NAME is {named}, not {secret.name}", container.name)
         if other:
             return warned(f"it is given values of another secret: {', '.join(other)}", container.name)
+        if not named and container.environment_files:
+            return unknown("its DB_SECRET_NAME may be in the files of its environment, not read", container.name)
         if not named and not fetched:
             return not_applicable("it names no secret", container.name)
         return passed(f"{secret.name}", container.name)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.least_privilege import decryption
 from deploytools.verification.policies import (
     Policy,
@@ -27,6 +27,7 @@ CHECKLIST = "Security Checklist: AWS IAM permissions follow least privilege prin
 UNDECLARED = 'no role is declared (DEPLOYTOOLS["TASK_ROLE"], or a task role of ECS_SERVICE)'
 #: The start of the application also asks when the secret changed, and for its labels.
 DESCRIBE = "secretsmanager:DescribeSecret"
+LOOK = "Read the conditions in its policies and boundary; that a task has started with them is the proof"
 #: Conditions that say whose request it is that a service acts on.
 SOURCES = {"aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths"}
 SERVICES = ("ecs-tasks.amazonaws.com", "ec2.amazonaws.com", "lambda.amazonaws.com")
@@ -102,7 +103,10 @@ def _lacking(powers: Powers, enough: str) -> list[Verdict]:
     """What the role may not do of its work. Of a key its policies are not the last word: the key has one of its own."""
     found = []
     for (action, resource), by in powers.needed.items():
-        if not by and action == DECRYPT:
+        unsure = f"whether it may {action} on {resource} hangs on a condition that is not known here ({powers.how})"
+        if (action, resource) in powers.unsure:
+            found.append((warned if action == DECRYPT else unknown)(unsure, powers.role, LOOK))
+        elif not by and action == DECRYPT:
             key = "the key that encrypts it" if resource == "*" else f"{resource}, which encrypts it"
             seen = f"none of its policies allows {DECRYPT} on {key} ({powers.how}); the key's own policy may"
             found.append(warned(seen, f"{powers.role} {action} {resource}", enough, measured=powers.without))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
-from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, warned
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
-from deploytools.verification.sources.outside import Answer, NoAnswer, Outside
+from deploytools.verification.sources.outside import MISSING_PATH, Answer, NoAnswer, Outside
 
 GUIDE = "Next Steps: Phase 10"
 MOOT = "nobody answers (see outside.health)"
 UNDECLARED = 'nobody says what its address is (DEPLOYTOOLS["URL"])'
 
 CERTIFICATE_DAYS = 21
+
+#: What a page that is not there answers: others may be of the load balancer or of a firewall before the application.
+MISSING = {404, 410}
 
 #: Half a year, in seconds: less does not outlast a holiday.
 HSTS_SECONDS = 15_768_000
@@ -30,14 +33,13 @@ def _seen(outside: Outside | None, judge: Callable[[Outside], Verdict]) -> Verdi
     return not_applicable(UNDECLARED) if outside is None else judge(outside)
 
 
-def _answered(outside: Outside | None, page: str, judge: Callable[[Answer], Verdict]) -> Verdict:
-    """The verdict on the answer that is `page`, where there is one."""
+def _answered(outside: Outside | None, judge: Callable[[Answer], Verdict]) -> Verdict:
+    """The verdict on the page, where there is one."""
     if outside is None:
         return not_applicable(UNDECLARED)
-    answer = getattr(outside, page)
-    if isinstance(answer, NoAnswer):
+    if isinstance(outside.page, NoAnswer):
         return not_applicable(MOOT, outside.url)
-    return replace(judge(answer), resource=outside.url)
+    return replace(judge(outside.page), resource=outside.url)
 
 
 @check(
@@ -90,7 +92,13 @@ def redirect(outside: Outside | None) -> Verdict:
         if seen.plain is None and isinstance(seen.page, NoAnswer):
             return not_applicable(MOOT, seen.url)
         if seen.plain is None:
-            return passed("nothing answers without TLS", seen.url)
+            return passed("nothing listens there without TLS", seen.url)
+        if isinstance(seen.plain, NoAnswer):
+            hint = (
+                f"Look from elsewhere: curl -I http://{urlsplit(seen.url).hostname}/ (if a firewall is to drop it, "
+                "leave the check out: --exclude outside.redirect)"
+            )
+            return unknown(f"no answer on port 80: {seen.plain.said}; it may be barred from here", seen.url, hint)
         to = seen.plain.headers.get("location", "")
         if 300 <= seen.plain.status < 400 and to.startswith("https://"):
             return passed(f"{seen.plain.status} to {to}", seen.url)
@@ -117,7 +125,7 @@ def hsts(outside: Outside | None) -> Verdict:
         seconds = int(age) if age.isdecimal() else 0
         return (passed if seconds >= HSTS_SECONDS else failed)(said or "the header is not there")
 
-    return _answered(outside, "page", judge)
+    return _answered(outside, judge)
 
 
 @check(
@@ -135,7 +143,7 @@ def headers(outside: Outside | None) -> Verdict:
         missing = [name for name in HEADERS if name not in page.headers]
         return warned(f"missing: {', '.join(missing)}") if missing else passed(", ".join(HEADERS))
 
-    return _answered(outside, "page", judge)
+    return _answered(outside, judge)
 
 
 @check(
@@ -169,9 +177,17 @@ def health(outside: Outside | None) -> Verdict:
 def no_debug_page(outside: Outside | None) -> Verdict:
     """Django's page for developers shows settings, code and paths to whoever makes an error happen."""
 
-    def judge(missing: Answer) -> Verdict:
+    def judge(seen: Outside) -> Verdict:
+        missing, hint = seen.missing, f"Look at it: curl -L {urljoin(seen.url, MISSING_PATH)}"
+        if isinstance(seen.page, NoAnswer):
+            return not_applicable(MOOT, seen.url)
+        if isinstance(missing, NoAnswer):
+            return unknown(f"a page that is not there gives no answer: {missing.said}", seen.url, hint)
         if missing.is_debug_page:
-            return failed("a page that is not there shows Django's debug page")
-        return passed(f"a page that is not there answers {missing.status}")
+            return failed("a page that is not there shows Django's debug page", seen.url)
+        if missing.status in MISSING:
+            return passed(f"a page that is not there answers {missing.status}", seen.url)
+        to = f" to {missing.headers['location']}" if "location" in missing.headers else ""
+        return unknown(f"a page that is not there answers {missing.status}{to}: no error page was seen", seen.url, hint)
 
-    return _answered(outside, "missing", judge)
+    return _seen(outside, judge)

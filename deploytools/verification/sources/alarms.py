@@ -25,6 +25,8 @@ class Alarm:
     Attributes:
         actions: ARNs of what it does when it goes off.
         changed_at: when somebody last changed it; None where AWS does not say.
+        actions_after: ARNs of what it does when it goes back, to OK or to INSUFFICIENT_DATA.
+        missing: what it makes of missing data: ``missing``, ``ignore``, ``breaching``, ``notBreaching``.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Alarm:
     actions: tuple[str, ...]
     state: str | None
     changed_at: datetime | None
+    actions_after: tuple[str, ...] = ()
+    missing: str = "missing"
 
 
 @fact(actions=("cloudwatch:DescribeAlarms",), deadline=30)
@@ -49,6 +53,8 @@ def alarms(rds_instance: RdsInstance) -> tuple[Alarm, ...]:
             tuple(sorted(said.get("AlarmActions") or ())),
             said.get("StateValue"),
             said.get("AlarmConfigurationUpdatedTimestamp"),
+            (*(said.get("OKActions") or ()), *(said.get("InsufficientDataActions") or ())),
+            said.get("TreatMissingData") or "missing",
         )
         for said in sorted(found, key=lambda said: said["AlarmName"])
         for metric in _metrics(said, rds_instance.identifier)

@@ -113,6 +113,7 @@ class Container:
         secrets: name and ARN of those that come from Secrets Manager or Parameter Store.
         secret_name: the secret that ``DB_SECRET_NAME`` says; empty: it is not set, or not a literal value.
         also_fetched: ARNs of the secrets that its log driver and the registry of its image are given.
+        environment_files: ARNs of the S3 objects that hold more of its environment, and are not read here.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Container:
     log_driver: str | None
     secret_name: str = ""
     also_fetched: tuple[str, ...] = ()
+    environment_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,7 @@ def _container(said: Any, values: set[str]) -> Container:
             *(item["valueFrom"] for item in log.get("secretOptions") or ()),
             *([registry] if registry else ()),
         ),
+        environment_files=tuple(item["value"] for item in said.get("environmentFiles") or ()),
     )
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deploytools import aws
 from deploytools.conf import configuration
 from deploytools.errors import AwsError, NoCredentials, Unreachable
 from deploytools.secret.sync import SecretState
-from deploytools.verification.policies import Policy, allowed_by, decision, parse_policy
+from deploytools.verification.policies import Policy, account_of, decision, parse_policy, principals
 from deploytools.verification.registry import fact
 from deploytools.verification.sources.connection import Expectation
 from deploytools.verification.sources.ecs import TaskDefinition, whole_secret
 from deploytools.verification.sources.rds import instance_identifier
-from deploytools.verification.sources.secret import SecretDescription
+from deploytools.verification.sources.secret import ResourcePolicy, SecretDescription
 
 if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
@@ -44,12 +44,14 @@ class Role:
     Attributes:
         trust: the statements that say who may take it.
         policies: what is attached to it and written into it.
+        boundary: what it may do at most; None: there is no permissions boundary.
     """
 
     name: str
     arn: str
     trust: tuple[Mapping[str, Any], ...]
     policies: tuple[Policy, ...]
+    boundary: Policy | None = None
 
 
 @fact()
@@ -96,22 +98,25 @@ def _role(name: str) -> Role:
     with aws.calling("iam:GetRole", where):
         said: Any = client.get_role(RoleName=name)["Role"]
     trust = parse_policy("trust", said["AssumeRolePolicyDocument"]).statements
-    return Role(name, said["Arn"], trust, (*_attached(client, name, where), *_inline(client, name, where)))
+    limit = (said.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn", "")
+    boundary = _managed(client, limit.rpartition("/")[2], limit) if limit else None
+    return Role(name, said["Arn"], trust, (*_attached(client, name, where), *_inline(client, name, where)), boundary)
 
 
 def _attached(client: IAMClient, role: str, where: str) -> tuple[Policy, ...]:
     with aws.calling("iam:ListAttachedRolePolicies", where):
         pages = client.get_paginator("list_attached_role_policies").paginate(RoleName=role)
         attached = pages.build_full_result()["AttachedPolicies"]
-    found = []
-    for item in sorted(attached, key=lambda said: said.get("PolicyArn", "")):
-        name, arn = item.get("PolicyName", ""), item.get("PolicyArn", "")
-        with aws.calling("iam:GetPolicy", f"the policy {name}"):
-            version = client.get_policy(PolicyArn=arn)["Policy"].get("DefaultVersionId", "")
-        with aws.calling("iam:GetPolicyVersion", f"the policy {name}"):
-            document: Any = client.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
-        found.append(parse_policy(name, document, arn))
-    return tuple(found)
+    attached = sorted(attached, key=lambda said: said.get("PolicyArn", ""))
+    return tuple(_managed(client, item.get("PolicyName", ""), item.get("PolicyArn", "")) for item in attached)
+
+
+def _managed(client: IAMClient, name: str, arn: str) -> Policy:
+    with aws.calling("iam:GetPolicy", f"the policy {name}"):
+        version = client.get_policy(PolicyArn=arn)["Policy"].get("DefaultVersionId", "")
+    with aws.calling("iam:GetPolicyVersion", f"the policy {name}"):
+        document: Any = client.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    return parse_policy(name, document, arn)
 
 
 def _inline(client: IAMClient, role: str, where: str) -> tuple[Policy, ...]:
@@ -133,7 +138,8 @@ class Powers:
         role: its name.
         how: by which means it is known: IAM's own simulation, or the reading of its policies.
         needed: for each question, (action, resource), about its work what allows it; empty: nothing does.
-        allowed: likewise for what is none of its work.
+        allowed: likewise for what is none of its work; on a condition is allowed, too.
+        unsure: of `needed` what hangs on a condition that nobody knows here.
         without: why IAM's simulation was not to be had; empty: it was.
     """
 
@@ -141,18 +147,20 @@ class Powers:
     how: str
     needed: dict[tuple[str, str], str]
     allowed: dict[tuple[str, str], str]
+    unsure: tuple[tuple[str, str], ...] = ()
     without: str = ""
 
 
 @fact(actions=("iam:SimulatePrincipalPolicy",), deadline=30)
 def task_role_powers(
-    task_role: Role | None, secret_description: SecretDescription, secret: SecretState
+    task_role: Role | None, secret_description: SecretDescription, secret_policy: ResourcePolicy, secret: SecretState
 ) -> Powers | None:
     """What the role may do, by IAM's simulation; where that is not to be had, by reading its policies."""
     if task_role is None:
         return None
     needed = _with_key([(READ, secret_description.arn)], secret_description)
-    return _powers(task_role, needed, questions_about(secret_description.arn, instance_identifier(secret)))
+    others = questions_about(secret_description.arn, instance_identifier(secret))
+    return _powers(task_role, needed, others, (secret_description.arn, secret_policy))
 
 
 @fact(actions=("iam:SimulatePrincipalPolicy",), deadline=30)
@@ -160,6 +168,7 @@ def execution_role_powers(
     execution_role: Role | None,
     task_definition: TaskDefinition | None,
     secret_description: SecretDescription,
+    secret_policy: ResourcePolicy,
     secret: SecretState,
 ) -> Powers | None:
     """The same of the role that ECS takes; None where it has no secret to fetch, or there is none."""
@@ -167,7 +176,8 @@ def execution_role_powers(
         return None
     asked = [_fetching(arn, secret_description.arn) for arn in fetched(task_definition)]
     needed = _with_key(asked, secret_description)
-    return _powers(execution_role, needed, questions_about(secret_description.arn, instance_identifier(secret)))
+    others = questions_about(secret_description.arn, instance_identifier(secret))
+    return _powers(execution_role, needed, others, (secret_description.arn, secret_policy))
 
 
 def _with_key(questions: list[tuple[str, str]], description: SecretDescription) -> list[tuple[str, str]]:
@@ -206,46 +216,100 @@ def questions_about(secret: str, instance: str) -> list[tuple[str, str]]:
     return [(READ, f"{prefix}:somebody-elses-AbCdEf"), *dangerous]
 
 
-def _powers(role: Role, needed: list[tuple[str, str]], others: list[tuple[str, str]]) -> Powers:
-    questions = [*needed, *others]
+def _powers(
+    role: Role,
+    needed: list[tuple[str, str]],
+    others: list[tuple[str, str]],
+    of_secret: tuple[str, ResourcePolicy],
+) -> Powers:
+    """What IAM says of the questions, or else the role's policies; and the secret's own, which may let it in, too.
+
+    Args:
+        of_secret: the ARN and the policy of the secret.
+    """
+    questions, (secret, policy) = [*needed, *others], of_secret
+    contexts = {q: _context(q[0], secret) for q in questions}
     without = ""
     try:
-        how, allowed = "IAM's simulation", _simulate(role, questions)
+        how, found = "IAM's simulation", {q: _simulated(role, *q, contexts[q]) for q in questions}
     except (NoCredentials, Unreachable):
         raise
     except AwsError as error:
         how, without = "reading its policies", f"not by IAM's simulation: {str(error).rstrip('.')}"
-        allowed = {q: _power(role, *q, *decision(role.policies, *q)) for q in questions}
-    return Powers(role.name, how, {q: allowed[q] for q in needed}, {q: allowed[q] for q in others}, without)
+        found = {q: _read(role, *q, contexts[q]) for q in questions}
+    found = {q: _anywhere(role, *q, said, contexts[q]) for q, said in found.items()}
+    if found.get((READ, secret), ("",))[0] == "implicitDeny":
+        found[READ, secret] = _granted(role, secret, policy)
+    unsure = {q for q, (decided, _) in found.items() if decided == "conditional"}
+    return Powers(
+        role.name,
+        how,
+        {q: "" if q in unsure else found[q][1] for q in needed},
+        {q: found[q][1] + (", on a condition" if q in unsure else "") for q in others},
+        tuple(q for q in needed if q in unsure),
+        without,
+    )
 
 
-def _power(role: Role, action: str, resource: str, decided: str, by: str) -> str:
-    """What allows the action; where any resource will do, or none should, also on one that nobody asked about."""
-    if decided != "implicitDeny" or (action not in DANGEROUS and resource != "*"):
-        return by
-    elsewhere = allowed_by(role.policies, action, "*")
-    return f"{elsewhere}, for other resources" if elsewhere else ""
+def _context(action: str, secret: str) -> dict[str, str]:
+    """What conditions may ask for: TLS, and that it is Secrets Manager which asks for the key, and for which secret."""
+    service = f"secretsmanager.{configuration.region}.amazonaws.com"
+    of_key = {"kms:ViaService": service, "kms:EncryptionContext:SecretARN": secret}
+    return {"aws:SecureTransport": "true", **(of_key if action == DECRYPT else {})}
 
 
-def _simulate(role: Role, questions: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    client = aws.client("iam", configuration.region)
-    allowed = {}
-    for action, resource in questions:
-        with aws.calling("iam:SimulatePrincipalPolicy", f"the role {role.name}"):
-            said: Any = client.simulate_principal_policy(
-                PolicySourceArn=role.arn, ActionNames=[action], ResourceArns=[resource], ContextEntries=_context(action)
-            )
-        result = said["EvaluationResults"][0]
-        by = ", ".join(str(item.get("SourcePolicyId", "")) for item in result.get("MatchedStatements") or ())
-        decided = str(result["EvalDecision"])
-        named = (f"policy {by}" if by else "a policy") if decided == "allowed" else ""
-        allowed[action, resource] = _power(role, action, resource, decided, named)
-    return allowed
+def _read(role: Role, action: str, resource: str, context: Mapping[str, str]) -> tuple[str, str]:
+    """The decision by the role's policies, within its boundary."""
+    context = {**context, "aws:PrincipalArn": role.arn, "aws:PrincipalAccount": account_of(role.arn)}
+    decided, by = decision(role.policies, action, resource, context)
+    if role.boundary is None or not by:
+        return decided, by
+    within, also = decision([role.boundary], action, resource, context)
+    return (decided if within == "allowed" else within), (by if also else "")
 
 
-def _context(action: str) -> list[ContextEntryTypeDef]:
-    """That it is Secrets Manager which asks for the key, as a policy may well demand."""
-    if action != DECRYPT:
-        return []
-    value = f"secretsmanager.{configuration.region}.amazonaws.com"
-    return [{"ContextKeyName": "kms:ViaService", "ContextKeyValues": [value], "ContextKeyType": "string"}]
+def _anywhere(
+    role: Role, action: str, resource: str, said: tuple[str, str], context: Mapping[str, str]
+) -> tuple[str, str]:
+    """`said`; where any resource will do, or none should, what is true of one that nobody asked about."""
+    if said[0] != "implicitDeny" or (action not in DANGEROUS and resource != "*"):
+        return said
+    decided, by = _read(role, action, "*", context)
+    return decided, f"{by}, for other resources" if by else ""
+
+
+def _granted(role: Role, secret: str, policy: ResourcePolicy) -> tuple[str, str]:
+    """The decision by the secret's own policy, of which IAM's simulation of a role takes no notice."""
+    own = tuple(statement for statement in policy.statements if role.arn in principals(statement))
+    decided, by = _read(replace(role, policies=(Policy("of the secret", own),)), READ, secret, _context(READ, secret))
+    return decided, by.replace("policy of the secret", "the secret's own policy")
+
+
+def _simulated(role: Role, action: str, resource: str, context: Mapping[str, str]) -> tuple[str, str]:
+    """IAM's decision; where a condition had no value, which IAM takes for an answer, whether it hangs on that."""
+    with aws.calling("iam:SimulatePrincipalPolicy", f"the role {role.name}"):
+        said: Any = aws.client("iam", configuration.region).simulate_principal_policy(
+            PolicySourceArn=role.arn,
+            ActionNames=[action],
+            ResourceArns=[resource],
+            ContextEntries=_entries(context),
+        )
+    result = said["EvaluationResults"][0]
+    if any(item.get("MissingContextValues") for item in (result, *(result.get("ResourceSpecificResults") or ()))):
+        decided, by = _read(role, action, resource, context)
+        if decided == "conditional":
+            return decided, by
+    by = ", ".join(str(item.get("SourcePolicyId", "")) for item in result.get("MatchedStatements") or ())
+    decided = str(result["EvalDecision"])
+    return decided, (f"policy {by}" if by else "a policy") if decided == "allowed" else ""
+
+
+def _entries(context: Mapping[str, str]) -> list[ContextEntryTypeDef]:
+    return [
+        {
+            "ContextKeyName": key,
+            "ContextKeyValues": [value],
+            "ContextKeyType": "boolean" if value == "true" else "string",
+        }
+        for key, value in context.items()
+    ]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from deploytools.conf import configuration
 from deploytools.errors import ConfigurationError, DeployError
@@ -24,6 +24,9 @@ TIMEOUT = 5
 
 #: A path that no application has, to see its error page.
 MISSING_PATH = "/deploytools-asks-for-a-page-that-is-not-there"
+
+#: More redirects lead nowhere.
+MOST_REDIRECTS = 3
 
 #: What Django's page for DEBUG=True says.
 DEBUG_PAGE = b"You\xe2\x80\x99re seeing this error because you have"
@@ -68,8 +71,9 @@ class Outside:
         url: where.
         read_at: when.
         certificate_until: when the certificate ends; None: nobody showed one, or not one to be believed.
-        page, health, missing: the answers to ``/``, to the health path, to a page that is not there.
-        plain: the answer without TLS; None: nothing listens there.
+        page, health, missing: the answers to ``/``, to the health path, to a page that is not there; to that one after
+            the redirects that stay within the site.
+        plain: the answer without TLS; None: nothing listens there, for the connection was refused.
         distrust: why the certificate is not to be believed; the rest was then looked at without believing it.
     """
 
@@ -79,7 +83,7 @@ class Outside:
     page: Answer | NoAnswer
     health: Answer | NoAnswer
     missing: Answer | NoAnswer
-    plain: Answer | None
+    plain: Answer | NoAnswer | None
     distrust: str = ""
 
 
@@ -103,13 +107,17 @@ def outside(expectation: Expectation) -> Outside | None:
     def look(path: str) -> Answer | NoAnswer:
         return page if isinstance(page, NoAnswer) else _visit(host, port, path, believing=bool(distrust))[0]
 
+    missing = look(MISSING_PATH)
+    if isinstance(missing, Answer):
+        missing = _led(missing, urljoin(expectation.url, MISSING_PATH), believing=bool(distrust))
+
     return Outside(
         url=expectation.url,
         read_at=datetime.now(UTC),
         certificate_until=until,
         page=page,
         health=look(configuration.health_path),
-        missing=look(MISSING_PATH),
+        missing=missing,
         plain=_visit_plain(host) if port == 443 else None,
         distrust=distrust,
     )
@@ -141,6 +149,31 @@ def _visit(host: str, port: int, path: str, *, believing: bool = False) -> tuple
         connection.close()
 
 
+def _led(answer: Answer, url: str, *, believing: bool) -> Answer:
+    """Where the answer at `url` leads, if that can be looked at and is of the same site, with ``www`` or without."""
+    for _ in range(MOST_REDIRECTS):
+        to = urlsplit(urljoin(url, answer.headers.get("location", "")))
+        if (
+            not 300 <= answer.status < 400
+            or to.scheme != "https"
+            or _site(to.hostname) != _site(urlsplit(url).hostname)
+        ):
+            return answer
+        url, path = to.geturl(), f"{to.path or '/'}{'?' if to.query else ''}{to.query}"
+        try:
+            next_answer, _until = _visit(str(to.hostname), to.port or 443, path, believing=believing)
+        except (ssl.SSLCertVerificationError, DeployError):
+            return answer
+        if isinstance(next_answer, NoAnswer):
+            return answer
+        answer = next_answer
+    return answer
+
+
+def _site(host: str | None) -> str:
+    return (host or "").removeprefix("www.")
+
+
 def _end_of(certificate: Mapping[str, Any] | None) -> datetime | None:
     """When a certificate that was verified ends."""
     until = (certificate or {}).get("notAfter")
@@ -162,13 +195,15 @@ def _no_answer(error: Exception, host: str) -> NoAnswer:
     return NoAnswer(str(getattr(error, "reason", None) or getattr(error, "strerror", None) or error))
 
 
-def _visit_plain(host: str) -> Answer | None:
-    """The answer without TLS; None where nobody listens, or nobody answers."""
-    connection = http.client.HTTPConnection(host, 80, timeout=TIMEOUT)
+def _visit_plain(host: str, port: int = 80) -> Answer | NoAnswer | None:
+    """The answer without TLS; None where nobody listens. Silence is no proof of that: the way there may be barred."""
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
     try:
         return _ask(connection, "/")
-    except (OSError, http.client.HTTPException):
+    except ConnectionRefusedError:
         return None
+    except (OSError, http.client.HTTPException) as error:
+        return _no_answer(error, host)
     finally:
         connection.close()
 

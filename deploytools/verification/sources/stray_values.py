@@ -59,7 +59,7 @@ class StrayValues:
 
 @fact(deadline=60)
 def stray_values(secret: SecretState) -> StrayValues:
-    """The secret's own values, and Django's old keys, searched for in every text file of the project."""
+    """The secret's own values, and Django's old keys, searched for in every file of the project."""
     directory = getattr(settings, "BASE_DIR", None)
     if not directory:
         return StrayValues("", 0, True, ())
@@ -145,7 +145,9 @@ class Unreadable(Exception):
 
 
 def _read(path: Path) -> bytes:
-    """The file's content; nothing of a binary one, and of a link, whose target is read where it lies.
+    """The file's content without its NULs, which makes ASCII of what an editor wrote as UTF-16.
+
+    Of a link nothing: its target is read where it lies.
 
     Raises:
         TooLarge, Unreadable: nobody looked into it.
@@ -155,7 +157,6 @@ def _read(path: Path) -> bytes:
             return b""
         if path.stat().st_size > LARGEST_FILE:
             raise TooLarge
-        content = path.read_bytes()
+        return path.read_bytes().replace(b"\0", b"")
     except OSError as error:
         raise Unreadable from error
-    return b"" if b"\0" in content[:8192] else content

@@ -60,7 +60,10 @@ class Vantage:
         if not self.is_told:
             return "Whether this process runs inside the database's VPC, nobody was asked (AWS_EC2_METADATA_DISABLED)."
         if not self.place:
-            return "This process runs neither in an ECS task nor on an EC2 instance: outside the database's VPC."
+            return (
+                "Neither ECS nor EC2 says that this process runs there: outside the database's VPC, or where that "
+                "cannot be told (a Lambda function, a build, a container that the instance's metadata do not reach)."
+            )
         where = " ".join([self.place, *(["in", self.vpc] if self.vpc else []), f"({', '.join(self.networks)})"])
         if not addresses:
             return f"This process runs {where}."
