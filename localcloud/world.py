@@ -24,11 +24,11 @@ GIB = 1024**3
 
 #: Metric, comparison, threshold, what it means.
 ALARMS: tuple[tuple[str, ComparisonOperatorType, int, str], ...] = (
+    ("CPUCreditBalance", "LessThanThreshold", 50, "below 50: soon it is slow"),
     ("CPUUtilization", "GreaterThanThreshold", 80, "above 80 %"),
+    ("DatabaseConnections", "GreaterThanThreshold", 150, "above 150"),
     ("FreeStorageSpace", "LessThanThreshold", 2 * GIB, "below 2 GiB of 20"),
     ("FreeableMemory", "LessThanThreshold", GIB // 4, "below 256 MiB of 2 GiB"),
-    ("DatabaseConnections", "GreaterThanThreshold", 150, "above 150"),
-    ("CPUCreditBalance", "LessThanThreshold", 50, "below 50: soon it is slow"),
 )
 
 DJANGO_CHARACTERS = string.ascii_lowercase + string.digits + "!@#$%^&*(-_=+)"

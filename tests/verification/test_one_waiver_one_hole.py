@@ -47,6 +47,12 @@ def powers(*allowed: tuple[str, str]) -> Changes:
     return {"task_role_powers": replace(POWERS, allowed={q: "policy p" if q in allowed else "" for q in QUESTIONS})}
 
 
+def elsewhere() -> Changes:
+    """The role may delete other instances than this one."""
+    by = {QUESTIONS[3]: "policy p, statement 0, for other resources"}
+    return {"task_role_powers": replace(POWERS, allowed=dict.fromkeys(QUESTIONS, "") | by)}
+
+
 def policies(*found: Policy) -> Changes:
     return {"task_role": replace(ROLE, policies=found)}
 
@@ -88,7 +94,10 @@ CASES = {
         )
     ],
     "bastion.ssh-not-open": [(bastion(WORLDWIDE), bastion(WORLDWIDE, replace(WORLDWIDE, identifier="sgr-3")))],
-    "iam.least-privilege": [(powers(QUESTIONS[0]), powers(*QUESTIONS[:2]))],
+    "iam.least-privilege": [
+        (powers(QUESTIONS[0]), powers(*QUESTIONS[:2])),
+        (elsewhere(), powers(QUESTIONS[3])),
+    ],
     "iam.no-admin-policy": [(attached("PowerUserAccess"), attached("PowerUserAccess", "AdministratorAccess"))],
     "iam.no-wildcards": [
         (policies(Policy("p", (EVERY_S3,))), policies(Policy("p", (EVERY_S3, {**EVERY_S3, "Action": "rds:*"})))),

@@ -161,7 +161,6 @@ def no_public_address(ecs_service: Service | None) -> Verdict:
 )
 def no_literal_secrets(task_definition: TaskDefinition | None) -> Iterable[Verdict]:
     """Whoever may describe a task definition reads it, and every old revision keeps it."""
-
     if task_definition is None:
         return [not_applicable(UNDECLARED)]
     return [verdict for container in task_definition.containers for verdict in _literals(container)]

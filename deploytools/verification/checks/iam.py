@@ -21,7 +21,7 @@ from deploytools.verification.policies import (
 )
 from deploytools.verification.registry import check
 from deploytools.verification.sources.ecs import TaskDefinition
-from deploytools.verification.sources.iam import DECRYPT, READ, Powers, Role, fetched
+from deploytools.verification.sources.iam import DECRYPT, ELSEWHERE, READ, Powers, Role, fetched
 
 CHECKLIST = "Security Checklist: AWS IAM permissions follow least privilege principle"
 UNDECLARED = 'no role is declared (DEPLOYTOOLS["TASK_ROLE"], or a task role of ECS_SERVICE)'
@@ -105,7 +105,7 @@ def _lacking(powers: Powers, enough: str) -> list[Verdict]:
     for (action, resource), by in powers.needed.items():
         unsure = f"whether it may {action} on {resource} hangs on a condition that is not known here ({powers.how})"
         if (action, resource) in powers.unsure:
-            found.append((warned if action == DECRYPT else unknown)(unsure, powers.role, LOOK))
+            found.append((warned if action == DECRYPT else unknown)(unsure, f"{powers.role} {action} {resource}", LOOK))
         elif not by and action == DECRYPT:
             key = "the key that encrypts it" if resource == "*" else f"{resource}, which encrypts it"
             seen = f"none of its policies allows {DECRYPT} on {key} ({powers.how}); the key's own policy may"
@@ -134,7 +134,12 @@ def least_privilege(task_role_powers: Powers | None) -> Iterable[Verdict]:
 
 def _excess(powers: Powers, enough: str) -> list[Verdict]:
     return [
-        failed(f"it may, by {by} ({powers.how})", f"{powers.role} {action} {resource}", enough, measured=powers.without)
+        failed(
+            f"it may, by {by} ({powers.how})",
+            f"{powers.role} {action} {'elsewhere' if by.endswith(ELSEWHERE) else resource}",
+            enough,
+            measured=powers.without,
+        )
         for (action, resource), by in powers.allowed.items()
         if by
     ] or [

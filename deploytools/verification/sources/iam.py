@@ -36,6 +36,9 @@ READ = "secretsmanager:GetSecretValue"
 READ_PARAMETER = "ssm:GetParameters"
 DECRYPT = "kms:Decrypt"
 
+#: Ends what allows an action, where it does not on what was asked about.
+ELSEWHERE = ", for other resources"
+
 
 @dataclass(frozen=True)
 class Role:
@@ -275,7 +278,7 @@ def _anywhere(
     if said[0] != "implicitDeny" or (action not in DANGEROUS and resource != "*"):
         return said
     decided, by = _read(role, action, "*", context)
-    return decided, f"{by}, for other resources" if by else ""
+    return decided, f"{by}{ELSEWHERE}" if by else ""
 
 
 def _granted(role: Role, secret: str, policy: ResourcePolicy) -> tuple[str, str]:
