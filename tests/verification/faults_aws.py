@@ -364,8 +364,8 @@ NETWORK = [
             **dict.fromkeys(
                 ("network.ingress-only-from-app", "network.app-not-open", "network.no-temporary-rules"), UNKNOWN
             ),
-            "bastion.let-in": WARN,
-            "ecs.reaches-database": FAIL,
+            "bastion.let-in": UNKNOWN,
+            "ecs.reaches-database": UNKNOWN,
         },
         "sg-db: AWS's answer does not have it",
     ),

@@ -135,6 +135,8 @@ def let_in(rds_instance: RdsInstance, network: Network, bastion: Bastion | None,
     named = {rule.group for _, rule in database_rules(network, rds_instance.port) if not rule.account}
     if named & set(bastion.groups):
         return passed(f"by {', '.join(sorted(named & set(bastion.groups)))}", bastion.identifier)
+    if missing := unanswered(network.of_database, network.groups):
+        return missing[0]
     declared = [name for name, group in network.groups.items() if group.is_one_of(expectation.bastion_groups)]
     own = [name for name in bastion.groups if name in declared]
     hint = 'Name one of its groups in DEPLOYTOOLS["BASTION_SECURITY_GROUPS"], and let it in to the database'

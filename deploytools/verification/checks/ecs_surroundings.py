@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from deploytools.verification.checks.ecs import GUIDE, REPLACED, UNDECLARED, redeployment
-from deploytools.verification.checks.network import authorize
+from deploytools.verification.checks.network import authorize, unanswered
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
 from deploytools.verification.sources.connection import Expectation
@@ -143,6 +143,8 @@ def reaches_database(
     reaching = {group.identifier: group for group in admitted if _is_the_application_s(group, expectation)}
     if through := sorted(set(reaching) & set(own)):
         return passed(f"{', '.join(through)}, which the database lets in", service.name)
+    if missing := unanswered(network.of_database, network.groups):
+        return missing[0]
     hint = _way_in(service, sorted(reaching)) if reaching else _opening(service, network, expectation, port)
     default = [name for name, group in reaching.items() if group.name == DEFAULT]
     if default and not own:
