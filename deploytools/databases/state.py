@@ -12,6 +12,9 @@ from deploytools.errors import DatabaseError, DeployError
 #: ``COMMENT ON DATABASE`` of a database that these commands made or adopted begins with this.
 MARK = "deploytools: tenant database"
 
+#: ``COMMENT ON ROLE`` of a tenant's own role that a script made: nobody may write it who may not make roles.
+ROLE_MARK = "deploytools: tenant role"
+
 #: What stands in the comment, too, from the moment that a database changes hands until everything in it has: once the
 #: database has its new owner, the catalogue cannot tell whose objects were to follow.
 HANDING_OVER = r' \(deploytools: handing over from "((?:[^"]|"")*)"\)'
