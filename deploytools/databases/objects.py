@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from deploytools.databases.server import Connection
+from deploytools.databases.server import Connection, is_lost
 from deploytools.errors import DatabaseError
 
 #: Milliseconds that one ALTER waits for its lock: what comes after it in the queue waits as long, too.
@@ -46,7 +46,7 @@ DEFAULT_PRIVILEGES = {
 #: Everything in the session's database that has an owner: who, what kind, which; ``rank`` is the order to move it in.
 #: A sequence that belongs to a column goes with its table. Without parameters, so that it can stand inside any query.
 OWNED = """
-    SELECT pg_get_userbyid(s.owner)::text AS owner, o.type, coalesce(s.name, o.identity) AS identity,
+    SELECT pg_get_userbyid(s.owner)::text AS owner, o.type, coalesce(s.name, p.identity, o.identity) AS identity,
            coalesce(o.schema LIKE 'pg\\_temp\\_%%', false) AS is_temporary,
            CASE s.classid WHEN 'pg_namespace'::regclass THEN 0  -- Who gets a table must own its schema by then.
                           WHEN 'pg_class'::regclass THEN 1 ELSE 2 END AS rank
@@ -59,6 +59,12 @@ OWNED = """
     CROSS JOIN LATERAL (
         SELECT type, schema, identity FROM pg_identify_object(s.classid, s.objid, 0) WHERE s.name IS NULL
         UNION ALL SELECT 'subscription', NULL, s.name WHERE s.name IS NOT NULL) AS o
+    LEFT JOIN LATERAL (  -- Without IN, p(integer, integer) is p(OUT integer, integer) as well.
+        SELECT quote_ident(n.nspname) || '.' || quote_ident(proname) || '(' || coalesce((
+            SELECT string_agg('IN ' || format_type(t.oid, NULL), ', ' ORDER BY t.at)
+            FROM unnest(proargtypes) WITH ORDINALITY AS t(oid, at)), '') || ')' AS identity
+        FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace
+        WHERE s.classid = 'pg_proc'::regclass AND pg_proc.oid = s.objid AND prokind = 'p') AS p ON true
     WHERE coalesce(s.name, o.identity) IS NOT NULL AND NOT EXISTS (
         SELECT FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
         WHERE s.classid = d.classid AND c.oid = s.objid AND c.relkind = 'S'
@@ -95,15 +101,18 @@ def hand_over_objects(connection: Connection, former: str, to: str) -> None:
 
     Raises:
         DatabaseError: a long transaction holds one of them, or some cannot be handed over; the rest has been.
+        psycopg.Error: the session was lost.
     """
     connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
     kept = (KEPT, *(MASTERS_OWN if former == connection.info.user else ()))
-    left: list[str] = []
+    refused: dict[Owned, str] = {}
     for item in _owned_by(connection, former):
         if item.kind == "default acl" or item.kind in kept:
             continue
         if reason := _hindrance(item, to) or _altered(connection, item, to):
-            left.append(f"{item} ({reason})")
+            refused[item] = reason
+    there = set(_owned_by(connection, former)) if refused else set()  # What was dropped meanwhile is nobody's.
+    left = [f"{item} ({reason})" for item, reason in refused.items() if item in there]
     if reason := _move_default_privileges(connection, former, to):
         left.append(f"default privileges ({reason})")
     if left:
@@ -140,10 +149,10 @@ def _altered(connection: Connection, item: Owned, to: str) -> str:
     for _ in range(ATTEMPTS):
         try:
             connection.execute(statement)
-        except psycopg.errors.LockNotAvailable:
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             continue
-        except psycopg.errors.InsufficientPrivilege as error:
-            return error.diag.message_primary or "permission denied"
+        except psycopg.Error as error:
+            return _refusal(error)
         return ""
     raise DatabaseError(
         f"{item.identity} is held by a long transaction; what came before it has been handed over.",
@@ -151,6 +160,13 @@ def _altered(connection: Connection, item: Owned, to: str) -> str:
         "Then run it again.",
         sqlstate="55P03",
     )
+
+
+def _refusal(error: psycopg.Error) -> str:
+    """PostgreSQL's own sentence; the error itself where the session is lost, so that nothing more can be tried."""
+    if is_lost(error):
+        raise error
+    return error.diag.message_primary or type(error).__name__
 
 
 def _move_default_privileges(connection: Connection, former: str, to: str) -> str:
@@ -184,8 +200,8 @@ def _move_default_privileges(connection: Connection, former: str, to: str) -> st
                 connection.execute(_default_privilege(row, to, former, is_granted=row.is_granted))
             for row in undone:
                 connection.execute(_default_privilege(row, former, former, is_granted=not row.is_granted))
-    except psycopg.errors.InsufficientPrivilege as error:
-        return error.diag.message_primary or "permission denied"
+    except psycopg.Error as error:
+        return _refusal(error)
     return ""
 
 

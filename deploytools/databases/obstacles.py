@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from deploytools.databases.state import ENCODING, INVALID_LIMIT, DatabaseState, RoleState, ServerState, Wanted
+from deploytools.databases.state import ENCODING, INVALID_LIMIT, MARK, DatabaseState, RoleState, ServerState, Wanted
 from deploytools.databases.tenants import Tenant
 from deploytools.errors import DatabaseError, DeployError, ForeignDatabase
+
+#: ``server_version_num`` from which on each membership says whether it inherits.
+FIRST_WITH_GRANT_OPTIONS = 160_000
 
 #: Locales that an error names before it says "…".
 MOST_LOCALES = 8
@@ -81,6 +84,27 @@ def require_admin(role: RoleState, state: ServerState, deed: str) -> None:
         raise _lacks_admin(state.master, deed, mend)
 
 
+def require_inheritance(name: str, state: ServerState) -> None:
+    """Objects are handed over inside the database, which by then is `name`'s: the master comes in as who inherits it.
+
+    Before the database changes hands, lest the move stop half way.
+    """
+    master, role = state.master, state.roles.get(name)
+    inherits = master.inherits
+    if state.version >= FIRST_WITH_GRANT_OPTIONS:
+        inherits = role is None or role.master_inherits or role.master_may_grant  # The plan grants it.
+    if not inherits and not master.is_superuser:
+        mend = f"GRANT {name} TO {master.name} WITH INHERIT TRUE"
+        raise DatabaseError(
+            f"{master.name} does not inherit from {name}: what is in its database could not be handed over; nothing "
+            "was changed.",
+            hint=f"As whoever made {name}: {mend}"
+            if state.version >= FIRST_WITH_GRANT_OPTIONS
+            else f"ALTER ROLE {master.name} INHERIT",
+            sqlstate="42501",
+        )
+
+
 def _lacks_admin(master: RoleState, deed: str, mend: str) -> DatabaseError:
     return DatabaseError(
         f"{master.name} may not {deed}: somebody else made that role, or it was made before an upgrade to "
@@ -98,6 +122,7 @@ def database_obstacle(
         _broken(database)
         or _immutable(database, wanted)
         or _foreign(database, wanted)
+        or _unfounded(database, wanted, state)
         or _out_of_reach(tenant, database, wanted, state)
         or _in_use(tenant, database, wanted, state)
         or _out_of_hand(tenant, database, wanted, state)
@@ -166,6 +191,26 @@ def _foreign(database: DatabaseState, wanted: Wanted) -> ForeignDatabase | None:
         f"{', a template' if database.is_template else ''}); it was left alone.",
         hint="If it is this tenant's, look at what would change and take it over: "
         "python manage.py create_tenant_dbs --adopt --plan",
+    )
+
+
+def _unfounded(database: DatabaseState, wanted: Wanted, state: ServerState) -> ForeignDatabase | None:
+    """The master's objects are not given away on the word of a comment or a connection limit: the owner writes both.
+
+    Nor on the owner's name, for when that has changed, and the run was interrupted, nothing better is left.
+    """
+    master = state.master.name
+    if wanted.adopt or master not in database.objects:
+        return None
+    is_told_by_owner = database.owner == master or master in database.handed_over_from
+    if database.masters_are_copied if database.is_half_made else not is_told_by_owner:
+        return None
+    return ForeignDatabase(
+        f"In {database.name} {database.objects[master]} objects belong to {master}, and are handed over only when that "
+        "is asked for: a comment or a connection limit, which its owner may write, is not enough. Nothing was changed.",
+        hint="If they are this tenant's (an adoption was interrupted, or the template has gone since), look at what "
+        "would change and go on: python manage.py create_tenant_dbs --adopt --plan. If not, as the owner: "
+        f'COMMENT ON DATABASE "{database.name}" IS \'{MARK}\', ALTER DATABASE "{database.name}" CONNECTION LIMIT -1',
     )
 
 

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from deploytools.databases.obstacles import (
+    FIRST_WITH_GRANT_OPTIONS,
     database_obstacle,
     foreign_role,
     require_able_server,
     require_admin,
+    require_inheritance,
     role_obstacle,
     secret_obstacle,
 )
@@ -120,9 +122,17 @@ def _role_steps(name: str, state: ServerState) -> Iterator[RoleStep]:
     if not role.master_may_set and not state.master.is_superuser:
         require_admin(role, state, f"be granted {name}")
         yield GrantToMaster(name)
+    elif _may_inherit_more(role, state):
+        yield GrantToMaster(name)
     may_alter = role.master_may_grant or state.master.is_superuser
     if may_alter and (lacking := _lacking_defaults(role)):  # They save queries; nothing depends on them.
         yield SetRoleDefaults(name, lacking)
+
+
+def _may_inherit_more(role: RoleState, state: ServerState) -> bool:
+    """Whether the master may only SET ROLE (``createrole_self_grant = 'set'``), and could have the privileges, too."""
+    knows_how = state.version >= FIRST_WITH_GRANT_OPTIONS and role.master_may_grant
+    return knows_how and not role.master_inherits and not state.master.is_superuser
 
 
 def _lacking_defaults(role: RoleState) -> tuple[tuple[str, str], ...]:
@@ -183,18 +193,20 @@ def _remaining(tenant: Tenant, database: DatabaseState, wanted: Wanted, state: S
     The mark of one that was open before is its last step, so that an adoption that was interrupted is gone on with.
     """
     name, owner, to = database.name, database.owner, wanted.role_of(tenant)
+    former = _former_owners(tenant, database, wanted, state)
+    moves = [HandOverObjects(name, role, to, database.objects[role]) for role in former if role in database.objects]
+    if moves:
+        require_inheritance(to, state)
     if database.public_may_connect:
         yield ShutOutPublic(name, owner)
     if database.is_half_made and not database.is_marked:
         yield Mark(name, owner)
-    former = _former_owners(tenant, database, wanted, state)
     runs_as_former = wanted.former_role_of(tenant) in former and not wanted.finish
     if runs_as_former and not _may_act_as(wanted.former_role_of(tenant), to, state):
         yield LetFormerRoleStay(to, wanted.former_role_of(tenant))
     is_noted = owner != to and owner in database.objects and not database.is_half_made
     if owner != to:
         yield HandOver(name, owner, to, is_noted)
-    moves = [HandOverObjects(name, role, to, database.objects[role]) for role in former if role in database.objects]
     if database.is_half_made and not database.allows_connections and (moves or wanted.migrate):
         yield LetOwnerIn(name, to)
     yield from moves

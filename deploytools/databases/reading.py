@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from deploytools.databases.server import MAINTENANCE_DATABASE, Connection, Login, translating
-from deploytools.databases.state import DatabaseState, RoleState, SecretNeed, ServerState, Wanted
+from deploytools.databases.state import HALF_MADE_LIMIT, DatabaseState, RoleState, SecretNeed, ServerState, Wanted
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
 
 
@@ -87,10 +87,12 @@ def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]
     """Those of the roles `names` that exist, and what the session's role may do with them (FACTS B2.8, B2.12)."""
     if connection.info.server_version < 160000:
         powers = """pg_has_role(current_user, r.oid, 'MEMBER') AS may_set,
-                    (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user) AS may_grant"""
+                    (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user) AS may_grant,
+                    (SELECT rolinherit FROM pg_roles WHERE rolname = current_user) AS inherits"""
     else:
         powers = """pg_has_role(current_user, r.oid, 'SET') AS may_set,
-                    pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS may_grant"""
+                    pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS may_grant,
+                    pg_has_role(current_user, r.oid, 'USAGE') AS inherits"""
     query = f"""
         WITH RECURSIVE reach(root, oid) AS (
             SELECT oid, oid FROM pg_roles WHERE rolname = ANY(%(names)s)
@@ -117,6 +119,7 @@ def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]
             settings=_settings(row.settings),
             master_may_set=row.may_set,
             master_may_grant=row.may_grant,
+            master_inherits=row.inherits,
         )
         for row in connection.execute(sql.SQL(query), {"names": names}).fetchall()
     }
@@ -148,7 +151,15 @@ DATABASES_QUERY = """
            coalesce(shobj_description(d.oid, 'pg_database'), '') AS comment,
            coalesce(s.setconfig, '{}') AS settings,
            coalesce(owned.counts, '{}') AS objects, coalesce(used.counts, '{}') AS sessions,
-           pg_has_role(current_user, d.datdba, 'USAGE') AS master_owns, d.xmin::text AS row_version
+           pg_has_role(current_user, d.datdba, 'USAGE') AS master_owns, d.xmin::text AS row_version,
+           d.datconnlimit <> %(half_made)s OR NOT EXISTS (  -- A copy's objects have the numbers of the template's.
+               SELECT FROM pg_shdepend o JOIN pg_roles master ON master.oid = o.refobjid
+               WHERE o.dbid = d.oid AND o.deptype = 'o' AND o.refclassid = 'pg_authid'::regclass
+                 AND master.rolname = current_user AND NOT EXISTS (
+                     SELECT FROM pg_shdepend t JOIN pg_database source ON source.oid = t.dbid
+                     WHERE source.datistemplate AND source.datdba = master.oid
+                       AND (t.classid, t.objid, t.deptype) = (o.classid, o.objid, 'o') AND t.refobjid = master.oid)
+           ) AS masters_are_copied
     FROM pg_database d
     LEFT JOIN pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0
     LEFT JOIN owned ON owned.dbid = d.oid
@@ -159,7 +170,7 @@ DATABASES_QUERY = """
 
 def read_databases(connection: Connection, names: list[str]) -> dict[str, DatabaseState]:
     """Those of the databases `names` that exist."""
-    rows = connection.execute(DATABASES_QUERY, {"names": names}).fetchall()
+    rows = connection.execute(DATABASES_QUERY, {"names": names, "half_made": HALF_MADE_LIMIT}).fetchall()
     return {
         row.datname: DatabaseState(
             name=row.datname,
@@ -177,6 +188,7 @@ def read_databases(connection: Connection, names: list[str]) -> dict[str, Databa
             sessions=row.sessions,
             master_owns=row.master_owns,
             row_version=row.row_version,
+            masters_are_copied=row.masters_are_copied,
         )
         for row in rows
     }

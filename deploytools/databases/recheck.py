@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from deploytools.databases.obstacles import FIRST_WITH_GRANT_OPTIONS
 from deploytools.databases.reading import read_databases
 from deploytools.databases.server import Connection
 from deploytools.databases.state import INVALID_LIMIT
@@ -13,6 +14,7 @@ from deploytools.databases.steps import (
     CreateRole,
     DropTemplate,
     EndHandOver,
+    GrantToMaster,
     HandOver,
     HandOverObjects,
     LetOwnerIn,
@@ -144,6 +146,14 @@ def require_done(connection: Connection, step: Step) -> None:
             raise DatabaseError(
                 f"PUBLIC may still connect to {step.database}: somebody else granted it, too.",
                 hint=f"Look at who granted it, in psql: \\l {step.database}",
+            )
+    elif isinstance(step, GrantToMaster):
+        powers = ("USAGE", "SET") if connection.info.server_version >= FIRST_WITH_GRANT_OPTIONS else ("MEMBER",)
+        query = "SELECT NOT pg_has_role(%s, %s) AS remains"
+        if any(_remains(connection, query, step.role, power) for power in powers):
+            raise DatabaseError(
+                f"{connection.info.user} was granted {step.role}, and still has not its privileges.",
+                hint=f"Look at who granted it, in psql: \\drg {connection.info.user}",
             )
     elif isinstance(step, ShutOutFormerRole):
         query = "SELECT pg_has_role(%s, %s, 'MEMBER') AS remains"

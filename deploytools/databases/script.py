@@ -19,6 +19,7 @@ from deploytools.databases.state import (
     INVALID_LIMIT,
     MARK,
     ROLE_DEFAULTS,
+    ROLE_MARK,
     Wanted,
 )
 from deploytools.databases.statements import Verifier, statement
@@ -31,7 +32,6 @@ from deploytools.databases.steps import (
     Mark,
     Open,
     SetDatabaseDefault,
-    SetPassword,
     SetRoleDefaults,
     ShutOutPublic,
     Step,
@@ -46,7 +46,8 @@ READERS: tuple[Reader, ...] = ("psql", "editor")
 HEADS: Mapping[Reader, str] = {
     "psql": f"""\
 -- The tenants' roles and databases, made by: python manage.py create_tenant_dbs --sql
--- Run it as the master user, as often as you like; it changes only what is not in place yet:
+-- Run it as the master user, as often as you like; it changes only what is not in place yet (a role that exists keeps
+-- its password, whatever it is by then):
 --   psql "host=ENDPOINT dbname={MAINTENANCE_DATABASE} user=postgres sslmode=verify-full" --file FILE
 -- It needs psql (\\gexec). It holds no password, but verifiers that are worth guessing at: delete it afterwards.
 \\set ON_ERROR_STOP on
@@ -58,8 +59,9 @@ SELECT pg_advisory_lock({LOCK_KEY}) \\g /dev/null
     "editor": f"""\
 -- The tenants' roles and databases, made by: python manage.py create_tenant_dbs --sql --sql-for editor
 -- Run it as the master user, in the database {MAINTENANCE_DATABASE}, as often as you like; it changes only what is not
--- in place yet. One statement at a time (they have blank lines between them), with autocommit on: CREATE DATABASE runs
--- in no transaction. Stop at the first error; one is harmless: that a database already exists.
+-- in place yet (a role that exists keeps its password, whatever it is by then). One statement at a time (they have
+-- blank lines between them), with autocommit on: CREATE DATABASE runs in no transaction. Stop at the first error; one
+-- is harmless: that a database already exists.
 -- It holds no password, but verifiers that are worth guessing at: delete it afterwards, and what the editor remembers.
 """,
 }
@@ -80,7 +82,8 @@ def sql_script(wanted: Wanted, logins: Mapping[str, Login], reader: Reader = "ps
         logins: with a role per tenant each tenant's login, by tenant; else the shared one by its role.
         reader: who runs it.
     """
-    parts = [HEADS[reader], *(_role(login) for login in logins.values())]
+    apart = [] if wanted.is_shared else [_apart(wanted)]
+    parts = [HEADS[reader], *apart, *(_role(login, wanted) for login in logins.values())]
     if reader == "editor":
         parts.append(_missing(wanted.tenants))
     for tenant in wanted.tenants:
@@ -118,16 +121,45 @@ def _do(lines: Iterable[str], declarations: str = "") -> str:
     return f"DO {quoted};\n"
 
 
-def _role(login: Login) -> str:
-    return f"-- Role {' '.join(login.user.split())}\n" + _do(_role_lines(login))
+def _apart(wanted: Wanted) -> str:
+    """Before anything is made: no tenant's role is a member of another's, or of the one that tenants shared."""
+    own, all_of_them = (
+        ", ".join(map(_quoted, names)) for names in ([tenant.name for tenant in wanted.tenants], wanted.roles)
+    )
+    lines = [
+        f"""SELECT m.member::regrole::text || ' is a member of ' || m.roleid::regrole INTO found
+        FROM (WITH RECURSIVE reach(member, roleid) AS (
+                SELECT member, roleid FROM pg_auth_members
+                UNION SELECT reach.member, m.roleid FROM pg_auth_members m JOIN reach ON m.member = reach.roleid)
+            SELECT * FROM reach) AS m
+        JOIN pg_roles one ON one.oid = m.member JOIN pg_roles other ON other.oid = m.roleid
+        WHERE one.rolname IN ({own}) AND other.rolname IN ({all_of_them}) LIMIT 1;""",
+        "IF found IS NOT NULL THEN RAISE EXCEPTION '%: one tenant would reach another.', found; END IF;",
+    ]
+    return "-- Roles that exist\n" + _do(lines, "found text")
 
 
-def _role_lines(login: Login) -> Iterator[str]:
-    name, role, verifier = _quoted(login.user), login.user, scram_verifier(login)
+def _role(login: Login, wanted: Wanted) -> str:
+    return f"-- Role {' '.join(login.user.split())}\n" + _do(_role_lines(login, wanted))
+
+
+def _role_lines(login: Login, wanted: Wanted) -> Iterator[str]:
+    name, role = _quoted(login.user), login.user
     forbidden = ", ".join(_quoted(other) for other in sorted(FORBIDDEN_ROLES))
     yield f"IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {name}) THEN"
-    yield f"    {_text(CreateRole(role), verifier)};"
+    yield f"    {_text(CreateRole(role), scram_verifier(login))};"
+    if not wanted.is_shared:
+        yield f"    COMMENT ON ROLE {sql.Identifier(role).as_string(None)} IS {_quoted(ROLE_MARK)};"
     yield "END IF;"
+    if not wanted.is_shared:
+        yield _refuse(
+            f"""NOT EXISTS (SELECT FROM pg_roles r WHERE rolname = {name} AND (
+            shobj_description(r.oid, 'pg_authid') = {_quoted(ROLE_MARK)} OR EXISTS (
+                SELECT FROM pg_database d WHERE d.datname = {name} AND d.datdba = r.oid
+                AND shobj_description(d.oid, 'pg_database') LIKE {_quoted(MARK + "%")})))""",
+            f"The role {role} exists and owns no database of this tenant's: somebody else's, or create_tenant_dbs was "
+            "interrupted and must finish.",
+        )
     yield _refuse(
         f"""EXISTS (
         WITH RECURSIVE reach(oid) AS (
@@ -137,7 +169,6 @@ def _role_lines(login: Login) -> Iterator[str]:
             OR r.rolsuper OR r.rolcreatedb OR r.rolcreaterole)""",
         f"The role {role} may do more than an application must.",
     )
-    yield f"{_text(SetPassword(role), verifier)};"
     yield f"{_text(GrantToMaster(role))};"
     for setting, value in ROLE_DEFAULTS.items():
         yield (
@@ -183,6 +214,11 @@ def _database_lines(tenant: Tenant, wanted: Wanted) -> Iterator[str]:
     yield _refuse(
         f"NOT ({is_half_made} OR (it.datallowconn AND {is_marked} AND it.datconnlimit <> {INVALID_LIMIT}))",
         f"{name} exists and was not made by these commands.",
+    )
+    yield _refuse(
+        f"{is_half_made} AND EXISTS (SELECT FROM pg_shdepend WHERE dbid = it.oid AND deptype = 'o') "
+        f"OR it.datallowconn AND it.datconnlimit = {HALF_MADE_LIMIT}",
+        f"{name} is being made with its tables, and that was interrupted: finish it with create_tenant_dbs.",
     )
     yield _refuse(
         f"it.owner NOT IN (master, {_quoted(role)})",

@@ -12,6 +12,9 @@ from deploytools.errors import DatabaseError, DeployError
 #: ``COMMENT ON DATABASE`` of a database that these commands made or adopted begins with this.
 MARK = "deploytools: tenant database"
 
+#: ``COMMENT ON ROLE`` of a tenant's own role that a script made: nobody may write it who may not make roles.
+ROLE_MARK = "deploytools: tenant role"
+
 #: What stands in the comment, too, from the moment that a database changes hands until everything in it has: once the
 #: database has its new owner, the catalogue cannot tell whose objects were to follow.
 HANDING_OVER = r' \(deploytools: handing over from "((?:[^"]|"")*)"\)'
@@ -62,6 +65,8 @@ class RoleState:
         login_error: why that is not known: the login failed for another reason; None where it is known, or not tried.
         master_may_set: whether the master may ``SET ROLE`` to it.
         master_may_grant: whether the master may ``GRANT`` it (ADMIN OPTION; before 16, CREATEROLE).
+        master_inherits: whether the master has its privileges, as a member (before 16, whether it has those of any role
+            that it is a member of).
     """
 
     name: str
@@ -76,6 +81,7 @@ class RoleState:
     login_error: DatabaseError | None = None
     master_may_set: bool = False
     master_may_grant: bool = False
+    master_inherits: bool = True
 
     @property
     def powers(self) -> tuple[str, ...]:
@@ -108,6 +114,7 @@ class DatabaseState:
         sessions: how many sessions each role has in it.
         master_owns: whether the master has the privileges of the owner.
         is_copy: it is about to be made from a template.
+        masters_are_copied: all that the master owns in it was copied from a template of the master's.
         row_version: its row's ``xmin``, another after each ALTER, GRANT or REVOKE; VACUUM does not change it.
     """
 
@@ -126,6 +133,7 @@ class DatabaseState:
     sessions: Mapping[str, int] = field(default_factory=dict)
     master_owns: bool = True
     is_copy: bool = False
+    masters_are_copied: bool = True
     row_version: str = ""
 
     @property

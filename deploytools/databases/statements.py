@@ -80,7 +80,14 @@ def _(step: SetPassword, make_verifier: Verifier) -> sql.Composed:
 
 @statement.register
 def _(step: GrantToMaster, make_verifier: Verifier = no_verifier) -> sql.Composed:
-    return _named("GRANT {} TO CURRENT_USER", step.role)
+    """One text for every version: from 16 on a plain GRANT leaves the options of an earlier one as they are."""
+    grant = _named("GRANT {} TO CURRENT_USER", step.role).as_string(None)
+    body = _named(
+        "BEGIN EXECUTE {grant} || CASE WHEN current_setting('server_version_num')::integer >= 160000 "
+        "THEN ' WITH INHERIT TRUE, SET TRUE' ELSE '' END; END",
+        grant=grant,
+    )
+    return _named("DO {body}", body=body.as_string(None))
 
 
 @statement.register

@@ -31,7 +31,9 @@ class SetPassword:
 
 @dataclass(frozen=True)
 class GrantToMaster:
-    """``GRANT role TO CURRENT_USER``: from 16 on nobody may hand a database to a role they cannot SET ROLE to."""
+    """``GRANT role TO CURRENT_USER``: from 16 on nobody may hand a database to a role they cannot SET ROLE to, nor come
+    into its database without INHERIT; a grant says both there, for an earlier one may say otherwise.
+    """
 
     role: str
 

@@ -70,8 +70,8 @@ def build_steps(wanted: Wanted, state: ServerState) -> Iterator[Step]:
         )
     if found and found.comment.startswith(READY):
         raise ForeignDatabase(
-            f"The template {name} is not as it was closed: somebody opened, altered or gave it away since, or the "
-            "server was upgraded; it was left alone.",
+            f"The template {name} is not as it was closed: somebody opened, altered or gave it away since; it was left "
+            "alone.",
             hint="Drop it, to be made anew: python manage.py create_tenant_dbs --prune-templates --no-template",
         )
     yield from drop_steps([found] if found else [])

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from deploytools.conf import configuration
 from deploytools.databases.access import application_login
 from deploytools.databases.script import Reader, sql_script
 from deploytools.databases.server import Login
 from deploytools.databases.state import Wanted
 from deploytools.databases.steps import WriteSecret
-from deploytools.databases.tenant_secrets import tenant_secrets
+from deploytools.databases.tenant_secrets import CONCURRENT_READS, settled, tenant_secrets
 from deploytools.errors import ConfigurationError
 from deploytools.management.base import DeployCommand
 from deploytools.secret.document import Document
+from deploytools.secret.store import SecretStore
 
 STDOUT = "-"
 
@@ -35,7 +38,7 @@ def write_script(
 
     Raises:
         ConfigurationError: the file cannot be written.
-        DeployError: a tenant's own secret cannot be used.
+        DeployError: a secret cannot be used, or is being rotated: the script would bring an old password.
     """
     script = sql_script(wanted, _logins(command, secret, wanted, interactive=interactive), reader)
     if file == STDOUT:
@@ -54,7 +57,8 @@ def write_script(
 def _logins(command: DeployCommand, secret: Document, wanted: Wanted, *, interactive: bool) -> Mapping[str, Login]:
     secrets = tenant_secrets(secret)
     if secrets is None:
-        return {wanted.app_role: application_login(secret)}
+        store = SecretStore.connect(configuration.secret_name, configuration.region)
+        return {wanted.app_role: application_login(settled(store))}
     needs, logins = secrets.read(wanted.tenants)
     for need in needs.values():
         if need.obstacle:
@@ -63,4 +67,7 @@ def _logins(command: DeployCommand, secret: Document, wanted: Wanted, *, interac
     if steps:
         command.stderr.write("\n".join(f"  - {step}" for step in steps))
         command.confirm("The script needs these passwords. Write these secrets?", interactive=interactive)
-    return logins | {step.tenant: secrets.write(step) for step in steps}
+    written = {step.tenant: secrets.write(step) for step in steps}
+    unwritten = [name for name in logins if name not in written]
+    with ThreadPoolExecutor(CONCURRENT_READS) as pool:
+        return dict(zip(unwritten, pool.map(secrets.settled_login, unwritten), strict=True)) | written

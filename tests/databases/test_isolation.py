@@ -572,6 +572,61 @@ def test_a_master_that_lost_its_admin_option(site):
     assert (second, site.postgres.snapshot(site.names)) == (None, before)
 
 
+def membership(site: Site, role: str) -> list[tuple[Any, ...]]:
+    """Whether a grant of `role` to the master inherits, and lets it SET ROLE; that of CREATE ROLE aside."""
+    with site.postgres.admin() as admin:
+        rows = admin.execute(
+            "SELECT inherit_option, set_option FROM pg_auth_members WHERE roleid = %s::regrole "
+            "AND member = 'postgres'::regrole AND NOT admin_option",
+            [role],
+        ).fetchall()
+    return [tuple(row) for row in rows]
+
+
+def test_a_master_that_may_set_a_role_and_does_not_inherit_it_moves_all_the_same(site):
+    """As with createrole_self_grant = 'set': a plain GRANT would leave that grant as it is."""
+    if site.postgres.version < 16:
+        pytest.skip("before 16 a membership has no options")
+    one = site.names[0]
+    site.run(is_shared=True)
+    with site.app.connect(one) as running:
+        running.execute("CREATE TABLE shop (id bigserial)")
+    with session(site.postgres.master) as master:
+        master.execute("SET createrole_self_grant = 'set'")
+        master.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(one)))
+    assert membership(site, one) == [(False, True)]
+    assert GrantToMaster(one) in site.plan(adopt=True).tenants[0].steps
+    assert site.run(adopt=True) == [None, None]
+    assert (membership(site, one), site.plan().is_empty) == ([(True, True)], True)
+
+
+def test_a_master_that_can_never_inherit_a_role_does_not_begin_to_move(site):
+    if site.postgres.version < 16:
+        pytest.skip("before 16 a membership has no options")
+    one = site.names[0]
+    login = site.secrets.write(WriteSecret(PREFIX + one, one, KEYS, is_new=True))
+    site.postgres.make_role(one, login.password)
+    with site.postgres.admin() as admin:
+        admin.execute(sql.SQL("GRANT {} TO postgres WITH INHERIT FALSE, SET TRUE").format(sql.Identifier(one)))
+    with session(site.postgres.master) as master:
+        master.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(one)))
+    with site.postgres.master.connect(one) as inside:
+        inside.execute("CREATE TABLE shop (id bigserial)")
+    before = site.postgres.snapshot([one])
+    assert site.run(adopt=True) == [
+        f"postgres does not inherit from {one}: what is in its database could not be handed over; nothing was changed.",
+        None,
+    ]
+    (hint,) = [tenant.obstacle.hint for tenant in site.plan(adopt=True).tenants if tenant.obstacle]
+    assert (hint, site.postgres.snapshot([one])) == (
+        f"As whoever made {one}: GRANT {one} TO postgres WITH INHERIT TRUE",
+        before,
+    )
+    with site.postgres.admin() as admin:
+        admin.execute(sql.SQL("GRANT {} TO postgres WITH INHERIT TRUE").format(sql.Identifier(one)))
+    assert site.run(adopt=True) == [None, None]
+
+
 def test_no_password_reaches_a_table_that_a_tenant_may_read(one_site):
     site = one_site
     one = site.names[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -12,9 +14,9 @@ import pytest
 from psycopg import sql
 
 from deploytools.databases.migrations import read_graph
-from deploytools.databases.server import locked
-from deploytools.databases.state import MARK
-from deploytools.databases.steps import HandOver, HandOverObjects, MigrateTables, Step
+from deploytools.databases.server import locked, session
+from deploytools.databases.state import HALF_MADE_LIMIT, MARK, handing_over_note
+from deploytools.databases.steps import CloneTemplate, HandOver, HandOverObjects, LetOwnerIn, MigrateTables, Step
 from deploytools.databases.templates import PREFIX
 from deploytools.databases.unfinished import SUFFIX
 from tests.databases.test_apply import Killed, Told, errors
@@ -34,6 +36,9 @@ EVERY_KIND = """
     CREATE DOMAIN price AS numeric;
     CREATE FUNCTION same(integer) RETURNS integer LANGUAGE sql AS 'SELECT $1';
     CREATE PROCEDURE nothing() LANGUAGE sql AS 'SELECT 1';
+    CREATE PROCEDURE either(IN a integer, OUT b integer) LANGUAGE sql AS 'SELECT 1';
+    CREATE PROCEDURE either(IN a integer, IN b integer) LANGUAGE sql AS 'SELECT 1';
+    CREATE PROCEDURE "Odd, one"(IN a "char", INOUT b pair, VARIADIC c numeric(3)[]) LANGUAGE sql AS 'SELECT b';
     CREATE AGGREGATE total(integer) (sfunc = int4pl, stype = integer);
     CREATE AGGREGATE lines(*) (sfunc = same, stype = integer);
     CREATE FUNCTION first(state float8[], at float8) RETURNS float8 LANGUAGE sql AS 'SELECT at';
@@ -100,6 +105,17 @@ def owned(site: Site, database: str, role: str) -> list[str]:
             [role],
         ).fetchall()
     return [row[0].replace(role, "ROLE") for row in rows]
+
+
+def count_owned(site: Site, database: str, role: str) -> int:
+    """The same of a database that nobody may connect to."""
+    with site.postgres.admin() as admin:
+        row = admin.execute(
+            "SELECT count(*) FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid WHERE datname = %s "
+            "AND deptype = 'o' AND refclassid = 'pg_authid'::regclass AND refobjid = %s::regrole",
+            [database, role],
+        ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def default_privileges(site: Site, database: str, role: str) -> list[tuple[str, str, list[str]]]:
@@ -349,3 +365,103 @@ def test_killed_between_the_hand_over_of_a_database_and_of_its_objects(one_site,
     assert (owned(site, one, role), len(owned(site, one, one)), site.plan().is_empty) == ([], 3, True)
     (row,) = site.postgres.snapshot([one])
     assert row[4] == (comment if comment and comment.startswith(MARK) else MARK)
+
+
+def test_what_postgresql_refuses_for_any_reason_is_named_and_the_rest_is_handed_over(site):
+    one, _ = site.names
+    site.run(is_shared=True)
+    with site.app.connect(one) as application:
+        application.execute("CREATE TABLE first (); CREATE TABLE second (); CREATE TABLE third ()")
+    admin_does(
+        site,
+        one,
+        """
+        CREATE FUNCTION public.guard() RETURNS event_trigger LANGUAGE plpgsql AS $$
+        BEGIN IF current_query() LIKE '%second%' THEN RAISE 'not this one'; END IF; END $$;
+        CREATE EVENT TRIGGER guard ON ddl_command_start WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION public.guard()
+        """,
+    )
+    expected = (
+        f"The rest has been handed over from {site.app.user} to {one}, but not: table public.second (not this one)."
+    )
+    assert site.run() == [expected, None]
+    assert owned(site, one, site.app.user) == ["table second"]
+    admin_does(site, one, "DROP EVENT TRIGGER guard; DROP FUNCTION public.guard()")
+    assert (site.run(), owned(site, one, site.app.user), site.plan().is_empty) == ([None, None], [], True)
+
+
+def test_what_the_application_drops_meanwhile_is_no_hindrance(one_site):
+    site = one_site
+    one, _ = site.names
+    site.run(is_shared=True)
+    with site.app.connect(one) as application, ThreadPoolExecutor() as pool:
+        application.execute("CREATE TABLE first (); CREATE TABLE second (); CREATE TABLE third ()")
+        with site.postgres.admin(one) as admin, application.transaction():
+            application.execute("LOCK TABLE first")
+            running = pool.submit(site.run)
+            waiting = "SELECT FROM pg_locks WHERE relation = 'public.first'::regclass AND NOT granted"
+            while not admin.execute(waiting).fetchall() and not running.done():
+                time.sleep(0.01)
+            application.execute("DROP TABLE second")
+        assert running.result(timeout=60) == [None, None]
+    assert (owned(site, one, site.app.user), owned(site, one, one)) == ([], ["table first", "table third"])
+
+
+FORGERIES = [
+    "COMMENT ON DATABASE {one} IS '" + MARK + handing_over_note("postgres") + "'",
+    f"ALTER DATABASE {{one}} CONNECTION LIMIT {HALF_MADE_LIMIT}",
+    f"ALTER DATABASE {{one}} WITH CONNECTION LIMIT {HALF_MADE_LIMIT} ALLOW_CONNECTIONS false",
+]
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_tenant_gets_none_of_the_masters_objects_by_its_own_word(site, forgery):
+    one, _ = site.names
+    site.run()
+    with session(site.postgres.master) as master:
+        master.execute(sql.SQL("CREATE DATABASE {} IS_TEMPLATE true").format(sql.Identifier(f"{one}_another")))
+    admin_does(site, one, "CREATE TABLE public.audit (); ALTER TABLE public.audit OWNER TO postgres")
+    with site.login(one).connect("postgres") as tenant:
+        tenant.execute(sql.SQL(forgery).format(one=sql.Identifier(one)))
+    try:
+        before = site.postgres.snapshot([one])
+        expected = (
+            f"In {one} 1 objects belong to postgres, and are handed over only when that is asked for: a comment or a "
+            "connection limit, which its owner may write, is not enough. Nothing was changed."
+        )
+        assert site.run() == [expected, None]
+        assert (count_owned(site, one, "postgres"), site.postgres.snapshot([one])) == (1, before)
+        assert [str(outcome.error) for outcome in site.verify()] == [expected, "None"]
+        assert site.run(adopt=True) == [None, None]
+        assert (owned(site, one, "postgres"), site.plan().is_empty) == ([], True)
+    finally:
+        admin_does(site, "postgres", "ALTER DATABASE {} IS_TEMPLATE false", f"{one}_another")
+
+
+@pytest.mark.parametrize("last", [CloneTemplate, HandOver, LetOwnerIn])
+def test_a_copy_that_was_interrupted_is_gone_on_with_unasked(one_site, settings, django_db_blocker, last):
+    """That the master's objects in it are a template's is what the tenant could not have written."""
+    site = one_site
+    settings.INSTALLED_APPS = ["deploytools", "tests.fleet"]
+    settings.MIGRATION_MODULES = {"fleet": "tests.fleet.migrations.v2"}
+    one, _ = site.names
+    wanted = replace(site.wanted, migrate=True, template=f"{PREFIX}{one}")
+
+    def kill(step: Step) -> None:
+        if isinstance(step, last) and step.database == one:
+            raise Killed
+
+    def run(told: Any) -> list[str | None]:
+        with locked(site.postgres.master, wait=30) as connection:
+            tenancy = replace(site.tenancy(connection), wanted=wanted, graph=read_graph())
+            return errors(tenancy.apply(tenancy.plan(), Told(told)))
+
+    with django_db_blocker.unblock():
+        try:
+            with pytest.raises(Killed):
+                run(kill)
+            assert (count_owned(site, one, "postgres") > 1, run(lambda step: None)) == (True, [None, None])
+        finally:
+            for statement in ("ALTER DATABASE {} IS_TEMPLATE false", "DROP DATABASE {}"):
+                admin_does(site, "postgres", statement, wanted.template)
+    assert owned(site, one, "postgres") == []

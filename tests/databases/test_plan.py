@@ -163,16 +163,20 @@ def test_an_adoption_that_was_killed_still_hands_the_masters_tables_over():
 
 
 @pytest.mark.parametrize(
-    ("database", "is_moved"),
+    ("database", "adopt", "is_moved"),
     [
-        (READY, False),
-        (replace(READY, owner="postgres"), True),
-        (replace(HALF, public_may_connect=False, comment=MARK, owner="app"), True),
+        (READY, True, False),
+        (replace(READY, owner="postgres"), False, False),
+        (replace(READY, owner="postgres"), True, True),
+        (replace(HALF, public_may_connect=False, comment=MARK, owner="app"), False, True),
+        (replace(HALF, comment=MARK, owner="app", masters_are_copied=False), False, False),
+        (replace(HALF, comment=MARK, owner="app", masters_are_copied=False), True, True),
     ],
-    ids=["in place", "the master's", "half made"],
+    ids=["in place", "the master's", "the master's, asked for", "half made", "no copy", "no copy, asked for"],
 )
-def test_what_the_master_made_in_a_tenant_that_is_in_place_stays_the_masters(database, is_moved):
-    (tenant,) = plan_databases(WANTED, state(replace(database, objects={"postgres": 2, "app": 5}))).tenants
+def test_what_the_master_made_in_a_tenant_that_is_in_place_stays_the_masters(database, adopt, is_moved):
+    server = state(replace(database, objects={"postgres": 2, "app": 5}))
+    (tenant,) = plan_databases(replace(WANTED, adopt=adopt), server).tenants
     assert (HandOverObjects("shop", "postgres", "app", 2) in tenant.steps) == is_moved
     assert bool(tenant.steps) == is_moved
 
@@ -204,6 +208,8 @@ def test_somebody_elses_login_role_is_taken_over_by_adoption_only(keys, adopt, s
         ({"password_works": False}, (SetPassword("app"),)),
         ({"master_may_set": False}, (GrantToMaster("app"),)),
         ({"password_works": False, "master_may_set": False}, (SetPassword("app"), GrantToMaster("app"))),
+        ({"master_inherits": False}, (GrantToMaster("app"),)),
+        ({"master_inherits": False, "master_may_grant": False}, ()),
         ({"master_may_grant": False}, ()),
         ({"settings": {}}, (DEFAULTS,)),
         ({"settings": {}, "master_may_grant": False}, ()),
@@ -387,3 +393,15 @@ def test_whose_objects_follow_a_database_that_changed_hands_is_not_forgotten(dat
     (tenant,) = plan_databases(replace(WANTED, adopt=True), state(database)).tenants
     assert tenant.steps == steps
     assert not any(isinstance(step, LetFormerRoleStay) for step in tenant.steps)
+
+
+def test_before_16_a_master_without_inherit_hands_no_objects_over():
+    given = replace(READY, owner="postgres", objects={"postgres": 7})
+    server = replace(state(given, master=replace(MASTER, inherits=False)), version=150012)
+    (tenant,) = plan_databases(replace(WANTED, adopt=True), server).obstacles
+    assert str(tenant.obstacle) == (
+        "postgres does not inherit from app: what is in its database could not be handed over; nothing was changed."
+    )
+    assert tenant.obstacle is not None
+    assert tenant.obstacle.hint == "ALTER ROLE postgres INHERIT"
+    assert plan_databases(WANTED, replace(server, databases={"shop": READY})).is_empty

@@ -96,11 +96,11 @@ def carried_out(state: ServerState, step: Step) -> ServerState:
 def _role(state: ServerState, step: CreateRole | GrantToMaster | SetPassword | SetRoleDefaults) -> RoleState:
     if isinstance(step, CreateRole):
         assert step.role not in state.roles
-        return RoleState(step.role, password_works=True, master_may_grant=True)
+        return RoleState(step.role, password_works=True, master_may_grant=True, master_inherits=False)
     role = state.roles[step.role]
     assert role.master_may_grant
     if isinstance(step, GrantToMaster):
-        return replace(role, master_may_set=True)
+        return replace(role, master_may_set=True, master_inherits=True)
     if isinstance(step, SetPassword):
         return replace(role, password_works=True)
     return replace(role, settings={**role.settings, **dict(step.settings)})
@@ -130,6 +130,7 @@ def _database(state: ServerState, step: Step) -> DatabaseState:
         assert database.allows_connections or database.connection_limit != HALF_MADE_LIMIT, "nobody may connect"
         objects = dict(database.objects)
         objects[step.to] = objects.get(step.to, 0) + objects.pop(step.former)
+        assert state.roles[step.to].master_inherits, "42501: the master lacks CONNECT"
         assert database.owner == step.to, "42501: who gets a table must be able to create one"
         return replace(database, objects=objects)
     assert isinstance(step, OwnersStep)
@@ -158,6 +159,10 @@ def _database(state: ServerState, step: Step) -> DatabaseState:
     return replace(database, allows_connections=True, connection_limit=step.limit)
 
 
+def noted(former: str) -> str:
+    return MARK + handing_over_note(former)
+
+
 @st.composite
 def servers(draw: st.DrawFn) -> ServerState:
     """Two tenants' databases and the roles "app", "one" and "two", in any state."""
@@ -175,6 +180,7 @@ def servers(draw: st.DrawFn) -> ServerState:
                 password_works=draw(st.booleans()),
                 master_may_set=draw(st.booleans()),
                 master_may_grant=draw(st.integers(0, 9)) > 0,
+                master_inherits=draw(st.integers(0, 9)) > 0,
             )
     owners = st.sampled_from(["postgres", "else", *roles])
     databases = {
@@ -185,10 +191,11 @@ def servers(draw: st.DrawFn) -> ServerState:
             connection_limit=draw(st.sampled_from([-1, HALF_MADE_LIMIT, HALF_MADE_LIMIT, INVALID_LIMIT, 10])),
             is_template=draw(st.integers(0, 9)) == 0,
             public_may_connect=draw(st.booleans()),
-            comment=draw(st.sampled_from(["", MARK, MARK, MARK + handing_over_note('e"l"se'), "somebody's"])),
+            comment=draw(st.sampled_from(["", MARK, MARK, *map(noted, ['e"l"se', "postgres"]), "somebody's"])),
             objects=draw(st.dictionaries(owners, st.integers(1, 60), max_size=2)),
             sessions=draw(st.dictionaries(owners, st.integers(1, 3), max_size=1)),
             master_owns=draw(st.booleans()),
+            masters_are_copied=draw(st.booleans()),
         )
         for name in NAMES
         if draw(st.booleans())

@@ -403,3 +403,20 @@ class TestUpgrade:
             f"Error: postgres may not set the password of {app}: {before}",
             f"Hint: As whoever made it: GRANT {app} TO postgres WITH ADMIN OPTION",
         ]
+
+    def test_a_template_stops_an_upgrade_until_it_is_dropped(
+        self, capsys, own, upgrade, deployment, settings, django_db_blocker
+    ):
+        """As docs/migrations.md says: pg_upgrade must get into every database."""
+        settings.INSTALLED_APPS = ["deploytools", "tests.fleet"]
+        settings.MIGRATION_MODULES = {"fleet": "tests.fleet.migrations.v2"}
+        with django_db_blocker.unblock():
+            assert run(capsys, "create_tenant_dbs", "--migrate", "--noinput").code == 0
+        with pytest.raises(AssertionError, match="must allow connections"):
+            upgrade()
+        own.process.password_file.touch()  # A server that starts takes it away.
+        own.process.start()
+        own.process.wait_until_ready()
+        assert run(capsys, "create_tenant_dbs", "--prune-templates", "--no-template", "--noinput").code == 0
+        upgrade()
+        assert run(capsys, "create_tenant_dbs", "--check").code == 0

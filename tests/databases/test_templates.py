@@ -258,8 +258,8 @@ def test_a_template_that_somebody_was_in_is_neither_copied_nor_dropped_unasked(o
     with pytest.raises(ForeignDatabase) as caught:
         site.run()
     sentence = (
-        f"The template {site.template} is not as it was closed: somebody opened, altered or gave it away since, or the "
-        "server was upgraded; it was left alone."
+        f"The template {site.template} is not as it was closed: somebody opened, altered or gave it away since; it "
+        "was left alone."
     )
     assert (str(caught.value), site.state(), site.postgres.snapshot([two])) == (sentence, before, [])
     assert caught.value.hint.endswith("create_tenant_dbs --prune-templates --no-template")

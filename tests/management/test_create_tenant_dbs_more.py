@@ -17,7 +17,7 @@ from psycopg import sql
 from deploytools.databases.identity import ServerIdentity, read_identity, require_meant
 from deploytools.databases.proof import prove, require_refused
 from deploytools.databases.server import Login, ServerAddress, session
-from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, Refused
+from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, Refused, RotationUnderWay
 from deploytools.secret.value import Secret
 from tests.management.runner import run
 
@@ -175,6 +175,22 @@ def test_the_script_with_a_role_per_tenant_makes_the_secrets_first(capsys, per_t
     passwords = [own_login(per_tenant, tenant).password.reveal() for tenant in per_tenant.tenants]
     assert [password for password in passwords if password in result.out + result.err] == []
     assert run(capsys, "create_tenant_dbs", "--sql").err == ""
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_while_a_rotation_is_under_way_no_script_is_written(capsys, per_tenant, settings, tmp_path, is_shared):
+    secret = per_tenant.name if is_shared else f"{per_tenant.name}/tenant/{per_tenant.tenants[0]}"
+    assert run(capsys, "create_tenant_dbs", "--sql", "--noinput").code == 0
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"ISOLATION": "shared" if is_shared else "role-per-tenant"}
+    value = per_tenant.client.get_secret_value(SecretId=secret)["SecretString"]
+    per_tenant.client.put_secret_value(SecretId=secret, SecretString=value, VersionStages=["AWSPENDING"])
+    file = tmp_path / "tenants.sql"
+    result = run(capsys, "create_tenant_dbs", "--sql", str(file))
+    assert (result.out, result.code, file.exists()) == ("", RotationUnderWay.exit_code, False)
+    assert result.err == (
+        f"Error: A rotation of {secret} is under way: the password was left as it is.\n"
+        "Hint: Run it again when the rotation has finished.\n"
+    )
 
 
 @pytest.mark.parametrize("look", ["--plan", "--check", "--verify"])

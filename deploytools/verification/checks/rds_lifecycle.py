@@ -55,7 +55,8 @@ def _when(item: Maintenance) -> str:
     severity=Severity.HIGH,
     stage=Stage.PRE_LAUNCH,
     guide="Next Steps: Phase 12",
-    hint="Try the upgrade on a copy, then run: aws rds modify-db-instance --allow-major-version-upgrade",
+    hint="Try the upgrade on a copy, after python manage.py create_tenant_dbs --prune-templates --no-template (closed "
+    "databases stop it), then run: aws rds modify-db-instance --allow-major-version-upgrade",
     peers=("Prowler rds_instance_deprecated_engine_version", "Prowler rds_instance_extended_support"),
 )
 def engine_supported(rds_instance: RdsInstance, engine_support: EngineSupport) -> Verdict:
@@ -90,6 +91,7 @@ def _upgrade(instance: RdsInstance) -> str:
     return (
         f"Run: aws rds describe-db-engine-versions --engine {instance.engine or 'postgres'} --engine-version "
         f"{instance.engine_version} --query 'DBEngineVersions[].ValidUpgradeTarget[].EngineVersion' (it lists what it "
-        "can become), try the upgrade on a restored copy, then do it: aws rds modify-db-instance "
+        "can become), try the upgrade on a restored copy, drop the templates of tenants, which stop it, with python "
+        "manage.py create_tenant_dbs --prune-templates --no-template, then do it: aws rds modify-db-instance "
         f"--db-instance-identifier {instance.identifier} --engine-version VERSION --allow-major-version-upgrade"
     )
