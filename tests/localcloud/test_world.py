@@ -87,7 +87,7 @@ def test_only_the_backend_and_the_bastion_reach_it(client: Callable[[str], Any])
 
 
 def test_alarms_reach_somebody(client: Callable[[str], Any]) -> None:
-    alarms = client("cloudwatch").describe_alarms()["MetricAlarms"]
+    alarms = client("cloudwatch").describe_alarms(AlarmNamePrefix=INSTANCE)["MetricAlarms"]
     assert {alarm["MetricName"] for alarm in alarms} == {
         "CPUUtilization",
         "FreeStorageSpace",

@@ -20,6 +20,9 @@ from tests.management.runner import run
 from tests.management.terminal import answer
 from tests.verification.world import WORLD
 
+#: One after the other: they set the same alarms off.
+pytestmark = pytest.mark.xdist_group("fire")
+
 TOPIC = "arn:aws:sns:us-east-1:123456789012:startupwebapp-alarms"
 LISTED = f"{TOPIC} (email operations@example.com)"
 OPTIONS = ("verify_deploy", "--only", "alarms.heard", "--fire-test")
