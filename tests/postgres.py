@@ -84,7 +84,9 @@ class Postgres:
         """Drop every database and role whose name begins with `prefix`."""
         assert re.fullmatch(r"t[0-9a-f]{10}", prefix)
         with self.admin() as admin:
-            admin.execute("UPDATE pg_database SET datconnlimit = -1 WHERE datconnlimit = -2")
+            admin.execute(
+                "UPDATE pg_database SET datconnlimit = -1 WHERE datconnlimit = -2 AND datname LIKE %s", [f"{prefix}%"]
+            )
             admin.execute(
                 "UPDATE pg_database SET datistemplate = false WHERE pg_get_userbyid(datdba)::text LIKE %s",
                 [f"{prefix}%"],

@@ -87,12 +87,10 @@ def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]
     """Those of the roles `names` that exist, and what the session's role may do with them (FACTS B2.8, B2.12)."""
     if connection.info.server_version < 160000:
         powers = """pg_has_role(current_user, r.oid, 'MEMBER') AS may_set,
-                    (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user) AS may_grant,
-                    (SELECT rolinherit FROM pg_roles WHERE rolname = current_user) AS inherits"""
+                    (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user) AS may_grant"""
     else:
         powers = """pg_has_role(current_user, r.oid, 'SET') AS may_set,
-                    pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS may_grant,
-                    pg_has_role(current_user, r.oid, 'USAGE') AS inherits"""
+                    pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS may_grant"""
     query = f"""
         WITH RECURSIVE reach(root, oid) AS (
             SELECT oid, oid FROM pg_roles WHERE rolname = ANY(%(names)s)
@@ -101,7 +99,8 @@ def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]
             SELECT root, array_agg(pg_get_userbyid(oid)::text) AS names FROM reach WHERE oid <> root GROUP BY root
         )
         SELECT r.rolname, r.rolcanlogin, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolinherit,
-               coalesce(reaches.names, '{{}}') AS reaches, coalesce(s.setconfig, '{{}}') AS settings, {powers}
+               coalesce(reaches.names, '{{}}') AS reaches, coalesce(s.setconfig, '{{}}') AS settings,
+               pg_has_role(current_user, r.oid, 'USAGE') AS inherits, {powers}
         FROM pg_roles r
         LEFT JOIN reaches ON reaches.root = r.oid
         LEFT JOIN pg_db_role_setting s ON s.setrole = r.oid AND s.setdatabase = 0

@@ -65,8 +65,7 @@ class RoleState:
         login_error: why that is not known: the login failed for another reason; None where it is known, or not tried.
         master_may_set: whether the master may ``SET ROLE`` to it.
         master_may_grant: whether the master may ``GRANT`` it (ADMIN OPTION; before 16, CREATEROLE).
-        master_inherits: whether the master has its privileges, as a member (before 16, whether it has those of any role
-            that it is a member of).
+        master_inherits: whether the master has its privileges, as a member.
     """
 
     name: str
