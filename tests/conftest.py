@@ -30,6 +30,8 @@ from tests.postgres import Postgres
 REQUIRED_VERSIONS = {14, 15, 16, 17, 18}
 #: Those that only slow tests run on; they are started only where such a test was chosen.
 SLOW_VERSIONS = {14, 17}
+#: The oldest and the newest of the others; on these alone a test of every version is not slow.
+QUICK_VERSIONS = {15, 18}
 INSTALLED = {found.major: found for found in reversed(find_installations())}
 
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
@@ -44,7 +46,7 @@ def pytest_configure() -> None:
 def versions(numbers: Iterable[int]) -> list[Any]:
     """Versions of PostgreSQL as parameters of a fixture."""
     return [
-        pytest.param(number, id=f"pg{number}", marks=[pytest.mark.slow] if number in SLOW_VERSIONS else [])
+        pytest.param(number, id=f"pg{number}", marks=[] if number in QUICK_VERSIONS else [pytest.mark.slow])
         for number in sorted(numbers)
     ]
 

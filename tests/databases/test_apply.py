@@ -140,6 +140,7 @@ class Killed(BaseException):
     """As a kill -9 of the command: nothing after it runs."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("survived", range(13))
 def test_interrupted_after_any_step_the_next_run_converges(site, survived):
     count = iter(range(100))

@@ -250,6 +250,7 @@ def test_what_a_long_transaction_holds_is_told_and_the_next_run_goes_on(site, mo
     assert site.plan().is_empty
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("survived", range(15))
 def test_killed_after_any_step_of_the_move_the_next_run_converges(one_site, survived):
     site = one_site

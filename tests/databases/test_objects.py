@@ -335,6 +335,7 @@ def test_in_a_copy_of_a_template_nothing_stays_the_masters_but_what_only_a_super
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("comment", [MARK, MARK + SUFFIX, "somebody's", None])
 @pytest.mark.parametrize("owner", ["old", "postgres"])
 def test_killed_between_the_hand_over_of_a_database_and_of_its_objects(one_site, owner, comment):
@@ -414,6 +415,7 @@ FORGERIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_a_tenant_gets_none_of_the_masters_objects_by_its_own_word(site, forgery):
     one, _ = site.names
@@ -438,6 +440,7 @@ def test_a_tenant_gets_none_of_the_masters_objects_by_its_own_word(site, forgery
         admin_does(site, "postgres", "ALTER DATABASE {} IS_TEMPLATE false", f"{one}_another")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [CloneTemplate, HandOver, LetOwnerIn])
 def test_a_copy_that_was_interrupted_is_gone_on_with_unasked(one_site, settings, django_db_blocker, last):
     """That the master's objects in it are a template's is what the tenant could not have written."""

@@ -240,6 +240,7 @@ SOMEBODYS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_closed_again", [False, True])
 @pytest.mark.parametrize("work", SOMEBODYS)
 def test_a_template_that_somebody_was_in_is_neither_copied_nor_dropped_unasked(one_site, work, is_closed_again):

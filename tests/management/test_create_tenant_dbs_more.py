@@ -340,7 +340,7 @@ def test_killed_by_the_system_at_any_moment_the_next_run_converges(capsys, per_t
         "DJANGO_SETTINGS_MODULE": "StartupWebApp.settings",
     }
     command = [sys.executable, "-c", PACED, "create_tenant_dbs", "--noinput", "--verbosity", "2"]
-    told = []
+    told: list[str] = []
     while not told or told[-1]:
         with subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -128,6 +128,7 @@ def test_the_first_failure_stops_the_rest_and_what_failed_is_rolled_back(fleet):
     assert [fleet.applied(name)[-1] for name in fleet.names] == [SECOND] * 3
 
 
+@pytest.mark.slow
 def test_a_canary_goes_first_and_keeps_the_others_from_harm(fleet):
     assert fleet.run("v1").code == 0
     one, two, _ = fleet.names
