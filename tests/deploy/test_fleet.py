@@ -49,10 +49,10 @@ def test_one_part_is_killed_and_retried_and_the_reports_merge(deployment, tmp_pa
     wait_until(lambda: is_migrating(fleet, names[1]))
     children = psutil.Process(parts[1].pid).children()
     parts[1].kill()
-    parts[1].communicate()
-    wait_until(lambda: not any(map(is_alive, children)))
     for name in names:
         fleet.execute(name, "INSERT INTO fleet_note (text) VALUES ('go on')")
+    parts[1].communicate()
+    wait_until(lambda: not any(map(is_alive, children)))
     assert [ended(parts[index]).code for index in (0, 2)] == [0, 0]
     files = [str(reports / f"{index}.json") for index in range(SIZE)]
 

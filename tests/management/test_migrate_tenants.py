@@ -209,7 +209,8 @@ def test_a_second_signal_ends_it_and_a_new_run_goes_on(fleet):
     process = fleet.start("waiting", "--jobs", "1")
     wait_until(lambda: is_migrating(fleet, one))
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.2)
+    assert process.stderr is not None
+    assert any(line.startswith("Stopping") for line in process.stderr)
     process.send_signal(signal.SIGTERM)
     result = ended(process)
     assert f"✗ {one}: The process that migrated it ended with code -15." in "\n".join(plain(result.out))
@@ -227,9 +228,9 @@ def test_a_killed_command_leaves_no_process_and_no_lock(fleet):
     wait_until(lambda: is_migrating(fleet, one))
     children = psutil.Process(process.pid).children()
     process.kill()
-    process.communicate()
     for name in fleet.names:
         fleet.execute(name, "INSERT INTO fleet_note (text) VALUES ('go on')")
+    process.communicate()
     wait_until(lambda: not any(map(is_alive, children)))
     assert fleet.run("waiting").code == 0
 
