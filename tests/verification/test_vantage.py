@@ -104,7 +104,7 @@ def test_who_says_nothing_is_not_waited_for():
         silent = f"http://127.0.0.1:{port}"
         started = time.monotonic()
         assert standing({"ECS_CONTAINER_METADATA_URI_V4": silent, **near(silent)}) == Vantage()
-    assert time.monotonic() - started < WITHIN + 0.5
+    assert time.monotonic() - started < WITHIN + 2
     assert WITHIN < 1
 
 
