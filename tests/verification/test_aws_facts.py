@@ -16,7 +16,7 @@ from deploytools.verification.findings import Report, Status
 from deploytools.verification.runner import judge_all, read_facts
 from deploytools.verification.sources import rule_history
 from deploytools.verification.sources.ecs_surroundings import Cluster, Target, TargetGroup
-from deploytools.verification.sources.iam import DECRYPT, READ, Powers
+from deploytools.verification.sources.powers import DECRYPT, READ, Powers
 from deploytools.verification.sources.rds_lifecycle import Maintenance
 from deploytools.verification.sources.rule_history import Making
 from deploytools.verification.sources.stray_values import telling_values

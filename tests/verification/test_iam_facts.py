@@ -11,8 +11,9 @@ from botocore.exceptions import ClientError
 
 from deploytools.verification.least_privilege import decryption
 from deploytools.verification.policies import Policy
-from deploytools.verification.sources import iam as source
-from deploytools.verification.sources.iam import DECRYPT, READ, Powers, Role, fetched, key_arn
+from deploytools.verification.sources import powers as source
+from deploytools.verification.sources.iam import Role, fetched
+from deploytools.verification.sources.powers import DECRYPT, READ, Powers, key_arn
 from deploytools.verification.sources.secret import ResourcePolicy
 from tests.verification.world import ARN, CONTAINER, KEY, ROLE, WORLD
 

@@ -24,7 +24,7 @@ from deploytools.verification.sources.connection import AppsReport, ConnectionAt
 from deploytools.verification.sources.databases import TenantReport
 from deploytools.verification.sources.ecs import Container, Service, TaskDefinition
 from deploytools.verification.sources.ecs_surroundings import Cluster, Deployment, Target, TargetGroup
-from deploytools.verification.sources.iam import DECRYPT, READ, Powers, Role, questions_about
+from deploytools.verification.sources.iam import Role
 from deploytools.verification.sources.mail import MailDialogue, SesAccount, SesIdentity
 from deploytools.verification.sources.network import (
     Bastion,
@@ -36,6 +36,7 @@ from deploytools.verification.sources.network import (
     SecurityGroup,
 )
 from deploytools.verification.sources.outside import Answer, Outside
+from deploytools.verification.sources.powers import DECRYPT, READ, Powers, questions_about
 from deploytools.verification.sources.project import OldKeys, ProjectReport
 from deploytools.verification.sources.rds import Parameters, RdsInstance, ServerInUse, SharedSnapshot, Snapshot
 from deploytools.verification.sources.rds_lifecycle import EngineSupport

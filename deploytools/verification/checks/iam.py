@@ -21,7 +21,8 @@ from deploytools.verification.policies import (
 )
 from deploytools.verification.registry import check
 from deploytools.verification.sources.ecs import TaskDefinition
-from deploytools.verification.sources.iam import DECRYPT, ELSEWHERE, READ, Powers, Role, fetched
+from deploytools.verification.sources.iam import Role, fetched
+from deploytools.verification.sources.powers import DECRYPT, ELSEWHERE, READ, Powers
 
 CHECKLIST = "Security Checklist: AWS IAM permissions follow least privilege principle"
 UNDECLARED = 'no role is declared (DEPLOYTOOLS["TASK_ROLE"], or a task role of ECS_SERVICE)'

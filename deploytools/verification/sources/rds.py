@@ -113,6 +113,7 @@ def _instance(identifier: str, found: DBInstanceTypeDef) -> RdsInstance:
     said: dict[str, Any] = dict(found)
     subnet_group = said.get("DBSubnetGroup") or {}
     certificate = said.get("CertificateDetails") or {}
+    groups = said.get("VpcSecurityGroups") or ()
     return RdsInstance(
         identifier=identifier,
         read_at=datetime.now(UTC),
@@ -140,11 +141,7 @@ def _instance(identifier: str, found: DBInstanceTypeDef) -> RdsInstance:
             (group["DBParameterGroupName"], group.get("ParameterApplyStatus", ""))
             for group in said.get("DBParameterGroups") or ()
         ),
-        security_groups=tuple(
-            sorted(
-                (group["VpcSecurityGroupId"], group.get("Status", "")) for group in said.get("VpcSecurityGroups") or ()
-            )
-        ),
+        security_groups=tuple(sorted((group["VpcSecurityGroupId"], group.get("Status", "")) for group in groups)),
         subnets=tuple(sorted(subnet["SubnetIdentifier"] for subnet in subnet_group.get("Subnets") or ())),
         vpc=subnet_group.get("VpcId"),
         certificate=certificate.get("CAIdentifier") or said.get("CACertificateIdentifier"),
