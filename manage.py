@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Django's command-line utility; a configuration error is a sentence and a hint here, not a traceback."""
+"""Django's command-line utility. Errors of the configuration are shown as a message and a hint, without a traceback."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -12,25 +13,26 @@ from typing import NoReturn
 def main() -> None:
     """Run the management command in ``sys.argv``."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "StartupWebApp.settings")
+    gc.set_threshold(100_000)  # Collecting garbage while modules are imported takes a tenth of a short command's time.
     try:
         from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
     except ImportError as error:
-        stop(f"{error}.\nHint: Install what it needs: pip install -r requirements/base.txt", 2)
-    from deploytools.errors import DeployError, explain
+        stop(f"{error}.\nHint: Install the requirements: pip install -r requirements/base.txt", 2)
+    from deploytools.errors import DeployError, format_error
 
     try:
         execute_from_command_line(sys.argv)
     except DeployError as error:
-        stop(explain(error), error.exit_code)
+        stop(format_error(error), error.exit_code)
     except ImproperlyConfigured as error:
-        stop(f"{error}\nHint: See .env.example for what the environment must hold.", 2)
+        stop(f"{error}\nHint: Set the environment variables listed in .env.example.", 2)
     except KeyboardInterrupt:
-        stop("Interrupted.\nHint: Run the same command again.", 130)
+        stop("Interrupted.\nHint: Run the command again.", 130)
 
 
 def stop(text: str, code: int) -> NoReturn:
-    """Say why on stderr, after the traceback where one was asked for, and exit."""
+    """Write the error to stderr, with ``--traceback`` after the traceback, and exit."""
     if "--traceback" in sys.argv:
         traceback.print_exc()
     sys.stderr.write(f"Error: {text}\n")

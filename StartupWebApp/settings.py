@@ -1,6 +1,6 @@
-"""Base settings: the environment (and ``.env``) only. Runs with no AWS at all, on a laptop and on a bastion host.
+"""Base settings, from the environment and ``.env``. They need no access to AWS.
 
-`StartupWebApp.settings_production` builds on this module and takes every secret from AWS Secrets Manager.
+`StartupWebApp.settings_production` extends this module and reads all credentials from AWS Secrets Manager.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import environ
 
-from StartupWebApp.logs import logging_configuration
+from deploytools.container import logging_configuration
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -18,11 +18,11 @@ env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
 
 DEBUG = env.bool("DEBUG", default=False)
-#: True in settings_production: what harms a real shop asks for --force, and static files have hashed names.
+#: True in settings_production: static files have hashed names, and ``load_sample_data --flush`` requires ``--force``.
 PRODUCTION = False
-#: What was deployed, for example a commit; on every page.
+#: The deployed version, for example a commit. It is shown on every page.
 RELEASE = env.str("RELEASE", default="development")
-SECRET_KEY = env.str("SECRET_KEY", default="django-insecure-for-development-only-production-has-its-own-in-the-secret")
+SECRET_KEY = env.str("SECRET_KEY", default="django-insecure-for-development-only")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
 INSTALLED_APPS = [
@@ -40,7 +40,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "StartupWebApp.health.ProbeHostMiddleware",
+    "deploytools.container.RequestIdMiddleware",
+    "deploytools.container.ProbeHostMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -66,13 +68,13 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "StartupWebApp.shop.shop",
+                "order.shop.shop",
             ],
         },
     },
 ]
 
-#: One database a tenant; DATABASE_NAME says which one this process serves.
+#: Each tenant has its own database. This process serves the tenant DATABASE_NAME.
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
@@ -81,7 +83,7 @@ DATABASES: dict[str, dict[str, Any]] = {
         "PASSWORD": env.str("DATABASE_PASSWORD", default=""),
         "HOST": env.str("DATABASE_HOST", default="localhost"),
         "PORT": env.str("DATABASE_PORT", default="5432"),
-        "OPTIONS": {"connect_timeout": 5},
+        "OPTIONS": {"connect_timeout": 5, "application_name": "StartupWebApp"},
     }
 }
 
@@ -103,13 +105,13 @@ STATIC_URL = "static/"
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles")))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "StartupWebApp.static_files.StaticFilesStorage"},
+    "staticfiles": {"BACKEND": "order.static_files.StaticFilesStorage"},
 }
-# Straight from the apps' folders; settings_production turns both off and serves what collectstatic wrote.
+# Serve static files from the apps' directories. settings_production serves the files that collectstatic wrote.
 WHITENOISE_AUTOREFRESH = True
 WHITENOISE_USE_FINDERS = True
 
-#: Everything from this shop and nothing from elsewhere, no inline script or style; the admin keeps to it, too.
+#: Only resources of this site, no inline scripts or styles. The admin works with this policy.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
@@ -126,46 +128,43 @@ CONTENT_SECURITY_POLICY = {
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-EMAIL_HOST = env.str("EMAIL_HOST", default="localhost")
-EMAIL_PORT = env.int("EMAIL_PORT", default=1025)
-EMAIL_TIMEOUT = 10
-
 LOGGING = logging_configuration(level=env.str("LOG_LEVEL", default="INFO"), style=env.str("LOG_FORMAT", default="text"))
+
+# libpq's variables, which a tunnel and the local cloud set, take precedence over those of .env.
+_has_address = bool(env.str("PGHOSTADDR", default=""))
+_ca_bundle = env.str("PGSSLROOTCERT", default="") or env.str("DB_SSLROOTCERT", default="")
+
+
+def _resource(name: str) -> str | None:
+    """The name of an AWS resource; "none": the deployment has no such resource."""
+    value = env.str(name, default="")
+    return None if value == "none" else value
+
 
 DEPLOYTOOLS: dict[str, Any] = {
     "SECRET_NAME": env.str("DB_SECRET_NAME", default="rds/startupwebapp/multi-tenant/master"),
     "REGION": env.str("AWS_REGION", default="us-east-1"),
     "TENANTS": env.list("TENANTS", default=["startupwebapp_prod", "healthtech_experiment", "fintech_experiment"]),
+    "APP_ROLE": env.str("APP_ROLE", default=env.str("OWNER", default="")),
     "ISOLATION": env.str("ISOLATION", default="shared"),
     "TENANT_SECRET_PREFIX": env.str("TENANT_SECRET_PREFIX", default="rds/startupwebapp/tenant/"),
-    # What settings_production reads of the secret, and cannot start without.
-    "REQUIRED_KEYS": (
-        "host",
-        "port",
-        "username",
-        "password",
-        "django_secret_key",
-        "stripe_secret_key",
-        "stripe_publishable_key",
-        "email_host",
-        "email_port",
-        "email_user",
-        "email_password",
-    ),
+    "PRESETS": ["database", "django", "stripe", "email"],
     "STAGE": env.str("STAGE", default="pre-launch"),
     "ACCOUNT": env.str("AWS_ACCOUNT", default=""),
-    "SSLMODE": "verify-full" if env.str("DB_SSLROOTCERT", default="") else "require",
-    "SSLROOTCERT": env.str("DB_SSLROOTCERT", default=""),
-    "HOSTADDR": env.str("DB_HOSTADDR", default=""),
-    "PORT": env.str("DB_PORT", default=""),
-    # What verify_deploy compares the account with; what is not set is not applicable, and it says so.
+    "SSLMODE": "verify-full" if _ca_bundle else "require",
+    "SSLROOTCERT": _ca_bundle,
+    "HOSTADDR": "" if _has_address else env.str("DB_HOSTADDR", default=""),
+    "PORT": "" if _has_address else env.str("DB_PORT", default=""),
+    # The expected AWS resources. Checks of resources that are not set are not applicable.
+    "GROUP_BY": "guide",
     "APP_SECURITY_GROUPS": env.list("APP_SECURITY_GROUPS", default=[]),
     "BASTION_SECURITY_GROUPS": env.list("BASTION_SECURITY_GROUPS", default=[]),
-    "BASTION_INSTANCE": env.str("BASTION_INSTANCE", default=""),
+    "BASTION_INSTANCE": _resource("BASTION_INSTANCE"),
     "ECS_CLUSTER": env.str("ECS_CLUSTER", default=""),
-    "ECS_SERVICE": env.str("ECS_SERVICE", default=""),
-    "TASK_ROLE": env.str("TASK_ROLE", default=""),
+    "ECS_SERVICE": _resource("ECS_SERVICE"),
+    "TASK_ROLE": _resource("TASK_ROLE"),
     "PROCESSES": env.int("PROCESSES", default=0),
-    "URL": env.str("URL", default=""),
+    "URL": _resource("URL"),
     "HEALTH_PATH": "/readyz",
+    "PROBE_PATHS": ["/healthz", "/readyz", "/order/products"],
 }

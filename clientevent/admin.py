@@ -1,4 +1,4 @@
-"""The shopkeeper's side of `clientevent`: what browsers reported, to look at."""
+"""The admin of client events. Events are read-only."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import ClassVar
 from django.contrib import admin
 
 from clientevent.models import AjaxError, ButtonClick, Configuration, Linkevent, Pageview
-from StartupWebApp.shopkeeping import ModelAdmin, ReadOnly
+from user.admin_classes import ModelAdmin, ReadOnly
 
 
 class EventAdmin(ReadOnly, ModelAdmin):
-    """Events, the newest first. The table grows fast: the list does not count all of it."""
+    """Events, newest first. The list does not count all rows, because the tables can be large."""
 
     list_filter = ("created_at",)
     list_select_related: ClassVar[tuple[str, ...]] = ("member__user",)
@@ -21,28 +21,28 @@ class EventAdmin(ReadOnly, ModelAdmin):
 
 @admin.register(Pageview)
 class PageviewAdmin(EventAdmin):
-    """Pages seen."""
+    """Page views."""
 
     list_display = ("url", "member", "page_width", "created_at")
 
 
 @admin.register(AjaxError)
 class AjaxErrorAdmin(EventAdmin):
-    """Requests that failed."""
+    """Failed requests."""
 
     list_display = ("error_id", "url", "member", "created_at")
 
 
 @admin.register(ButtonClick)
 class ButtonClickAdmin(EventAdmin):
-    """Buttons pressed."""
+    """Button clicks."""
 
     list_display = ("button_id", "url", "member", "created_at")
 
 
 @admin.register(Linkevent)
 class LinkeventAdmin(EventAdmin):
-    """Visits by a link of ours."""
+    """Visits through a link in an email or advertisement."""
 
     list_display = ("url", "member", "prospect", "email", "ad", "created_at")
     list_select_related = ("member__user", "prospect", "email", "ad")
@@ -50,6 +50,6 @@ class LinkeventAdmin(EventAdmin):
 
 @admin.register(Configuration)
 class ConfigurationAdmin(ModelAdmin):
-    """What is recorded."""
+    """Configuration of the recording."""
 
     list_display = ("key", "value", "description")

@@ -1,4 +1,4 @@
-"""Registers the app `clientevent`."""
+"""Configuration of the app `clientevent`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 
 class ClientEventConfig(AppConfig):
-    """Label ``clientevent``: the tables' names begin with it."""
+    """The label ``clientevent`` is the prefix of the table names."""
 
     name = "clientevent"
     verbose_name = "Client events"

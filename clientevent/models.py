@@ -1,6 +1,6 @@
-"""What browsers report: pages seen, buttons and links clicked, requests that failed (5 tables).
+"""Events that browsers report: page views, clicks, link visits, failed requests (5 tables).
 
-Events have no address and no name of their own; they lose their member when the account goes, and stay countable.
+Events are kept, without the member, when an account is deleted.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
-from StartupWebApp.reference import ConfigurationRow
 from user.models import Ad, Email, Member, Prospect
+from user.models.reference import ConfigurationRow
 
 
 class Configuration(ConfigurationRow):
-    """What is recorded, and for how long."""
+    """Configuration: which events are recorded and for how long."""
 
     class Meta(ConfigurationRow.Meta):
         pass
 
 
 class ClientEvent(models.Model):
-    """The columns of every event."""
+    """The columns of all events."""
 
     member = models.ForeignKey(Member, on_delete=models.SET_NULL, null=True, blank=True, related_name="%(class)s_set")
-    anonymous_id = models.UUIDField(null=True, blank=True, help_text="The visitor's cookie, where there is no member.")
+    anonymous_id = models.UUIDField(null=True, blank=True, help_text="The visitor's cookie, if there is no member.")
     url = models.CharField(max_length=500)
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -42,9 +42,9 @@ class ClientEvent(models.Model):
 
 
 class Pageview(ClientEvent):
-    """A page was shown."""
+    """A page view."""
 
-    page_width = models.PositiveIntegerField(null=True, blank=True, help_text="Of the window, in CSS pixels.")
+    page_width = models.PositiveIntegerField(null=True, blank=True, help_text="Width of the window in CSS pixels.")
     user_agent = models.CharField(max_length=500, blank=True)
 
     class Meta(ClientEvent.Meta):
@@ -52,7 +52,7 @@ class Pageview(ClientEvent):
 
 
 class AjaxError(ClientEvent):
-    """A request from a script failed."""
+    """A failed request of a script."""
 
     error_id = models.CharField(max_length=100)
 
@@ -62,7 +62,7 @@ class AjaxError(ClientEvent):
 
 
 class ButtonClick(ClientEvent):
-    """A button was pressed."""
+    """A click on a button."""
 
     button_id = models.CharField(max_length=100)
 
@@ -71,7 +71,7 @@ class ButtonClick(ClientEvent):
 
 
 class Linkevent(ClientEvent):
-    """Somebody came by a link of ours: from an email, or from an advertisement."""
+    """A visit through a link in an email or advertisement."""
 
     prospect = models.ForeignKey(Prospect, on_delete=models.SET_NULL, null=True, blank=True, related_name="link_events")
     email = models.ForeignKey(Email, on_delete=models.SET_NULL, null=True, blank=True, related_name="link_events")

@@ -1,0 +1,3 @@
+"""Deploy a Django project to Amazon RDS: secrets, tenant databases, migrations, verification."""
+
+__version__ = "0.1.0"

@@ -14,7 +14,6 @@ class DeployToolsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks of ``settings.DEPLOYTOOLS``."""
-        from deploytools.checks import check_secret_fields, check_settings, check_tenants, check_waivers
+        from deploytools.checks import check_settings
 
-        for check in (check_settings, check_tenants, check_waivers, check_secret_fields):
-            checks.register(check, "deploytools")
+        checks.register(check_settings, "deploytools")

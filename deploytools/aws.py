@@ -1,7 +1,7 @@
-"""The one importer of botocore, boto3's core: clients with time-outs of seconds, and AWS's errors in our words.
+"""boto3 clients with short time-outs, and the translation of AWS's errors. No other module imports boto3.
 
-Regions, credentials and endpoints come from where every AWS tool takes them: ``AWS_PROFILE``, ``AWS_ENDPOINT_URL``,
-``~/.aws``, the container's role.
+Region, credentials and endpoint come from the usual sources: ``AWS_PROFILE``, ``AWS_ENDPOINT_URL``, ``~/.aws``, the
+container's role.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ import logging
 import re
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any
 
+import boto3
 from botocore import exceptions
+from botocore.awsrequest import prepare_request_dict
 from botocore.config import Config
-from botocore.loaders import Loader
+from botocore.loaders import create_loader
+from botocore.model import ServiceId
 from botocore.parsers import ResponseParserError
-from botocore.session import Session as BotocoreSession
+from botocore.session import get_session
+from botocore.signers import RequestSigner
 
 from deploytools.errors import (
     AccessDenied,
@@ -33,21 +36,17 @@ from deploytools.errors import (
     Unreachable,
 )
 
-if TYPE_CHECKING:
-    from types_boto3_cloudwatch import CloudWatchClient
-    from types_boto3_ec2 import EC2Client
-    from types_boto3_ecs import ECSClient
-    from types_boto3_elbv2 import ElasticLoadBalancingv2Client
-    from types_boto3_iam import IAMClient
-    from types_boto3_rds import RDSClient
-    from types_boto3_secretsmanager import SecretsManagerClient
-    from types_boto3_sesv2 import SESV2Client
-    from types_boto3_sns import SNSClient
-    from types_boto3_ssm import SSMClient
-    from types_boto3_sts import STSClient
-
-#: Seconds to connect, seconds to wait for an answer, and how often in all. Standard mode retries throttling and 5xx.
+#: Seconds to connect, seconds to wait for a response, and attempts in all. Standard mode retries throttling and 5xx.
 CONNECT_TIMEOUT, READ_TIMEOUT, ATTEMPTS = 3, 5, 3
+CONFIG = Config(
+    connect_timeout=CONNECT_TIMEOUT,
+    read_timeout=READ_TIMEOUT,
+    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+)
+#: For a request of the application that waits: one attempt, without retries.
+IMPATIENT = Config(connect_timeout=1, read_timeout=1, retries={"mode": "standard", "total_max_attempts": 1})
+#: Seconds that a token for a database is valid.
+TOKEN_VALIDITY = 900
 
 CREDENTIALS_HINT = (
     "Run aws configure, set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in again: aws sso login"
@@ -62,8 +61,8 @@ BAD_CREDENTIALS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-#: How Secrets Manager says that the key refused, not the secret.
-OF_THE_KEY = re.compile(r"access to kms|\bkms:", re.IGNORECASE)
+#: How Secrets Manager reports that access to the KMS key was denied, not access to the secret.
+KMS_DENIAL = re.compile(r"access to kms|\bkms:", re.IGNORECASE)
 THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"}
 NOT_FOUND = {
     "ClusterNotFoundException",
@@ -82,133 +81,134 @@ NOT_FOUND = {
 }
 
 
-@overload
-def client(service: Literal["secretsmanager"], region: str) -> SecretsManagerClient: ...
-@overload
-def client(service: Literal["rds"], region: str) -> RDSClient: ...
-@overload
-def client(service: Literal["ec2"], region: str) -> EC2Client: ...
-@overload
-def client(service: Literal["cloudwatch"], region: str) -> CloudWatchClient: ...
-@overload
-def client(service: Literal["sns"], region: str) -> SNSClient: ...
-@overload
-def client(service: Literal["sts"], region: str) -> STSClient: ...
-@overload
-def client(service: Literal["ecs"], region: str) -> ECSClient: ...
-@overload
-def client(service: Literal["iam"], region: str) -> IAMClient: ...
-@overload
-def client(service: Literal["sesv2"], region: str) -> SESV2Client: ...
-@overload
-def client(service: Literal["ssm"], region: str) -> SSMClient: ...
-@overload
-def client(service: Literal["cloudtrail", "kms"], region: str) -> Any: ...
-@overload
-def client(service: Literal["elbv2"], region: str) -> ElasticLoadBalancingv2Client: ...
-def client(service: Any, region: str) -> Any:
-    """A client of `service` in `region`.
+def _client(service: str, region: str) -> Any:
+    """Return a client of `service` in `region`.
 
     Raises:
-        ConfigurationError: the profile or the Region named in the environment does not exist, or ``~/.aws`` is broken.
-        NoCredentials: half of a pair of credentials is missing.
+        ConfigurationError: the profile or the Region set in the environment does not exist, or ``~/.aws`` is invalid.
+        NoCredentials: the access key or the secret key is missing.
     """
-    return _made(service, region) if _shared is None else _shared.client(service, region)
+    return _shared(service, region) if _shared else _new_client(service, region, _session)
 
 
-class _Clients:
-    """Clients that threads share, each made once, by whoever needs it first."""
-
-    def __init__(self) -> None:
-        self._making, self._made = threading.Lock(), dict[tuple[str, str], Any]()
-
-    def client(self, service: str, region: str) -> Any:
-        """As the function `client`."""
-        with self._making:
-            if (service, region) not in self._made:
-                self._made[service, region] = _made(service, region)
-            return self._made[service, region]
+#: The signature of boto3's own function has the type of each service's client.
+client = boto3.client if TYPE_CHECKING else _client
 
 
-_shared: _Clients | None = None
+def _impatient_client(service: str, region: str) -> Any:
+    """Return a client as `client`, with a time-out of 1 s to connect and 1 s to wait, and one attempt."""
+    return _new_client(service, region, _session, IMPATIENT)
+
+
+impatient_client = boto3.client if TYPE_CHECKING else _impatient_client
+
+
+def database_token(host: str, port: int, user: str, region: str) -> str:
+    """Return a token with which `user` logs in to an RDS instance instead of a password, valid for 15 minutes.
+
+    It is signed with the credentials of the environment, as boto3's ``generate_db_auth_token`` does; AWS is not called,
+    and no client is created.
+
+    Args:
+        host: the endpoint of the instance.
+        region: its AWS Region; empty: that of the environment.
+
+    Raises:
+        NoCredentials: there are no credentials.
+        AwsError: there is no Region, or the credentials could not be read.
+    """
+    with translate_aws_errors("rds-db:connect", f"{user} at {host}:{port}"):
+        session = _session()
+        credentials, signed_region = session.get_credentials(), region or session.region_name
+        if credentials is None:
+            raise exceptions.NoCredentialsError
+        if not signed_region:
+            raise exceptions.NoRegionError
+        signer = RequestSigner(ServiceId("RDS"), signed_region, "rds-db", "v4", credentials, session.events)
+        request: dict[str, Any] = {"url_path": "/", "query_string": "", "headers": {}, "method": "GET"}
+        request["body"] = {"Action": "connect", "DBUser": user}
+        prepare_request_dict(request, f"https://{host}:{port}")
+        url: str = signer.generate_presigned_url(
+            request, "connect", region_name=signed_region, expires_in=TOKEN_VALIDITY, signing_name="rds-db"
+        )
+        return url.removeprefix("https://")
+
+
+_shared: Callable[[str, str], Any] | None = None
 
 
 @contextmanager
 def sharing_clients() -> Iterator[None]:
-    """While it lasts, `client` makes one of each service and Region for all threads: for many looks at one time."""
+    """Make `client` return one client of each service and Region to all threads, until the context ends.
+
+    They have one session.
+    """
     global _shared
-    before, _shared = _shared, _Clients()
+    lock, session = threading.Lock(), cache(_session)
+    create = cache(lambda service, region: _new_client(service, region, session))
+
+    def shared_client(service: str, region: str) -> Any:
+        with lock:
+            return create(service, region)
+
+    before, _shared = _shared, shared_client
     try:
         yield
     finally:
         _shared = before
 
 
-def _made(service: Any, region: str) -> Any:
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=READ_TIMEOUT,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-    )
+#: Reads the descriptions of AWS's services, which are megabytes of JSON, once in a process.
+_loader = cache(create_loader)
+
+
+def _session() -> boto3.Session:
+    """Return a session with the environment and the profile as they are now."""
+    session = get_session()
+    loader = _loader(session.get_config_variable("data_path"))
+    session.register_component("data_loader", loader)
+    created = boto3.Session(botocore_session=session)
+    loader.search_paths[:] = dict.fromkeys(loader.search_paths)  # boto3 appended its own directory.
+    return created
+
+
+def _new_client(service: Any, region: str, session: Callable[[], boto3.Session], config: Config = CONFIG) -> Any:
     try:
-        made = _session().create_client(service, region_name=region, config=config)
+        new = session().client(service, region_name=region, config=config)
     except exceptions.ProfileNotFound as error:
         raise ConfigurationError(
-            f"{error}.", hint="Unset AWS_PROFILE or name one of: aws configure list-profiles"
+            f"{error}.", hint="Unset AWS_PROFILE, or set it to one of: aws configure list-profiles"
         ) from error
     except (exceptions.InvalidRegionError, exceptions.NoRegionError, ValueError) as error:
         raise ConfigurationError(
-            f"{str(error).rstrip('.')}.", hint="Set AWS_REGION, for example: export AWS_REGION=us-east-1"
+            f"{str(error).rstrip('.')}.", hint='Set DEPLOYTOOLS["REGION"] to an AWS Region, for example us-east-1.'
         ) from error
     except exceptions.ConfigParseError as error:
-        raise ConfigurationError(f"{error}.", hint="Mend that file, or name another as AWS_CONFIG_FILE.") from error
+        raise ConfigurationError(f"{error}.", hint="Fix that file, or set AWS_CONFIG_FILE to another one.") from error
     except exceptions.BotoCoreError as error:
-        raise _translate(error, f"Making a client of {service}", region) from error
-    _withhold_wire_logs()
-    return made
-
-
-def _session() -> BotocoreSession:
-    """A session of its own for each client: it reads environment and profile anew. What is heavy, the descriptions of
-    AWS's services, is read once a process."""
-    session = BotocoreSession()
-    session.register_component("data_loader", _loader())
-    return session
-
-
-class _QuickLoader(Loader):
-    """Names AWS's services by their directories; botocore looks into each of them, a third of what a client costs."""
-
-    def list_available_services(self, type_name: str) -> list[str]:
-        """The services whose description may be there; who loads one finds out."""
-        paths = (Path(path) for path in self.search_paths)
-        return sorted({entry.name for path in paths if path.is_dir() for entry in path.iterdir()})
-
-
-@cache
-def _loader() -> Loader:
-    return _QuickLoader()
+        raise _translate(error, f"Creating a client of {service}", region) from error
+    _redact_wire_logs()
+    return new
 
 
 @contextmanager
-def calling(action: str, resource: str) -> Iterator[None]:
-    """Around each call: AWS's errors become ours, and botocore's DEBUG log (which prints bodies) is withheld.
+def translate_aws_errors(action: str, resource: str) -> Iterator[None]:
+    """Translate botocore's errors to `AwsError`, and suppress botocore's DEBUG log, which contains request bodies.
 
     Args:
         action: the IAM action, for example ``secretsmanager:GetSecretValue``.
-        resource: what it is asked of, for the message.
     """
     token = _is_calling.set(True)
     try:
         yield
     except (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError) as error:
-        raise _translate(error, action, resource) from _without_values(error)
+        raise _translate(error, action, resource) from _without_request(error)
     finally:
         _is_calling.reset(token)
 
 
-def _without_values(error: Exception) -> Exception:
-    """`error` without what holds values: its request, and the locals of the frames through which it came."""
+def _without_request(error: Exception) -> Exception:
+    """Remove the request and the local variables of all frames from `error`: they contain secret values."""
     link: BaseException | None = error
     while link:
         traceback.clear_frames(link.__traceback__)
@@ -219,14 +219,40 @@ def _without_values(error: Exception) -> Exception:
 
 
 def error_code(error: AwsError) -> str:
-    """The code with which AWS answered, for example ``InvalidParameterException``; empty where there was no answer."""
+    """Return AWS's error code, for example ``InvalidParameterException``, or "" if AWS sent no response."""
     cause = error.__cause__
     return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, exceptions.ClientError) else ""
 
 
+def is_certain(error: AwsError) -> bool:
+    """Return whether AWS rejected the only attempt of a request, so that it had no effect."""
+    cause = error.__cause__
+    if not isinstance(cause, exceptions.ClientError):
+        return isinstance(error, NoCredentials)
+    metadata: Any = cause.response.get("ResponseMetadata") or {}
+    return not metadata.get("RetryAttempts") and was_rejected(error)
+
+
+def was_rejected(error: AwsError) -> bool:
+    """Return whether AWS rejected the last attempt of a request: HTTP status 4xx."""
+    cause = error.__cause__
+    if not isinstance(cause, exceptions.ClientError):
+        return False
+    metadata: Any = cause.response.get("ResponseMetadata") or {}
+    return bool(400 <= metadata.get("HTTPStatusCode", 400) < 500)
+
+
+def incomplete_response(action: str, resource: str) -> AwsError:
+    """Return the error of a response without the members that AWS documents, for example a proxy's login page."""
+    return AwsError(
+        f"{action} failed for {resource}: the response is not one of AWS.",
+        hint="Check the network: a proxy or portal might have responded. If AWS_ENDPOINT_URL is set, check it too.",
+    )
+
+
 def _translate(error: Exception, action: str, resource: str) -> AwsError:
     if isinstance(error, exceptions.ClientError):
-        return _translate_answer(error, action, resource)
+        return _translate_response(error, action, resource)
     if isinstance(
         error,
         exceptions.NoCredentialsError
@@ -235,35 +261,36 @@ def _translate(error: Exception, action: str, resource: str) -> AwsError:
         | exceptions.SSOError
         | exceptions.TokenRetrievalError,
     ):
-        return NoCredentials(f"There are no usable AWS credentials: {error}.", hint=CREDENTIALS_HINT)
+        return NoCredentials(f"No usable AWS credentials: {error}.", hint=CREDENTIALS_HINT)
     if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
         return Unreachable(
-            f"{action} got no answer: {_first_line(error)}",
-            hint="Check the network and the Region (AWS_REGION), and AWS_ENDPOINT_URL where it is set.",
+            f"{action} got no response: {_first_line(error)}",
+            hint='Check the network, DEPLOYTOOLS["REGION"] and, if it is set, AWS_ENDPOINT_URL.',
         )
     return AwsError(
-        f"{action} failed for {resource}: {_first_line(error)}", hint="Run again with --traceback for more."
+        f"{action} failed for {resource}: {_first_line(error)}",
+        hint="Run the command again with --traceback for details.",
     )
 
 
-def _translate_answer(error: exceptions.ClientError, action: str, resource: str) -> AwsError:
+def _translate_response(error: exceptions.ClientError, action: str, resource: str) -> AwsError:
     code = error.response.get("Error", {}).get("Code", "")
-    said = error.response.get("Error", {}).get("Message", "") or code
-    if said.lstrip().startswith("<"):
-        said = f"it answered with a page of HTML (HTTP {code})"
-    if code in DENIED and OF_THE_KEY.search(said):
+    message = error.response.get("Error", {}).get("Message", "") or code
+    if message.lstrip().startswith("<"):
+        message = f"the response is an HTML page (HTTP {code})"
+    if code in DENIED and KMS_DENIAL.search(message):
         needed = "kms:Decrypt" if ":Get" in action else "kms:Decrypt and kms:GenerateDataKey"
         return AccessDenied(
-            f"AWS denied {action} on {resource}, because of the key that encrypts it: {said}",
-            hint=f"Allow {needed} on that key, in its own policy as well, for the identity that "
-            "aws sts get-caller-identity shows; the action itself is allowed.",
+            f"AWS denied {action} on {resource} because access to its KMS key was denied: {message}",
+            hint=f"Allow {needed} in the KMS key's policy and in the policy of the identity that "
+            f"aws sts get-caller-identity shows. {action} itself is allowed.",
             action=action,
         )
     if code == "DecryptionFailure":
         return AwsError(
-            f"{action} failed for {resource}: {said}",
-            hint="Look whether the key that encrypts it is enabled: KmsKeyId of aws secretsmanager describe-secret, "
-            "then aws kms describe-key",
+            f"{action} failed for {resource}: {message}",
+            hint="Check that the KMS key is enabled: aws secretsmanager describe-secret shows KmsKeyId, "
+            "aws kms describe-key shows its state.",
         )
     if code in DENIED:
         return AccessDenied(
@@ -272,12 +299,16 @@ def _translate_answer(error: exceptions.ClientError, action: str, resource: str)
             action=action,
         )
     if code in BAD_CREDENTIALS:
-        return NoCredentials(f"AWS does not accept the credentials: {said}", hint=CREDENTIALS_HINT)
+        return NoCredentials(f"AWS rejected the credentials: {message}", hint=CREDENTIALS_HINT)
     if code in THROTTLED:
-        return Throttled(f"AWS throttled {action}, {ATTEMPTS} times in a row.", hint="Wait a minute and run it again.")
+        return Throttled(
+            f"AWS throttled {action} {ATTEMPTS} times in a row.", hint="Wait a minute and run the command again."
+        )
     if code in NOT_FOUND:
-        return NotFound(f"{resource} does not exist.", hint="Check the name, the account and the Region (AWS_REGION).")
-    return AwsError(f"{action} failed for {resource}: {said}", hint=f"AWS's error code is {code or 'unknown'}.")
+        return NotFound(
+            f"{resource} does not exist.", hint='Check the name, the account and the Region: DEPLOYTOOLS["REGION"].'
+        )
+    return AwsError(f"{action} failed for {resource}: {message}", hint=f"AWS's error code is {code or 'unknown'}.")
 
 
 def _first_line(error: Exception) -> str:
@@ -287,13 +318,13 @@ def _first_line(error: Exception) -> str:
 _is_calling: ContextVar[bool] = ContextVar("deploytools.aws.is_calling", default=False)
 
 
-def _is_allowed(record: logging.LogRecord) -> bool:
-    """A filter: nothing below INFO from botocore while one of our calls is under way."""
+def _is_loggable(record: logging.LogRecord) -> bool:
+    """Reject DEBUG records of the AWS libraries during our own calls."""
     return record.levelno > logging.DEBUG or not _is_calling.get()
 
 
-def _withhold_wire_logs() -> None:
-    """Put the filter on each logger itself: a filter on a parent does not see its children's records."""
+def _redact_wire_logs() -> None:
+    """Add the filter to each logger: a filter on a parent does not apply to its children's records."""
     for name in list(logging.root.manager.loggerDict):
-        if name.split(".")[0] in {"botocore", "urllib3"}:
-            logging.getLogger(name).addFilter(_is_allowed)
+        if name.split(".")[0] in {"boto3", "botocore", "urllib3"}:
+            logging.getLogger(name).addFilter(_is_loggable)

@@ -1,41 +1,71 @@
-"""The error tree. Every error says what happened in one sentence and, as ``hint``, what to do next.
+"""The errors of these commands. Each has a message, what failed and why, and a ``hint``, what to do next.
 
 ::
 
-    DeployError                      exit code 2: could not run, or could not look
-    ├── Refused                      exit code 1: would not do it
-    │   ├── InvalidSecret            the document breaks the contract
-    │   ├── SecretExists             the secret that would be created is there
-    │   ├── SecretConflict           somebody else changed the same key, or would not stop writing
-    │   ├── RotationUnderWay         a rotation would undo the write
-    │   └── ForeignDatabase          a database or role that these commands did not make
+    DeployError                      exit code 2: the command could not run, or a check could not be evaluated
+    ├── Refused                      exit code 1: the command refused to do it
+    │   ├── InvalidSecret            the document violates the contract
+    │   ├── SecretExists             the secret to create exists
+    │   ├── SecretConflict           another writer changed the same key, or kept writing
+    │   ├── RotationInProgress       a rotation would overwrite the change
+    │   └── UnmanagedDatabase        a database or role that these commands did not create
     ├── ConfigurationError           settings or environment
-    │   └── WrongAccount             the credentials are of another AWS account
-    ├── AwsError                     anything AWS answered, or did not
+    │   └── WrongAccount             the credentials belong to another AWS account
+    ├── AwsError                     AWS returned an error, or did not respond
     │   ├── NoCredentials · AccessDenied · Unreachable · Throttled
     │   └── NotFound
-    ├── SecretError                  the secret as it is cannot be used
+    ├── SecretError                  the secret cannot be used
     │   ├── SecretNotFound · SecretEmpty · SecretDeleted · SecretBinary · SecretNotJson
     │   ├── SecretIncomplete         keys are missing
     │   └── SecretTooLarge
-    └── DatabaseError                PostgreSQL refused, or was not there; ``sqlstate`` where one is known
-        └── ConnectionFailed         with a ``kind``: see `ConnectionFailure`
+    └── DatabaseError                PostgreSQL reported an error; ``sqlstate`` is its code, if there is one
+        └── ConnectionFailed         no connection; ``kind`` is the reason, see `ConnectionFailure`
 
-Nothing is raised with a secret value in its message, its attributes or its ``__cause__``.
+No error has a secret value in its message, its attributes or its ``__cause__``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import StrEnum
+from enum import Enum
+
+__all__ = [
+    "AccessDenied",
+    "AwsError",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "ConnectionFailure",
+    "DatabaseError",
+    "DeployError",
+    "InvalidSecret",
+    "NoCredentials",
+    "NotFound",
+    "Refused",
+    "RotationInProgress",
+    "SecretBinary",
+    "SecretConflict",
+    "SecretDeleted",
+    "SecretEmpty",
+    "SecretError",
+    "SecretExists",
+    "SecretIncomplete",
+    "SecretNotFound",
+    "SecretNotJson",
+    "SecretTooLarge",
+    "Throttled",
+    "UnmanagedDatabase",
+    "Unreachable",
+    "WrongAccount",
+    "format_error",
+]
 
 
 class DeployError(Exception):
-    """Base of all errors here.
+    """Base class of all errors.
 
     Args:
-        message: one sentence, what happened, without a final line break.
-        hint: one sentence, what to do next; a command to type where there is one.
+        message: one sentence: what failed and why.
+        hint: an imperative: what to do next, with the exact command where there is one.
     """
 
     exit_code = 2
@@ -46,45 +76,45 @@ class DeployError(Exception):
 
 
 class Refused(DeployError):
-    """The command could have done it and would not."""
+    """The command refused to make the change."""
 
     exit_code = 1
 
 
 class InvalidSecret(Refused):
-    """The document that would be written breaks the contract."""
+    """The document to write violates the contract."""
 
 
 class SecretExists(Refused):
-    """The secret that would be created exists with another value; nothing was written."""
+    """The secret to create exists with another value. Nothing was written."""
 
 
 class SecretConflict(Refused):
-    """Another writer came in between; the message says what was written and what is current."""
+    """Another writer changed the secret. The message states what was written and what is current."""
 
 
-class RotationUnderWay(Refused):
-    """A rotation is under way: what is written now, it would undo."""
+class RotationInProgress(Refused):
+    """A rotation is in progress and would overwrite the change."""
 
 
-class ForeignDatabase(Refused):
-    """A database or role is in the way that these commands did not make."""
+class UnmanagedDatabase(Refused):
+    """A database or role of this name exists and was not created by these commands."""
 
 
 class ConfigurationError(DeployError):
-    """Settings or environment are missing or contradict each other."""
+    """A setting or environment variable is missing or invalid."""
 
 
 class WrongAccount(ConfigurationError):
-    """The credentials are of another AWS account than the settings name."""
+    """The credentials belong to another AWS account than ``DEPLOYTOOLS["ACCOUNT"]``."""
 
 
 class AwsError(DeployError):
-    """AWS answered with an error, or not at all."""
+    """AWS returned an error, or did not respond."""
 
 
 class NoCredentials(AwsError):
-    """There are no AWS credentials, or they have expired."""
+    """AWS credentials are missing or have expired."""
 
 
 class AccessDenied(AwsError):
@@ -100,11 +130,11 @@ class AccessDenied(AwsError):
 
 
 class Unreachable(AwsError):
-    """The endpoint could not be reached within the time-out."""
+    """The endpoint did not respond within the time-out."""
 
 
 class Throttled(AwsError):
-    """AWS asked to come back later, more often than we were ready to."""
+    """AWS throttled the request after all retries."""
 
 
 class NotFound(AwsError):
@@ -112,11 +142,11 @@ class NotFound(AwsError):
 
 
 class SecretError(DeployError):
-    """The secret, as it is, cannot be used."""
+    """The secret cannot be used."""
 
 
 class SecretNotFound(SecretError):
-    """There is no such secret in this account and Region."""
+    """The secret does not exist in this account and Region."""
 
 
 class SecretEmpty(SecretError):
@@ -128,15 +158,15 @@ class SecretDeleted(SecretError):
 
 
 class SecretBinary(SecretError):
-    """The secret holds ``SecretBinary`` instead of ``SecretString``."""
+    """The secret has a ``SecretBinary`` instead of a ``SecretString``."""
 
 
 class SecretNotJson(SecretError):
-    """The secret, or a file given, is not one JSON object."""
+    """The secret, or the file, is not a JSON object."""
 
 
 class SecretIncomplete(SecretError):
-    """Keys that the consumer needs are not in the secret.
+    """The secret is missing required keys.
 
     Args:
         keys: the names of all missing keys.
@@ -148,14 +178,14 @@ class SecretIncomplete(SecretError):
 
 
 class SecretTooLarge(SecretError):
-    """The document exceeds what Secrets Manager takes."""
+    """The document exceeds the size limit of Secrets Manager."""
 
 
 class DatabaseError(DeployError):
-    """PostgreSQL refused a statement.
+    """PostgreSQL reported an error.
 
     Args:
-        sqlstate: the five characters of PostgreSQL's error code, or None.
+        sqlstate: PostgreSQL's error code (five characters), or None.
     """
 
     def __init__(self, message: str, *, hint: str, sqlstate: str | None = None) -> None:
@@ -163,29 +193,32 @@ class DatabaseError(DeployError):
         self.sqlstate = sqlstate
 
 
-class ConnectionFailure(StrEnum):
-    """Why a connection could not be made, in the order in which a connection meets them."""
+class ConnectionFailure(str, Enum):  # noqa: UP042  # StrEnum needs 3.11; the tunnel runs on older Pythons.
+    """Why a connection failed, in the order in which the stages of a connection fail."""
 
-    NO_SUCH_NAME = "no such name"
-    REFUSED = "refused"
+    NO_SUCH_NAME = "host name not found"
+    REFUSED = "connection refused"
     TIMEOUT = "timed out"
     CERTIFICATE = "certificate not trusted"
-    CERTIFICATE_NAME = "certificate of another host"
-    NO_TLS = "server has no TLS"
-    TLS_REQUIRED = "server wants TLS"
-    STARTING = "starting up"
-    PASSWORD = "password refused"  # noqa: S105
-    NO_DATABASE = "no such database"
-    NO_CONNECT = "no CONNECT privilege"
-    TOO_MANY = "no connection slot free"
+    CERTIFICATE_NAME = "certificate name mismatch"
+    NO_TLS = "server does not support TLS"
+    TLS_REQUIRED = "server requires TLS"
+    STARTING = "server is starting up"
+    PASSWORD = "password authentication failed"  # noqa: S105
+    NO_DATABASE = "database does not exist"
+    NO_CONNECT = "CONNECT privilege missing"
+    TOO_MANY = "too many connections"
+    POOLER = "connection pooler"
     OTHER = "other"
+
+    __str__ = str.__str__
 
 
 class ConnectionFailed(DatabaseError):
-    """No connection to PostgreSQL.
+    """Could not connect to PostgreSQL.
 
     Args:
-        kind: which link of the chain broke.
+        kind: why the connection failed.
     """
 
     def __init__(self, message: str, *, hint: str, kind: ConnectionFailure) -> None:
@@ -193,6 +226,6 @@ class ConnectionFailed(DatabaseError):
         self.kind = kind
 
 
-def explain(error: DeployError) -> str:
-    """The two lines that a person sees of `error`; the same in every command, in ``manage.py`` and in the loader."""
+def format_error(error: DeployError) -> str:
+    """Return the two lines that are shown for `error`: its message and its hint."""
     return f"{error}\nHint: {error.hint}"

@@ -1,4 +1,4 @@
-"""Registers the app `order`."""
+"""Configuration of the app `order`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 
 class OrderConfig(AppConfig):
-    """Label ``order``: the tables' names begin with it."""
+    """The label ``order`` is the prefix of the table names."""
 
     name = "order"
     verbose_name = "Shop"

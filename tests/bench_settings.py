@@ -1,4 +1,4 @@
-"""The base settings with the small app of `tests.fleet` beside the shop: its second migration is the new one."""
+"""The base settings with the test app of `tests.fleet` in addition to the shop; its second migration is the new one."""
 
 from __future__ import annotations
 

@@ -1,83 +1,123 @@
-"""Fixtures that share one local cloud between all tests and all pytest-xdist workers.
+"""Fixtures: one local cloud for all tests and all pytest-xdist workers; PostgreSQL servers and AWS accounts on it.
 
 DEPLOYTOOLS_ALL_POSTGRES=1 (CI) makes a missing version of PostgreSQL a failure instead of a skip.
 """
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 import signal
+import subprocess
 import tempfile
 import threading
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
+import hypothesis
 import pytest
 from django.conf import settings as django_settings
+from filelock import FileLock
 
-from deploytools.databases.server import Login, ServerAddress
-from deploytools.secret.value import Secret
-from localcloud import CloudState, LocalCloud, PostgresBinaries, PostgresState, find_installations
-from localcloud.environment import MISLEADING, variables
+from deploytools.local import CloudState, PostgresBinaries, PostgresState, find_installations
+from deploytools.local.cloud_environment import CONFLICTING
+from deploytools.postgres.connections import Login, ServerAddress
+from deploytools.secrets.document import Secret
+from tests import local_cloud
 from tests.deployment import Deployment
-from tests.postgres import Postgres
+from tests.postgres_server import Postgres
 
-#: The versions that CI must have: the system's 15, the wheel's 16 and 18, and those that `scripts/postgresql` brings.
-#: Others that are here are tested, too.
+pytest_plugins = ["deploytools.testing"]
+
+#: Must be installed in CI: the system's 15, the wheel's 16 and 18, and those that `scripts/postgresql` installs.
+#: Other installed versions are tested, too.
 REQUIRED_VERSIONS = {14, 15, 16, 17, 18}
-#: Those that only slow tests run on; they are started only where such a test was chosen.
-SLOW_VERSIONS = {14, 17}
-#: The oldest and the newest of the others; on these alone a test of every version is not slow.
-QUICK_VERSIONS = {15, 18}
+#: Installed by `scripts/postgresql`.
+OPTIONAL_VERSIONS = {14, 17}
 INSTALLED = {found.major: found for found in reversed(find_installations())}
+#: All tests run on it. Tests on the other versions are slow.
+DEFAULT_VERSION = max(INSTALLED)
+CLOUD = pytest.StashKey[subprocess.Popen[str]]()
 
-RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+
+hypothesis.settings.register_profile("quick", max_examples=25)
 
 
-def pytest_configure() -> None:
-    """Let what the tests interrupt be interrupted: a shell's background job ignores SIGINT, and so do its children."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Use fewer examples of properties without the slow tests; CI uses Hypothesis's default.
+
+    Handle SIGINT, which background jobs of a shell and their children ignore: tests send it to children.
+    """
+    if config.option.markexpr == "not slow":
+        hypothesis.settings.load_profile("quick")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_finish() -> None:
+    """Collect garbage less often: each collection visits all objects of thousands of tests."""
+    gc.freeze()
+    gc.set_threshold(100_000)
+
+
 def versions(numbers: Iterable[int]) -> list[Any]:
-    """Versions of PostgreSQL as parameters of a fixture."""
+    """Return PostgreSQL versions as parameters of a fixture; all but the default one are slow."""
     return [
-        pytest.param(number, id=f"pg{number}", marks=[] if number in QUICK_VERSIONS else [pytest.mark.slow])
+        pytest.param(number, id=f"pg{number}", marks=[] if number == DEFAULT_VERSION else [pytest.mark.slow])
         for number in sorted(numbers)
     ]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test of one version that is marked so runs on those of slow tests as well."""
+    """Run a test with the marker `other_versions` on PostgreSQL 14 and 17, too."""
     if metafunc.definition.get_closest_marker("other_versions"):
-        metafunc.parametrize("one_postgres", versions({max(INSTALLED), *SLOW_VERSIONS}), indirect=True)
+        metafunc.parametrize("one_postgres", versions({DEFAULT_VERSION, *OPTIONAL_VERSIONS}), indirect=True)
 
 
-def _started(session: pytest.Session) -> list[PostgresBinaries]:
-    """The servers that the chosen tests need, the newest first: every worker finds the same."""
+@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist reads the groups.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run all tests of Django's test database in one worker, because each worker would create another one."""
+    for item in items:
+        uses_it = item.get_closest_marker("django_db") or "django_db_setup" in getattr(item, "fixturenames", ())
+        if uses_it and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group("django_db"))
+
+
+def _required_versions(session: pytest.Session) -> list[int]:
+    """Return the versions that the selected tests use, the newest first. All workers get the same list."""
     parameters = [item.callspec.params for item in session.items if hasattr(item, "callspec")]
-    asked = {chosen[name] for chosen in parameters for name in ("postgres", "one_postgres") if name in chosen}
-    needed = INSTALLED.keys() - (SLOW_VERSIONS - asked)
-    return [INSTALLED[major] for major in sorted(needed, reverse=True)]
+    used = {found[name] for found in parameters for name in ("postgres", "one_postgres", "server") if name in found}
+    return sorted(INSTALLED.keys() & (used | {DEFAULT_VERSION}), reverse=True)
 
 
 @pytest.fixture(scope="session")
-def cloud(request: pytest.FixtureRequest) -> Iterator[CloudState]:
-    """PostgreSQL of every version, the AWS emulator, SMTP. The last worker to leave ends it."""
-    directory = Path(tempfile.gettempdir(), f"deploytools-tests-{RUN[:12]}")
-    with LocalCloud(directory, postgres=_started(request.session)) as state:
-        yield state
+def cloud(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Iterator[CloudState]:
+    """PostgreSQL of each required version, the AWS emulator, SMTP: one for all pytest-xdist workers.
+
+    The first worker starts it (pytest-xdist: "Making session-scoped fixtures execute only once"). It ends with the
+    process of that worker, which lives as long as the run.
+    """
+    base = tmp_path_factory.getbasetemp()
+    file = (base if worker_id == "master" else base.parent) / "local-cloud.json"
+    with FileLock(f"{file}.lock"):
+        process = None if file.is_file() else local_cloud.start(file, _required_versions(request.session))
+    yield CloudState.from_json(file.read_text(encoding="utf-8"))
+    if process and worker_id == "master":
+        process.communicate()
+    elif process:
+        request.config.stash[CLOUD] = process  # Other workers may still use it.
 
 
 def installed(version: int) -> PostgresBinaries:
-    """The server's programs; without them the test is skipped and, where all versions must be there, fails."""
+    """Return the installation. If it is missing, skip the test, or fail it with DEPLOYTOOLS_ALL_POSTGRES."""
     if version not in INSTALLED:
-        remedy = f" Run: scripts/postgresql {version}" if version in SLOW_VERSIONS else ""
-        message = f"There is no PostgreSQL {version} on this machine.{remedy}"
+        hint = f" Run: scripts/postgresql {version}" if version in OPTIONAL_VERSIONS else ""
+        message = f"PostgreSQL {version} is not installed.{hint}"
         if os.environ.get("DEPLOYTOOLS_ALL_POSTGRES"):
             pytest.fail(message)
         pytest.skip(message)
@@ -109,25 +149,30 @@ def postgres(request: pytest.FixtureRequest, cloud: CloudState) -> Postgres:
 
 @pytest.fixture
 def one_postgres(request: pytest.FixtureRequest, cloud: CloudState) -> Postgres:
-    """One version, for what does not depend on it; with `other_versions` those that only slow tests run on, too."""
-    return _server(cloud, getattr(request, "param", max(INSTALLED)))
+    """The default version; with the marker `other_versions` also 14 and 17."""
+    return _server(cloud, getattr(request, "param", DEFAULT_VERSION))
 
 
 @pytest.fixture
 def aws_environment(cloud: CloudState, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """This process pointed at the local cloud, and away from any real account."""
-    for name in MISLEADING:
+    """Point this process at the local cloud and away from any AWS account."""
+    for name in CONFLICTING:
         monkeypatch.delenv(name, raising=False)
-    for name, value in variables(cloud).items():
+    variables = local_cloud.shop_variables(cloud)
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    return variables(cloud)
+    return variables
 
 
 @pytest.fixture
 def deployment(
-    one_postgres: Postgres, aws_environment: dict[str, str], settings: Any, monkeypatch: pytest.MonkeyPatch
+    one_postgres: Postgres,
+    aws_environment: dict[str, str],
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    django_db_blocker: Any,
 ) -> Iterator[Deployment]:
-    """A secret, a role and two tenants of its own, and the settings that name them."""
+    """A separate secret, role and two tenants, with their settings. Django's connection is that of the first tenant."""
     client = boto3.client("secretsmanager")
     name, address = one_postgres.fresh_name(), one_postgres.address
     made = Deployment(
@@ -142,7 +187,12 @@ def deployment(
             "DATABASE_NAME": f"{name}_one",
             "ALLOWED_HOSTS": "localhost",
         },
+        settings.DATABASES["default"],
     )
+    verified = {"sslmode": address.sslmode, "sslrootcert": address.sslrootcert, "hostaddr": address.hostaddr}
+    given = {"NAME": made.tenants[0], "OPTIONS": verified} | dict.fromkeys(("HOST", "PORT", "USER", "PASSWORD"), "")
+    for key, value in given.items():
+        monkeypatch.setitem(made.database, key, value)
     client.create_secret(Name=name)
     made.put()
     settings.DEPLOYTOOLS = django_settings.DEPLOYTOOLS | {
@@ -152,22 +202,35 @@ def deployment(
         "SSLMODE": address.sslmode,
         "SSLROOTCERT": address.sslrootcert,
     }
-    monkeypatch.setitem(settings.DATABASES["default"], "NAME", made.tenants[0])
-    yield made
+    with django_db_blocker.unblock():
+        yield made
     one_postgres.sweep(name)
     client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(cloud: CloudState, django_db_modify_db_settings_parallel_suffix: None) -> None:
-    """Django's test database is made by the master, not on the server on which others look for ``test_*`` databases."""
-    server = min(cloud.postgres, key=lambda server: (server.major in SLOW_VERSIONS, server.major))
+    """Create Django's test database as the master user, with a name that no check takes for a leftover ``test_*``."""
     from django.db import connections
 
-    connections["default"].settings_dict |= {
+    server = cloud.main
+    connection = connections["default"].settings_dict
+    connection["TEST"]["NAME"] = f"django_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    verified = {"sslmode": "verify-full", "sslrootcert": server.ca_file}
+    has_tls = server.internal_port == server.port  # Else connect to the server itself, not to its slower TLS proxy.
+    connection |= {
         "HOST": server.host,
-        "PORT": str(server.port),
+        "PORT": str(server.internal_port),
         "USER": "postgres",
         "PASSWORD": cloud.master_password,
-        "OPTIONS": {"hostaddr": server.hostaddr, "sslmode": "verify-full", "sslrootcert": server.ca_file},
+        "OPTIONS": {"hostaddr": server.hostaddr} | (verified if has_tls else {"sslmode": "disable"}),
     }
+
+
+@pytest.fixture
+def accessible() -> Iterator[Path]:
+    """A directory that the user that runs PostgreSQL can enter; pytest's own are closed to other users."""
+    path = Path(tempfile.mkdtemp(prefix="deploytools-tests-"))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path)

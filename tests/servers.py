@@ -1,39 +1,39 @@
-"""PostgreSQL servers of a test's own, which it may fill, break and kill; never the shared ones."""
+"""Separate PostgreSQL servers, for tests that fill, break or kill a server."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from deploytools.databases.server import Login, ServerAddress
-from deploytools.secret.value import Secret
-from localcloud import PostgresBinaries
-from localcloud.certificates import RDS_HOST, Certificates, issue
-from localcloud.placement import reachable
-from localcloud.ports import LOOPBACK, number, reserve
-from localcloud.postgres import PostgresServer
-from localcloud.processes import give, server_user
-from localcloud.state import MASTER, SUPERUSER
-from tests.postgres import Postgres
+from deploytools.local import PostgresBinaries
+from deploytools.local.binaries import accessible_copy
+from deploytools.local.certificates import Certificates, issue
+from deploytools.local.cloud_state import MASTER, SUPERUSER
+from deploytools.local.ports import LOOPBACK, number, reserve
+from deploytools.local.postgres_server import PostgresServer
+from deploytools.local.processes import chown, server_user
+from deploytools.postgres.connections import Login, ServerAddress
+from deploytools.secrets.document import Secret
+from tests.local_cloud import NAMES
+from tests.postgres_server import Postgres
 
-PASSWORD = "the-password-of-a-server-of-a-tests-own-0123"
+PASSWORD = "password-of-a-separate-server-0123"
 
 
 @dataclass(frozen=True)
 class OwnServer:
-    """One server that nobody else uses.
+    """A server for one test.
 
     Attributes:
-        postgres: as other tests see a server.
-        process: what runs it.
-        certificates: its own, and of whoever signed it.
+        postgres: as for shared servers.
+        process: the running server.
+        certificates: its CA and certificate.
     """
 
     postgres: Postgres
@@ -42,25 +42,25 @@ class OwnServer:
 
     @property
     def data(self) -> Path:
-        """Its data directory."""
+        """The data directory."""
         return self.process.data
 
 
 @dataclass
 class Standby(PostgresServer):
-    """A read replica of `primary`, as streaming replication makes one."""
+    """A read replica of the server at the port `primary`, by streaming replication."""
 
     primary: int = 0
 
-    def initialise(self) -> None:
-        """A base backup in place of initdb."""
+    def begin_initdb(self) -> None:
+        """Start a base backup instead of initdb."""
         self.directory.mkdir(mode=0o700)
-        give(self.directory, self.user)
+        chown(self.directory, self.user)
         self.password_file.touch(mode=0o600)
-        give(self.password_file, self.user)
+        chown(self.password_file, self.user)
         passwords = self.directory / "pgpass"
         passwords.touch(mode=0o600)
-        give(passwords, self.user)
+        chown(passwords, self.user)
         passwords.write_text(f"*:*:*:{SUPERUSER}:{self.superuser_password}\n")
         source = f"host={LOOPBACK} port={self.primary} user={SUPERUSER} passfile={passwords} sslmode=require"
         self._spawn(
@@ -76,52 +76,52 @@ class Standby(PostgresServer):
 
 @contextmanager
 def own_server(binaries: PostgresBinaries, settings: str = "", *, room: int = 0) -> Iterator[OwnServer]:
-    """A server that ends with the block.
+    """Run a server inside the ``with`` block.
 
     Args:
-        binaries: built with TLS.
+        binaries: an installation with TLS.
         settings: lines of postgresql.conf.
-        room: bytes that its disk has for databases, beyond what they take now; 0: what this machine has.
+        room: free bytes on the disk of its databases; 0: those of this machine.
     """
     with _directory() as directory, ExitStack() as stack:
-        certificates = issue(directory)
-        server = stack.enter_context(_made(PostgresServer, binaries, directory / "primary", certificates))
+        certificates = issue(directory, NAMES.host)
+        server = stack.enter_context(_initialized(PostgresServer, binaries, directory / "primary", certificates))
         (server.data / "postgresql.auto.conf").write_text(settings)
         if room:
             stack.enter_context(_small_disk(server.data / "base", room))
         stack.enter_context(_running(server))
-        server.add_roles(PASSWORD)
-        yield _seen(server, certificates)
+        server.create_roles(PASSWORD)
+        yield _separate(server, certificates)
 
 
 @contextmanager
 def replica_of(primary: OwnServer, binaries: PostgresBinaries) -> Iterator[OwnServer]:
-    """A read replica of a server of one's own, with what that holds now."""
+    """Run a read replica of a separate server, with its present data."""
     with (primary.data / "pg_hba.conf").open("a") as access:
         access.write(f"hostssl replication {SUPERUSER} {LOOPBACK}/32 scram-sha-256\n")
     with primary.postgres.admin() as admin:
         admin.execute("SELECT pg_reload_conf()")
     make = partial(Standby, primary=primary.postgres.address.port)
     with _directory() as directory:
-        made = _made(make, binaries, directory / "standby", primary.certificates)
+        made = _initialized(make, binaries, directory / "standby", primary.certificates)
         with made as standby, _running(standby):
-            yield _seen(standby, primary.certificates)
+            yield _separate(standby, primary.certificates)
 
 
 @contextmanager
 def upgraded(old: OwnServer, binaries: PostgresBinaries) -> Iterator[OwnServer]:
-    """What `old` holds, moved by pg_upgrade to a server of a later version on the same port; `old` has stopped."""
-    old.process.ask_to_stop()
+    """Stop `old` and move its data with pg_upgrade to a server of a later version on the same port."""
+    old.process.request_stop()
     old.process.stop()
     with _directory() as directory:
         port = old.process.port
-        made = _made(PostgresServer, binaries, directory / "upgraded", old.certificates, port=port)
+        made = _initialized(PostgresServer, binaries, directory / "upgraded", old.certificates, port=port)
         with made as new:
             for server in (old.process, new):
                 (server.data / "pg_hba.conf").write_text("local all all trust\n")
             _upgrade(old.process, new)
             with _running(new):
-                yield _seen(new, old.certificates)
+                yield _separate(new, old.certificates)
 
 
 def _upgrade(old: PostgresServer, new: PostgresServer) -> None:
@@ -148,14 +148,14 @@ def _upgrade(old: PostgresServer, new: PostgresServer) -> None:
 
 @contextmanager
 def _directory() -> Iterator[Path]:
-    """Open to the user that PostgreSQL runs as."""
+    """A temporary directory that the user that runs PostgreSQL can enter."""
     with tempfile.TemporaryDirectory(prefix="deploytools-server-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o711)
         yield Path(name)
 
 
 @contextmanager
-def _made(
+def _initialized(
     make: Callable[..., PostgresServer],
     binaries: PostgresBinaries,
     directory: Path,
@@ -163,21 +163,21 @@ def _made(
     *,
     port: int = 0,
 ) -> Iterator[PostgresServer]:
-    """A server with its data directory, which does not run yet."""
+    """A server after initdb, not running."""
     reserved, user = reserve(port), server_user()
     server = make(
-        reachable(binaries, directory.parent, user),
+        accessible_copy(binaries, directory.parent, user),
         directory,
         reserved,
         number(reserved),
+        NAMES.host,
         certificates.database,
         certificates.ca_file,
         PASSWORD,
         user,
-        threading.Event(),
     )
     try:
-        server.initialise()
+        server.begin_initdb()
         assert server.process
         assert server.process.wait(60) == 0, server.log_file.read_text()
         yield server
@@ -192,13 +192,13 @@ def _running(server: PostgresServer) -> Iterator[PostgresServer]:
         server.wait_until_ready()
         yield server
     finally:
-        server.ask_to_stop()
+        server.request_stop()
         server.stop()
 
 
 @contextmanager
 def _small_disk(directory: Path, room: int) -> Iterator[None]:
-    """`directory` on a file system of its own, with what it holds and `room` bytes more. Only root may do that."""
+    """Move `directory` to a separate file system with `room` free bytes. Requires root."""
     owner, before = directory.stat(), directory.rename(directory.with_name("before"))
     directory.mkdir()
     _mount(directory, "-t", "tmpfs", "tmpfs")
@@ -212,19 +212,19 @@ def _small_disk(directory: Path, room: int) -> Iterator[None]:
 
 
 def can_mount() -> bool:
-    """Whether a disk of its own can be given to a server."""
+    """Return whether this user can mount a file system."""
     command = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
     return os.getuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def used(disk: Path) -> int:
-    """How many bytes `disk` holds."""
+    """Return the number of used bytes of the file system."""
     found = os.statvfs(disk)
     return (found.f_blocks - found.f_bfree) * found.f_frsize
 
 
 def resize(disk: Path, size: int) -> None:
-    """Let `disk` hold `size` bytes."""
+    """Change the size of the file system to `size` bytes."""
     _mount(disk, "-o", f"remount,size={size}")
 
 
@@ -232,8 +232,8 @@ def _mount(disk: Path, *arguments: str) -> None:
     subprocess.run(["mount", *arguments, disk], check=True)
 
 
-def _seen(server: PostgresServer, certificates: Certificates) -> OwnServer:
-    address = ServerAddress(RDS_HOST, server.client_port, LOOPBACK, "verify-full", str(server.ca_file))
+def _separate(server: PostgresServer, certificates: Certificates) -> OwnServer:
+    address = ServerAddress(NAMES.host, server.client_port, LOOPBACK, "verify-full", str(server.ca_file))
     postgres = Postgres(
         server.binaries.major,
         address,

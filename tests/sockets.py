@@ -1,4 +1,4 @@
-"""Ports that misbehave: one on which nobody answers, one that opens late."""
+"""Ports of broken servers: one that does not respond, one that opens late."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 
+def free_port() -> int:
+    """Return a port that no process uses."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 @contextlib.contextmanager
 def silent_port() -> Iterator[int]:
-    """A port that takes connections and says nothing."""
+    """A port that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
 @contextlib.contextmanager
 def late_port(seconds: float, *, to: int) -> Iterator[int]:
-    """A port that refuses connections for some seconds and then leads to the port `to`."""
+    """A port that refuses connections for some seconds and then forwards them to the port `to`."""
     server = socket.socket()
-    server.bind(("127.0.0.1", 0))  # Bound and not listening: refused, and nobody else's.
+    server.bind(("127.0.0.1", 0))  # Bound but not listening: connections are refused.
     port = server.getsockname()[1]
     loop, stopped = asyncio.new_event_loop(), asyncio.Event()
     thread = threading.Thread(target=lambda: _run(loop, _serve(server, seconds, to, stopped)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from django.core.checks import Error
 
-from deploytools.checks import check_settings, check_tenants, check_waivers
-from deploytools.conf import KEYS, configuration
+from deploytools.checks import check_settings
+from deploytools.conf import SETTINGS, read_setting, read_settings
 from deploytools.errors import ConfigurationError
 from deploytools.verification.waivers import EXAMPLE
 
@@ -14,132 +14,227 @@ from deploytools.verification.waivers import EXAMPLE
 @pytest.mark.parametrize(
     ("given", "messages"),
     [
-        ({}, []),
         ({"TENANTS": ["shop"], "SSLROOTCERT": "/x.pem", "PORT": 15432, "STAGE": "launch"}, []),
         ({"PORT": "15432"}, []),
         (
             [],
-            [Error("DEPLOYTOOLS is not a dict.", hint='Write DEPLOYTOOLS = {"TENANTS": [...]}', id="deploytools.E001")],
-        ),
-        (
-            {"TENNANTS": []},
             [
                 Error(
-                    'DEPLOYTOOLS has a key that nobody reads: "TENNANTS".',
-                    hint=f"The keys are: {', '.join(KEYS)}.",
+                    "DEPLOYTOOLS is not a dict.",
+                    hint='Write: DEPLOYTOOLS = {"TENANTS": ["shop_one"]}',
                     id="deploytools.E001",
                 )
             ],
         ),
         (
-            {"REGION": None, "TENANTS": "shop"},
-            [
-                Error('DEPLOYTOOLS["REGION"] is of type NoneType.', hint="It must be: str.", id="deploytools.E002"),
-                Error(
-                    'DEPLOYTOOLS["TENANTS"] is of type str.', hint="It must be: list or tuple.", id="deploytools.E002"
-                ),
-            ],
-        ),
-        (
-            {"STAGE": "prod"},
+            {"TENNANTS": []},
             [
                 Error(
-                    "DEPLOYTOOLS[\"STAGE\"] is 'prod'.",
-                    hint="It must be one of: pre-launch, launch.",
-                    id="deploytools.E002",
+                    'Unknown setting DEPLOYTOOLS["TENNANTS"].',
+                    hint=f"The settings are: {', '.join(SETTINGS)}.",
+                    id="deploytools.E001",
                 )
             ],
         ),
         (
-            {"ISOLATION": "schema"},
+            {"REGION": None, "TENANTS": "shop", "PROCESSES": True},
             [
                 Error(
-                    "DEPLOYTOOLS[\"ISOLATION\"] is 'schema'.",
-                    hint="It must be one of: shared, role-per-tenant.",
+                    'DEPLOYTOOLS["REGION"] has an invalid value: None.',
+                    hint="Set it to a value of type str.",
+                    id="deploytools.E002",
+                ),
+                Error(
+                    "DEPLOYTOOLS[\"TENANTS\"] has an invalid value: 'shop'.",
+                    hint="Set it to a value of type list or tuple.",
+                    id="deploytools.E002",
+                ),
+                Error(
+                    'DEPLOYTOOLS["PROCESSES"] has an invalid value: True.',
+                    hint="Set it to a value of type int.",
+                    id="deploytools.E002",
+                ),
+            ],
+        ),
+        (
+            {"STAGE": "prod", "ISOLATION": "schema"},
+            [
+                Error(
+                    "DEPLOYTOOLS[\"STAGE\"] has an invalid value: 'prod'.",
+                    hint="Set it to one of: pre-launch, launch.",
+                    id="deploytools.E002",
+                ),
+                Error(
+                    "DEPLOYTOOLS[\"ISOLATION\"] has an invalid value: 'schema'.",
+                    hint="Set it to one of: shared, role-per-tenant.",
+                    id="deploytools.E002",
+                ),
+            ],
+        ),
+        (
+            {"PRESETS": ["database", "mail"]},
+            [
+                Error(
+                    "DEPLOYTOOLS[\"PRESETS\"] has an invalid value: ['database', 'mail'].",
+                    hint="Set it to a list of: database, django, stripe, email.",
                     id="deploytools.E002",
                 )
             ],
         ),
         (
             {"PORT": "70000"},
-            [Error('DEPLOYTOOLS["PORT"] is not a port.', hint="It must be from 1 to 65535.", id="deploytools.E002")],
+            [
+                Error(
+                    "DEPLOYTOOLS[\"PORT\"] is not a port: '70000'.",
+                    hint="Set it to a number from 1 to 65535.",
+                    id="deploytools.E002",
+                )
+            ],
         ),
     ],
 )
 def test_settings(settings, given, messages):
-    settings.DEPLOYTOOLS = given
+    settings.DEPLOYTOOLS = {"SECRET_NAME": "prod/shop"} | given if isinstance(given, dict) else given
     assert check_settings() == messages
 
 
-def test_an_account(settings):
-    settings.DEPLOYTOOLS = {"ACCOUNT": "123456789012"}
-    assert check_settings() == []
-    settings.DEPLOYTOOLS = {"ACCOUNT": "1234-5678-9012"}
+@pytest.mark.parametrize(
+    ("given", "key", "example"),
+    [
+        ({}, "SECRET_NAME", "prod/shop"),
+        ({"SECRET_NAME": ""}, "SECRET_NAME", "prod/shop"),
+        (
+            {
+                "SECRET_NAME": "arn:aws:secretsmanager:us-east-1:123456789012:secret:a-AbCdEf",
+                "ISOLATION": "role-per-tenant",
+            },
+            "TENANT_SECRET_PREFIX",
+            "prod/shop/tenant/",
+        ),
+        (
+            {"SECRET_NAME": "prod/shop", "ISOLATION": "role-per-tenant", "TENANT_SECRET_PREFIX": ""},
+            "TENANT_SECRET_PREFIX",
+            "prod/shop/tenant/",
+        ),
+    ],
+)
+def test_required_settings(settings, given, key, example):
+    settings.DEPLOYTOOLS = given
     assert check_settings() == [
         Error(
-            "DEPLOYTOOLS[\"ACCOUNT\"] is '1234-5678-9012', which is no AWS account.",
-            hint="It has twelve digits, as a text: aws sts get-caller-identity --query Account",
+            f'DEPLOYTOOLS["{key}"] is not set.',
+            hint=f'Set it, for example: DEPLOYTOOLS = {{"{key}": "{example}"}}',
+            id="deploytools.E007",
+        )
+    ]
+
+
+def test_account(settings):
+    settings.DEPLOYTOOLS = {"SECRET_NAME": "prod/shop", "ACCOUNT": "123456789012"}
+    assert check_settings() == []
+    settings.DEPLOYTOOLS = {"SECRET_NAME": "prod/shop", "ACCOUNT": "1234-5678-9012"}
+    assert check_settings() == [
+        Error(
+            "DEPLOYTOOLS[\"ACCOUNT\"] is not a 12-digit AWS account ID: '1234-5678-9012'.",
+            hint="Run: aws sts get-caller-identity --query Account --output text",
             id="deploytools.E005",
         )
     ]
 
 
-@pytest.mark.parametrize("given", [[], {"WAIVERS": "all"}, {"WAIVERS": []}])
-def test_waivers_of_a_wrong_type_are_told_of_once(settings, given):
-    settings.DEPLOYTOOLS = given
-    assert check_waivers() == []
+@pytest.mark.parametrize(("waivers", "ids"), [("all", ["deploytools.E002"]), ([], [])])
+def test_waivers_of_a_wrong_type_are_reported_once(settings, waivers, ids):
+    settings.DEPLOYTOOLS = {"SECRET_NAME": "prod/shop", "WAIVERS": waivers}
+    assert [message.id for message in check_settings()] == ids
 
 
 def test_waivers(settings):
-    settings.DEPLOYTOOLS = {"WAIVERS": [{"check": "rds.encrypted", "reason": "it moves", "owner": "ops"}]}
-    assert check_waivers() == [
+    waiver = {"check": "rds.storage-encrypted", "reason": "it moves", "owner": "ops"}
+    settings.DEPLOYTOOLS = {"SECRET_NAME": "prod/shop", "WAIVERS": [waiver]}
+    assert check_settings() == [
         Error('DEPLOYTOOLS["WAIVERS"]: Waiver 1 has no expires.', hint=f"For example: {EXAMPLE}", id="deploytools.E004")
     ]
 
 
-def test_what_an_option_names_comes_before_the_settings(settings):
-    settings.DEPLOYTOOLS = {"STAGE": "launch"}
-    with configuration.overriding(STAGE="pre-launch", DATABASE="other"):
-        with configuration.overriding(DATABASE="third"):
-            assert (configuration.stage, configuration.database) == ("pre-launch", "third")
-        assert configuration.database == "other"
-    assert (configuration.stage, configuration.database) == ("launch", settings.DATABASES["default"]["NAME"])
-
-
 def test_tenants(settings):
-    settings.DEPLOYTOOLS = {"TENANTS": ["shop", "Shop!"]}
-    assert check_tenants() == [
+    settings.DEPLOYTOOLS = {"SECRET_NAME": "prod/shop", "TENANTS": ["shop", "Shop!"]}
+    assert check_settings() == [
         Error(
-            '"Shop!" is not a database name that is safe everywhere.',
-            hint="Use 1 to 63 of a-z, 0-9 and _, a letter first.",
+            '"Shop!" is not a valid tenant name.',
+            hint="Use 1 to 63 characters of a-z, 0-9 and _, beginning with a letter.",
             id="deploytools.E003",
         )
     ]
 
 
-def test_defaults_fit_the_guide(settings):
+def test_defaults(settings):
     settings.DEPLOYTOOLS = {}
-    assert (configuration.secret_name, configuration.region, configuration.sslmode, configuration.port) == (
-        "rds/startupwebapp/multi-tenant/master",
-        "us-east-1",
-        "verify-full",
-        None,
-    )
+    read = read_settings()
+    assert (read.sslmode, read.port, read.stage, read.is_shared) == ("verify-full", None, "launch", True)
 
 
-def test_a_wrong_value_is_an_error_at_access(settings):
-    settings.DEPLOYTOOLS = {"STAGE": "prod"}
+def test_the_prefix_of_tenant_secrets_derives_from_the_secret(settings):
+    settings.DEPLOYTOOLS = {"SECRET_NAME": "prod/shop"}
+    assert read_settings().tenant_secret_prefix == "prod/shop/tenant/"
+    settings.DEPLOYTOOLS = {"SECRET_NAME": "prod/shop", "TENANT_SECRET_PREFIX": "prod/tenants/"}
+    assert read_settings().tenant_secret_prefix == "prod/tenants/"
+
+
+def test_settings_are_read_at_access(settings):
+    settings.DEPLOYTOOLS = {"PORT": "15432", "URL": "https://shop.example/", "APP_SECURITY_GROUPS": ["sg-1"]}
+    read = read_settings()
+    assert (read.port, read.url, read.app_security_groups) == (15432, "https://shop.example", ("sg-1",))
+    assert read.database == settings.DATABASES["default"]["NAME"]
+    settings.DEPLOYTOOLS = {}
+    assert read_settings().port is None
+
+
+def test_one_setting_is_read_whatever_the_others_are(settings):
+    settings.DEPLOYTOOLS = {"STAGE": "prod", "HEALTH_PATH": "/readyz"}
+    assert (read_setting("HEALTH_PATH"), read_setting("SSLMODE")) == ("/readyz", "verify-full")
+    with pytest.raises(ConfigurationError):
+        read_setting("STAGE")
+
+
+@pytest.mark.parametrize("port", ["abc", "99999", "0"])
+def test_an_invalid_port_of_the_environment(settings, monkeypatch, port):
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")
+    monkeypatch.setenv("PGPORT", port)
+    settings.DEPLOYTOOLS = {}
     with pytest.raises(ConfigurationError) as caught:
-        _ = configuration.stage
-    assert str(caught.value) == "DEPLOYTOOLS[\"STAGE\"] is 'prod', which it cannot be."
+        read_settings()
+    assert str(caught.value) == f"The environment variable PGPORT has an invalid value: {port!r}."
+    assert caught.value.hint == "Correct it: export PGPORT=…"
+    settings.DEPLOYTOOLS = {"PORT": 5432}
+    assert read_settings().port == 5432
+
+
+def test_presets_that_are_always_included(settings):
+    settings.DEPLOYTOOLS = {"SECRET_NAME": "prod/shop", "PRESETS": ["email"], "SECRET_FIELDS": {"password": {}}}
+    assert read_settings().presets == ("database", "django", "email")
+    (error,) = check_settings()
+    assert error.msg == "DEPLOYTOOLS[\"SECRET_FIELDS\"]['password'] is a key of the preset database."
+
+
+@pytest.mark.parametrize(
+    "given", [{"STAGE": "prod"}, {"PORT": None}, {"PORT": "abc"}, {"PORT": "99999"}, {"TENANTS": "shop"}]
+)
+def test_an_invalid_value_is_an_error_at_access(settings, given):
+    settings.DEPLOYTOOLS = given
+    ((key, value),) = given.items()
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings()
+    assert str(caught.value) == f'DEPLOYTOOLS["{key}"] has an invalid value: {value!r}.'
+    assert caught.value.hint == "Run: python manage.py check"
 
 
 def test_options_of_tenants(settings):
-    settings.DEPLOYTOOLS = {"TENANTS": ["shop"], "TENANT_OPTIONS": {"CONNECTION_LIMIT": 0}}
-    assert check_tenants() == [
+    options = {"CONNECTION_LIMIT": 0}
+    settings.DEPLOYTOOLS = {"SECRET_NAME": "prod/shop", "TENANTS": ["shop"], "TENANT_OPTIONS": options}
+    assert check_settings() == [
         Error(
-            'DEPLOYTOOLS["TENANT_OPTIONS"] has CONNECTION_LIMIT 0.',
-            hint="CONNECTION_LIMIT is a whole number from 1 on, or -1 for no limit.",
+            'DEPLOYTOOLS["TENANT_OPTIONS"] has an invalid CONNECTION_LIMIT: 0.',
+            hint="Set CONNECTION_LIMIT to an integer of at least 1, or -1 for no limit.",
             id="deploytools.E003",
         )
     ]

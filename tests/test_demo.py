@@ -1,13 +1,13 @@
-"""The demo itself: the walk of the guide, a second walk that changes nothing, and Ctrl-C half way."""
+"""The demo: a first run, a second run that changes nothing, and Ctrl-C halfway."""
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
+import re
 import signal
 import subprocess
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +16,18 @@ import psutil
 import psycopg
 import pytest
 
-from localcloud import attach, stop
-from localcloud.environment import ACCESS_KEY, REGION, SECRET_NAME
+from tests.local_cloud import NAMES, ROOT
 
-ROOT = Path(__file__).parent.parent
 TENANTS = ["fintech_experiment", "healthtech_experiment", "startupwebapp_prod"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
 
 
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A local cloud's directory of its own, where the server's user can reach it."""
-    path = Path(tempfile.mkdtemp(prefix="deploytools-demo-")) / "cloud"
-    path.parent.chmod(0o711)
-    yield path
-    stop(path)
-    shutil.rmtree(path.parent)
-
-
-def demo(directory: Path, *options: str) -> subprocess.Popen[str]:
+def demo(*options: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         ["scripts/demo", *options],
         cwd=ROOT,
-        env=os.environ | {"DEPLOYTOOLS_LOCALCLOUD": str(directory)},
+        env=os.environ | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -48,67 +36,96 @@ def demo(directory: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def world(directory: Path) -> tuple[Any, ...]:
-    """Everything that a second walk could change: the secret's versions, the databases, their rows."""
-    cloud = attach(directory)
+def output_until(process: subprocess.Popen[str], text: str) -> str:
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            break
+    return "".join(lines)
+
+
+def environment_of(file: str) -> dict[str, str]:
+    """The variables that the file sets in a shell."""
+    script = '. "$0"; exec env --null'
+    done = subprocess.run(["sh", "-euc", script, file], capture_output=True, text=True, check=True)
+    return dict(line.split("=", 1) for line in done.stdout.rstrip("\0").split("\0"))
+
+
+def state_of(cloud: Mapping[str, str]) -> tuple[Any, ...]:
+    """Everything that a second run could change: the secret's versions, the databases, their rows."""
     client = boto3.client(
         "secretsmanager",
-        endpoint_url=cloud.aws_endpoint_url,
-        region_name=REGION,
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=ACCESS_KEY,
+        endpoint_url=cloud["AWS_ENDPOINT_URL"],
+        region_name=NAMES.region,
+        aws_access_key_id=cloud["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=cloud["AWS_SECRET_ACCESS_KEY"],
     )
-    versions = client.describe_secret(SecretId=SECRET_NAME)["VersionIdsToStages"]
-    content = client.get_secret_value(SecretId=SECRET_NAME, VersionStage="AWSCURRENT")["SecretString"]
-    with psycopg.connect(**cloud.as_superuser()) as admin:
-        databases = admin.execute("SELECT datname, datacl::text, datdba FROM pg_database ORDER BY 1").fetchall()
-    return versions, content, databases, [rows(cloud.as_superuser(dbname=tenant)) for tenant in TENANTS]
+    versions = client.describe_secret(SecretId=NAMES.secret)["VersionIdsToStages"]
+    content = client.get_secret_value(SecretId=NAMES.secret, VersionStage="AWSCURRENT")["SecretString"]
+    secret = json.loads(content)
+    connection = {
+        "host": secret["host"],
+        "port": secret["port"],
+        "user": secret["username"],
+        "password": secret["password"],
+        "hostaddr": cloud["PGHOSTADDR"],
+        "sslmode": "verify-full",
+        "sslrootcert": cloud["PGSSLROOTCERT"],
+    }
+    with psycopg.connect(**connection, dbname=TENANTS[0]) as session:
+        databases = session.execute("SELECT datname, datacl::text, datdba FROM pg_database ORDER BY 1").fetchall()
+    return versions, content, databases, [rows(connection | {"dbname": tenant}) for tenant in TENANTS]
 
 
 def rows(connection: dict[str, Any]) -> list[tuple[str, int]]:
-    """How many rows each table of the shop and of Django's users has."""
+    """The number of rows of each table of the tenant."""
     with psycopg.connect(**connection) as session:
         names = session.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1").fetchall()
         return [(name, session.execute(f'SELECT count(*) FROM "{name}"').fetchall()[0][0]) for (name,) in names]  # noqa: S608
 
 
-def left_over(directory: Path) -> list[str]:
-    return [
-        line
-        for line in (" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"]))
-        if str(directory) in line
-    ]
+def processes_with(text: str) -> list[str]:
+    lines = (" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"]))
+    return [line for line in lines if text in line]
 
 
-def test_the_walk_and_a_second_one_that_changes_nothing(directory):
-    first = demo(directory, "--keep")
-    out, _ = first.communicate(timeout=300)
-    assert first.returncode == 0, out
-    for step in ("1", "4", "5", "6", "7", "8", "9", "10", "11"):
-        assert f"── Step {step}" in out
-    assert out.count("\n57 tables\n") == len(TENANTS)
-    assert "✗ The RDS instance is protected against deletion" in out
-    before = world(directory)
-    assert [len(tables) for tables in before[3]] == [57, 57, 57]
+def test_a_second_run_changes_nothing():
+    first = demo("--keep")
+    try:
+        out = output_until(first, "Quit with Ctrl-C.")
+        for step in ("1", "4", "5", "6", "7", "8", "9", "10", "11"):
+            assert f"── Step {step}" in out
+        assert out.count("\n57 tables\n") == len(TENANTS)
+        assert "rds.deletion-protection" in out
+        found = re.search(r"run: \. (\S+)$", out, re.MULTILINE)
+        assert found, out
+        cloud = environment_of(found[1])
+        before = state_of(cloud)
+        assert [len(tables) for tables in before[3]] == [57, 57, 57]
 
-    second = demo(directory, "--keep")
-    again, _ = second.communicate(timeout=300)
-    assert second.returncode == 0, again
-    assert "Nothing to change: every value given is there already." in again
-    assert "Everything is in place." in again
-    assert "There is one already." in again
-    assert world(directory) == before
+        second = demo(**cloud)
+        again, _ = second.communicate(timeout=300)
+        assert second.returncode == 0, again
+        assert "No changes: the secret already has all given values." in again
+        assert "The superuser admin already exists." in again
+        assert state_of(cloud) == before
+
+        os.killpg(first.pid, signal.SIGINT)
+        assert first.wait(60) == 0
+        assert not Path(found[1]).parent.exists()
+    finally:
+        first.kill()
+        first.communicate()
 
 
-def test_ctrl_c_half_way_leaves_nothing_behind(directory):
-    running = demo(directory)
-    assert running.stdout is not None
-    for line in running.stdout:
-        if "── Step 5" in line:
-            break
+def test_ctrl_c_halfway_leaves_nothing_behind(accessible):
+    running = demo(TMPDIR=str(accessible))
+    out = output_until(running, "── Step 5")
     os.killpg(running.pid, signal.SIGINT)
-    out, _ = running.communicate(timeout=60)
+    out += running.communicate(timeout=60)[0]
     assert running.returncode == 130, out
     assert "Traceback" not in out
-    assert not directory.exists()
-    assert left_over(directory) == []
+    assert list(accessible.iterdir()) == []
+    assert processes_with(str(accessible)) == []

@@ -1,4 +1,4 @@
-"""`load_secrets`: fails closed, names everything that is missing at once, and needs no Django."""
+"""`load_secrets` fails closed, reports all missing keys at once, and needs neither Django nor boto3 to be imported."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import boto3
 import pytest
 
 from deploytools.errors import (
+    ConfigurationError,
     DeployError,
     NoCredentials,
     SecretBinary,
@@ -22,11 +23,11 @@ from deploytools.errors import (
     SecretNotJson,
     Unreachable,
 )
-from deploytools.loader import load_secrets, require
-from deploytools.secret.document import Document
+from deploytools.loader import load_secrets, require_keys
+from deploytools.secrets.document import Document
 from tests.fakes import endpoints
-from tests.secret.reach import reachable
-from tests.secret.samples import GOOD, GUIDE_STEP_1, GUIDE_STEP_3
+from tests.secrets.reach import reachable
+from tests.secrets.samples import GOOD, GUIDE_STEP_1, GUIDE_STEP_3
 
 REGION = endpoints.REGION
 CANARY = "canary-7d1f"
@@ -56,8 +57,11 @@ def aws(monkeypatch, emulator):
         monkeypatch.setenv(name, value)
 
 
-def test_importing_it_imports_no_django():
-    code = "import sys, deploytools.loader; sys.exit(','.join(m for m in sys.modules if m.split('.')[0] == 'django'))"
+def test_import_needs_no_django_and_no_boto3():
+    code = (
+        "import sys, deploytools.loader;"
+        "sys.exit(','.join({m.split('.')[0] for m in sys.modules} & {'django', 'boto3', 'botocore'}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.strip()) == (1, "", "")
 
@@ -69,54 +73,62 @@ def test_loads(aws):
     assert CANARY not in f"{secret} {secret!r} {dict(secret)}"
 
 
-def test_names_all_missing_keys_at_once_and_the_command(aws):
+def test_all_missing_keys_are_reported_at_once(aws):
     required = ("gone", "host", "empty", "null", "django_secret_key")
     with pytest.raises(SecretIncomplete) as caught:
-        load_secrets("good", region=REGION, required=required, mend="just mend")
+        load_secrets("good", region=REGION, required=required, fix_command="just fix")
     assert (str(caught.value), caught.value.hint, caught.value.keys) == (
-        "The secret good lacks 4 of the keys it needs: gone, empty, null, django_secret_key.",
-        "Write them into a JSON file and run: just mend",
+        "The secret good is missing 4 required keys: gone, empty, null, django_secret_key.",
+        "Write them to a JSON file and run: just fix",
         ("gone", "empty", "null", "django_secret_key"),
     )
     assert [text for text in reachable(caught.value) if CANARY in text] == []
 
 
-def test_the_command_by_default():
+def test_default_fix_command():
     with pytest.raises(SecretIncomplete) as caught:
-        require(Document({}), ["a"], name="prod/shop")
-    assert caught.value.hint == "Write them into a JSON file and run: python manage.py sync_secrets FILE"
+        require_keys(Document({}), ["a"], name="prod/shop")
+    assert caught.value.hint == "Write them to a JSON file and run: python manage.py sync_secrets FILE"
 
 
 @pytest.mark.parametrize("document", [GUIDE_STEP_1, GUIDE_STEP_3])
-def test_a_placeholder_is_no_password_and_no_key(document):
-    """The guide's stand-ins for Stripe keys are allowed: there the shop takes no money and says so."""
+def test_placeholder_is_not_a_password_or_secret_key(document):
+    """The guide's temporary Stripe keys are allowed: the shop reports that it takes no money."""
     with pytest.raises(SecretIncomplete) as caught:
-        require(Document(document), GUIDE_STEP_1, name="prod/shop")
+        require_keys(Document(document), GUIDE_STEP_1, name="prod/shop")
     assert (str(caught.value), caught.value.keys) == (
-        "The secret prod/shop lacks 2 of the keys it needs: password (only a placeholder is there), "
-        "django_secret_key (only a placeholder is there).",
+        "The secret prod/shop is missing 2 required keys: password (it is a placeholder), "
+        "django_secret_key (it is a placeholder).",
         ("password", "django_secret_key"),
     )
-    require(Document(document | {key: GOOD[key] for key in caught.value.keys}), GUIDE_STEP_1, name="prod/shop")
+    require_keys(Document(document | {key: GOOD[key] for key in caught.value.keys}), GUIDE_STEP_1, name="prod/shop")
+
+
+def test_presets_require_their_keys(aws):
+    with pytest.raises(SecretIncomplete) as caught:
+        load_secrets("good", region=REGION, presets=["database", "email"], required=["sentry_dsn"])
+    assert set(caught.value.keys) >= {"email_host", "email_password", "sentry_dsn"}
+    with pytest.raises(ConfigurationError, match="There is no preset 'mail'"):
+        load_secrets("good", region=REGION, presets=["mail"])
 
 
 @pytest.mark.parametrize("required", [(), ("a",), iter(["a"])])
 def test_nothing_missing(required):
-    require(Document({"a": 0}), required, name="prod/shop")
+    require_keys(Document({"a": 0}), required, name="prod/shop")
 
 
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
         ("absent", SecretNotFound, "There is no secret absent in us-east-1."),
-        ("without-value", SecretEmpty, "The secret without-value in us-east-1 exists and has no value yet."),
+        ("without-value", SecretEmpty, "The secret without-value in us-east-1 has no value yet."),
         ("deleted", SecretDeleted, "The secret deleted in us-east-1 is scheduled for deletion."),
-        ("binary", SecretBinary, "The secret binary holds binary data (SecretBinary), not text."),
-        ("not-json", SecretNotJson, "The secret not-json is not JSON: it breaks off at line 1, column 1."),
+        ("binary", SecretBinary, "The secret binary contains binary data (SecretBinary), not text."),
+        ("not-json", SecretNotJson, "The secret not-json is not valid JSON (line 1, column 1)."),
         ("list", SecretNotJson, "The secret list is JSON, but not an object."),
     ],
 )
-def test_what_cannot_be_used(aws, name, error, message):
+def test_secrets_that_cannot_be_used(aws, name, error, message):
     with pytest.raises(DeployError) as caught:
         load_secrets(name, region=REGION, required=("host",))
     assert (type(caught.value), str(caught.value)) == (error, message)
@@ -124,23 +136,30 @@ def test_what_cannot_be_used(aws, name, error, message):
     assert [text for text in reachable(caught.value) if CANARY in text] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "mend", "hint"),
+    ("name", "fix_command", "hint"),
     [
-        ("without-value", "sync FILE --settings base", "Put a first value: sync FILE --settings base --create"),
-        ("deleted", "sync FILE --settings base", "Bring it back: sync --restore --settings base"),
-        ("without-value", "make it", "Give it a first value, then: make it"),
+        ("without-value", "sync FILE --settings base", "Set a first value: sync FILE --settings base --create"),
+        ("without-value", "create it", "Set a value, then run: create it"),
+        ("absent", "create it", "Check the name, the Region and the account: aws sts get-caller-identity"),
+        (
+            "absent",
+            "sync FILE --settings base",
+            "Create it from a JSON file: sync FILE --settings base --create (or, if it exists, check "
+            'DEPLOYTOOLS["SECRET_NAME"], DEPLOYTOOLS["REGION"] and the account: aws sts get-caller-identity; '
+            "aws secretsmanager list-secrets --region us-east-1)",
+        ),
         (
             "deleted",
-            "make it",
-            "Bring it back: aws secretsmanager restore-secret --secret-id deleted --region us-east-1",
+            "create it",
+            "Run: aws secretsmanager restore-secret --secret-id deleted --region us-east-1",
         ),
     ],
 )
-def test_the_way_back_is_the_consumers_own_command(aws, name, mend, hint):
-    """Under production settings `sync_secrets` itself would not start, and a tenant's secret is another one."""
+def test_hints_contain_the_fix_command(aws, name, fix_command, hint):
     with pytest.raises(DeployError) as caught:
-        load_secrets(name, region=REGION, mend=mend)
+        load_secrets(name, region=REGION, fix_command=fix_command)
     assert caught.value.hint == hint
 
 
@@ -151,7 +170,7 @@ def test_the_way_back_is_the_consumers_own_command(aws, name, mend, hint):
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, NoCredentials),
     ],
 )
-def test_never_falls_back(aws, monkeypatch, changes: dict[str, Any], error):
+def test_no_fallback(aws, monkeypatch, changes: dict[str, Any], error):
     monkeypatch.setenv("PASSWORD", "from the environment")
     for name, value in changes.items():
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)

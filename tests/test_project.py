@@ -1,108 +1,120 @@
-"""The host project: settings that fail closed, health, logs, and how `manage.py` says what is wrong."""
+"""The project StartupWebApp: settings, health checks, logs and the errors of ``manage.py``."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Iterator
 
+import django
 import pytest
 from django.test import Client
 
-from StartupWebApp.logs import JsonFormatter
+from deploytools.container import JsonFormatter
+from deploytools.container.health import readiness
+from deploytools.errors import DeployError, format_error
+from tests.host_project import load_settings, manage
 
-ROOT = Path(__file__).parent.parent
-PRODUCTION = {"DJANGO_SETTINGS_MODULE": "StartupWebApp.settings_production"}
-
-
-def manage(*arguments, **environment):
-    keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=keep | {"AWS_EC2_METADATA_DISABLED": "true"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.stdout, done.stderr, done.returncode
+PRODUCTION = "StartupWebApp.settings_production"
+CREATE = "python manage.py create_tenant_dbs --settings StartupWebApp.settings"
 
 
-def test_the_base_settings_need_nothing():
-    assert manage("check") == ("System check identified no issues (0 silenced).\n", "", 0)
+def settings_error(environment) -> tuple[str, int]:
+    """Return the error message of the production settings and its exit code."""
+    with pytest.raises(DeployError) as caught:
+        load_settings(PRODUCTION, environment)
+    return format_error(caught.value), caught.value.exit_code
 
 
-def test_production_names_what_the_environment_lacks():
-    assert manage("check", **PRODUCTION) == (
-        "",
-        "Error: The production settings need DATABASE_NAME and ALLOWED_HOSTS in the environment.\n"
-        "Hint: For example: export DATABASE_NAME=startupwebapp_prod ALLOWED_HOSTS=www.example.com\n",
-        2,
-    )
+def mail_host(settings) -> str:
+    return str(settings.MAILERS["default"]["OPTIONS"]["host"] if django.VERSION >= (6, 1) else settings.EMAIL_HOST)
 
 
-def test_production_names_all_missing_keys_and_the_command(deployment):
-    deployment.put(password=None, email_user="", django_secret_key="AUTO_GENERATED_50_CHARS")
-    out, err, code = manage("check", **PRODUCTION, **deployment.environment)
-    assert (out, code) == ("", 2)
-    assert err == (
-        f"Error: The secret {deployment.name} lacks 3 of the keys it needs: password, "
-        "django_secret_key (only a placeholder is there), email_user.\n"
-        "Hint: Write them into a JSON file and run: python manage.py sync_secrets FILE "
-        "--settings StartupWebApp.settings\n"
-    )
+def test_base_settings_need_no_environment_and_no_database_and_warn_of_nothing():
+    assert manage("check", PYTHONWARNINGS="error") == ("System check identified no issues (0 silenced).\n", "", 0)
 
 
-def test_production_without_credentials_never_falls_back():
-    out, err, code = manage("check", **PRODUCTION, DATABASE_NAME="a", ALLOWED_HOSTS="b", SECRET_KEY="c" * 60)
-    assert (out, err.splitlines()[0], code) == (
-        "",
-        "Error: There are no usable AWS credentials: Unable to locate credentials.",
-        2,
-    )
+def test_the_variables_of_a_tunnel_or_local_cloud_take_precedence_over_the_file_env():
+    file = {"DB_HOSTADDR": "127.0.0.1", "DB_PORT": "15432", "DB_SSLROOTCERT": "/rds.pem"}
+    libpq = {"PGHOSTADDR": "127.0.0.1", "PGPORT": "5433", "PGSSLROOTCERT": "/ca.pem"}
+    found = [load_settings("StartupWebApp.settings", variables).DEPLOYTOOLS for variables in (file, file | libpq)]
+    assert [[one[key] for key in ("HOSTADDR", "PORT", "SSLROOTCERT")] for one in found] == [
+        ["127.0.0.1", "15432", "/rds.pem"],
+        ["", "", "/ca.pem"],  # HOSTADDR and PORT default to libpq's variables.
+    ]
 
 
-def test_traceback_keeps_the_exit_code():
-    _, err, code = manage("check", "--traceback", **PRODUCTION)
+MISSING = (
+    "DATABASE_NAME and ALLOWED_HOSTS are not set in the environment.\n"
+    "Hint: For example: export DATABASE_NAME=startupwebapp_prod ALLOWED_HOSTS=www.example.com"
+)
+
+
+def test_production_settings_report_missing_variables():
+    assert settings_error({}) == (MISSING, 2)
+
+
+def test_manage_reports_errors_of_the_settings_without_a_traceback():
+    assert manage("check", DJANGO_SETTINGS_MODULE=PRODUCTION) == ("", f"Error: {MISSING}\n", 2)
+
+
+def test_the_traceback_option_keeps_the_exit_code():
+    _, err, code = manage("check", "--traceback", DJANGO_SETTINGS_MODULE=PRODUCTION)
     assert (err.startswith("Traceback (most recent call last)"), code) == (True, 2)
 
 
-def test_ctrl_c_in_a_command_of_djangos_is_no_traceback():
+def test_ctrl_c_in_a_command_of_django_shows_no_traceback():
     interrupt = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
     assert manage("shell", "--verbosity", "0", "--command", interrupt) == (
         "",
-        "Error: Interrupted.\nHint: Run the same command again.\n",
+        "Error: Interrupted.\nHint: Run the command again.\n",
         130,
     )
 
 
-def test_production_is_what_djangos_deployment_checks_want(deployment):
-    out, err, code = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION, **deployment.environment)
-    assert (out, err, code) == ("System check identified no issues (0 silenced).\n", "", 0)
-
-
-def test_production_takes_everything_from_the_secret(deployment):
-    names = ["SECRET_KEY", "STRIPE_SECRET_KEY", "EMAIL_HOST", "EMAIL_PORT", "EMAIL_HOST_PASSWORD", "DEBUG", "DATABASES"]
-    code = f"import json; from django.conf import settings as s; print(json.dumps([getattr(s, n) for n in {names}]))"
-    out, err, _ = manage("shell", "--verbosity", "0", "--command", code, **PRODUCTION, **deployment.environment)
-    secret, address = deployment.document(), deployment.postgres.address
-    *values, databases = json.loads(out)
-    assert (values, err) == (
-        [
-            secret["django_secret_key"],
-            secret["stripe_secret_key"],
-            secret["email_host"],
-            587,
-            secret["email_password"],
-            False,
-        ],
-        "",
+def test_production_settings_report_all_missing_keys(deployment):
+    deployment.put(password=None, email_user="", django_secret_key="AUTO_GENERATED_50_CHARS")
+    message, code = settings_error(deployment.environment)
+    assert code == 2
+    assert message == (
+        f"The secret {deployment.name} is missing 3 required keys: password, "
+        "django_secret_key (it is a placeholder), email_user.\n"
+        "Hint: Write them to a JSON file and run: python manage.py sync_secrets FILE "
+        "--settings StartupWebApp.settings"
     )
-    default = databases["default"]
+
+
+def test_production_settings_have_no_defaults_without_credentials():
+    message, code = settings_error({"DATABASE_NAME": "a", "ALLOWED_HOSTS": "b", "SECRET_KEY": "c" * 60})
+    assert message.startswith("No usable AWS credentials: Unable to locate credentials.\n")
+    assert code == 2
+
+
+@pytest.mark.slow
+def test_production_passes_the_deployment_checks_and_refuses_tests(deployment):
+    commands = (
+        "from django.core.management import call_command;"
+        "call_command('check', deploy=True, fail_level='WARNING'); call_command('test')"
+    )
+    out, err, code = manage(
+        "shell", "--verbosity", "0", "--command", commands, **deployment.environment, DJANGO_SETTINGS_MODULE=PRODUCTION
+    )
+    assert (out, code) == ("System check identified no issues (0 silenced).\n", 1)
+    message, hint = err.splitlines()
+    assert message.startswith("Error: Tests cannot run with the production settings: they would create")
+    assert hint.startswith("Hint: Run the tests with your development settings.")
+
+
+def test_production_settings_come_from_the_secret(deployment):
+    settings = load_settings(PRODUCTION, deployment.environment)
+    secret, address = deployment.document(), deployment.postgres.address
+    assert [settings.SECRET_KEY, settings.STRIPE_SECRET_KEY, mail_host(settings), settings.DEBUG] == [
+        secret["django_secret_key"],
+        secret["stripe_secret_key"],
+        secret["email_host"],
+        False,
+    ]
+    default = settings.DATABASES["default"]
     assert {key: default[key] for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT", "OPTIONS")} == {
         "NAME": deployment.tenants[0],
         "USER": deployment.role,
@@ -120,77 +132,85 @@ def test_production_takes_everything_from_the_secret(deployment):
     assert (default["CONN_MAX_AGE"], default["CONN_HEALTH_CHECKS"]) == (600, True)
 
 
-def test_production_takes_the_login_from_the_tenants_own_secret(deployment):
+def test_production_reads_the_login_from_the_secret_of_the_tenant(deployment):
     prefix, tenant = f"{deployment.name}/tenant/", deployment.tenants[1]
-    per_tenant = {"ISOLATION": "role-per-tenant", "TENANT_SECRET_PREFIX": prefix, "DATABASE_NAME": tenant}
-    own = {"host": "db.internal", "port": 6432, "username": tenant, "password": "own-password"}
-    code = "from django.conf import settings as s; d = s.DATABASES['default'];"
-    code += "print([d[k] for k in ('HOST', 'PORT', 'USER', 'PASSWORD')], s.EMAIL_PORT)"
-    shell = ("shell", "--verbosity", "0", "--command", code)
-    environment = PRODUCTION | deployment.environment | per_tenant | {"DB_PORT": ""}
-    assert manage(*shell, **environment) == (
-        "",
-        f"Error: There is no secret {prefix}{tenant} in us-east-1, the tenant's own.\n"
-        "Hint: Run: python manage.py create_tenant_dbs --settings StartupWebApp.settings\n",
+    environment = {
+        **deployment.environment,
+        "ISOLATION": "role-per-tenant",
+        "TENANT_SECRET_PREFIX": prefix,
+        "DATABASE_NAME": tenant,
+        "DB_PORT": "",
+    }
+    message, code = settings_error(environment)
+    assert (message, code) == (
+        f"There is no secret {prefix}{tenant} in us-east-1; it is the tenant's own secret.\nHint: Run: {CREATE}",
         2,
     )
+    own = {"host": "db.internal", "port": 6432, "username": tenant, "password": "own-password"}
     deployment.client.create_secret(Name=prefix + tenant, SecretString=json.dumps(own))
-    out, err, _ = manage(*shell, **environment)
-    assert (out, err) == (f"['db.internal', '6432', '{tenant}', 'own-password'] 587\n", "")
+    settings = load_settings(PRODUCTION, environment)
+    database = settings.DATABASES["default"]
+    assert [database[key] for key in ("HOST", "PORT", "USER", "PASSWORD")] == [
+        "db.internal", "6432", tenant, "own-password",
+    ]  # fmt: skip
+    assert mail_host(settings) == deployment.document()["email_host"]
     deployment.client.put_secret_value(SecretId=prefix + tenant, SecretString='{"host": "db", "port": 1}')
-    assert manage(*shell, **environment)[1].splitlines() == [
-        f"Error: The secret {prefix}{tenant} lacks 2 of the keys it needs: username, password.",
-        "Hint: Run: python manage.py create_tenant_dbs --settings StartupWebApp.settings",
-    ]
-
-
-def test_the_tests_do_not_run_on_production(deployment):
-    out, err, code = manage("test", **PRODUCTION, **deployment.environment)
-    assert (out, code) == ("", 1)
-    assert err.splitlines()[0].startswith(
-        "Error: The tests do not run under the production settings: they would create"
+    assert settings_error(environment)[0] == (
+        f"The secret {prefix}{tenant} is missing 2 required keys: username, password.\nHint: Run: {CREATE}"
     )
-    assert err.splitlines()[1].startswith("Hint: Run scripts/test")
 
 
-def test_alive_asks_no_database():
-    answer = Client().get("/healthz", headers={"host": "10.0.3.7"})
-    assert (answer.status_code, answer.content) == (200, b"ok\n")
-
-
-def test_other_pages_want_an_allowed_host(settings):
-    settings.DEBUG = False
+@pytest.fixture
+def no_logs() -> Iterator[None]:
+    """Disable the logs of requests that fail on purpose."""
     logging.disable(logging.CRITICAL)
-    try:
-        assert Client().get("/admin/login/", headers={"host": "10.0.3.7"}).status_code == 400
-    finally:
-        logging.disable(logging.NOTSET)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def test_healthz_does_not_query_the_database():
+    response = Client().get("/healthz", headers={"host": "10.0.3.7"})
+    assert (response.status_code, response.content) == (200, b"ok\n")
+
+
+def test_other_pages_require_an_allowed_host(settings, no_logs):
+    settings.DEBUG = False
+    assert Client().get("/admin/login/", headers={"host": "10.0.3.7"}).status_code == 400
+
+
+def test_probe_paths_are_configurable(settings, no_logs):
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"PROBE_PATHS": ["/admin/login/"]}
+    assert Client().get("/healthz", headers={"host": "10.0.3.7"}).status_code == 400
+
+
+@pytest.fixture
+def no_cached_readiness() -> Iterator[None]:
+    readiness.clear()
+    yield
+    readiness.clear()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_ready_when_the_database_is_migrated():
-    answer = Client().get("/readyz?format=json", headers={"host": "10.0.3.7"})
-    assert (answer.status_code, set(answer.json().values())) == (200, {"OK"})
+def test_readyz_returns_200_if_the_database_is_migrated(no_cached_readiness):
+    response = Client().get("/readyz", headers={"host": "10.0.3.7"})
+    assert (response.status_code, response.json()) == (200, {"ready": True})
 
 
 @pytest.mark.django_db(transaction=True)
-def test_not_ready_when_a_migration_is_missing():
+def test_readyz_returns_503_if_a_migration_is_not_applied(no_logs, no_cached_readiness):
     from django.db.migrations.recorder import MigrationRecorder
 
     applied = MigrationRecorder.Migration.objects.order_by("-id").first()
     assert applied is not None
     applied.delete()
     try:
-        logging.disable(logging.CRITICAL)
-        answer = Client().get("/readyz?format=json")
+        response = Client().get("/readyz")
     finally:
-        logging.disable(logging.NOTSET)
         applied.save(force_insert=True)
-    assert answer.status_code == 500
-    assert "Migrations that are not applied: 1" in str(answer.json())
+    assert (response.status_code, response.json()) == (503, {"ready": False, "reason": "1 migration not applied"})
 
 
-def test_log_lines_are_json_objects():
+def test_json_log_records_are_one_line():
     record = logging.LogRecord("shop", logging.WARNING, __file__, 1, "Ähm: %s", ("two\nlines",), None)
     line = JsonFormatter().format(record)
     assert "\n" not in line

@@ -1,4 +1,4 @@
-"""What the scripts say when something is missing: one line and a hint."""
+"""Errors of the scripts: one line and a hint."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-KEPT = ("PATH", "HOME", "DEPLOYTOOLS_VENV")
+INHERITED = ("PATH", "HOME", "DEPLOYTOOLS_VENV")
 
 
 def bash(*command, **environment):
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env={name: os.environ[name] for name in KEPT if name in os.environ} | environment,
+        env={name: os.environ[name] for name in INHERITED if name in os.environ} | environment,
         capture_output=True,
         text=True,
         timeout=60,
@@ -29,13 +29,13 @@ def bash(*command, **environment):
 def test_no_python(script, tmp_path):
     _, err, code = bash(script, DEPLOYTOOLS_VENV=str(tmp_path / "venv"), PYTHON="/nowhere/python3")
     assert (err[0], code) == ("error: no Python 3.11 or newer was found", 2)
-    assert err[1].startswith("hint: install one, or name it: PYTHON=/path/to/python3 ")
+    assert err[1].startswith("hint: install one, or set its path: PYTHON=/path/to/python3 ")
 
 
-def test_a_place_that_cannot_be_written():
+def test_unwritable_environment_directory():
     _, err, code = bash("scripts/test", DEPLOYTOOLS_VENV="/proc/venv")
     assert (err[0], code) == ("error: cannot write to /proc/venv", 2)
-    assert err[1].startswith("hint: choose a place for the environment: DEPLOYTOOLS_VENV=")
+    assert err[1].startswith("hint: choose another directory: DEPLOYTOOLS_VENV=")
 
 
 def test_no_venv_module(tmp_path):
@@ -52,11 +52,14 @@ def test_no_venv_module(tmp_path):
     )
 
 
-def test_a_version_of_postgresql_that_is_not_locked():
+def test_postgresql_version_without_lock_file():
     _, err, code = bash("scripts/postgresql", "9")
-    assert (err, code) == (["error: there is no requirements/postgresql-9.txt", "hint: it has: 14 17"], 2)
+    assert (err, code) == (
+        ["error: requirements/postgresql-9.txt does not exist", "hint: choose one of these versions: 14 17"],
+        2,
+    )
 
 
-def test_the_demo_knows_one_option():
+def test_unknown_option_of_the_demo():
     _, err, code = bash("scripts/demo", "--fast")
-    assert (err, code) == (["error: scripts/demo knows --keep only", "hint: scripts/demo --keep"], 2)
+    assert (err, code) == (["error: unknown option --fast", "hint: run scripts/demo or scripts/demo --keep"], 2)

@@ -1,4 +1,4 @@
-"""The shopkeeper's side of `user`: who buys, and what they were told."""
+"""The admin of customers and of the messages sent to them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
-from StartupWebApp.shopkeeping import ASSUME_HTTPS, ClosedSet, ModelAdmin, ReadOnly, ReadOnlyInline, StackedInline
+from user.admin_classes import ASSUME_HTTPS, FixedRows, ModelAdmin, ReadOnly, ReadOnlyInline, StackedInline
+from user.admin_login import AdminLoginForm
 from user.models import (
     Ad,
     AdStatus,
@@ -26,46 +27,44 @@ from user.models import (
     TermsOfUseVersion,
 )
 
+admin.site.login_form = AdminLoginForm
+
 
 class DefaultShippingAddressInline(StackedInline):
-    """Where a member's orders go."""
-
     model = DefaultShippingAddress
     extra = 0
 
 
 class AgreementInline(ReadOnlyInline):
-    """What a member agreed to."""
-
     model = MemberTermsOfUseVersionAgreed
     related = ("version",)
 
 
 @admin.register(Member)
 class MemberAdmin(ModelAdmin):
-    """Members, the newest first."""
+    """Members, newest first."""
 
     list_display = ("__str__", "email", "newsletter_subscriber", "email_verified", "order_count", "created_at")
     list_filter = ("newsletter_subscriber", "email_verified", "email_unsubscribed", "created_at")
     search_fields = ("user__first_name", "user__last_name", "user__email", "user__username", "phone_number")
     autocomplete_fields = ("user",)
     readonly_fields = ("created_at", "stripe_customer_token")
-    ordering = ("-created_at", "-pk")  # The model's own does not survive the counting, and autocompletion wants one.
+    ordering = ("-created_at", "-pk")  # The annotation drops the model's ordering, and autocomplete requires one.
     inlines = (DefaultShippingAddressInline, AgreementInline)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
-        """Members with their account and the number of their orders."""
+        """Return members with their account and the number of their orders."""
         members: QuerySet[Member] = super().get_queryset(request).select_related("user")
         return members.annotate(order_count=Count("orders"))
 
     @admin.display(description="email", ordering="user__email")
     def email(self, member: Member) -> str:
-        """The account's address."""
+        """Return the email address of the account."""
         return member.user.email
 
     @admin.display(description="orders", ordering="order_count")
     def order_count(self, member: Any) -> int:
-        """How many orders."""
+        """Return the number of orders."""
         count: int = member.order_count
         return count
 
@@ -83,7 +82,7 @@ class ProspectAdmin(ModelAdmin):
 
 @admin.register(TermsOfUseVersion)
 class TermsOfUseVersionAdmin(ModelAdmin):
-    """The terms of use, the newest first."""
+    """Versions of the terms of use, newest first."""
 
     list_display = ("version", "note", "published_at")
 
@@ -100,7 +99,7 @@ class EmailAdmin(ModelAdmin):
 
 @admin.register(EmailSent)
 class EmailSentAdmin(ReadOnly, ModelAdmin):
-    """What was sent to whom."""
+    """Sent emails."""
 
     list_display = ("email", "address", "member", "prospect", "sent_at")
     list_filter = ("sent_at",)
@@ -121,7 +120,7 @@ class AdAdmin(ModelAdmin):
 
 @admin.register(ChatMessage)
 class ChatMessageAdmin(ModelAdmin):
-    """Questions; those without an answer have an empty last column."""
+    """Chat messages, with the time of the answer."""
 
     list_display = ("__str__", "member", "prospect", "email", "created_at", "answered_at")
     list_filter = (("answered_at", admin.EmptyFieldListFilter), "created_at")
@@ -132,7 +131,7 @@ class ChatMessageAdmin(ModelAdmin):
 
 @admin.register(EmailUnsubscribeReason)
 class EmailUnsubscribeReasonAdmin(ReadOnly, ModelAdmin):
-    """Why people left."""
+    """Reasons for unsubscribing."""
 
     list_display = ("reason", "member", "prospect", "comment", "created_at")
     list_filter = ("reason", "created_at")
@@ -140,13 +139,13 @@ class EmailUnsubscribeReasonAdmin(ReadOnly, ModelAdmin):
 
 
 @admin.register(EmailStatus, AdStatus)
-class StatusAdmin(ClosedSet):
-    """What the states of emails and advertisements are called."""
+class StatusAdmin(FixedRows):
+    """Titles of the statuses of emails and advertisements."""
 
 
 @admin.register(EmailType, AdType)
 class ReferenceAdmin(ModelAdmin):
-    """Reference rows."""
+    """Types of emails and advertisements."""
 
     list_display = ("title", "identifier", "description")
     search_fields = ("title", "identifier")

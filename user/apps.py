@@ -1,4 +1,4 @@
-"""Registers the app `user`."""
+"""Configuration of the app `user`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 
 class UserConfig(AppConfig):
-    """Label ``user``: the tables' names begin with it."""
+    """The label ``user`` is the prefix of the table names."""
 
     name = "user"
     verbose_name = "Customers"

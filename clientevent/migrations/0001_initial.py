@@ -45,9 +45,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "anonymous_id",
-                    models.UUIDField(
-                        blank=True, help_text="The visitor's cookie, where there is no member.", null=True
-                    ),
+                    models.UUIDField(blank=True, help_text="The visitor's cookie, if there is no member.", null=True),
                 ),
                 ("url", models.CharField(max_length=500)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
@@ -82,9 +80,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "anonymous_id",
-                    models.UUIDField(
-                        blank=True, help_text="The visitor's cookie, where there is no member.", null=True
-                    ),
+                    models.UUIDField(blank=True, help_text="The visitor's cookie, if there is no member.", null=True),
                 ),
                 ("url", models.CharField(max_length=500)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
@@ -118,9 +114,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "anonymous_id",
-                    models.UUIDField(
-                        blank=True, help_text="The visitor's cookie, where there is no member.", null=True
-                    ),
+                    models.UUIDField(blank=True, help_text="The visitor's cookie, if there is no member.", null=True),
                 ),
                 ("url", models.CharField(max_length=500)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
@@ -187,15 +181,13 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "anonymous_id",
-                    models.UUIDField(
-                        blank=True, help_text="The visitor's cookie, where there is no member.", null=True
-                    ),
+                    models.UUIDField(blank=True, help_text="The visitor's cookie, if there is no member.", null=True),
                 ),
                 ("url", models.CharField(max_length=500)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
                 (
                     "page_width",
-                    models.PositiveIntegerField(blank=True, help_text="Of the window, in CSS pixels.", null=True),
+                    models.PositiveIntegerField(blank=True, help_text="Width of the window in CSS pixels.", null=True),
                 ),
                 ("user_agent", models.CharField(blank=True, max_length=500)),
                 (

@@ -1,10 +1,10 @@
-"""The rows that the code knows by name, so that a tenant is usable right after `migrate`."""
+"""Reference rows that the code depends on."""
 
 from __future__ import annotations
 
 from django.db import migrations
 
-from StartupWebApp.reference import seed
+from user.reference_rows import seed
 
 
 class Migration(migrations.Migration):
@@ -19,9 +19,9 @@ class Migration(migrations.Migration):
                 {
                     "key": "log_client_events",
                     "value": "yes",
-                    "description": "Whether browsers report events: yes or no",
+                    "description": "Record events of browsers: yes or no",
                 },
-                {"key": "keep_days", "value": "90", "description": "How many days an event is kept"},
+                {"key": "keep_days", "value": "90", "description": "Days until an event is deleted"},
             ],
         ),
     ]

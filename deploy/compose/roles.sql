@@ -1,4 +1,4 @@
--- What RDS makes for its customer: a master that is no superuser. The password is that of compose.yaml alone.
+-- The roles of a new RDS instance: the master user is not a superuser. Only compose.yaml uses this password.
 CREATE ROLE rds_superuser NOLOGIN;
 CREATE ROLE rds_iam NOLOGIN;
 CREATE ROLE postgres LOGIN NOSUPERUSER INHERIT CREATEDB CREATEROLE PASSWORD 'local-master-of-the-compose-file';

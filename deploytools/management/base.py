@@ -1,137 +1,253 @@
-"""What the commands share: options, the question before a change, and the one place where exit codes are raised.
+"""Options, confirmation, reports and exit codes that all commands share.
 
-Exit codes: 0 fine · 1 findings, drift or refused · 2 could not run, or could not look · 130 interrupted.
+Exit codes: 0 success · 1 findings, drift or refused · 2 could not run, or could not check · 130 interrupted.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper, SystemCheckError
 
-from deploytools.errors import ConfigurationError, DeployError, Refused, explain
+import deploytools
+from deploytools.errors import ConfigurationError, DeployError, Refused, format_error
+from deploytools.management.signals import exit_on_sigterm
+from deploytools.management.standard_streams import tolerate_ascii
+from deploytools.reports.formats import Destination, destinations
 
-FINE, FINDINGS, COULD_NOT = 0, 1, 2
+OK, FINDINGS, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
 
 
 def seconds(text: str) -> float:
-    """For argparse: a time that ends; 0, or at least a millisecond, because PostgreSQL counts in those."""
+    """Parse an option's finite number of seconds: 0, or at least a millisecond, PostgreSQL's unit."""
     number = float(text)
     if number != 0 and not 0.001 <= number < 1e6:
         raise ValueError(text)
     return number
 
 
-def some_seconds(text: str) -> float:
-    """As `seconds`, and not 0: where PostgreSQL takes that for ever."""
+def positive_seconds(text: str) -> float:
+    """Parse as `seconds` does and reject 0, which PostgreSQL's time-outs take for "no limit"."""
     number = seconds(text)
     if number == 0:
         raise ValueError(text)
     return number
 
 
+#: Options that are lists on the command line; `call_command` may pass one value.
+REPEATABLE = {"format", "output", "tenant"}
+
+
+LEAKED_HELP = "Replace django_secret_key so that no former key stays valid: all users are logged out."
+FINISH_HELP = (
+    "After a change of ISOLATION, an adoption or a rotation, once the application has moved to the new role: revoke "
+    "access from the previous owner or login."
+)
+
+
+def read_report(path: Path, command: str) -> str:
+    """Return the text of an earlier report of `command`."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        hint = f"Create it: python manage.py {command} --format json --output {path}"
+        raise unreadable_file(path, error, hint) from None
+
+
+def unreadable_file(path: Path, error: OSError | UnicodeDecodeError, hint: str) -> ConfigurationError:
+    """Return the error of a text file that could not be read."""
+    reason = getattr(error, "strerror", "not a text file")
+    return ConfigurationError(f"{path} could not be read: {reason}.", hint=hint)
+
+
 class Error(CommandError):
-    """What a command stops with; Django prints ``Error:`` and the text."""
+    """A failed command; Django prints ``Error:`` and the message."""
+
+
+class FindingsReported(CommandError):
+    """A command whose report has been written and whose exit code is not 0; nothing more is printed.
+
+    The message is the verdict, for programs that use `django.core.management.call_command`.
+    """
+
+
+def raise_unless_ok(returncode: int, message: str) -> None:
+    """Raise `FindingsReported` with `message`, unless `returncode` is `OK`."""
+    if returncode != OK:
+        raise FindingsReported(message, returncode=returncode)
 
 
 class DeployCommand(BaseCommand):
-    """A command that says in two lines what went wrong and what to do, and exits with what it means."""
+    """Base of the commands: errors are two lines, the second a hint, and every error has its exit code.
 
-    requires_system_checks = ("deploytools",)
+    Attributes:
+        formats: formats of the report; the choices of ``--format``.
+        destinations: where the report goes, from ``--format`` and ``--output``.
+        after_interrupt: what Ctrl-C leaves, as a sentence.
+        resume_hint: what to do after Ctrl-C.
+    """
 
-    #: What Ctrl-C leaves, and what to do after it.
-    left = "What was done stays and the rest is left"
-    again = "run the same command again."
+    requires_system_checks: tuple[str, ...] = ("deploytools",)
+    formats: tuple[str, ...] = ("text", "json")
+    destinations: list[Destination]
+    after_interrupt = "Completed steps are kept."
+    resume_hint = "Run the command again to continue."
+
+    def get_version(self) -> str:
+        """Return the version of deploytools, for ``--version``."""
+        return deploytools.__version__
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run `handle`; `DeployError` and Ctrl-C become an exit code and, without ``--traceback``, no traceback.
-
-        Raises:
-            CommandError: with the exit code as ``returncode``.
-        """
+        """Run `handle`; turn `DeployError` and Ctrl-C into `CommandError`; end on SIGTERM and SIGHUP."""
+        tolerate_ascii()
         try:
-            return super().execute(*args, **options)
+            for name in options.keys() & REPEATABLE:  # Tolerate call_command(…, format="json").
+                if isinstance(options[name], str | Path):
+                    options[name] = [options[name]]
+            outputs = [Path(output) for output in options.get("output") or ()]
+            self.destinations = destinations(options.get("format") or (), outputs, self.formats)
+            with exit_on_sigterm(signal.SIGHUP):
+                return super().execute(*args, **options)
+        except FindingsReported as error:
+            if getattr(self, "_called_from_command_line", False):  # Django's own flag.
+                sys.exit(error.returncode)
+            raise
         except DeployError as error:
-            self._show_traceback(options)
-            raise Error(explain(error), returncode=error.exit_code) from error
+            if options.get("traceback"):  # Django's own option would change the exit code.
+                self.stderr.write(traceback.format_exc(), ending="")
+            raise Error(format_error(error), returncode=error.exit_code) from error
         except SystemCheckError as error:
-            error.returncode = COULD_NOT
+            error.returncode = COULD_NOT_RUN
             raise
         except KeyboardInterrupt:
-            self.stderr.write("")  # The terminal has written ^C.
-            raise Error(
-                f"Interrupted.\nHint: {self.left}; {self.again}",
-                returncode=130,
-            ) from None
-
-    def _show_traceback(self, options: dict[str, Any]) -> None:
-        """With ``--traceback`` the whole chain; printed here, so that the exit code stays what it means."""
-        if options.get("traceback"):
-            self.stderr.write(traceback.format_exc(), ending="")
+            self.stderr.write("")  # The terminal has printed ^C.
+            message = f"Interrupted. {self.after_interrupt}\nHint: {self.resume_hint}"
+            raise Error(message, returncode=INTERRUPTED) from None
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """As Django's, but ``--traceback`` does not turn every exit code into 1."""
+        """As Django's, but ``--traceback`` keeps the exit code."""
         try:
             super().run_from_argv(argv)
         except CommandError as error:
             self.stderr.write(f"{type(error).__name__}: {error}")
             sys.exit(error.returncode)
 
-    # Options.
+    # Options. An option has the same meaning in all commands.
 
     def add_change_options(self, parser: CommandParser) -> None:
-        """``--plan``, ``--check`` and ``--noinput``: for commands that change something."""
-        parser.add_argument("--plan", action="store_true", help="Show what would be done and change nothing.")
+        """Add ``--plan``, ``--check`` and ``--noinput``: for commands that change something."""
+        parser.add_argument("--plan", action="store_true", help="Show the plan and change nothing.")
         parser.add_argument(
-            "--check", action="store_true", help="As --plan, and exit with 1 if anything would be done."
+            "--check",
+            action="store_true",
+            help="Show the plan, change nothing, and exit with code 1 if there are changes.",
         )
         parser.add_argument(
             "--noinput",
             "--no-input",
             action="store_false",
             dest="interactive",
-            help="Do not ask before a change. Needed where nobody is at a terminal.",
+            help="Do not prompt. Required for a change if stdin is not a terminal.",
         )
 
     def add_report_options(self, parser: CommandParser) -> None:
-        """``--format`` and ``--output``: for commands whose result is read by programs, too."""
-        parser.add_argument("--format", choices=("text", "json"), default="text", help="How to report (default: text).")
-        parser.add_argument("--output", type=Path, metavar="FILE", help="Write the report to FILE instead of stdout.")
+        """Add ``--format`` and ``--output``. `execute` turns them into `destinations`."""
+        parser.add_argument(
+            "--format",
+            action="append",
+            choices=self.formats,
+            default=[],
+            help="Format of the report on stdout (default: text). Formats that are written to an --output file are not "
+            "printed to stdout. Repeatable.",
+        )
+        parser.add_argument(
+            "--output",
+            action="append",
+            type=Path,
+            default=[],
+            metavar="FILE",
+            help="Write a report to FILE. The suffix selects one of the formats of --format: .txt, .json, .xml "
+            "(JUnit), .html or .md. For any other suffix, --format selects the format. Repeatable.",
+        )
 
-    # Talking.
+    def add_tenant_option(self, parser: CommandParser) -> None:
+        """Add ``--tenant``."""
+        parser.add_argument(
+            "--tenant",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="Only this tenant. Repeatable, except in check_rds.",
+        )
+
+    def add_wait_for_lock_option(self, parser: CommandParser, default: float) -> None:
+        """Add ``--wait-for-lock``: for commands that hold an advisory lock."""
+        parser.add_argument(
+            "--wait-for-lock",
+            type=positive_seconds,
+            default=default,
+            metavar="SECONDS",
+            help="Seconds to wait for another run that holds the lock (default: %(default)g).",
+        )
+
+    def add_master_options(self, parser: CommandParser) -> None:
+        """Add ``--master-secret`` and ``--master-username``: for commands that connect as the master user."""
+        parser.add_argument("--master-secret", metavar="NAME_OR_ARN", help="Secret with the master user's credentials.")
+        parser.add_argument(
+            "--master-username",
+            metavar="NAME",
+            help="Master user (default: from the secret, DEPLOYTOOLS_MASTER_USERNAME, or postgres).",
+        )
+
+    # Input and output.
 
     def confirm(
-        self, question: str, *, interactive: bool, hint: str = "Look at the plan with --plan, then say --noinput."
+        self,
+        question: str,
+        *,
+        interactive: bool,
+        hint: str = "Check the plan with --plan, then run the command with --noinput.",
     ) -> None:
-        """Ask on the terminal whether to go on.
+        """Ask on the terminal whether to continue; with ``--noinput`` do not ask.
 
         Args:
-            hint: what to do where there is nobody to ask.
+            hint: what to do if stdin is not a terminal.
 
         Raises:
-            Refused: the answer was not yes, or there is nobody to ask.
+            Refused: the answer was not yes, or stdin is not a terminal.
         """
         if not interactive:
             return
         if not sys.stdin.isatty():
-            raise Refused(
-                "Nothing was changed: this is not a terminal, so nobody could be asked.",
-                hint=hint,
-            )
-        if not self.agrees(question):
-            raise Refused("Nothing was changed: the answer was not yes.", hint="Run it again when it is.")
+            raise Refused("Confirmation required, but stdin is not a terminal. Nothing was changed.", hint=hint)
+        if not self.prompt_yes_no(question):
+            raise Refused("Canceled. Nothing was changed.", hint="Run the command again and answer yes.")
 
-    def agrees(self, question: str) -> bool:
-        """Whether the person at the terminal says yes."""
-        self.stderr.write(f"{question} [y/N] ", ending="")
+    def prompt_yes_no(self, question: str) -> bool:
+        """Ask on the terminal; return whether the answer is yes."""
+        self.stderr.write(f"{question} [y/N] ", str, ending="")
         self.stderr.flush()
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        answer = sys.stdin.readline()
+        if not answer:  # Ctrl-D.
+            self.stderr.write("")
+        return answer.strip().lower() in {"y", "yes"}
+
+    @property
+    def prints_text(self) -> bool:
+        """Whether the text report goes to stdout."""
+        return ("text", None) in self.destinations
+
+    @property
+    def text_stream(self) -> OutputWrapper:
+        """The stream for text about the run: stdout if the text report goes there, else stderr."""
+        return self.stdout if self.prints_text else self.stderr
 
     def report(self, text: str, output: Path | None) -> None:
-        """Write a report to stdout or to a file."""
+        """Write a report to a file, or to stdout."""
         if output is None:
             self.stdout.write(text)
             return
@@ -139,11 +255,5 @@ class DeployCommand(BaseCommand):
             output.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
         except OSError as error:
             raise ConfigurationError(
-                f"The report could not be written to {output}: {error.strerror}.", hint="Name another --output."
+                f"The report could not be written to {output}: {error.strerror}.", hint="Specify another --output."
             ) from error
-
-
-def exit_with(code: int) -> None:
-    """End the command with `code`, when everything there is to say has been said."""
-    if code != FINE:
-        raise SystemExit(code)

@@ -1,40 +1,39 @@
-"""Who the master is: the only credential that a person may be asked for."""
+"""The credentials of the master user: the only ones that a command may prompt for."""
 
 from __future__ import annotations
 
 import getpass
 import os
 import sys
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from deploytools import aws
-from deploytools.conf import configuration
-from deploytools.databases.access import server_address
-from deploytools.databases.server import Login
+from deploytools.conf import Settings
 from deploytools.errors import AccessDenied, AwsError, ConfigurationError, NotFound
 from deploytools.loader import load_secrets
-from deploytools.secret.document import Document
-from deploytools.secret.value import Secret
+from deploytools.postgres.connections import Login
+from deploytools.secrets.contract import instance_identifier
+from deploytools.secrets.document import Document, Secret
+from deploytools.tenants.credentials import server_address
 
 DEFAULT_NAME = "postgres"
+USER_VARIABLE, PASSWORD_VARIABLE = "DEPLOYTOOLS_MASTER_USERNAME", "DEPLOYTOOLS_MASTER_PASSWORD"
 
-#: What AWS says of a secret that RDS manages, where it cannot be used now.
+#: Hints by ``SecretStatus``, for a secret that RDS manages and that cannot be used at the moment.
 STATUS_HINTS = {
-    "creating": "Wait a minute and run it again.",
-    "rotating": "Its password is being changed: wait a minute and run it again.",
-    "impaired": "RDS cannot reach the secret or its key: aws rds describe-db-instances, and RDS's events, say more. "
-    "Until it is mended use --master-secret, or DB_MASTER_USERNAME and DB_MASTER_PASSWORD.",
+    "creating": "Wait a minute and run the command again.",
+    "rotating": "RDS is changing the password. Wait a minute and run the command again.",
+    "impaired": "RDS cannot access the secret or its KMS key. Check: aws rds describe-db-instances and aws rds "
+    f"describe-events. Meanwhile use --master-secret, or {USER_VARIABLE} and {PASSWORD_VARIABLE}.",
 }
 
 
 @dataclass(frozen=True)
 class Master:
-    """The master's credentials, and where they came from.
+    """The master user's credentials and their source.
 
     Attributes:
-        source: in words.
-        arn: of the secret that holds them and nothing else; empty: another source.
+        arn: ARN of the secret that contains only these credentials; empty: another source.
     """
 
     login: Login
@@ -42,97 +41,101 @@ class Master:
     arn: str = ""
 
 
-def find_master(secret: Document, *, username: str | None, named: str | None, interactive: bool) -> Master:
-    """The master, from the first that has it.
+def find_master(
+    settings: Settings, secret: Document, *, username: str | None, named: str | None, interactive: bool
+) -> Master:
+    """Return the master user's credentials from the first source that has them.
 
-    ``--master-secret``, the secret that RDS manages for the instance, the shared secret's ``master_*``, the
-    environment, a question without echo.
+    The sources are ``--master-secret``, the secret that RDS manages for the instance, the shared secret's
+    ``master_*``, the environment, and a prompt.
 
     Args:
-        secret: the shared secret.
-        username: overrides the name; the password is then neither RDS's nor the shared secret's.
+        username: replaces the user name; the password is then not taken from RDS's or the shared secret.
         named: name or ARN of a secret with ``username`` and ``password``.
 
     Raises:
-        ConfigurationError: nobody has the password, and nobody can be asked.
-        AwsError: the secret that RDS manages cannot be used now.
-        SecretError: the secret that was named, or RDS's, cannot be used.
+        ConfigurationError: no source has the password.
+        AwsError: the secret that RDS manages cannot be used at the moment.
+        SecretError: the named secret, or the one of RDS, cannot be used.
     """
-    denied: list[AccessDenied] = []
-    sources: Iterable[Callable[[], Master | None]] = (
-        lambda: _from_secret(secret, named, f"the secret {named}", username) if named else None,
-        lambda: _from_rds(secret, denied) if username is None else None,
-        lambda: _from_shared(secret) if username is None else None,
-        lambda: _from_environment(secret, username),
-        lambda: _asked(secret, username) if interactive else None,
-    )
-    for source in sources:
-        if master := source():
-            return master
-    user = username or os.environ.get("DB_MASTER_USERNAME", DEFAULT_NAME)
-    unseen = f" {denied[0]}" if denied else ""
+    sources = _Sources(settings, secret, username)
+    master = sources.named_secret(named, f"the secret {named}") if named else None
+    if username is None:
+        master = master or sources.rds() or sources.shared_secret()
+    master = master or sources.environment() or (sources.prompt() if interactive else None)
+    if master:
+        return master
+    reason = f" {sources.denied}" if sources.denied else ""
     raise ConfigurationError(
-        f"The password of the master user {user} is not known.{unseen}",
-        hint="Name a secret that has it (--master-secret), put master_username and master_password into the shared one "
-        "(sync_secrets), set DB_MASTER_USERNAME and DB_MASTER_PASSWORD, or run it on a terminal to be asked. RDS "
-        "resets it: aws rds modify-db-instance --master-user-password",
+        f"The password of the master user {sources.user} is not set.{reason}",
+        hint="Specify a secret that has it (--master-secret), add master_username and master_password to the shared "
+        f"secret (sync_secrets), set {USER_VARIABLE} and {PASSWORD_VARIABLE}, or run the command on a terminal. To "
+        "reset the password: aws rds modify-db-instance --master-user-password",
     )
 
 
-def _from_secret(secret: Document, name: str, source: str, username: str | None = None) -> Master:
-    required = ("password",) if username else ("username", "password")
-    mend = "python manage.py create_tenant_dbs --master-secret NAME"
-    document = load_secrets(name, region=configuration.region, required=required, mend=mend)
-    user = username or str(document["username"].reveal())
-    login = Login(server_address(secret), user, Secret(str(document["password"].reveal())))
-    return Master(login, source, arn=name if name.startswith("arn:") else "")
+class _Sources:
+    """The sources of the credentials; each returns None if it does not have them.
 
+    Attributes:
+        user: the user name for sources that have only a password.
+        denied: AWS's error, if it denied access to the RDS instance.
+    """
 
-def _from_rds(secret: Document, denied: list[AccessDenied]) -> Master | None:
-    """The secret that RDS manages; None where it manages none, or where we cannot know (then `denied` grows)."""
-    instance = configuration.rds_instance or _text(secret, "dbClusterIdentifier")
-    if not instance:
-        return None
-    try:
-        with aws.calling("rds:DescribeDBInstances", f"the RDS instance {instance}"):
-            answer = aws.client("rds", configuration.region).describe_db_instances(DBInstanceIdentifier=instance)
-    except NotFound:
-        return None
-    except AccessDenied as error:
-        denied.append(error)
-        return None
-    managed = answer["DBInstances"][0].get("MasterUserSecret") or {}
-    if "SecretArn" not in managed:
-        return None
-    status = managed.get("SecretStatus", "active")
-    if status != "active":
-        raise AwsError(
-            f"The master's secret that RDS manages for {instance} is {status}: its password cannot be trusted now.",
-            hint=STATUS_HINTS.get(status, "Look at it: aws rds describe-db-instances."),
-        )
-    return _from_secret(secret, managed["SecretArn"], f"the secret that RDS manages for {instance}")
+    def __init__(self, settings: Settings, secret: Document, username: str | None) -> None:
+        self._settings, self._secret, self._username = settings, secret, username
+        self.user = username or os.environ.get(USER_VARIABLE, DEFAULT_NAME)
+        self.denied: AccessDenied | None = None
 
+    def named_secret(self, name: str, source: str) -> Master:
+        required = ("password",) if self._username else ("username", "password")
+        fix_command = "python manage.py create_tenant_dbs --master-secret NAME"
+        document = load_secrets(name, region=self._settings.region, required=required, fix_command=fix_command)
+        user = self._username or _text(document, "username")
+        return self._master(user, _text(document, "password"), source, arn=name if name.startswith("arn:") else "")
 
-def _from_shared(secret: Document) -> Master | None:
-    password = _text(secret, "master_password")
-    if not password:
-        return None
-    user = _text(secret, "master_username") or DEFAULT_NAME
-    return Master(Login(server_address(secret), user, Secret(password)), "master_* in the shared secret")
+    def rds(self) -> Master | None:
+        instance = self._settings.rds_instance or instance_identifier(self._secret)
+        if not instance:
+            return None
+        try:
+            with aws.translate_aws_errors("rds:DescribeDBInstances", f"the RDS instance {instance}"):
+                client = aws.client("rds", self._settings.region)
+                response = client.describe_db_instances(DBInstanceIdentifier=instance)
+        except NotFound:
+            return None
+        except AccessDenied as error:
+            self.denied = error
+            return None
+        managed = response["DBInstances"][0].get("MasterUserSecret") or {}
+        if "SecretArn" not in managed:
+            return None
+        status = managed.get("SecretStatus", "active")
+        if status != "active":
+            raise AwsError(
+                f"The secret that RDS manages for the master user of {instance} cannot be used: its status is "
+                f"{status}.",
+                hint=STATUS_HINTS.get(status, "Check: aws rds describe-db-instances"),
+            )
+        return self.named_secret(managed["SecretArn"], f"the secret that RDS manages for {instance}")
 
+    def shared_secret(self) -> Master | None:
+        password = _text(self._secret, "master_password")
+        user = _text(self._secret, "master_username") or DEFAULT_NAME
+        return self._master(user, password, "master_* in the shared secret") if password else None
 
-def _from_environment(secret: Document, username: str | None) -> Master | None:
-    password = os.environ.get("DB_MASTER_PASSWORD", "")
-    user = username or os.environ.get("DB_MASTER_USERNAME", DEFAULT_NAME)
-    return Master(Login(server_address(secret), user, Secret(password)), "the environment") if password else None
+    def environment(self) -> Master | None:
+        password = os.environ.get(PASSWORD_VARIABLE, "")
+        return self._master(self.user, password, "the environment") if password else None
 
+    def prompt(self) -> Master | None:
+        if not sys.stdin.isatty():
+            return None
+        password = getpass.getpass(f"Password of the master user {self.user}: ")
+        return self._master(self.user, password, "the terminal") if password else None
 
-def _asked(secret: Document, username: str | None) -> Master | None:
-    if not sys.stdin.isatty():
-        return None
-    user = username or os.environ.get("DB_MASTER_USERNAME", DEFAULT_NAME)
-    password = getpass.getpass(f"Password of the master user {user}: ")
-    return Master(Login(server_address(secret), user, Secret(password)), "the terminal") if password else None
+    def _master(self, user: str, password: str, source: str, arn: str = "") -> Master:
+        return Master(Login(server_address(self._settings, self._secret), user, Secret(password)), source, arn)
 
 
 def _text(secret: Document, key: str) -> str:

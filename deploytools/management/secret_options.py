@@ -1,130 +1,159 @@
-"""The options of `sync_secrets`, group by group, and which of them go together."""
+"""The options of `sync_secrets`, and the rules which of them can be combined."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from deploytools.errors import ConfigurationError
+from deploytools.management.base import LEAKED_HELP
+from deploytools.secrets.contract import DJANGO_KEY
 
-#: Options that do something else than merge values; at most one of them.
-MODES = ("show", "template", "validate", "schema", "rollback", "restore", "iam_policy")
+#: Options that do something else than write values; at most one of them.
+MODES = ("show", "history", "template", "validate", "rollback", "iam_policy")
 
 
-@dataclass(frozen=True)
-class ValueOptions:
-    """The options by which values come, as they were typed."""
-
-    file: str | None
-    set: list[str]
-    ask: list[str]
-    from_env: list[str]
-    from_secret: list[str]
-    unset: list[str]
-    generate: bool
-    regenerate: list[str]
-    email: str | None
-    stripe: bool
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> ValueOptions:
-        """Those of them among all options."""
-        return cls(**{field.name: options[field.name] for field in fields(cls)})
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """The names of those that were given."""
-        return tuple(field.name for field in fields(self) if getattr(self, field.name))
+#: Options that give values.
+VALUES = ("file", "set", "ask", "from_env", "unset", "generate", "regenerate", "email", "stripe")
 
 
 def mode_of(options: Mapping[str, Any]) -> str:
-    """Which of `MODES` is asked for; ``sync`` for none of them.
+    """Return the one of `MODES` that was requested, or ``sync``.
 
     Raises:
-        ConfigurationError: options that do not go together, or nothing to do.
+        ConfigurationError: options cannot be combined, or there is nothing to do.
     """
     mode = next((name for name in MODES if options[name] not in (None, False)), "sync")
-    values = ValueOptions.of(options).given
+    values = [name for name in VALUES if options[name]]
+    if mode == "sync" and options["restart"] and not values:
+        mode = "restart"
     if mode in {"sync", "validate"} and not values:
         raise ConfigurationError(
             "No values were given.",
-            hint="Name a FILE, or - for standard input, or --set, --ask, --from-env, --generate, … To look: --show.",
+            hint="Specify a FILE, - for standard input, or an option such as --set, --ask, --from-env or --generate. "
+            "To show the secret, run: python manage.py sync_secrets --show",
         )
     if mode not in {"sync", "validate"} and values:
-        raise ConfigurationError(
-            f"{_option(mode)} takes no values, and {_option(values[0])} gives some.", hint="Run the two one by one."
-        )
-    if mode == "validate" and options["from_secret"]:
-        raise ConfigurationError("--validate asks AWS nothing, so --from-secret has no value.", hint="Leave one out.")
-    for name, allowed in (("create", {"sync", "iam_policy"}), ("delete_file", {"sync"})):
-        if options[name] and mode not in allowed:
-            raise ConfigurationError(f"{_option(name)} and {_option(mode)} do not go together.", hint="Leave one out.")
-    if (options["tag"] or options["kms_key_id"]) and not (options["create"] or mode == "iam_policy"):
-        raise ConfigurationError("--tag and --kms-key-id are for a secret that is created.", hint="Add --create.")
+        raise _conflict(mode, values[0])
+    for name, modes in (
+        ("create", {"sync", "iam_policy"}),
+        ("delete_file", {"sync"}),
+        ("new_key", {"sync"}),
+        ("leaked", {"sync"}),
+        ("key", {"rollback"}),
+        ("restart", {"sync", "rollback", "restart"}),
+    ):
+        if options[name] and mode not in modes:
+            raise _conflict(name, mode) if mode != "sync" else _requires(name, modes)
+    if (options["secret_tag"] or options["kms_key_id"]) and not (options["create"] or mode == "iam_policy"):
+        raise ConfigurationError("--secret-tag and --kms-key-id require --create.", hint="Add --create.")
     if options["delete_file"] and options["file"] in (None, "-"):
-        raise ConfigurationError("There is no file that --delete-file could delete.", hint="Name a FILE.")
+        raise ConfigurationError("--delete-file requires a FILE.", hint="Specify a FILE, or remove --delete-file.")
+    if options["leaked"] and DJANGO_KEY not in options["regenerate"]:
+        raise ConfigurationError(f"--leaked requires --regenerate {DJANGO_KEY}.", hint="Add it, or remove --leaked.")
     return mode
+
+
+def _requires(name: str, modes: Collection[str]) -> ConfigurationError:
+    needed = _option(next(iter(modes)))
+    return ConfigurationError(f"{_option(name)} requires {needed}.", hint=f"Add {needed}, or remove {_option(name)}.")
+
+
+def _conflict(one: str, other: str) -> ConfigurationError:
+    message = f"{_option(one)} cannot be combined with {_option(other)}."
+    return ConfigurationError(message, hint="Remove one of them.")
 
 
 def _option(name: str) -> str:
     return "FILE" if name == "file" else "--" + name.replace("_", "-")
 
 
-def add_values(parser: CommandParser) -> None:
-    """FILE and everything else by which values come; each merges only what it names."""
-    parser.add_argument(
-        "file", metavar="FILE", nargs="?", help="JSON object with the keys to set; - reads standard input."
-    )
-    group = parser.add_argument_group("values", "Each may be given several times; a key comes by one way only.")
+def add_value_options(parser: CommandParser) -> None:
+    """Add FILE and the other options that give values."""
+    parser.add_argument("file", metavar="FILE", nargs="?", help="JSON file with the keys to set. Use - for stdin.")
+    group = parser.add_argument_group("values", "Options with KEY are repeatable. Set each key only once.")
     for option, metavar, text in (
-        ("--set", "KEY=VALUE", "Set a key that is not sensitive, such as email_port=587."),
-        ("--ask", "KEY", "Ask for the value on the terminal, without echo."),
-        ("--from-env", "KEY=VARIABLE", "Take the value from an environment variable."),
-        ("--from-secret", "KEY=OTHER#KEY", "Take the value from a key of another secret in Secrets Manager."),
-        ("--unset", "KEY", "Take out a key that nobody requires."),
-        ("--regenerate", "KEY", "Make a new value although there is one (password: the database role has to follow)."),
+        ("--set", "KEY=VALUE", "Set a key that is not sensitive, for example port=5432."),
+        ("--ask", "KEY", "Prompt for the value, without echo."),
+        ("--from-env", "KEY=VARIABLE", "Read the value from an environment variable."),
+        ("--unset", "KEY", "Remove a key that is not required."),
+        ("--new-key", "KEY", "Allow a key that neither the contract nor the secret has."),
+        (
+            "--regenerate",
+            "KEY",
+            "Replace the value with a generated one. After --regenerate password, run create_tenant_dbs. With "
+            "django_secret_key, the former key stays valid: no user is logged out.",
+        ),
     ):
         group.add_argument(option, action="append", default=[], metavar=metavar, help=text)
     group.add_argument(
-        "--generate", action="store_true", help="Make password and django_secret_key where there is none."
+        "--leaked",
+        action="store_true",
+        help=LEAKED_HELP,
+    )
+    group.add_argument(
+        "--generate",
+        action="store_true",
+        help="Generate password, django_secret_key and custom keys that have a generator, if they are missing or a "
+        "placeholder.",
     )
     group.add_argument(
         "--email",
         metavar="gmail|ses[:REGION]",
-        help="Set host and port of Gmail or Amazon SES, and ask for user and password where they are not given. For "
-        "SES an IAM secret key may be given: the SMTP password is made of it, and the key is stored nowhere.",
+        help="Set the mail host and port of Gmail or Amazon SES, and prompt for user and password unless they are "
+        "given. For SES, the password can be an IAM secret key: the SMTP password is derived from it, and the key "
+        "itself is not stored.",
     )
-    group.add_argument("--stripe", action="store_true", help="Set both Stripe keys; ask for them where not given.")
-    group.add_argument(
-        "--delete-file", action="store_true", help="Delete FILE once what it holds is written and read back."
-    )
+    group.add_argument("--stripe", action="store_true", help="Set both Stripe keys; prompt unless they are given.")
+    group.add_argument("--delete-file", action="store_true", help="Delete FILE after the write is verified.")
 
 
-def add_modes(parser: CommandParser) -> None:
-    """What is done instead of merging, and for a secret that is not there."""
-    modes = parser.add_argument_group("instead of merging values")
+def add_mode_options(parser: CommandParser) -> None:
+    """Add the modes, and the options of a new secret."""
+    modes = parser.add_argument_group("modes", "Run one of these instead of setting values.")
     group = modes.add_mutually_exclusive_group()
-    group.add_argument("--show", action="store_true", help="Show each key's state, length and fingerprint.")
+    group.add_argument("--show", action="store_true", help="Show the state, length and fingerprint of each key.")
+    group.add_argument(
+        "--history",
+        action="store_true",
+        help="Show all versions that AWS still has, and the keys that changed in each.",
+    )
     group.add_argument(
         "--template",
         metavar="FILE",
-        help="Write a file to fill in: what is missing or a placeholder. - prints it.",
+        help="Write a JSON file with the keys that are missing or a placeholder, for you to fill in. Use - for stdout.",
     )
-    group.add_argument("--validate", action="store_true", help="Judge the values given, without AWS.")
-    group.add_argument("--schema", action="store_true", help="Print the JSON Schema of FILE, for an editor.")
+    group.add_argument("--validate", action="store_true", help="Check the given values without AWS.")
     group.add_argument(
         "--rollback",
         nargs="?",
         const="",
-        metavar="VERSION",
-        help="Make the previous version, or VERSION, the current one again.",
+        metavar="VERSION|AGE",
+        help="Make another version current: the previous one, the one whose ID begins with VERSION (8 characters or "
+        "more), or the newest one that is at least AGE old, for example 2h (m, h or d).",
     )
-    group.add_argument("--restore", action="store_true", help="Undo the deletion that the secret is scheduled for.")
-    group.add_argument("--iam-policy", action="store_true", help="Print the least policy this command needs.")
-    creation = parser.add_argument_group("a secret that does not exist")
-    creation.add_argument("--create", action="store_true", help="Create the secret with the values given.")
-    creation.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE", help="A tag for it.")
-    creation.add_argument("--kms-key-id", default="", metavar="ID", help="The key that encrypts it (id, ARN or alias).")
+    group.add_argument(
+        "--iam-policy", action="store_true", help="Print the least-privilege IAM policy for this command."
+    )
+    modes.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="With --rollback: write only the value of this key from that version. Repeatable.",
+    )
+    modes.add_argument(
+        "--restart",
+        action="store_true",
+        help="Restart the ECS service of the settings and wait for its new tasks: after a write, or alone.",
+    )
+    creation = parser.add_argument_group("new secret")
+    creation.add_argument("--create", action="store_true", help="Create the secret with the given values.")
+    creation.add_argument(
+        "--secret-tag", action="append", default=[], metavar="KEY=VALUE", help="Tag of the new secret. Repeatable."
+    )
+    creation.add_argument(
+        "--kms-key-id", default="", metavar="ID", help="ID, ARN or alias of the KMS key that encrypts it."
+    )

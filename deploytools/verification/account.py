@@ -1,37 +1,36 @@
-"""Whose AWS account it is: asked before anything else, so that nothing is judged in the wrong one."""
+"""The AWS account of the credentials, verified before any fact is read from AWS."""
 
 from __future__ import annotations
 
 from deploytools import aws
 from deploytools.errors import AwsError, NoCredentials, WrongAccount
-from deploytools.verification.troubleshooting import advice
 
 ACTION = "sts:GetCallerIdentity"
 
 
-def prove_account(region: str, *, expected: str) -> str:
-    """The number of the account that the credentials belong to; empty where AWS did not say and nobody asked.
+def verify_account(region: str, *, expected: str) -> str:
+    """Return the ID of the AWS account of the credentials; empty if it is unknown and none is expected.
 
     Args:
-        expected: the account that it has to be; empty: any.
+        expected: the account ID that is required; empty: any.
 
     Raises:
-        NoCredentials: there are none.
-        WrongAccount: it is another one.
-        AwsError: AWS did not say, and `expected` is given.
+        NoCredentials: there are no usable credentials.
+        WrongAccount: the credentials belong to another account.
+        AwsError: AWS did not return the account, and one is expected.
     """
     try:
-        with aws.calling(ACTION, "the credentials"):
+        with aws.translate_aws_errors(ACTION, "the credentials"):
             found = str(aws.client("sts", region).get_caller_identity()["Account"])
-    except NoCredentials as error:
-        raise NoCredentials(str(error), hint=advice(error)) from error
+    except NoCredentials:
+        raise
     except AwsError:
         if expected:
             raise
         return ""
     if expected and found != expected:
         raise WrongAccount(
-            f"The AWS credentials are of account {found}, not of {expected}; nothing was looked at.",
-            hint='Choose the right ones (AWS_PROFILE, aws sso login), or mend DEPLOYTOOLS["ACCOUNT"].',
+            f"The AWS credentials belong to account {found}, expected {expected}. Nothing was read.",
+            hint='Select other credentials (AWS_PROFILE, aws sso login), or correct DEPLOYTOOLS["ACCOUNT"].',
         )
     return found

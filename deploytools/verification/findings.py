@@ -1,14 +1,18 @@
-"""What a check says. Pure."""
+"""Checks, their verdicts and the report of one run. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
+
+from deploytools.wording import count
 
 
 class Status(StrEnum):
-    """The answer of a check, in the order in which a report shows them: worst last."""
+    """The result of a check, in the order of a report: the worst last."""
 
     NOT_APPLICABLE = "not applicable"
     PASS = "pass"  # noqa: S105
@@ -19,7 +23,7 @@ class Status(StrEnum):
 
 
 class Severity(StrEnum):
-    """How much a failure matters."""
+    """The severity of a failure, the lowest first."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -27,28 +31,30 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
     def reaches(self, level: Severity) -> bool:
-        """Whether it is `level` or worse."""
         order = list(Severity)
         return order.index(self) >= order.index(level)
 
 
 class Stage(StrEnum):
-    """How far the deployment has come, and from when on a check binds: before that its failures only warn."""
+    """The stage of a deployment. A check is binding from its stage on; before it, a failure is only a warning."""
 
     PRE_LAUNCH = "pre-launch"
     LAUNCH = "launch"
 
 
+#: The first word of a verdict.
+WORDS = {Status.PASS: "OK", Status.WARN: "WARNING", Status.FAIL: "FAILED", Status.UNKNOWN: "UNKNOWN"}
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What a check's function returns.
+    """The result of evaluating a check, for one resource.
 
     Attributes:
-        status: the answer.
-        evidence: what was seen, in one sentence or less; never a secret value.
-        resource: what it is about where a check judges several things: a tenant, a key.
-        hint: what to do, where it differs from the check's own hint.
-        measured: what differs from run to run though nothing has changed: times that things took, ages, counts of now.
+        evidence: what was found, in at most one sentence. It never contains a secret value.
+        resource: the tenant, key or rule that the verdict is about; empty: a check with one verdict.
+        hint: how to fix the failure; empty: the check's hint.
+        measured: values that differ from run to run without a change: durations, ages, numbers in use.
     """
 
     status: Status
@@ -59,74 +65,127 @@ class Verdict:
 
 
 def passed(evidence: str, resource: str = "", *, measured: str = "") -> Verdict:
-    """It is as it should be."""
+    """Return a verdict that the expected state was found."""
     return Verdict(Status.PASS, evidence, resource, measured=measured)
 
 
 def warned(evidence: str, resource: str = "", hint: str = "", *, measured: str = "") -> Verdict:
-    """It is not as it should be, and may be so for now."""
+    """Return a verdict that something should be changed, but not urgently."""
     return Verdict(Status.WARN, evidence, resource, hint, measured)
 
 
 def failed(evidence: str, resource: str = "", hint: str = "", *, measured: str = "") -> Verdict:
-    """It is not as it should be."""
+    """Return a verdict that the expected state was not found."""
     return Verdict(Status.FAIL, evidence, resource, hint, measured)
 
 
 def unknown(evidence: str, resource: str = "", hint: str = "") -> Verdict:
-    """It could not be looked at."""
+    """Return a verdict that the state could not be determined."""
     return Verdict(Status.UNKNOWN, evidence, resource, hint)
 
 
 def not_applicable(reason: str, resource: str = "") -> Verdict:
-    """There is nothing to judge, and that is meant."""
+    """Return a verdict that the check does not apply, with the reason."""
     return Verdict(Status.NOT_APPLICABLE, reason, resource)
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One verdict with the check that gave it; what every report is made of.
+class Check:
+    """A registered check. The other attributes are the arguments of `Registry.check`.
 
     Attributes:
-        check: the check's permanent id.
-        title: the good state.
-        severity: how much a failure matters.
-        guide: the guide's step or checklist item.
-        hint: what to do; empty where nothing is to be done.
-        waiver: why, by whom and until when a failure is accepted; empty where it is not.
-        measured: what differs from run to run though nothing has changed.
+        why: the risk in one or two sentences: the docstring of the check's function.
+        evaluate: a pure function of facts that returns one `Verdict` or several.
+        needs: names of the facts that `evaluate` takes.
+        item: the item of the guide's Security Checklist that the check belongs to; empty: none.
     """
 
-    check: str
+    id: str
     title: str
+    why: str
     severity: Severity
+    stage: Stage
     guide: str
-    status: Status
-    resource: str
-    evidence: str
     hint: str
+    evaluate: Callable[..., Verdict | Iterable[Verdict]]
+    needs: tuple[str, ...] = ()
+    tags: frozenset[str] = frozenset()
+    references: tuple[str, ...] = ()
+    per_tenant: bool = False
+    not_set: str = ""
+    setting: str = ""
+    item: str = ""
+    reports: str = ""
+    resource_of: Callable[[Any], str] | None = None
+    preset: str = ""
+
+    @property
+    def area(self) -> str:
+        """The part of the id before the dot."""
+        return self.id.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One verdict of one check; every report is made of findings.
+
+    Attributes:
+        verdict: with the status after the stage and the waivers were applied.
+        waiver: reason, owner and expiry date of the waiver that accepts the failure; empty: not waived.
+        cause: name of the fact without a value that the check depends on, or whose failure it reports; empty: none.
+    """
+
+    check: Check
+    verdict: Verdict
     waiver: str = ""
-    measured: str = ""
+    cause: str = ""
 
     @property
-    def seen(self) -> str:
-        """All that was seen: for people, who do not compare runs by the letter."""
-        return f"{self.evidence.removesuffix('.')}; {self.measured}" if self.measured else self.evidence
+    def status(self) -> Status:
+        return self.verdict.status
 
     @property
-    def subject(self) -> str:
-        """The tenant that it is about, if it is about one: of a tenant's role it may say several things."""
-        return self.resource.partition(" ")[0] if self.check.startswith("databases.") else self.resource
+    def resource(self) -> str:
+        return self.verdict.resource
+
+    @property
+    def evidence(self) -> str:
+        """The evidence of the verdict, without what was measured: it is the same in every run without a change."""
+        return self.verdict.evidence
+
+    @property
+    def hint(self) -> str:
+        """The verdict's hint, or else the check's; empty if the check passed or does not apply."""
+        if self.status in {Status.PASS, Status.NOT_APPLICABLE}:
+            return ""
+        return self.verdict.hint or self.check.hint
+
+    @property
+    def full_evidence(self) -> str:
+        measured = self.verdict.measured
+        return f"{self.evidence.removesuffix('.')}; {measured}" if measured else self.evidence
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that the finding is about; empty if it is not about one tenant."""
+        return self.resource.partition(" ")[0] if self.check.per_tenant else ""
+
+    def with_status(self, status: Status) -> Finding:
+        return replace(self, verdict=replace(self.verdict, status=status))
+
+    def with_resource(self, resource: str) -> Finding:
+        return replace(self, verdict=replace(self.verdict, resource=resource))
 
 
 @dataclass(frozen=True)
 class Change:
-    """One finding that is new, gone, or says something else.
+    """One finding that is new, gone, or has another status.
 
     Attributes:
-        before: the status then; None: there was no such finding.
-        after: the status now; None: there is no such finding any more.
-        evidence: what is seen now, or was seen last.
+        check: the check's ID.
+        before: the earlier status; None: there was no such finding.
+        after: the present status; None: there is no such finding any more.
+        evidence: the present evidence, or the last one.
     """
 
     check: str
@@ -141,13 +200,17 @@ class Report:
     """All findings of one run, in the order of the registry.
 
     Attributes:
-        seconds: how long the run took.
-        settings: the settings module that was judged.
-        stage: the stage it was judged for.
-        account: the AWS account that was looked at; empty where none was.
-        tenants: the tenants that are wanted; findings about one bear its name as resource.
-        fail_level: failures below it do not change the exit code.
-        changes: what changed since another report; None where none was given.
+        seconds: duration of the run.
+        settings: name of the settings module.
+        stage: the stage that the findings were evaluated for.
+        account: AWS account ID; empty if AWS was not read.
+        tenants: names of the configured tenants that the report is about.
+        fail_level: lowest severity of failures that change the exit code.
+        changes: differences from an earlier report; None: not compared.
+        name: the host of the site, or else the name of the secret.
+        release: the revision of the ECS task definition in use; empty: not read.
+        at: when the report was made: ``2026-03-01T12:00:00+00:00``.
+        presets: the presets of the secret's fields; None: all.
     """
 
     findings: tuple[Finding, ...]
@@ -158,47 +221,71 @@ class Report:
     tenants: tuple[str, ...] = ()
     fail_level: Severity = Severity.LOW
     changes: tuple[Change, ...] | None = None
+    name: str = ""
+    release: str = ""
+    at: str = ""
+    presets: tuple[str, ...] | None = None
 
     @property
     def counts(self) -> dict[Status, int]:
-        """How many findings have each status."""
         counted = Counter(finding.status for finding in self.findings)
         return {status: counted[status] for status in Status}
 
     @property
-    def has_judged(self) -> bool:
-        """Whether anything was there to judge."""
-        return any(finding.status is not Status.NOT_APPLICABLE for finding in self.findings)
+    def outcome(self) -> Status:
+        """The status of the whole run: `PASS`, `WARN`, `FAIL` or `UNKNOWN`.
+
+        It is unknown if a check could not be evaluated or no check applies. Waived failures, and failures below
+        `fail_level`, are a warning.
+        """
+        if not self._evaluated or self.counts[Status.UNKNOWN]:
+            return Status.UNKNOWN
+        if any(self._is_binding(finding) for finding in self.findings):
+            return Status.FAIL
+        has_reservations = any(self.counts[status] for status in (Status.FAIL, Status.WARN, Status.WAIVED))
+        return Status.WARN if has_reservations else Status.PASS
 
     @property
     def exit_code(self) -> int:
-        """2 when something could not be looked at, or nothing was judged; 1 when something fails; else 0."""
-        if not self.has_judged or self.counts[Status.UNKNOWN]:
-            return 2
-        return 1 if any(self._counts_as_failure(finding) for finding in self.findings) else 0
+        """2: outcome unknown; 1: failed; 0: passed, or passed with warnings."""
+        return {Status.UNKNOWN: 2, Status.FAIL: 1}.get(self.outcome, 0)
 
     @property
     def verdict(self) -> str:
-        """The answer in one sentence."""
+        """The outcome with its numbers, for example ``FAILED: 2 failed, 5 warnings``."""
         if not self.findings:
-            return "Not known: nothing was looked at."
-        if not self.has_judged:
-            return "Nothing was judged: no check applies."
-        unknown, failed = self.counts[Status.UNKNOWN], self.counts[Status.FAIL]
-        if unknown:
-            return f"Not known: {unknown} could not be looked at, {failed} fail."
-        if failed:
-            below = "" if self.exit_code else f", none of them {self.fail_level} or worse"
-            return f"Not as it should be: {failed} {'fails' if failed == 1 else 'fail'}{below}."
-        return f"Nothing fails; {self.reserve}." if self.reserve else "As it should be: nothing fails."
+            return "UNKNOWN: no check was run"
+        if not self._evaluated:
+            return "UNKNOWN: no check applies"
+        if self.outcome is Status.PASS:
+            checks = count(len(self._evaluated), "check")
+            whole = f"{checks} passed" if len(self._evaluated) == 1 else f"all {checks} passed"
+            return f"OK: {', '.join([whole, *self._skipped])}"
+        return f"{WORDS[self.outcome]}: {', '.join([*self._problems(), *self._skipped])}"
 
     @property
-    def reserve(self) -> str:
-        """What keeps a report in which nothing fails from being a good one."""
-        warned, waived = self.counts[Status.WARN], self.counts[Status.WAIVED]
-        said = [f"{warned} {'warns' if warned == 1 else 'warn'}"] if warned else []
-        said += [f"{waived} {'is' if waived == 1 else 'are'} waived"] if waived else []
-        return ", ".join(said)
+    def _skipped(self) -> list[str]:
+        number = len({finding.check.id for finding in self.findings} - self._evaluated)
+        return [f"{number} not applicable"] if number else []
 
-    def _counts_as_failure(self, finding: Finding) -> bool:
-        return finding.status is Status.FAIL and finding.severity.reaches(self.fail_level)
+    def _problems(self) -> list[str]:
+        found = [finding for finding in self.findings if finding.status is Status.UNKNOWN]
+        not_evaluated = len({finding.check.id for finding in found})
+        causes = len({finding.cause or finding.check.id for finding in found})
+        because = f" ({count(causes, 'cause')})" if causes < not_evaluated else ""
+        failed, warned, waived = (self.counts[status] for status in (Status.FAIL, Status.WARN, Status.WAIVED))
+        below = f" below severity {self.fail_level}" if self.outcome is Status.WARN else ""
+        problems = {
+            f"{count(not_evaluated, 'check')} could not be evaluated{because}": not_evaluated,
+            f"{failed} failed{below}": failed,
+            count(warned, "warning"): warned,
+            f"{waived} waived": waived,
+        }
+        return [text for text, number in problems.items() if number]
+
+    @property
+    def _evaluated(self) -> set[str]:
+        return {finding.check.id for finding in self.findings if finding.status is not Status.NOT_APPLICABLE}
+
+    def _is_binding(self, finding: Finding) -> bool:
+        return finding.status is Status.FAIL and finding.check.severity.reaches(self.fail_level)

@@ -1,106 +1,75 @@
-"""Facts and checks by name. An installed app adds its own in a module ``deploy_checks``::
-
-    from deploytools.verification.registry import check, fact
-    from deploytools.verification.findings import Severity, Stage, Verdict, failed, passed
-
-    @fact()
-    def catalogue_size() -> int:
-        return Product.objects.count()
-
-    @check("shop.catalogue-not-empty", title="The shop has products", severity=Severity.MEDIUM,
-           stage=Stage.LAUNCH, guide="Step 9", hint="Run: python manage.py load_sample_data")
-    def catalogue_not_empty(catalogue_size: int) -> Verdict:
-        "A shop without products takes no orders."
-        return passed(f"{catalogue_size} products") if catalogue_size else failed("no product")
-
-A check's parameters, and a fact's, are names of facts.
-"""
+"""The registry of facts and checks."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from django.utils.module_loading import autodiscover_modules
 
+from deploytools.conf import Settings
 from deploytools.errors import ConfigurationError
-from deploytools.verification.checks import AREAS
-from deploytools.verification.findings import Severity, Stage, Verdict
+from deploytools.verification.findings import Check, Severity, Stage
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: The beginning of a reference to an item of the guide's Security Checklist.
+CHECKLIST = "Security Checklist: "
+
+#: The fact that has no source: the command passes it to `read_facts`.
+SETTINGS = "settings"
 
 
 @dataclass(frozen=True)
 class Source:
-    """How a fact is read.
+    """How a fact is read. The other attributes are the arguments of `Registry.fact`.
 
     Attributes:
-        actions: the IAM actions that reading it needs.
-        deadline: seconds after which it counts as failed, or what says how many these settings need.
-        needs: names of the facts that it is read from.
+        needs: names of the facts that `read` takes.
     """
 
     name: str
     read: Callable[..., Any]
     actions: tuple[str, ...]
-    deadline: float | Callable[[], float]
+    deadline: float | Callable[[Settings], float]
     needs: tuple[str, ...]
 
-    @property
-    def seconds(self) -> float:
-        """Its deadline under these settings."""
-        return self.deadline() if callable(self.deadline) else self.deadline
+    def seconds(self, given: Mapping[str, Any]) -> float:
+        """Return the deadline.
 
-
-@dataclass(frozen=True)
-class Check:
-    """One question to the facts.
-
-    Attributes:
-        id: permanent, ``area.subject``.
-        title: the good state.
-        why: why it matters, one or two sentences: the docstring of its function.
-        stage: from when on it binds; before, a failure only warns.
-        peers: the ids of what others check, for example ``Prowler rds_instance_backup_enabled``, ``FSBP RDS.11``.
-        judge: a pure function of facts that returns a `Verdict`, or several.
-        needs: names of the facts that it judges.
-        tags: what ``--tag`` selects by; the area is one of them.
-        speaks_for: names of facts whose absence it tells for all: other checks that need them do not apply then.
-    """
-
-    id: str
-    title: str
-    why: str
-    severity: Severity
-    stage: Stage
-    guide: str
-    hint: str
-    tags: frozenset[str]
-    peers: tuple[str, ...]
-    judge: Callable[..., Verdict | Iterable[Verdict]]
-    needs: tuple[str, ...]
-    speaks_for: tuple[str, ...] = ()
+        Args:
+            given: the facts that are not read, by name.
+        """
+        return self.deadline(given[SETTINGS]) if callable(self.deadline) else self.deadline
 
 
 @dataclass
 class Registry:
-    """All facts and checks, in the order in which they were registered."""
+    """All facts and checks, in the order of their registration."""
 
     sources: dict[str, Source] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
 
     def fact(
-        self, *, actions: Iterable[str] = (), deadline: float | Callable[[], float] = 15.0
+        self, *, actions: Iterable[str] = (), deadline: float | Callable[[Settings], float] = 15.0
     ) -> Callable[[Function], Function]:
-        """Register the decorated function as the source of the fact that bears its name."""
+        """Register the decorated function as the source of the fact with its name.
+
+        Args:
+            actions: IAM actions that the function needs.
+            deadline: seconds after which reading fails, or a function of the settings that returns them.
+
+        Raises:
+            ValueError: the name is taken.
+        """
 
         def register(read: Function) -> Function:
             name = read.__name__
-            if name in self.sources:
+            if name in self.sources or name == SETTINGS:
                 raise ValueError(f"The fact {name} is registered twice.")
             self.sources[name] = Source(name, read, tuple(actions), deadline, _parameters(read))
             return read
@@ -113,28 +82,48 @@ class Registry:
         *,
         title: str,
         severity: Severity,
-        stage: Stage,
-        guide: str,
         hint: str,
+        guide: str = "",
+        stage: Stage = Stage.PRE_LAUNCH,
         tags: Iterable[str] = (),
-        peers: Iterable[str] = (),
-        speaks_for: Iterable[str] = (),
+        references: Iterable[str] = (),
+        per_tenant: bool = False,
+        not_set: str = "",
+        setting: str = "",
+        reports: str = "",
+        resource_of: Callable[[Any], str] | None = None,
+        preset: str = "",
     ) -> Callable[[Function], Function]:
-        """Register the decorated function as a check; its docstring says why the check matters.
+        """Register the decorated function as a check. Its docstring states the risk.
+
+        Args:
+            id: ``area.subject``, permanent.
+            title: the expected state.
+            hint: how to fix a failure, if the verdict has no hint.
+            guide: for ``DEPLOYTOOLS["GROUP_BY"] = "guide"``: the step of the guide, or the item of its checklist.
+            stage: the stage from which a failure is binding; before it, a failure is only a warning.
+            tags: more tags than the area, for ``--tag``.
+            references: ids of the same check elsewhere, for example ``FSBP RDS.11``.
+            per_tenant: whether the first word of a verdict's resource is the name of a tenant.
+            not_set: why the check is not applicable if its first fact is None; empty: it evaluates None, too.
+            setting: key of ``DEPLOYTOOLS`` that sets the first fact; None there means that there is no such resource.
+            reports: name of a fact whose failure this check reports, with a better explanation than the fact's error.
+            resource_of: return the resource, from the first fact, of verdicts that do not name one.
+            preset: preset of secret fields without which the check does not exist; empty: it always exists.
 
         Raises:
-            ValueError: the id is taken or malformed, or a text is empty.
+            ValueError: the id is taken or malformed, or a text is missing.
         """
-        self._refuse_taken(id)
-        if not (title and guide and hint):
-            raise ValueError(f"The check {id} needs a title, a guide reference and a hint.")
+        self._validate_id(id)
+        if not (title and hint):
+            raise ValueError(f"The check {id} needs a title and a hint.")
         if severity not in list(Severity) or stage not in list(Stage):
             raise ValueError(f"The check {id} needs a severity and a stage.")
 
-        def register(judge: Function) -> Function:
-            why = inspect.getdoc(judge) or ""
+        def register(evaluate: Function) -> Function:
+            why = inspect.getdoc(evaluate) or ""
             if not why:
-                raise ValueError(f"The check {id} has no docstring that says why it matters.")
+                raise ValueError(f"The check {id} needs a docstring that states the risk.")
             self.checks[id] = Check(
                 id=id,
                 title=title,
@@ -143,71 +132,87 @@ class Registry:
                 stage=stage,
                 guide=guide,
                 hint=hint,
-                tags=frozenset({id.split(".")[0], *tags}),
-                peers=tuple(peers),
-                judge=judge,
-                needs=_parameters(judge),
-                speaks_for=tuple(speaks_for),
+                evaluate=evaluate,
+                needs=_parameters(evaluate),
+                tags=frozenset({id.partition(".")[0], *tags}),
+                references=tuple(references),
+                per_tenant=per_tenant,
+                not_set=not_set,
+                setting=setting,
+                item=guide.removeprefix(CHECKLIST) if guide.startswith(CHECKLIST) else "",
+                reports=reports,
+                resource_of=resource_of,
+                preset=preset,
             )
-            return judge
+            return evaluate
 
         return register
 
-    def _refuse_taken(self, id: str) -> None:
+    def with_presets(self, presets: Iterable[str]) -> Registry:
+        """Return the registry without the checks of presets that are not in `presets`."""
+        chosen = {"", *presets}
+        return Registry(self.sources, {id: check for id, check in self.checks.items() if check.preset in chosen})
+
+    def _validate_id(self, id: str) -> None:
         if not re.fullmatch(r"[a-z]+\.[a-z0-9-]+", id):
-            raise ValueError(f"{id!r} is not of the form area.subject.")
+            raise ValueError(f"The check id {id!r} is not of the form area.subject.")
         if id in self.checks:
             raise ValueError(f"The check {id} is registered twice.")
 
     def select(
         self, tags: Iterable[str] = (), *, only: Iterable[str] = (), exclude: Iterable[str] = ()
     ) -> tuple[Check, ...]:
-        """The checks that bear one of `tags` and are among `only`, where any are named, and not among `exclude`.
+        """Return the selected checks.
+
+        Args:
+            tags: select checks with one of these tags; empty: with any.
+            only: select only these ids; empty: all.
+            exclude: ids that are not selected.
 
         Raises:
-            ConfigurationError: nothing bears a tag or an id, or nothing is left.
+            ConfigurationError: a tag or an id does not exist, or no check is selected.
         """
-        wanted, chosen, left_out = frozenset(tags), frozenset(only), frozenset(exclude)
+        wanted, chosen, excluded = frozenset(tags), frozenset(only), frozenset(exclude)
         for tag in sorted(wanted - set(self.tags)):
-            raise ConfigurationError(f"No check bears the tag {tag}.", hint=f"The tags are: {', '.join(self.tags)}.")
-        for id in sorted(chosen | left_out):
+            raise ConfigurationError(f"No check has the tag {tag}.", hint=f"Use one of: {', '.join(self.tags)}.")
+        for id in sorted(chosen | excluded):
             self.named(id)
         selected = tuple(
             check
             for check in self.checks.values()
-            if (not wanted or wanted & check.tags) and (not chosen or check.id in chosen) and check.id not in left_out
+            if (not wanted or wanted & check.tags) and (not chosen or check.id in chosen) and check.id not in excluded
         )
         if not selected:
-            raise ConfigurationError("No check is left to run.", hint="Ask for less with --tag, --only and --exclude.")
+            raise ConfigurationError("No check is selected.", hint="Remove some of --tag, --only and --exclude.")
         return selected
 
     def named(self, id: str) -> Check:
-        """The check with that id.
+        """Return the check with that id.
 
         Raises:
-            ConfigurationError: there is none; with the ids that look like it.
+            ConfigurationError: it does not exist; the hint has similar ids.
         """
         if id not in self.checks:
-            import difflib  # Only where somebody has mistyped.
+            import difflib  # Only for a mistyped id.
 
             near = difflib.get_close_matches(id, self.checks)
-            meant = f"Did you mean {' or '.join(near)}? " if near else ""
+            suggestion = f"Did you mean {' or '.join(near)}? " if near else ""
             raise ConfigurationError(
-                f"There is no check {id}.", hint=f"{meant}All ids: python manage.py verify_deploy --list"
+                f"The check {id} does not exist.", hint=f"{suggestion}List all: python manage.py verify_deploy --list"
             )
         return self.checks[id]
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Every tag that a check bears, sorted."""
+        """All tags, sorted."""
         return tuple(sorted({tag for check in self.checks.values() for tag in check.tags}))
 
     def sources_for(self, checks: Iterable[Check]) -> dict[str, Source]:
-        """The sources that `checks` need, those first that others are read from."""
+        """Return the sources of the facts that `checks` need, each after those that it needs itself."""
         ordered: dict[str, Source] = {}
 
         def visit(name: str) -> None:
-            if name not in ordered:
+            if name not in ordered and name != SETTINGS:
                 for needed in self.sources[name].needs:
                     visit(needed)
                 ordered[name] = self.sources[name]
@@ -218,7 +223,7 @@ class Registry:
         return ordered
 
     def actions_for(self, checks: Iterable[Check]) -> tuple[str, ...]:
-        """The IAM actions that reading the facts of `checks` needs, sorted."""
+        """Return the IAM actions that reading the facts of `checks` needs, sorted."""
         return tuple(sorted({action for source in self.sources_for(checks).values() for action in source.actions}))
 
 
@@ -227,11 +232,11 @@ fact = registry.fact
 check = registry.check
 
 
-def load_registry(*areas: str) -> Registry:
-    """The registry with the checks of these areas; with none named, all of ours and those of the apps."""
-    for area in areas or AREAS:
-        importlib.import_module(f"deploytools.verification.checks.{area}")
-    if not areas:
+def load_registry(*modules: str) -> Registry:
+    """Import `modules`, or else the module ``deploy_checks`` of every installed app, and return the registry."""
+    for module in modules:
+        importlib.import_module(module)
+    if not modules:
         autodiscover_modules("deploy_checks")
     return registry
 

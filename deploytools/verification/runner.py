@@ -1,8 +1,7 @@
-"""Reads the facts that checks need, concurrently, each once and each with a deadline, and judges them."""
+"""Read the facts that checks need and evaluate the checks."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, InvalidStateError
@@ -10,65 +9,65 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import replace
 from threading import Thread
+from typing import Any
 
-from deploytools.errors import AccessDenied, DeployError, NotFound, SecretNotFound
-from deploytools.verification.facts import Absent, Denied, Fact, Failed, NotTried, Value
-from deploytools.verification.findings import Finding, Stage, Status, Verdict
-from deploytools.verification.registry import Check, Source
-from deploytools.verification.stored import Withheld
-from deploytools.verification.troubleshooting import advice
-
-logger = logging.getLogger(__name__)
-
-
-def judge_all(checks: Iterable[Check], facts: Mapping[str, Fact], stage: Stage = Stage.LAUNCH) -> tuple[Finding, ...]:
-    """The findings of all `checks`, in their order; what binds from launch on only warns at an earlier `stage`."""
-    checks = tuple(checks)
-    told = {name: check.id for check in checks for name in check.speaks_for if isinstance(facts.get(name), Absent)}
-    return tuple(_at_stage(finding, check, stage) for check in checks for finding in judge(check, facts, told))
-
-
-def _at_stage(finding: Finding, check: Check, stage: Stage) -> Finding:
-    if finding.status is Status.FAIL and check.stage is Stage.LAUNCH and stage is Stage.PRE_LAUNCH:
-        return replace(finding, status=Status.WARN, evidence=f"{finding.evidence} (from launch on a failure)")
-    return finding
+from deploytools.errors import DeployError, NotFound, SecretNotFound
+from deploytools.verification.fact_result import Absent, Fact, Failed, NotTried, Unsupported, UnsupportedError, Value
+from deploytools.verification.findings import (
+    Check,
+    Finding,
+    Severity,
+    Stage,
+    Status,
+    Verdict,
+    failed,
+    not_applicable,
+    unknown,
+    warned,
+)
+from deploytools.verification.registry import SETTINGS, Source
+from deploytools.verification.unexpected import unexpected_error
 
 
-def read_facts(sources: Mapping[str, Source]) -> dict[str, Fact]:
-    """Read each source in a thread of its own.
+def read_facts(sources: Mapping[str, Source], given: Mapping[str, Any] | None = None) -> dict[str, Fact]:
+    """Read all sources concurrently, each once, in its own thread.
 
     Args:
-        sources: in an order in which each comes after those that it needs.
+        sources: each after those that it needs.
+        given: values of facts that are not read, by name: ``settings``.
 
     Returns:
-        A fact for every source; one that missed its deadline is `Failed`.
+        All facts by name. A fact that missed its deadline is `Failed`.
     """
-    futures: dict[str, Future[Fact]] = {name: Future() for name in sources}
+    given = given or {}
+    facts: dict[str, Fact] = {name: Value(value) for name, value in given.items()}
+    futures: dict[str, Future[Fact]] = {name: Future() for name in [*facts, *sources]}
+    for name, fact in facts.items():
+        futures[name].set_result(fact)
     for source in sources.values():
         Thread(target=_read_into, args=(futures, source), name=f"fact {source.name}", daemon=True).start()
-    facts: dict[str, Fact] = {}
     started = time.monotonic()
     for name, source in sources.items():
-        remaining = started + _whole_deadline(source, sources) - time.monotonic()
+        remaining = started + _total_deadline(source, sources, given) - time.monotonic()
         try:
             facts[name] = futures[name].result(timeout=max(0.0, remaining))
         except FutureTimeoutError:
-            facts[name] = _too_late(source)
+            facts[name] = _missed_deadline(source, given)
             with suppress(InvalidStateError):
                 futures[name].set_result(facts[name])
     return facts
 
 
-def _whole_deadline(source: Source, sources: Mapping[str, Source]) -> float:
-    """A source's own deadline begins when what it needs has been read."""
-    return source.seconds + max((_whole_deadline(sources[name], sources) for name in source.needs), default=0.0)
+def _total_deadline(source: Source, sources: Mapping[str, Source], given: Mapping[str, Any]) -> float:
+    """The deadline of a source starts when the facts that it needs were read."""
+    needed = (_total_deadline(sources[name], sources, given) for name in source.needs if name in sources)
+    return source.seconds(given) + max(needed, default=0.0)
 
 
 def _read_into(futures: Mapping[str, Future[Fact]], source: Source) -> None:
-    needed = {name: futures[name].result() for name in source.needs}
-    result = _read(source, needed)
-    with suppress(InvalidStateError):  # The deadline was first.
-        futures[source.name].set_result(result)
+    fact = _read(source, {name: futures[name].result() for name in source.needs})
+    with suppress(InvalidStateError):  # The deadline was missed.
+        futures[source.name].set_result(fact)
 
 
 def _read(source: Source, needed: Mapping[str, Fact]) -> Fact:
@@ -78,93 +77,121 @@ def _read(source: Source, needed: Mapping[str, Fact]) -> Fact:
             return NotTried(name)
     try:
         return Value(source.read(**values))
-    except AccessDenied as error:
-        return Denied(error.action, error)
     except (NotFound, SecretNotFound) as error:
         return Absent(error)
+    except UnsupportedError as error:
+        return Unsupported(error)
     except DeployError as error:
         return Failed(error)
     except Exception as error:
-        logger.debug("The source %s raised.", source.name, exc_info=True)
-        return Failed(_unexpected(f"Reading {source.name}", error))
+        return Failed(unexpected_error(f"Reading {source.name}", error))
 
 
-def _too_late(source: Source) -> Failed:
-    return Failed(
-        DeployError(
-            f"Reading {source.name} took more than {source.seconds:g} s.", hint="Run it again; look at what is slow."
-        )
-    )
+def _missed_deadline(source: Source, given: Mapping[str, Any]) -> Failed:
+    message = f"Reading {source.name} took more than {source.seconds(given):g} s."
+    return Failed(DeployError(message, hint="Run the command again. Check the network and the service that is read."))
 
 
-def _unexpected(what: str, error: Exception) -> DeployError:
-    """Nothing of the exception's text: nobody has looked whether it holds a credential."""
-    return DeployError(
-        f"{what} raised {type(error).__name__}.", hint="Please report it, with what LOG_LEVEL=DEBUG shows."
-    )
+def evaluate_checks(
+    checks: Iterable[Check], facts: Mapping[str, Fact], stage: Stage = Stage.LAUNCH
+) -> tuple[Finding, ...]:
+    """Return the findings of `checks`, in their order.
 
-
-def judge(check: Check, facts: Mapping[str, Fact], told: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
-    """The findings of one check. What could not be read, and a check that raises, is unknown; never a pass.
-
-    Args:
-        told: facts that are absent, with the check that tells it for all others.
+    A fact without a value, and a check that raises an exception, never pass. Checks that depend on a fact without a
+    value have its name as their cause. If it does not exist or is not supported, one of them reports it. In the stage
+    ``pre-launch``, failures of checks that are binding from ``launch`` on are warnings.
     """
-    for name in check.needs:
-        if not isinstance(facts[name], Value):
-            root = _root(name, facts)
-            if told and root in told and root not in check.speaks_for:
-                return (_finding(check, _told_elsewhere(facts[root], told[root])),)
-            return (_finding(check, _without_value(facts[name], facts[root])),)
-    values = {name: facts[name].value for name in check.needs}  # type: ignore[union-attr]
+    checks, causes = tuple(checks), _causes(facts)
+    missing = {check.id: next((name for name in check.needs if name in causes), None) for check in checks}
+    reporters: dict[str, str] = {}
+    for check in sorted(checks, key=lambda check: _rank(check, facts.get(missing[check.id] or ""))):
+        if name := missing[check.id]:
+            reporters.setdefault(causes[name], check.id)
+    findings: list[Finding] = []
+    for check in checks:
+        if name := missing[check.id]:
+            cause = causes[name]
+            findings.append(_not_evaluated(check, cause, facts, is_reporter=reporters[cause] == check.id))
+        else:
+            reported = causes.get(check.reports, "")
+            findings += [_finding(check, verdict, reported) for verdict in _verdicts(check, facts)]
+    found = tuple(_at_stage(finding, stage) for finding in findings)
+    return _with_unset_items(found) if stage is Stage.LAUNCH else found
+
+
+def _with_unset_items(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Make an item of the Security Checklist unknown if none of its checks was evaluated for want of a setting."""
+    evaluated = {finding.check.item for finding in findings if finding.status is not Status.NOT_APPLICABLE}
+
+    def changed(finding: Finding) -> Finding:
+        check = finding.check
+        if not check.item or check.item in evaluated or not check.setting or finding.evidence != check.not_set:
+            return finding
+        setting = f'DEPLOYTOOLS["{check.setting}"]'
+        hint = f"Set {setting}. If the deployment has none, set it to None"
+        return Finding(check, unknown(finding.evidence, finding.resource, hint), cause=setting)
+
+    return tuple(map(changed, findings))
+
+
+def _rank(check: Check, missing: Fact | None) -> tuple[int, int, bool]:
+    """The sort key of a check as the reporter of `missing`: by stage, severity, and whether it needs the cause."""
+    severity = list(Severity).index(check.severity)
+    return list(Stage).index(check.stage), -severity, isinstance(missing, NotTried)
+
+
+def _finding(check: Check, verdict: Verdict, reported: str) -> Finding:
+    return Finding(check, verdict, cause=reported if verdict.status in {Status.FAIL, Status.UNKNOWN} else "")
+
+
+def _causes(facts: Mapping[str, Fact]) -> dict[str, str]:
+    """Return, for each fact without a value, the fact whose error is the reason: the first one with that error."""
+    first: dict[tuple[str, str], str] = {}
+    causes: dict[str, str] = {}
+    for name in facts:
+        root = name
+        while isinstance(fact := facts[root], NotTried):
+            root = fact.needed
+        if not isinstance(fact, Value):
+            causes[name] = first.setdefault((str(fact.error), fact.error.hint), root)
+    return causes
+
+
+def _not_evaluated(check: Check, cause: str, facts: Mapping[str, Fact], *, is_reporter: bool) -> Finding:
+    """Only the reporter reports that something does not exist or is not supported."""
+    fact = facts[cause]
+    assert not isinstance(fact, Value | NotTried)  # noqa: S101
+    evidence, hint = str(fact.error), fact.error.hint
+    if isinstance(fact, Unsupported):
+        verdict = warned(evidence, hint=hint) if is_reporter else not_applicable(evidence)
+    elif isinstance(fact, Absent) and is_reporter:
+        verdict = failed(evidence, hint=hint)
+    else:
+        verdict = unknown(evidence, hint=hint)
+    return Finding(check, verdict, cause=cause)
+
+
+def _at_stage(finding: Finding, stage: Stage) -> Finding:
+    if finding.status is Status.FAIL and finding.check.stage is Stage.LAUNCH and stage is Stage.PRE_LAUNCH:
+        evidence = f"{finding.evidence} (a failure in stage launch)"
+        return replace(finding, verdict=replace(finding.verdict, status=Status.WARN, evidence=evidence))
+    return finding
+
+
+def _verdicts(check: Check, facts: Mapping[str, Fact]) -> tuple[Verdict, ...]:
+    values = {name: fact.value for name in check.needs if isinstance(fact := facts[name], Value)}
+    subject = next(iter(values.values()), None)
+    if check.not_set and subject is None:
+        settings = facts.get(SETTINGS)
+        is_absent = isinstance(settings, Value) and check.setting in settings.value.absent
+        return (not_applicable(f'DEPLOYTOOLS["{check.setting}"] is None' if is_absent else check.not_set),)
     try:
-        result = check.judge(**values)
+        result = check.evaluate(**values)
         verdicts = (result,) if isinstance(result, Verdict) else tuple(result)
-    except Withheld as error:
-        return (_finding(check, Verdict(Status.UNKNOWN, str(error), hint=error.hint)),)
+        if check.resource_of:
+            resource = check.resource_of(subject)
+            verdicts = tuple(replace(verdict, resource=verdict.resource or resource) for verdict in verdicts)
     except Exception as error:
-        logger.debug("The check %s raised.", check.id, exc_info=True)
-        problem = _unexpected(f"The check {check.id}", error)
-        return (_finding(check, Verdict(Status.UNKNOWN, str(problem), hint=problem.hint)),)
-    if not verdicts:
-        return (_finding(check, Verdict(Status.UNKNOWN, "There was nothing to judge.")),)
-    return tuple(_finding(check, verdict) for verdict in verdicts)
-
-
-def _root(name: str, facts: Mapping[str, Fact]) -> str:
-    """The name of the fact for want of which that one was not tried, or its own."""
-    fact = facts[name]
-    return _root(fact.needed, facts) if isinstance(fact, NotTried) else name
-
-
-def _told_elsewhere(fact: Fact, check: str) -> Verdict:
-    assert isinstance(fact, Absent)  # noqa: S101
-    return Verdict(Status.NOT_APPLICABLE, f"{str(fact.error).removesuffix('.')} (see {check})")
-
-
-def _without_value(fact: Fact, root: Fact) -> Verdict:
-    if isinstance(fact, NotTried):
-        return Verdict(Status.UNKNOWN, f"Not tried: there is no {fact.needed.replace('_', ' ')}.", hint=_hint(root))
-    if isinstance(fact, Absent):
-        return Verdict(Status.FAIL, str(fact.error), hint=_hint(fact))
-    assert not isinstance(fact, Value)  # noqa: S101
-    return Verdict(Status.UNKNOWN, str(fact.error), hint=_hint(fact))
-
-
-def _hint(fact: Fact) -> str:
-    return "" if isinstance(fact, Value | NotTried) else advice(fact.error)
-
-
-def _finding(check: Check, verdict: Verdict) -> Finding:
-    needs_hint = verdict.status in {Status.WARN, Status.FAIL, Status.UNKNOWN}
-    return Finding(
-        check=check.id,
-        title=check.title,
-        severity=check.severity,
-        guide=check.guide,
-        status=verdict.status,
-        resource=verdict.resource,
-        evidence=verdict.evidence,
-        hint=(verdict.hint or check.hint) if needs_hint else "",
-        measured=verdict.measured,
-    )
+        problem = unexpected_error(f"The check {check.id}", error)
+        return (unknown(str(problem), hint=problem.hint),)
+    return verdicts or (unknown("the check returned no verdict"),)

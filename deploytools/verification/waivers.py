@@ -1,4 +1,4 @@
-"""Failures that somebody accepts, for a reason and until a day. Pure: the day is passed in."""
+"""Waivers: failures that are accepted for a reason and until a date. Pure: the date is passed in."""
 
 from __future__ import annotations
 
@@ -8,39 +8,46 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from deploytools.errors import ConfigurationError
-from deploytools.verification.findings import Finding, Severity, Status
+from deploytools.verification.findings import Check, Finding, Severity, Stage, Status, failed, warned
 
-#: Days that a waiver may last at most.
-LONGEST = 180
+#: The longest time of a waiver, in days.
+MAX_DAYS = 180
 
 TEXTS = ("check", "resource", "reason", "owner", "ticket")
 NEEDED = ("check", "reason", "owner", "expires")
-#: What a waiver may hold.
+#: The keys of a waiver.
 FIELDS = (*TEXTS, "expires", "accept_critical")
 EXAMPLE = (
     '{"check": "rds.deletion-protection", "resource": "prod-db", "reason": "moved on 1 May", '
     '"owner": "ops@example.com", "expires": "2027-05-31"}'
 )
 
-#: What can be accepted: what was seen to be wrong. What could not be looked at cannot.
+#: What could not be evaluated cannot be waived.
 WAIVABLE = frozenset({Status.FAIL, Status.WARN})
 
-MEND_ALL = "Mend them, or let the check name a resource of its own for each: a waiver is for one failure"
-REMOVE = 'Mend what it accepted, then take it out of DEPLOYTOOLS["WAIVERS"]'
+FIX_ALL = "Fix them: a waiver accepts one failure. In your own check, return another resource for each failure"
+REMOVE = 'Fix the failure, then remove the waiver from DEPLOYTOOLS["WAIVERS"]'
+
+
+def _check(id: str, title: str, why: str) -> Check:
+    return Check(id, title, why, Severity.MEDIUM, Stage.PRE_LAUNCH, "", REMOVE, evaluate=tuple)
+
+
+IN_FORCE = _check("waivers.in-force", "Waivers are in force", "An expired waiver accepts no failure.")
+USED = _check("waivers.used", "Waivers are used", "An unused waiver hides the next failure of its check.")
 
 
 @dataclass(frozen=True)
 class Waiver:
-    """One failure that is accepted.
+    """One accepted failure.
 
     Attributes:
-        check: the exact id.
-        resource: the exact resource of the finding; empty where the finding has none.
-        reason: why.
-        owner: whom to ask.
-        ticket: where it is kept track of; empty: nowhere.
-        expires: the last day on which it counts.
-        accept_critical: whether it also accepts the failure of a check of severity critical.
+        check: the exact id of the check.
+        resource: the exact resource of the finding; empty: the finding has none.
+        owner: the person or team who accepted the failure.
+        ticket: its ticket in an issue tracker; empty: none.
+        expires: the last day on which the waiver is in force.
+        accept_critical: whether it also accepts a failure of severity critical.
     """
 
     check: str
@@ -55,26 +62,26 @@ class Waiver:
         ticket = f"{self.ticket}, " if self.ticket else ""
         return f"{self.reason} ({self.owner}, {ticket}until {self.expires.isoformat()})"
 
-    def fits(self, finding: Finding) -> bool:
-        """Whether it names this failure."""
-        return finding.status in WAIVABLE and (finding.check, finding.resource) == (self.check, self.resource)
+    def matches(self, finding: Finding) -> bool:
+        """Return whether the finding is the failure that the waiver names."""
+        return finding.status in WAIVABLE and (finding.check.id, finding.resource) == (self.check, self.resource)
 
     def accepts(self, finding: Finding) -> bool:
-        """Whether it says of this failure that it is accepted."""
-        is_critical = finding.status is Status.FAIL and finding.severity is Severity.CRITICAL
-        return self.fits(finding) and (self.accept_critical or not is_critical)
+        """Return whether the waiver matches the finding and its severity."""
+        is_critical = finding.status is Status.FAIL and finding.check.severity is Severity.CRITICAL
+        return self.matches(finding) and (self.accept_critical or not is_critical)
 
 
 def parse_waivers(value: Sequence[object], today: date) -> tuple[Waiver, ...]:
-    """The waivers that ``DEPLOYTOOLS["WAIVERS"]`` names.
+    """Return the waivers of ``DEPLOYTOOLS["WAIVERS"]``.
 
     Raises:
-        ConfigurationError: with every violation at once.
+        ConfigurationError: a waiver is malformed; the message has every violation.
     """
     found = violations(value, today)
     if found:
         raise ConfigurationError(
-            'DEPLOYTOOLS["WAIVERS"] cannot be used: ' + " ".join(found), hint=f"Write, for example: {EXAMPLE}"
+            'DEPLOYTOOLS["WAIVERS"] is invalid: ' + " ".join(found), hint=f"For example: {EXAMPLE}"
         )
     return tuple(_waiver(entry) for entry in value if isinstance(entry, Mapping))
 
@@ -85,103 +92,90 @@ def _waiver(entry: Mapping[str, object]) -> Waiver:
 
 
 def _day(value: object) -> date:
-    """A time counts as its day, in its own time zone."""
+    """Return the date of `value`; of a time, the date in its own time zone."""
     if isinstance(value, datetime):
         return value.date()
     return value if isinstance(value, date) else date.fromisoformat(str(value))
 
 
 def violations(value: Sequence[object], today: date) -> list[str]:
-    """Every violation in ``DEPLOYTOOLS["WAIVERS"]``, a sentence each, in the order of the setting."""
+    """Return a sentence for every violation in ``DEPLOYTOOLS["WAIVERS"]``, in the order of the setting."""
     found: list[str] = []
     seen: set[tuple[str, str]] = set()
     for number, entry in enumerate(value, start=1):
         if not isinstance(entry, Mapping):
-            found.append(f"Waiver {number} is no dict.")
+            found.append(f"Waiver {number} is not a dict.")
             continue
         found += [f"Waiver {number} {sentence}" for sentence in _entry_violations(entry, today)]
         if (key := (str(entry.get("check")), str(entry.get("resource", "")))) in seen:
-            found.append(f"Waiver {number} is for the same check and resource as one before it.")
+            found.append(f"Waiver {number} has the same check and resource as an earlier one.")
         seen.add(key)
     return found
 
 
 def _entry_violations(entry: Mapping[str, object], today: date) -> list[str]:
-    found = [f'has a key that nobody reads: "{key}".' for key in entry if key not in FIELDS]
+    found = [f'has an unknown key: "{key}".' for key in entry if key not in FIELDS]
     found += [f"has no {field}." for field in NEEDED if not str(entry.get(field, "")).strip()]
-    found += [f"has a {field} that is no text." for field in TEXTS if not isinstance(entry.get(field, ""), str)]
+    found += [f"has a {field} that is not a string." for field in TEXTS if not isinstance(entry.get(field, ""), str)]
     if not isinstance(entry.get("accept_critical", False), bool):
-        found.append("has an accept_critical that is neither true nor false.")
+        found.append("has an accept_critical that is not a boolean.")
     if not str(entry.get("expires", "")).strip():
         return found
     try:
         expires = _day(entry["expires"])
     except ValueError:
-        return [*found, f"expires on {entry['expires']!r}, which is no day (YYYY-MM-DD)."]
-    if expires > today + timedelta(days=LONGEST):
-        latest = (today + timedelta(days=LONGEST)).isoformat()
-        found.append(f"expires on {expires.isoformat()}, later than {LONGEST} days from now ({latest}).")
+        return [*found, f"expires on {entry['expires']!r}, which is not a date (YYYY-MM-DD)."]
+    if expires > today + timedelta(days=MAX_DAYS):
+        latest = (today + timedelta(days=MAX_DAYS)).isoformat()
+        found.append(f"expires on {expires.isoformat()}, more than {MAX_DAYS} days from now ({latest}).")
     return found
 
 
 def apply_waivers(findings: Sequence[Finding], waivers: Iterable[Waiver], today: date) -> tuple[Finding, ...]:
-    """`findings`, what is accepted marked as waived; then a finding for each waiver that is not in force or not used.
+    """Return `findings`, waived where a waiver accepts them, and a finding for each waiver that is expired or unused.
 
-    A waiver accepts one failure: one that names several is not in force. Of a check that did not run nothing is said.
+    A waiver accepts one failure. If several failures match it, it accepts none. Waivers of checks that did not run
+    are ignored.
     """
-    all_waivers = tuple(waivers)
-    named = Counter((finding.check, finding.resource) for finding in findings if finding.status in WAIVABLE)
+    waivers = tuple(waivers)
+    failures = Counter((finding.check.id, finding.resource) for finding in findings if finding.status in WAIVABLE)
     in_force = {
         key: waiver
-        for waiver in all_waivers
-        if waiver.expires >= today and named[key := (waiver.check, waiver.resource)] == 1
+        for waiver in waivers
+        if waiver.expires >= today and failures[key := (waiver.check, waiver.resource)] == 1
     }
-    judged = tuple(_waived(finding, in_force.get((finding.check, finding.resource))) for finding in findings)
-    about = [
-        _about(waiver, ran, today)
-        for waiver in all_waivers
-        if (ran := [finding for finding in findings if finding.check == waiver.check])
-    ]
-    return (*judged, *(finding for finding in about if finding))
+    waived = [_waived(finding, in_force.get((finding.check.id, finding.resource))) for finding in findings]
+    for waiver in waivers:
+        of_check = [finding for finding in findings if finding.check.id == waiver.check]
+        if of_check and (problem := _problem(waiver, of_check, today)):
+            waived.append(problem)
+    return tuple(waived)
 
 
 def _waived(finding: Finding, waiver: Waiver | None) -> Finding:
     if waiver is None or not waiver.accepts(finding):
         return finding
-    return replace(finding, status=Status.WAIVED, waiver=str(waiver))
+    return replace(finding.with_status(Status.WAIVED), waiver=str(waiver))
 
 
-def _about(waiver: Waiver, findings: Sequence[Finding], today: date) -> Finding | None:
-    """What is to be said of a waiver, by all findings of its check."""
+def _problem(waiver: Waiver, findings: Sequence[Finding], today: date) -> Finding | None:
+    """Return a finding about the waiver, or None if it is in force and used.
+
+    Args:
+        findings: all findings of its check.
+    """
+    resource = f"{waiver.check} {waiver.resource}".rstrip()
     if waiver.expires < today:
-        return _finding(
-            "waivers.in-force", Status.FAIL, waiver, f"it expired on {waiver.expires.isoformat()}: {waiver}"
+        return Finding(IN_FORCE, failed(f"expired on {waiver.expires.isoformat()}: {waiver}", resource))
+    matching = [finding for finding in findings if waiver.matches(finding)]
+    if len(matching) > 1:
+        evidence = f"{len(matching)} failures match this waiver, so it accepts none of them: {waiver}"
+        return Finding(IN_FORCE, failed(evidence, resource, FIX_ALL))
+    if matching and not waiver.accepts(matching[0]):
+        evidence = f"a critical failure is accepted only with accept_critical = true: {waiver}"
+        return Finding(
+            USED, warned(evidence, resource, 'Fix the failure, or set "accept_critical": True in the waiver')
         )
-    named = [finding for finding in findings if waiver.fits(finding)]
-    if len(named) > 1:
-        seen = f"{len(named)} failures have its check and its resource, and it accepts none: {waiver}"
-        return _finding("waivers.in-force", Status.FAIL, waiver, seen, MEND_ALL)
-    if named and not waiver.accepts(named[0]):
-        return _finding(
-            "waivers.used",
-            Status.WARN,
-            waiver,
-            f"a critical failure is accepted only with accept_critical = true: {waiver}",
-            'Mend what fails, or say "accept_critical": True in that waiver',
-        )
-    if named or any(finding.status is Status.UNKNOWN for finding in findings):  # What it accepts may still be there.
+    if matching or any(finding.status is Status.UNKNOWN for finding in findings):  # The failure might still exist.
         return None
-    return _finding("waivers.used", Status.WARN, waiver, f"nothing fails that it would accept: {waiver}")
-
-
-def _finding(check: str, status: Status, waiver: Waiver, evidence: str, hint: str = REMOVE) -> Finding:
-    return Finding(
-        check=check,
-        title={"waivers.in-force": "Every waiver is in force", "waivers.used": "Every waiver is used"}[check],
-        severity=Severity.MEDIUM,
-        guide="Waivers",
-        status=status,
-        resource=f"{waiver.check} {waiver.resource}".rstrip(),
-        evidence=evidence,
-        hint=hint,
-    )
+    return Finding(USED, warned(f"no failure matches this waiver: {waiver}", resource))

@@ -1,7 +1,7 @@
-"""The shopkeeper's side of `order`; importing these modules registers them."""
+"""The admin of `order`. Importing the modules registers the model admins."""
 
 from __future__ import annotations
 
-from order.admin import carts, catalogue, orders
+from order.admin import carts, catalog, orders
 
-__all__ = ["carts", "catalogue", "orders"]
+__all__ = ["carts", "catalog", "orders"]

@@ -1,4 +1,4 @@
-"""The shopkeeper's desk: orders and what happens to them."""
+"""The admin of orders and their statuses."""
 
 from __future__ import annotations
 
@@ -22,12 +22,10 @@ from order.models import (
     Status,
 )
 from order.models.money import format_money
-from StartupWebApp.shopkeeping import AddressInline, ClosedSet, Inline, ModelAdmin, ReadOnlyInline
+from user.admin_classes import AddressInline, FixedRows, Inline, ModelAdmin, ReadOnlyInline
 
 
 class OrderSkuInline(ReadOnlyInline):
-    """What was bought."""
-
     model = OrderSku
     related = ("sku",)
     fields = ("sku", "title", "quantity", "price_each", "line_total")
@@ -35,37 +33,33 @@ class OrderSkuInline(ReadOnlyInline):
 
 
 class OrderDiscountInline(ReadOnlyInline):
-    """What was taken off."""
-
     model = OrderDiscount
     related = ("discount_code",)
 
 
 class OrderPaymentInline(ReadOnlyInline):
-    """What was paid."""
-
     model = OrderPayment
     fields = ("provider_reference", "amount", "state", "created_at")
 
 
 class OrderStatusInline(Inline):
-    """Where the order has been. A status is added, and then it stands."""
+    """The history of the order: statuses are added, never changed or deleted."""
 
     model = OrderStatus
     related = ("status",)
     extra = 1
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """History is not rewritten."""
+        """Return False: the history is kept."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nor shortened."""
+        """Return False: the history is kept."""
         return False
 
 
 class OrderShippingMethodInline(Inline):
-    """How it is sent; the tracking number is filled in here."""
+    """The shipping method; only the tracking number can be changed."""
 
     model = OrderShippingMethod
     related = ("shipping_method",)
@@ -74,35 +68,31 @@ class OrderShippingMethodInline(Inline):
 
 
 class OrderShippingAddressInline(AddressInline):
-    """Where it goes."""
-
     model = OrderShippingAddress
 
 
 class OrderBillingAddressInline(AddressInline):
-    """Where the bill goes."""
-
     model = OrderBillingAddress
 
 
 class StatusFilter(admin.SimpleListFilter):
-    """Orders by where they are now, not by where they have been."""
+    """Filter orders by their newest status."""
 
     title = "status"
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Every state."""
+        """Return all states."""
         return [(value, str(label)) for value, label in OrderState.choices]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The orders in the chosen state."""
+        """Return the orders in the selected state."""
         return queryset.filter(status_identifier=self.value()) if self.value() else queryset
 
 
 @admin.register(Order)
 class OrderAdmin(ModelAdmin):
-    """Orders, the newest first. Amounts and lines stand as they were agreed; statuses are added."""
+    """Orders, newest first. Amounts and lines cannot be changed; statuses can be added."""
 
     list_display = ("identifier", "customer", "current_status", "amount", "placed")
     list_filter = (StatusFilter, "placed_at", "currency")
@@ -135,34 +125,34 @@ class OrderAdmin(ModelAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
-        """Orders with their customer and their newest status."""
+        """Return orders with their customer and their newest status."""
         return Order.objects.with_status().select_related("member__user", "prospect")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Orders come from the checkout."""
+        """Return False: orders are placed by customers."""
         return False
 
     @admin.display(description="customer", ordering="email")
     def customer(self, order: Order) -> str:
-        """Who, in words; the address where there is nobody left."""
+        """Return the member's name, or the email address if there is no account."""
         return str(order.member or order.email)
 
     @admin.display(description="status", ordering="status_title")
     def current_status(self, order: Order) -> str | None:
-        """Where the order is."""
+        """Return the title of the newest status."""
         return order.status_title
 
     @admin.display(description="placed", ordering="placed_at")
     def placed(self, order: Order) -> str:
-        """The day, which is short enough for the list to fit."""
+        """Return the day of the order."""
         return f"{localtime(order.placed_at):%Y-%m-%d}"
 
     @admin.display(description="total", ordering="total")
     def amount(self, order: Order) -> str:
-        """What was to be paid."""
+        """Return the total."""
         return format_money(order.total, order.currency)
 
 
 @admin.register(Status)
-class StatusAdmin(ClosedSet):
-    """What an order's states are called."""
+class StatusAdmin(FixedRows):
+    """Titles of the order statuses."""

@@ -60,10 +60,15 @@ class Migration(migrations.Migration):
             name="Product",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("identifier", models.CharField(help_text="Names the product in lists and reports.", max_length=40)),
+                (
+                    "identifier",
+                    models.CharField(help_text="Identifies the product in lists and reports.", max_length=40),
+                ),
                 (
                     "slug",
-                    models.SlugField(help_text="The last part of the page's address.", max_length=80, unique=True),
+                    models.SlugField(
+                        help_text="The last part of the URL of the product page.", max_length=80, unique=True
+                    ),
                 ),
                 ("title", models.CharField(max_length=120)),
                 ("headline", models.CharField(blank=True, max_length=200)),
@@ -80,11 +85,11 @@ class Migration(migrations.Migration):
             name="Sku",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(help_text="As printed on the label.", max_length=40)),
+                ("code", models.CharField(help_text="The code on the label.", max_length=40)),
                 ("title", models.CharField(max_length=120)),
                 ("color", models.CharField(blank=True, max_length=40)),
                 ("size", models.CharField(blank=True, max_length=40)),
-                ("is_active", models.BooleanField(default=True, help_text="Off: no longer sold.")),
+                ("is_active", models.BooleanField(default=True, help_text="Inactive SKUs are not sold.")),
             ],
             options={
                 "verbose_name": "SKU",
@@ -97,9 +102,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "anonymous_id",
-                    models.UUIDField(
-                        blank=True, help_text="The visitor's cookie, where there is no member.", null=True
-                    ),
+                    models.UUIDField(blank=True, help_text="The visitor's cookie, if there is no member.", null=True),
                 ),
                 (
                     "state",
@@ -167,7 +170,9 @@ class Migration(migrations.Migration):
                     models.CharField(
                         max_length=2,
                         validators=[
-                            django.core.validators.RegexValidator("^[A-Z]{2}$", "Two capital letters, such as US.")
+                            django.core.validators.RegexValidator(
+                                "^[A-Z]{2}$", "Enter a two-letter country code, such as US."
+                            )
                         ],
                     ),
                 ),
@@ -241,9 +246,9 @@ class Migration(migrations.Migration):
                     "action",
                     models.CharField(
                         choices=[
-                            ("percent", "A percentage off the goods"),
-                            ("amount", "An amount off the goods"),
-                            ("free-shipping", "No shipping costs"),
+                            ("percent", "A percentage off the subtotal"),
+                            ("amount", "An amount off the subtotal"),
+                            ("free-shipping", "Free shipping"),
                         ],
                         max_length=20,
                         unique=True,
@@ -257,7 +262,7 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(("identifier__regex", "^[a-z0-9][a-z0-9-]*$")),
                         name="order_discounttype_identifier",
-                        violation_error_message="An identifier is made of small letters, digits and hyphens.",
+                        violation_error_message="The identifier can contain lowercase letters, digits and hyphens only.",
                     ),
                     models.CheckConstraint(
                         condition=models.Q(("action__in", ["percent", "amount", "free-shipping"])),
@@ -277,7 +282,7 @@ class Migration(migrations.Migration):
             name="Order",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("identifier", models.CharField(help_text="What customers quote.", max_length=20)),
+                ("identifier", models.CharField(help_text="The order number shown to the customer.", max_length=20)),
                 ("email", models.EmailField(max_length=254)),
                 (
                     "currency",
@@ -287,7 +292,7 @@ class Migration(migrations.Migration):
                         max_length=3,
                     ),
                 ),
-                ("subtotal", models.DecimalField(decimal_places=2, help_text="The lines.", max_digits=10)),
+                ("subtotal", models.DecimalField(decimal_places=2, help_text="Total of the lines.", max_digits=10)),
                 ("discount", models.DecimalField(decimal_places=2, default=Decimal("0.00"), max_digits=10)),
                 ("shipping", models.DecimalField(decimal_places=2, default=Decimal("0.00"), max_digits=10)),
                 ("tax", models.DecimalField(decimal_places=2, default=Decimal("0.00"), max_digits=10)),
@@ -338,7 +343,9 @@ class Migration(migrations.Migration):
                     models.CharField(
                         max_length=2,
                         validators=[
-                            django.core.validators.RegexValidator("^[A-Z]{2}$", "Two capital letters, such as US.")
+                            django.core.validators.RegexValidator(
+                                "^[A-Z]{2}$", "Enter a two-letter country code, such as US."
+                            )
                         ],
                     ),
                 ),
@@ -385,14 +392,14 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "provider_reference",
-                    models.CharField(help_text="Stripe's number of the payment.", max_length=255, unique=True),
+                    models.CharField(help_text="ID of the payment in Stripe.", max_length=255, unique=True),
                 ),
                 ("amount", models.DecimalField(decimal_places=2, max_digits=10)),
                 (
                     "state",
                     models.CharField(
                         choices=[
-                            ("authorised", "Authorised"),
+                            ("authorised", "Authorized"),
                             ("captured", "Captured"),
                             ("failed", "Failed"),
                             ("refunded", "Refunded"),
@@ -429,7 +436,9 @@ class Migration(migrations.Migration):
                     models.CharField(
                         max_length=2,
                         validators=[
-                            django.core.validators.RegexValidator("^[A-Z]{2}$", "Two capital letters, such as US.")
+                            django.core.validators.RegexValidator(
+                                "^[A-Z]{2}$", "Enter a two-letter country code, such as US."
+                            )
                         ],
                     ),
                 ),
@@ -453,17 +462,18 @@ class Migration(migrations.Migration):
                 (
                     "path",
                     models.CharField(
-                        help_text="Below the static files, for example order/products/mug.svg.",
+                        help_text="Relative to the static files, for example order/products/mug.svg.",
                         max_length=200,
                         validators=[
                             django.core.validators.RegexValidator(
-                                "^[\\w-]+(/[\\w-]+)*\\.(svg|png|jpg|webp|avif)$", "A path below the static files."
+                                "^[\\w-]+(/[\\w-]+)*\\.(svg|png|jpg|webp|avif)$",
+                                "Enter a path relative to the static files.",
                             )
                         ],
                     ),
                 ),
                 ("alternative_text", models.CharField(max_length=200)),
-                ("position", models.PositiveSmallIntegerField(default=0, help_text="The lowest comes first.")),
+                ("position", models.PositiveSmallIntegerField(default=0, help_text="Lowest first.")),
                 (
                     "product",
                     models.ForeignKey(
@@ -483,7 +493,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("url", models.URLField()),
                 ("title", models.CharField(max_length=120)),
-                ("position", models.PositiveSmallIntegerField(default=0, help_text="The lowest comes first.")),
+                ("position", models.PositiveSmallIntegerField(default=0, help_text="Lowest first.")),
                 (
                     "product",
                     models.ForeignKey(
@@ -520,7 +530,7 @@ class Migration(migrations.Migration):
                         validators=[django.core.validators.MinValueValidator(Decimal("0.00"))],
                     ),
                 ),
-                ("tracking_url", models.URLField(blank=True, help_text="The tracking number is put at its end.")),
+                ("tracking_url", models.URLField(blank=True, help_text="The tracking number is appended to this URL.")),
                 ("is_active", models.BooleanField(default=True)),
             ],
             options={
@@ -531,7 +541,7 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(("identifier__regex", "^[a-z0-9][a-z0-9-]*$")),
                         name="order_shippingmethod_identifier",
-                        violation_error_message="An identifier is made of small letters, digits and hyphens.",
+                        violation_error_message="The identifier can contain lowercase letters, digits and hyphens only.",
                     ),
                     models.CheckConstraint(
                         condition=models.Q(("price__gte", Decimal("0.00"))),
@@ -596,7 +606,7 @@ class Migration(migrations.Migration):
             name="ProductSku",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("position", models.PositiveSmallIntegerField(default=0, help_text="The lowest comes first.")),
+                ("position", models.PositiveSmallIntegerField(default=0, help_text="Lowest first.")),
                 (
                     "product",
                     models.ForeignKey(
@@ -701,17 +711,18 @@ class Migration(migrations.Migration):
                 (
                     "path",
                     models.CharField(
-                        help_text="Below the static files, for example order/products/mug.svg.",
+                        help_text="Relative to the static files, for example order/products/mug.svg.",
                         max_length=200,
                         validators=[
                             django.core.validators.RegexValidator(
-                                "^[\\w-]+(/[\\w-]+)*\\.(svg|png|jpg|webp|avif)$", "A path below the static files."
+                                "^[\\w-]+(/[\\w-]+)*\\.(svg|png|jpg|webp|avif)$",
+                                "Enter a path relative to the static files.",
                             )
                         ],
                     ),
                 ),
                 ("alternative_text", models.CharField(max_length=200)),
-                ("position", models.PositiveSmallIntegerField(default=0, help_text="The lowest comes first.")),
+                ("position", models.PositiveSmallIntegerField(default=0, help_text="Lowest first.")),
                 (
                     "sku",
                     models.ForeignKey(
@@ -736,9 +747,12 @@ class Migration(migrations.Migration):
                 ("quantity", models.PositiveIntegerField(default=0)),
                 (
                     "reorder_level",
-                    models.PositiveIntegerField(default=0, help_text="Order more when this few are left."),
+                    models.PositiveIntegerField(default=0, help_text="Reorder when the quantity reaches this level."),
                 ),
-                ("is_back_orderable", models.BooleanField(default=False, help_text="May be sold when there are none.")),
+                (
+                    "is_back_orderable",
+                    models.BooleanField(default=False, help_text="Customers can order when the quantity is 0."),
+                ),
                 (
                     "sku",
                     models.OneToOneField(
@@ -771,16 +785,16 @@ class Migration(migrations.Migration):
                 (
                     "valid_from",
                     models.DateTimeField(
-                        default=django.utils.timezone.now, validators=[order.models.stock.not_to_come]
+                        default=django.utils.timezone.now, validators=[order.models.stock.validate_not_in_future]
                     ),
                 ),
                 (
                     "valid_until",
                     models.DateTimeField(
                         blank=True,
-                        help_text="Empty: the current price.",
+                        help_text="Leave empty for the current price.",
                         null=True,
-                        validators=[order.models.stock.not_to_come],
+                        validators=[order.models.stock.validate_not_in_future],
                     ),
                 ),
                 (
@@ -815,7 +829,7 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(("identifier__regex", "^[a-z0-9][a-z0-9-]*$")),
                         name="order_skutype_identifier",
-                        violation_error_message="An identifier is made of small letters, digits and hyphens.",
+                        violation_error_message="The identifier can contain lowercase letters, digits and hyphens only.",
                     )
                 ],
             },
@@ -889,7 +903,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("member__isnull", True), ("anonymous_id__isnull", True), _connector="XOR"),
                 name="order_cart_one_owner",
-                violation_error_message="A cart is a member's or a visitor's: fill in one of the two.",
+                violation_error_message="A cart must have either a member or an anonymous ID.",
             ),
         ),
         migrations.AddConstraint(
@@ -898,7 +912,7 @@ class Migration(migrations.Migration):
                 condition=models.Q(("state", "open")),
                 fields=("member",),
                 name="order_cart_one_open_a_member",
-                violation_error_message="This member has an open cart already.",
+                violation_error_message="This member already has an open cart.",
             ),
         ),
         migrations.AddConstraint(
@@ -957,7 +971,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("code__regex", "^\\S+$")),
                 name="order_discount_code_no_space",
-                violation_error_message="A code has no spaces in it.",
+                violation_error_message="The code must not contain spaces.",
             ),
         ),
         migrations.AddConstraint(
@@ -976,7 +990,7 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="order_discount_code_percent",
-                violation_error_message="A percentage is more than 0 and at most 100.",
+                violation_error_message="The percentage must be greater than 0 and at most 100.",
             ),
         ),
         migrations.AddConstraint(
@@ -984,7 +998,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("amount_off__isnull", True), ("amount_off__gt", Decimal("0.00")), _connector="OR"),
                 name="order_discount_code_amount",
-                violation_error_message="An amount is more than nothing.",
+                violation_error_message="The amount must be greater than 0.",
             ),
         ),
         migrations.AddConstraint(
@@ -999,7 +1013,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("ends_at__isnull", True), ("ends_at__gt", models.F("starts_at")), _connector="OR"),
                 name="order_discount_code_ends_after_start",
-                violation_error_message="A code ends after it starts.",
+                violation_error_message="“Ends at” must be after “starts at”.",
             ),
         ),
         migrations.AddConstraint(
@@ -1196,7 +1210,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("slug__regex", "^[a-z0-9_-]+$")),
                 name="order_product_slug_is_small",
-                violation_error_message="An address is made of small letters, digits, hyphens and underscores.",
+                violation_error_message="The slug can contain lowercase letters, digits, hyphens and underscores only.",
             ),
         ),
         migrations.AddConstraint(
@@ -1255,7 +1269,7 @@ class Migration(migrations.Migration):
                 fields=("sku", "currency"),
                 include=("amount",),
                 name="order_sku_price_one_current",
-                violation_error_message="This SKU has a current price in this currency: end that one first.",
+                violation_error_message="Set “valid until” of the current price in this currency first.",
             ),
         ),
         migrations.AddConstraint(
@@ -1263,7 +1277,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("amount__gt", Decimal("0.00"))),
                 name="order_sku_price_positive",
-                violation_error_message="A price is more than nothing.",
+                violation_error_message="The price must be greater than 0.",
             ),
         ),
         migrations.AddConstraint(
@@ -1273,7 +1287,7 @@ class Migration(migrations.Migration):
                     ("valid_until__isnull", True), ("valid_until__gt", models.F("valid_from")), _connector="OR"
                 ),
                 name="order_sku_price_ends_after_start",
-                violation_error_message="A price ends after it starts.",
+                violation_error_message="“Valid until” must be after “valid from”.",
             ),
         ),
         migrations.AddConstraint(

@@ -1,4 +1,4 @@
-"""The rows that the code knows by name, so that a tenant is usable right after `migrate`."""
+"""Reference rows that the code depends on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.db import migrations
 
-from StartupWebApp.reference import seed
+from user.reference_rows import seed
 
 
 class Migration(migrations.Migration):
@@ -18,8 +18,16 @@ class Migration(migrations.Migration):
             "Configuration",
             "key",
             [
-                {"key": "shop_name", "value": "", "description": "On every page; empty: made from the database's name"},
-                {"key": "currency", "value": "USD", "description": "What the pages show prices in: USD, EUR or GBP"},
+                {
+                    "key": "shop_name",
+                    "value": "",
+                    "description": "Shown on every page; if empty, derived from the database name",
+                },
+                {
+                    "key": "currency",
+                    "value": "USD",
+                    "description": "Currency of the prices on the pages: USD, EUR or GBP",
+                },
             ],
         ),
         seed(
@@ -27,9 +35,9 @@ class Migration(migrations.Migration):
             "SkuType",
             "identifier",
             [
-                {"identifier": "goods", "title": "Goods", "description": "Sent in a parcel"},
-                {"identifier": "download", "title": "Download", "description": "Sent as a link"},
-                {"identifier": "service", "title": "Service", "description": "Done by people"},
+                {"identifier": "goods", "title": "Goods", "description": "Shipped in a parcel"},
+                {"identifier": "download", "title": "Download", "description": "Delivered as a link"},
+                {"identifier": "service", "title": "Service", "description": "Performed by people"},
             ],
         ),
         seed(
@@ -40,7 +48,7 @@ class Migration(migrations.Migration):
                 {
                     "identifier": "standard",
                     "title": "Standard",
-                    "description": "Three to five working days",
+                    "description": "3 to 5 business days",
                     "carrier": "USPS",
                     "currency": "USD",
                     "price": Decimal("4.95"),
@@ -49,7 +57,7 @@ class Migration(migrations.Migration):
                 {
                     "identifier": "express",
                     "title": "Express",
-                    "description": "One to two working days",
+                    "description": "1 to 2 business days",
                     "carrier": "UPS",
                     "currency": "USD",
                     "price": Decimal("14.50"),
@@ -58,7 +66,7 @@ class Migration(migrations.Migration):
                 {
                     "identifier": "pickup",
                     "title": "Pick-up",
-                    "description": "Fetched from the shop",
+                    "description": "Collected from the shop",
                     "currency": "USD",
                     "price": Decimal("0.00"),
                 },
@@ -79,13 +87,13 @@ class Migration(migrations.Migration):
             "Status",
             "identifier",
             [
-                {"identifier": "placed", "title": "Placed", "description": "We have the order"},
-                {"identifier": "paid", "title": "Paid", "description": "We have the money"},
-                {"identifier": "packed", "title": "Packed", "description": "It waits for the carrier"},
-                {"identifier": "shipped", "title": "Shipped", "description": "The carrier has it"},
-                {"identifier": "delivered", "title": "Delivered", "description": "The customer has it"},
-                {"identifier": "cancelled", "title": "Cancelled", "description": "It will not be sent"},
-                {"identifier": "refunded", "title": "Refunded", "description": "The customer has the money back"},
+                {"identifier": "placed", "title": "Placed", "description": "The order was received"},
+                {"identifier": "paid", "title": "Paid", "description": "The payment was received"},
+                {"identifier": "packed", "title": "Packed", "description": "Ready for the carrier"},
+                {"identifier": "shipped", "title": "Shipped", "description": "Handed to the carrier"},
+                {"identifier": "delivered", "title": "Delivered", "description": "Received by the customer"},
+                {"identifier": "cancelled", "title": "Cancelled", "description": "The order will not be shipped"},
+                {"identifier": "refunded", "title": "Refunded", "description": "The payment was returned"},
             ],
         ),
     ]

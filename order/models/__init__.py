@@ -1,4 +1,4 @@
-"""The models of `order` (28 tables), by what they are about."""
+"""The models of `order` (28 tables)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from order.models.cart import (
     CartSku,
     CartState,
 )
-from order.models.catalogue import Product, ProductImage, ProductSku, ProductVideo
+from order.models.catalog import Product, ProductImage, ProductSku, ProductVideo
 from order.models.configuration import Configuration
 from order.models.money import Currency
 from order.models.purchase import (

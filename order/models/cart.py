@@ -1,4 +1,4 @@
-"""What somebody means to buy."""
+"""Carts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from user.models.address import PostalAddress
 
 
 class CartState(models.TextChoices):
-    """How a cart's life goes."""
+    """States of a cart."""
 
     OPEN = "open", "Open"
     ORDERED = "ordered", "Ordered"
@@ -23,10 +23,10 @@ class CartState(models.TextChoices):
 
 
 class Cart(models.Model):
-    """A member's cart, or an unknown visitor's. Each has one open cart; no cart outlives its member."""
+    """The cart of a member or of an anonymous visitor. Each has at most one open cart."""
 
     member = models.ForeignKey(Member, on_delete=models.CASCADE, null=True, blank=True, related_name="carts")
-    anonymous_id = models.UUIDField(null=True, blank=True, help_text="The visitor's cookie, where there is no member.")
+    anonymous_id = models.UUIDField(null=True, blank=True, help_text="The visitor's cookie, if there is no member.")
     state = models.CharField(max_length=12, choices=CartState, default=CartState.OPEN)
     currency = currency_field()
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -42,13 +42,13 @@ class Cart(models.Model):
             models.CheckConstraint(
                 condition=Q(member__isnull=True) ^ Q(anonymous_id__isnull=True),
                 name="order_cart_one_owner",
-                violation_error_message="A cart is a member's or a visitor's: fill in one of the two.",
+                violation_error_message="A cart must have either a member or an anonymous ID.",
             ),
             models.UniqueConstraint(
                 fields=["member"],
                 condition=Q(state=CartState.OPEN),
                 name="order_cart_one_open_a_member",
-                violation_error_message="This member has an open cart already.",
+                violation_error_message="This member already has an open cart.",
             ),
             models.UniqueConstraint(
                 fields=["anonymous_id"], condition=Q(state=CartState.OPEN), name="order_cart_one_open_a_visitor"
@@ -83,7 +83,7 @@ class CartSku(models.Model):
 
 
 class CartShippingAddress(PostalAddress):
-    """Where the cart's goods shall go."""
+    """The shipping address of a cart."""
 
     cart = models.OneToOneField(Cart, on_delete=models.CASCADE, related_name="shipping_address")
 
@@ -93,7 +93,7 @@ class CartShippingAddress(PostalAddress):
 
 
 class CartPayment(models.Model):
-    """How the cart will be paid: Stripe's tokens, never a card's number."""
+    """The payment method of a cart: tokens of Stripe, no card numbers."""
 
     cart = models.OneToOneField(Cart, on_delete=models.CASCADE, related_name="payment")
     stripe_customer_token = models.CharField(max_length=255)
@@ -111,7 +111,7 @@ class CartPayment(models.Model):
 
 
 class CartDiscount(models.Model):
-    """A code that was typed into the cart."""
+    """A discount code entered in a cart."""
 
     cart = models.ForeignKey(Cart, on_delete=models.CASCADE, related_name="discounts")
     discount_code = models.ForeignKey(DiscountCode, on_delete=models.CASCADE, related_name="cart_discounts")
@@ -125,7 +125,7 @@ class CartDiscount(models.Model):
 
 
 class CartShippingMethod(models.Model):
-    """How the cart's goods shall be sent."""
+    """The shipping method of a cart."""
 
     cart = models.OneToOneField(Cart, on_delete=models.CASCADE, related_name="shipping_method")
     shipping_method = models.ForeignKey(ShippingMethod, on_delete=models.CASCADE, related_name="cart_shipping_methods")

@@ -1,12 +1,12 @@
-"""What a shopkeeper may change about the shop without a release."""
+"""The configuration of the shop."""
 
 from __future__ import annotations
 
-from StartupWebApp.reference import ConfigurationRow
+from user.models.reference import ConfigurationRow
 
 
 class Configuration(ConfigurationRow):
-    """Keys that the code reads: ``shop_name`` and ``currency``."""
+    """The keys are ``shop_name`` and ``currency``."""
 
     class Meta(ConfigurationRow.Meta):
         pass

@@ -1,4 +1,4 @@
-"""Money: one type everywhere, an exact decimal with two places, beside a currency from a closed list."""
+"""Amounts of money: a decimal with two places and a currency."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ZERO = Decimal("0.00")
 
 
 class Currency(models.TextChoices):
-    """ISO 4217 codes of what the shop sells in; all have two decimal places."""
+    """ISO 4217 codes of the supported currencies. All have two decimal places."""
 
     USD = "USD", "US dollar"
     EUR = "EUR", "Euro"
@@ -22,22 +22,22 @@ class Currency(models.TextChoices):
 SYMBOLS = {Currency.USD: "$", Currency.EUR: "€", Currency.GBP: "£"}
 
 
-# The fields are made by functions because every option but the name is the same; migrations see plain Django fields.
+# Functions instead of field classes, so that migrations contain plain Django fields.
 def money_field(verbose_name: str | None = None, **options: Any) -> models.DecimalField[Decimal, Decimal]:
-    """An amount of up to 99,999,999.99."""
+    """Return a field for amounts up to 99,999,999.99."""
     return models.DecimalField(verbose_name, max_digits=10, decimal_places=2, **options)
 
 
 def currency_field() -> models.CharField[str, str]:
-    """The currency of the amounts in the same row."""
+    """Return a field for the currency of the amounts in the row."""
     return models.CharField(max_length=3, choices=Currency, default=Currency.USD)
 
 
 def currency_constraint(name: str) -> models.CheckConstraint:
-    """The database's half of `currency_field`."""
+    """Return a constraint that allows the supported currencies only."""
     return models.CheckConstraint(condition=Q(currency__in=Currency.values), name=name)
 
 
 def format_money(amount: Decimal, currency: str) -> str:
-    """The amount as people read it: ``$1,234.50``."""
+    """Return the amount with its symbol, for example ``$1,234.50``."""
     return f"{SYMBOLS[Currency(currency)]}{amount:,.2f}"

@@ -1,4 +1,4 @@
-"""What is bought and sold: stock keeping units, their prices and how many there are."""
+"""Stock keeping units (SKUs), their prices and inventory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from order.models.catalogue import Picture
+from order.models.catalog import Picture
 from order.models.money import ZERO, currency_constraint, currency_field, format_money, money_field
-from StartupWebApp.reference import ReferenceRow
+from user.models.reference import ReferenceRow
 
 
 class SkuType(ReferenceRow):
-    """Goods, downloads, services."""
+    """The type of a SKU: goods, download or service."""
 
     class Meta(ReferenceRow.Meta):
         db_table = "order_sku_type"
@@ -26,27 +26,27 @@ class SkuType(ReferenceRow):
 
 
 class SkuQuerySet(models.QuerySet["Sku"]):
-    """What the pages ask of SKUs."""
+    """Queries for SKUs."""
 
     def with_price(self, currency: str) -> SkuQuerySet:
-        """Adds `current_price`: the price now in `currency`, None where there is none."""
+        """Add `current_price` in `currency`, None if there is none."""
         current = SkuPrice.objects.filter(sku=OuterRef("pk"), currency=currency, valid_until__isnull=True)
         return self.annotate(current_price=Subquery(current.values("amount")))  # type: ignore[no-redef]
 
 
 class Sku(models.Model):
-    """One thing on a shelf: a colour and a size of something."""
+    """A stock keeping unit: a variant of a product, for example one color and size."""
 
     current_price: Decimal | None  # added by `with_price`
     if TYPE_CHECKING:
         inventory: SkuInventory
 
-    code = models.CharField(max_length=40, help_text="As printed on the label.")
+    code = models.CharField(max_length=40, help_text="The code on the label.")
     type = models.ForeignKey(SkuType, on_delete=models.PROTECT, related_name="skus")
     title = models.CharField(max_length=120)
     color = models.CharField(max_length=40, blank=True)
     size = models.CharField(max_length=40, blank=True)
-    is_active = models.BooleanField(default=True, help_text="Off: no longer sold.")
+    is_active = models.BooleanField(default=True, help_text="Inactive SKUs are not sold.")
 
     objects = SkuQuerySet.as_manager()
 
@@ -64,23 +64,23 @@ class Sku(models.Model):
 
     @property
     def variant(self) -> str:
-        """What tells it from its neighbours on a product's page: colour and size, or else the title."""
+        """Return the color and the size, or the title if both are empty."""
         return ", ".join(part for part in (self.color, self.size) if part) or self.title
 
     @property
     def availability(self) -> str:
-        """In words, for the product's page."""
+        """Return the availability as shown on the product page."""
         inventory: SkuInventory | None = getattr(self, "inventory", None)
         return "Always available" if inventory is None else inventory.availability
 
 
 class SkuInventory(models.Model):
-    """How many there are. A SKU without a row is one that never runs out, such as a download."""
+    """The stock of a SKU. A SKU without inventory is always available, for example a download."""
 
     sku = models.OneToOneField(Sku, on_delete=models.CASCADE, related_name="inventory", verbose_name="SKU")
     quantity = models.PositiveIntegerField(default=0)
-    reorder_level = models.PositiveIntegerField(default=0, help_text="Order more when this few are left.")
-    is_back_orderable = models.BooleanField(default=False, help_text="May be sold when there are none.")
+    reorder_level = models.PositiveIntegerField(default=0, help_text="Reorder when the quantity reaches this level.")
+    is_back_orderable = models.BooleanField(default=False, help_text="Customers can order when the quantity is 0.")
 
     class Meta:
         db_table = "order_sku_inventory"
@@ -97,7 +97,7 @@ class SkuInventory(models.Model):
 
     @property
     def availability(self) -> str:
-        """In words, for the product's page."""
+        """Return the availability as shown on the product page."""
         if self.quantity > self.reorder_level:
             return "In stock"
         if self.quantity:
@@ -105,21 +105,25 @@ class SkuInventory(models.Model):
         return "On back order" if self.is_back_orderable else "Sold out"
 
 
-def not_to_come(moment: datetime) -> None:
-    """Raises `ValidationError` for a moment to come: a price that is entered is the price at once."""
+def validate_not_in_future(moment: datetime) -> None:
+    """Require a date and time in the past: prices cannot be scheduled.
+
+    Raises:
+        ValidationError: `moment` is in the future.
+    """
     if moment > timezone.now():
-        raise ValidationError("This is still to come: prices change when they are entered.")
+        raise ValidationError("The date must not be in the future. Prices change when they are entered.")
 
 
 class SkuPrice(models.Model):
-    """What a SKU costs, from when until when. A new price ends the old one: there is one current price a currency."""
+    """A price of a SKU and the period in which it is valid. Each currency has at most one current price."""
 
     sku = models.ForeignKey(Sku, on_delete=models.CASCADE, related_name="prices", verbose_name="SKU")
     currency = currency_field()
     amount = money_field()
-    valid_from = models.DateTimeField(default=timezone.now, validators=[not_to_come])
+    valid_from = models.DateTimeField(default=timezone.now, validators=[validate_not_in_future])
     valid_until = models.DateTimeField(
-        null=True, blank=True, validators=[not_to_come], help_text="Empty: the current price."
+        null=True, blank=True, validators=[validate_not_in_future], help_text="Leave empty for the current price."
     )
 
     class Meta:
@@ -132,17 +136,17 @@ class SkuPrice(models.Model):
                 condition=Q(valid_until__isnull=True),
                 include=["amount"],
                 name="order_sku_price_one_current",
-                violation_error_message="This SKU has a current price in this currency: end that one first.",
+                violation_error_message="Set “valid until” of the current price in this currency first.",
             ),
             models.CheckConstraint(
                 condition=Q(amount__gt=ZERO),
                 name="order_sku_price_positive",
-                violation_error_message="A price is more than nothing.",
+                violation_error_message="The price must be greater than 0.",
             ),
             models.CheckConstraint(
                 condition=Q(valid_until__isnull=True) | Q(valid_until__gt=F("valid_from")),
                 name="order_sku_price_ends_after_start",
-                violation_error_message="A price ends after it starts.",
+                violation_error_message="“Valid until” must be after “valid from”.",
             ),
             currency_constraint("order_sku_price_currency"),
         )
@@ -152,7 +156,7 @@ class SkuPrice(models.Model):
 
 
 class SkuImage(Picture):
-    """A picture of one SKU."""
+    """An image of a SKU."""
 
     sku = models.ForeignKey(Sku, on_delete=models.CASCADE, related_name="images", verbose_name="SKU")
 

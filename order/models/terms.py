@@ -1,4 +1,4 @@
-"""What changes a price on the way to the till: ways of shipping and discounts."""
+"""Shipping methods and discounts."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from order.models.money import ZERO, currency_constraint, currency_field, money_field
-from StartupWebApp.reference import ReferenceRow
+from user.models.reference import ReferenceRow
 
 
 class ShippingMethod(ReferenceRow):
-    """A carrier's service and its price."""
+    """A shipping method and its price."""
 
     carrier = models.CharField(max_length=60, blank=True)
     currency = currency_field()
     price = money_field(validators=[MinValueValidator(ZERO)])
-    tracking_url = models.URLField(blank=True, help_text="The tracking number is put at its end.")
+    tracking_url = models.URLField(blank=True, help_text="The tracking number is appended to this URL.")
     is_active = models.BooleanField(default=True)
 
     class Meta(ReferenceRow.Meta):
@@ -35,15 +35,15 @@ class ShippingMethod(ReferenceRow):
 
 
 class DiscountAction(models.TextChoices):
-    """What a discount does."""
+    """Actions of a discount."""
 
-    PERCENT = "percent", "A percentage off the goods"
-    AMOUNT = "amount", "An amount off the goods"
-    FREE_SHIPPING = "free-shipping", "No shipping costs"
+    PERCENT = "percent", "A percentage off the subtotal"
+    AMOUNT = "amount", "An amount off the subtotal"
+    FREE_SHIPPING = "free-shipping", "Free shipping"
 
 
 class DiscountType(ReferenceRow):
-    """A kind of discount, one for each action."""
+    """A type of discount, one for each action."""
 
     action = models.CharField(max_length=20, choices=DiscountAction, unique=True)
 
@@ -56,7 +56,7 @@ class DiscountType(ReferenceRow):
 
 
 class DiscountCode(models.Model):
-    """What a customer types. Exactly one of the two values is set, or none where shipping is free."""
+    """A discount code. `percent_off` or `amount_off` is set, or neither for free shipping."""
 
     code = models.CharField(max_length=40)
     type = models.ForeignKey(DiscountType, on_delete=models.PROTECT, related_name="codes")
@@ -77,7 +77,7 @@ class DiscountCode(models.Model):
             models.CheckConstraint(
                 condition=Q(code__regex=r"^\S+$"),
                 name="order_discount_code_no_space",
-                violation_error_message="A code has no spaces in it.",
+                violation_error_message="The code must not contain spaces.",
             ),
             models.CheckConstraint(
                 condition=Q(percent_off__isnull=True) | Q(amount_off__isnull=True), name="order_discount_code_one_value"
@@ -85,12 +85,12 @@ class DiscountCode(models.Model):
             models.CheckConstraint(
                 condition=Q(percent_off__isnull=True) | Q(percent_off__gt=0, percent_off__lte=100),
                 name="order_discount_code_percent",
-                violation_error_message="A percentage is more than 0 and at most 100.",
+                violation_error_message="The percentage must be greater than 0 and at most 100.",
             ),
             models.CheckConstraint(
                 condition=Q(amount_off__isnull=True) | Q(amount_off__gt=ZERO),
                 name="order_discount_code_amount",
-                violation_error_message="An amount is more than nothing.",
+                violation_error_message="The amount must be greater than 0.",
             ),
             models.CheckConstraint(
                 condition=Q(minimum_subtotal__gte=ZERO), name="order_discount_code_minimum_not_negative"
@@ -98,7 +98,7 @@ class DiscountCode(models.Model):
             models.CheckConstraint(
                 condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("starts_at")),
                 name="order_discount_code_ends_after_start",
-                violation_error_message="A code ends after it starts.",
+                violation_error_message="“Ends at” must be after “starts at”.",
             ),
             currency_constraint("order_discount_code_currency"),
         )
@@ -107,25 +107,29 @@ class DiscountCode(models.Model):
         return self.code
 
     def clean(self) -> None:
-        """Raises `ValidationError` where the values are not those that the type asks for."""
+        """Check that the values match the type.
+
+        Raises:
+            ValidationError: a value is missing or must be empty.
+        """
         if self.type_id is None:
             return
-        wants = {
-            DiscountAction.PERCENT: (True, False),
-            DiscountAction.AMOUNT: (False, True),
-            DiscountAction.FREE_SHIPPING: (False, False),
-        }[DiscountAction(self.type.action)]
-        if (self.percent_off is not None, self.amount_off is not None) != wants:
-            raise ValidationError(
-                f"“{self.type}” asks for: {self.type.get_action_display().lower()}, and nothing else."
-            )
+        action = DiscountAction(self.type.action)
+        required = (action is DiscountAction.PERCENT, action is DiscountAction.AMOUNT)
+        if (self.percent_off is not None, self.amount_off is not None) != required:
+            instruction = {
+                DiscountAction.PERCENT: "set “percent off” only",
+                DiscountAction.AMOUNT: "set “amount off” only",
+                DiscountAction.FREE_SHIPPING: "set neither “percent off” nor “amount off”",
+            }[action]
+            raise ValidationError(f"For the type “{self.type}”, {instruction}.")
 
     def discount(self, subtotal: Decimal, shipping: Decimal) -> Decimal:
-        """What the code takes off, never more than there is.
+        """Return the discount, at most `subtotal` or, for free shipping, `shipping`.
 
         Args:
-            subtotal: price of the goods.
-            shipping: price of sending them.
+            subtotal: price of the lines.
+            shipping: price of the shipping method.
         """
         if subtotal < self.minimum_subtotal:
             return ZERO

@@ -1,7 +1,4 @@
-"""Sample data: a believable shop, to look at and to try things on. `load` makes it, `flush` takes it away.
-
-Only rows with a sample's key are ever touched. The data is in `catalogue` and `customers`, the making in `build`.
-"""
+"""Sample data: `load` creates it, `flush` removes it. Only rows with the key of a sample are changed."""
 
 from __future__ import annotations
 
@@ -11,48 +8,52 @@ from datetime import datetime
 
 from django.contrib.auth.models import User
 from django.db import connection, transaction
-from django.db.models import ProtectedError
+from django.db.models import Model, ProtectedError
 
 from order.models import Cart, DiscountCode, Order, OrderPayment, Product, Sku
 from order.sample_data.build import Builder
-from order.sample_data.catalogue import CODES, PRODUCTS
+from order.sample_data.catalog import CODES, PRODUCTS
 from order.sample_data.customers import CARTS, MEMBERS, ORDERS, PROSPECTS
 from user.models import Prospect
 
-#: Of the advisory lock that two loads at once wait on; any number that nothing else uses.
+#: Key of the advisory lock that serializes concurrent loads.
 LOCK = 7_264_310_057
 
 
 class SampleDataInUse(Exception):
-    """Rows that are not samples refer to samples, which therefore cannot go. The message names some."""
+    """Sample rows cannot be removed because other rows refer to them. The message names up to five of those."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What `load` did: rows taken away, rows made (by kind), rows that were there."""
+    """The result of `load`: number of removed, created (by model) and existing rows."""
 
     removed: int
-    created: Mapping[str, int]
+    created: Mapping[type[Model], int]
     found: int
 
     def __str__(self) -> str:
         removed = f"Removed {self.removed} sample rows. " if self.removed else ""
         if not self.created:
-            return f"{removed}The sample data was there already ({self.found} rows): nothing to do."
-        kinds = ", ".join(f"{count} {kind}" for kind, count in self.created.items())
-        return f"{removed}Created {sum(self.created.values())} rows ({self.found} were there): {kinds}."
+            return f"{removed}The sample data already exists ({self.found} rows). No changes."
+        kinds = ", ".join(_count(number, model) for model, number in self.created.items())
+        return f"{removed}Created {sum(self.created.values())} rows ({self.found} already existed): {kinds}."
+
+
+def _count(number: int, model: type[Model]) -> str:
+    return f"{number} {model._meta.verbose_name if number == 1 else model._meta.verbose_name_plural}"
 
 
 @transaction.atomic
 def load(now: datetime, *, flush_first: bool = False) -> Loaded:
-    """Makes the sample data that is missing, in one transaction.
+    """Create missing sample data in one transaction.
 
     Args:
-        now: orders are placed some days before it.
-        flush_first: take the sample data away first.
+        now: orders are dated some days before it.
+        flush_first: remove the sample data first.
 
     Raises:
-        SampleDataInUse: with `flush_first`, where something real depends on a sample; nothing has changed then.
+        SampleDataInUse: with `flush_first`, if other rows refer to sample rows; nothing is changed.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
@@ -64,13 +65,13 @@ def load(now: datetime, *, flush_first: bool = False) -> Loaded:
 
 @transaction.atomic
 def flush() -> int:
-    """Takes the sample data away, and what hangs on it.
+    """Remove the sample data and the rows that belong to it.
 
     Returns:
-        How many rows went.
+        The number of removed rows.
 
     Raises:
-        SampleDataInUse: an order that is no sample has a sample in it. (A cart just loses the line.)
+        SampleDataInUse: an order that is not a sample has a sample SKU. (Lines of carts are removed.)
     """
     orders = Order.objects.filter(identifier__in=[order.identifier for order in ORDERS])
     samples = (

@@ -1,4 +1,4 @@
-"""Makes rows of the sample data: each is looked up by its key first, so a second time makes nothing."""
+"""Create the rows of the sample data. Existing rows are found by their key and kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.db.models import Model
 
 from order import models
 from order.models.money import ZERO
-from order.sample_data.catalogue import CODES, EURO, PRODUCTS, SampleCode, SampleProduct, SampleSku
+from order.sample_data.catalog import CODES, EURO, PRODUCTS, SampleCode, SampleProduct, SampleSku
 from order.sample_data.customers import CARTS, MEMBERS, ORDERS, PROSPECTS, SampleCart, SampleOrder, SamplePerson
 from user.models import DefaultShippingAddress, Member, MemberTermsOfUseVersionAgreed, Prospect, TermsOfUseVersion
 
@@ -26,28 +26,28 @@ SALES_TAX = Decimal("0.0825")
 
 
 class Builder:
-    """Builds the sample shop, and counts what it made and what was there.
+    """Creates the sample data and counts created and existing rows.
 
     Args:
-        now: orders and carts are placed some days before it.
+        now: orders and carts are dated some days before it.
     """
 
     def __init__(self, now: datetime) -> None:
         self.now = now
-        self.created: Counter[str] = Counter()
+        self.created: Counter[type[Model]] = Counter()
         self.found = 0
 
-    def keep(self, model: type[Row], defaults: Mapping[str, Any] | None = None, **key: Any) -> Row:
-        """The row with this key, made if it is missing."""
+    def get_or_create(self, model: type[Row], defaults: Mapping[str, Any] | None = None, **key: Any) -> Row:
+        """Return the row with this key; create it if it does not exist."""
         row, is_new = model._default_manager.get_or_create(defaults=defaults, **key)
         if is_new:
-            self.created[str(model._meta.verbose_name_plural)] += 1
+            self.created[model] += 1
         else:
             self.found += 1
         return row
 
     def build(self) -> None:
-        """Everything, in the order in which things refer to each other."""
+        """Create all rows, referenced rows first."""
         for product in PRODUCTS:
             self.product(product)
         for code in CODES:
@@ -55,15 +55,17 @@ class Builder:
         for person in MEMBERS:
             self.member(person)
         for person in PROSPECTS:
-            self.keep(Prospect, {"first_name": person.first_name, "last_name": person.last_name}, email=person.email)
+            self.get_or_create(
+                Prospect, {"first_name": person.first_name, "last_name": person.last_name}, email=person.email
+            )
         for cart in CARTS:
             self.cart(cart)
         for order in ORDERS:
             self.order(order)
 
     def product(self, sample: SampleProduct) -> None:
-        """A product with its picture and its SKUs."""
-        product = self.keep(
+        """Create a product with its image and SKUs."""
+        product = self.get_or_create(
             models.Product,
             {
                 "slug": sample.identifier.lower().removeprefix("smp-"),
@@ -75,14 +77,14 @@ class Builder:
             identifier=sample.identifier,
         )
         words = {"alternative_text": sample.alternative_text}
-        self.keep(models.ProductImage, words, product=product, path=f"order/products/{sample.image}.svg")
+        self.get_or_create(models.ProductImage, words, product=product, path=f"order/products/{sample.image}.svg")
         for position, sample_sku in enumerate(sample.skus):
             sku = self.sku(sample_sku, sample)
-            self.keep(models.ProductSku, {"position": position}, product=product, sku=sku)
+            self.get_or_create(models.ProductSku, {"position": position}, product=product, sku=sku)
 
     def sku(self, sample: SampleSku, product: SampleProduct) -> models.Sku:
-        """A SKU with its prices, stock and picture."""
-        sku = self.keep(
+        """Create a SKU with its prices, inventory and image."""
+        sku = self.get_or_create(
             models.Sku,
             {
                 "type": models.SkuType.objects.get(identifier=product.type),
@@ -94,22 +96,22 @@ class Builder:
         )
         dollars = Decimal(sample.price)
         was = {"amount": dollars - 1, "valid_until": PRICES_ROSE}
-        self.keep(models.SkuPrice, was, sku=sku, currency="USD", valid_from=OPENED)
+        self.get_or_create(models.SkuPrice, was, sku=sku, currency="USD", valid_from=OPENED)
         for currency, amount in (("USD", dollars), ("EUR", (dollars * EURO).quantize(ZERO))):
             now = {"amount": amount, "valid_from": PRICES_ROSE}
-            self.keep(models.SkuPrice, now, sku=sku, currency=currency, valid_until=None)
+            self.get_or_create(models.SkuPrice, now, sku=sku, currency=currency, valid_until=None)
         if sample.quantity is not None:
             stock = {"quantity": sample.quantity, "reorder_level": 4, "is_back_orderable": sample.is_back_orderable}
-            self.keep(models.SkuInventory, stock, sku=sku)
+            self.get_or_create(models.SkuInventory, stock, sku=sku)
         if sample.image:
-            words = {"alternative_text": f"The colour {sample.color.lower()}"}
-            self.keep(models.SkuImage, words, sku=sku, path=f"order/products/{sample.image}.svg")
+            words = {"alternative_text": f"The color {sample.color.lower()}"}
+            self.get_or_create(models.SkuImage, words, sku=sku, path=f"order/products/{sample.image}.svg")
         return sku
 
     def code(self, sample: SampleCode) -> None:
-        """A discount code."""
+        """Create a discount code."""
         value = None if sample.value is None else Decimal(sample.value)
-        self.keep(
+        self.get_or_create(
             models.DiscountCode,
             {
                 "type": models.DiscountType.objects.get(identifier=sample.type),
@@ -124,44 +126,46 @@ class Builder:
         )
 
     def member(self, person: SamplePerson) -> None:
-        """An account that nobody can log in to, its member, address and agreement to the terms."""
+        """Create an account without a usable password, its member, address and agreement to the terms of use."""
         names = {"first_name": person.first_name, "last_name": person.last_name, "email": person.email}
-        user = self.keep(User, {**names, "password": make_password(None)}, username=person.email)
-        wishes = {"newsletter_subscriber": person.is_subscriber, "email_verified": True}
-        member = self.keep(Member, wishes, user=user)
-        self.keep(DefaultShippingAddress, person.address, member=member)
+        user = self.get_or_create(User, {**names, "password": make_password(None)}, username=person.email)
+        preferences = {"newsletter_subscriber": person.is_subscriber, "email_verified": True}
+        member = self.get_or_create(Member, preferences, user=user)
+        self.get_or_create(DefaultShippingAddress, person.address, member=member)
         terms = TermsOfUseVersion.objects.latest("published_at")
-        self.keep(MemberTermsOfUseVersionAgreed, {"agreed_at": self.now}, member=member, version=terms)
+        self.get_or_create(MemberTermsOfUseVersionAgreed, {"agreed_at": self.now}, member=member, version=terms)
 
     def cart(self, sample: SampleCart) -> None:
-        """A cart with its lines and its code."""
+        """Create a cart with its lines and discount code."""
         if isinstance(sample.owner, str):
             key: dict[str, Any] = {"member": self.customer(sample.owner)["member"]}
         else:
             key = {"anonymous_id": sample.owner}
         made = {"created_at": self.now - timedelta(days=sample.days_ago)}
-        cart = self.keep(models.Cart, made, **key, state=sample.state)
+        cart = self.get_or_create(models.Cart, made, **key, state=sample.state)
         for code, quantity in sample.lines:
-            self.keep(models.CartSku, {"quantity": quantity}, cart=cart, sku=models.Sku.objects.get(code=code))
+            self.get_or_create(models.CartSku, {"quantity": quantity}, cart=cart, sku=models.Sku.objects.get(code=code))
         if sample.code:
-            self.keep(models.CartDiscount, cart=cart, discount_code=models.DiscountCode.objects.get(code=sample.code))
+            self.get_or_create(
+                models.CartDiscount, cart=cart, discount_code=models.DiscountCode.objects.get(code=sample.code)
+            )
 
     def customer(self, first_name: str) -> dict[str, Any]:
-        """The columns of an order that say whose it is: ``member`` or ``prospect``, and ``email``."""
+        """Return the columns that identify the customer: ``member`` or ``prospect``, and ``email``."""
         person = next(person for person in (*MEMBERS, *PROSPECTS) if person.first_name == first_name)
         if person in MEMBERS:
             return {"member": Member.objects.get(user__username=person.email), "email": person.email}
         return {"prospect": Prospect.objects.get(email=person.email), "email": person.email}
 
     def order(self, sample: SampleOrder) -> None:
-        """An order with its lines, terms, addresses, statuses and payment."""
+        """Create an order with its lines, discount, shipping method, addresses, statuses and payment."""
         lines = [(models.Sku.objects.with_price("USD").get(code=code), quantity) for code, quantity in sample.lines]
         method = models.ShippingMethod.objects.get(identifier=sample.shipping)
         code = models.DiscountCode.objects.get(code=sample.code) if sample.code else None
         subtotal = sum(((sku.current_price or ZERO) * quantity for sku, quantity in lines), ZERO)
         discount = code.discount(subtotal, method.price) if code else ZERO
         tax = (max(subtotal - discount, ZERO) * SALES_TAX).quantize(ZERO)
-        order = self.keep(
+        order = self.get_or_create(
             models.Order,
             {
                 **self.customer(sample.customer),
@@ -176,19 +180,21 @@ class Builder:
         )
         for sku, quantity in lines:
             sold = {"title": f"{sku.title}, {sku.variant}", "quantity": quantity, "price_each": sku.current_price}
-            self.keep(models.OrderSku, sold, order=order, sku=sku)
+            self.get_or_create(models.OrderSku, sold, order=order, sku=sku)
         if code:
-            self.keep(models.OrderDiscount, {"amount": discount}, order=order, discount_code=code)
-        self.keep(models.OrderShippingMethod, {"shipping_method": method, "cost": method.price}, order=order)
+            self.get_or_create(models.OrderDiscount, {"amount": discount}, order=order, discount_code=code)
+        self.get_or_create(models.OrderShippingMethod, {"shipping_method": method, "cost": method.price}, order=order)
         self.history(order, sample)
 
     def history(self, order: models.Order, sample: SampleOrder) -> None:
-        """Where an order went, who paid, and each status that it reached, some hours apart."""
+        """Create the addresses, the statuses, some hours apart, and the payment of an order."""
         person = next(person for person in (*MEMBERS, *PROSPECTS) if person.first_name == sample.customer)
-        self.keep(models.OrderShippingAddress, person.address, order=order)
-        self.keep(models.OrderBillingAddress, person.address, order=order)
+        self.get_or_create(models.OrderShippingAddress, person.address, order=order)
+        self.get_or_create(models.OrderBillingAddress, person.address, order=order)
         for step, state in enumerate(sample.statuses):
             reached = {"set_at": order.placed_at + timedelta(hours=9 * step)}
-            self.keep(models.OrderStatus, reached, order=order, status=models.Status.objects.get(identifier=state))
+            self.get_or_create(
+                models.OrderStatus, reached, order=order, status=models.Status.objects.get(identifier=state)
+            )
         paid = {"order": order, "amount": order.total, "state": sample.payment, "created_at": order.placed_at}
-        self.keep(models.OrderPayment, paid, provider_reference=f"pi_sample_{sample.identifier}")
+        self.get_or_create(models.OrderPayment, paid, provider_reference=f"pi_sample_{sample.identifier}")

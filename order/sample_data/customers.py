@@ -1,4 +1,4 @@
-"""The sample shop's customers, their carts and their orders, as data."""
+"""Sample customers, carts and orders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Lines = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True)
 class SamplePerson:
-    """Somebody with an account (a member) or without one (a prospect)."""
+    """A person with an account (a member) or without (a prospect)."""
 
     first_name: str
     last_name: str
@@ -25,12 +25,12 @@ class SamplePerson:
 
     @property
     def email(self) -> str:
-        """An address that cannot exist: RFC 2606 keeps this domain for examples."""
+        """Return an address in a domain that RFC 2606 reserves for examples."""
         return f"{self.first_name}.{self.last_name}@sample.example.com".lower()
 
     @property
     def address(self) -> dict[str, str]:
-        """The columns of a `PostalAddress`."""
+        """Return the columns of a `PostalAddress`."""
         names = ("line1", "city", "region", "postal_code", "country")
         return {"name": f"{self.first_name} {self.last_name}", **{name: getattr(self, name) for name in names}}
 
@@ -51,7 +51,7 @@ PROSPECTS = (
 
 @dataclass(frozen=True)
 class SampleCart:
-    """A cart; its owner is a member's first name, or the cookie of somebody unknown."""
+    """A cart. The owner is the first name of a member, or the cookie of an anonymous visitor."""
 
     owner: str | UUID
     state: CartState
@@ -71,7 +71,7 @@ CARTS = (
 
 @dataclass(frozen=True)
 class SampleOrder:
-    """An order, in the state that its last status says; the customer is a member's or a prospect's first name."""
+    """An order in the state of its last status. The customer is the first name of a member or a prospect."""
 
     identifier: str
     customer: str
@@ -134,6 +134,6 @@ ORDERS = (
     ),
     SampleOrder("SMP-1008", "Mara", (("SMP-NOTEBOOK-A4", 2),), _PAID, PaymentState.CAPTURED, 3, code="SMP-FIVER"),
     SampleOrder(
-        "SMP-1009", "Noor", (("SMP-POSTER-A2", 1), ("SMP-PLANT", 1)), (OrderState.PLACED,), PaymentState.AUTHORISED, 2
+        "SMP-1009", "Noor", (("SMP-POSTER-A2", 1), ("SMP-PLANT", 1)), (OrderState.PLACED,), PaymentState.AUTHORIZED, 2
     ),
 )

@@ -13,5 +13,5 @@ register = template.Library()
 
 @register.filter
 def money(amount: Decimal, currency: str) -> str:
-    """``{{ price|money:shop.currency }}`` is ``$12.00``."""
+    """Format an amount: ``{{ price|money:shop.currency }}`` is ``$12.00``."""
     return format_money(amount, currency)

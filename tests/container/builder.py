@@ -1,7 +1,7 @@
-"""Performs a Dockerfile without an engine: each stage in a chroot on an overlay of this machine, no compiler in reach.
+"""Build a Dockerfile without a container engine: each stage runs in a chroot on an overlay, without a compiler.
 
-``unshare --mount python -m tests.container.builder REQUEST`` builds and runs; the mounts end with the process. What it
-cannot show is the base image itself: this machine, with its Python as ``python``, stands in for it.
+``unshare --mount python -m tests.container.builder REQUEST`` builds and runs; the mounts end with the process. The root
+file system of this machine, with its Python as ``python``, replaces the base image.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def main(request: dict[str, Any]) -> int:
-    """Build the stages in `request`, then run its command as the image's user on a read-only root."""
+    """Build the stages in `request`, then run its command as the user of the image on a read-only root."""
     work = Path(request["directory"])
     _mount("-t", "tmpfs", "none", str(work))
     context = Path(request["context"])
@@ -39,7 +39,7 @@ def main(request: dict[str, Any]) -> int:
 
 
 class Image:
-    """One stage: its root, its environment, its user."""
+    """A built stage: its root directory, environment and user."""
 
     def __init__(self, place: Path, stage: Stage, arguments: dict[str, str], context: Path) -> None:
         self.root, self.stage, self.context = place / "root", stage, context
@@ -49,9 +49,9 @@ class Image:
             (place / name).mkdir(parents=True)
         options = f"lowerdir=/,upperdir={place / 'upper'},workdir={place / 'work'}"
         _mount("-t", "overlay", "overlay", "-o", options, str(self.root))
-        self._stand_in_for_the_base_image()
+        self._prepare_base_image()
 
-    def _stand_in_for_the_base_image(self) -> None:
+    def _prepare_base_image(self) -> None:
         for parent in PYTHON.parents[:-1]:
             inside = self.root / parent.relative_to("/")
             inside.chmod(inside.stat().st_mode | 0o011)
@@ -65,7 +65,7 @@ class Image:
             _mount("--rbind", f"/{name}", str(self.root / name))
 
     def build(self, others: dict[str, Image]) -> None:
-        """All instructions in their order."""
+        """Execute all instructions."""
         for keyword, argument in self.stage.instructions:
             action = getattr(self, f"_{keyword.lower()}", None)
             if action and keyword == "COPY":
@@ -111,12 +111,12 @@ class Image:
             sys.exit(code)
 
     def seal(self) -> None:
-        """From now on nothing can be written but /dev/shm, as with a read-only root file system."""
+        """Make the root file system read-only, except /dev/shm."""
         _mount("-t", "tmpfs", "none", str(self.root / "dev/shm"))
         _mount("-o", "remount,ro", str(self.root))
 
     def run(self, command: list[str], environment: dict[str, str]) -> int:
-        """A command in the image, as its user and with its environment."""
+        """Run a command in the image with its user and environment. Return the exit code."""
         variables = [f"{name}={value}" for name, value in (self.environment | environment).items()]
         inside = ["/usr/bin/env", "--ignore-environment", f"--chdir={self.workdir}", *variables, *command]
         return subprocess.run(["chroot", f"--userspec={self.user}", self.root, *inside], check=False).returncode

@@ -1,23 +1,19 @@
-"""A deployment that is ready to serve: databases made, tenant one migrated."""
+"""Fixtures: a deployment with tenant databases, and with a migrated tenant."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests.deployment import Deployment
+from tests.forked import manage
 from tests.management.runner import run
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
 def created(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> Deployment:
-    """The tenants' databases, empty."""
+    """A deployment with empty tenant databases."""
     made = run(capsys, "create_tenant_dbs", "--noinput")
     assert made.code == 0, made
     return deployment
@@ -25,8 +21,7 @@ def created(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> Deplo
 
 @pytest.fixture
 def migrated(created: Deployment) -> Deployment:
-    """The same with the tables of tenant one."""
+    """A deployment in which tenant one is migrated."""
     environment = os.environ | created.environment | {"DJANGO_SETTINGS_MODULE": "StartupWebApp.settings_production"}
-    command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=120)
+    assert manage("migrate", "--verbosity", "0", environment=environment) == ("", "", 0)
     return created

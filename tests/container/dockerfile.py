@@ -1,4 +1,4 @@
-"""Reads a Dockerfile and a .dockerignore: just what ours use, and nothing else."""
+"""Parse the Dockerfile and .dockerignore of this repository. Other syntax is not supported."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Instruction = tuple[str, str]
 
 @dataclass
 class Stage:
-    """One FROM and what follows it."""
+    """A build stage: the instructions after a FROM."""
 
     name: str
     instructions: list[Instruction] = field(default_factory=list)
 
     def last(self, keyword: str) -> str:
-        """The argument of the last `keyword`."""
+        """Return the argument of the last `keyword` instruction."""
         return [argument for found, argument in self.instructions if found == keyword][-1]
 
     def command(self, keyword: str) -> list[str]:
-        """The words of the last `keyword`, which must be in the form of a JSON list."""
+        """Return the words of the last `keyword` instruction, which must be in exec form."""
         words: list[str] = json.loads(self.last(keyword))
         return words
 
 
 def parse(text: str) -> dict[str, Stage]:
-    """The stages by name."""
+    """Return the stages by name."""
     stages: dict[str, Stage] = {}
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     for line in re.sub(r"\\\n", " ", "\n".join(lines)).split("\n"):
@@ -44,13 +44,13 @@ def parse(text: str) -> dict[str, Stage]:
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """`text` with ``$NAME``, ``${NAME}`` and ``${NAME:+word}`` filled in, as Docker does outside of RUN."""
+    """Replace ``$NAME``, ``${NAME}`` and ``${NAME:+word}`` in `text`, as Docker does outside of RUN."""
     text = re.sub(r"\$\{(\w+):\+([^}]*)\}", lambda m: m[2] if variables.get(m[1]) else "", text)
     return re.sub(r"\$\{(\w+)\}|\$(\w+)", lambda m: variables.get(m[1] or m[2], ""), text)
 
 
 def is_ignored(path: str, patterns: list[str]) -> bool:
-    """Whether ``.dockerignore`` keeps `path` out of the build context: the last pattern that matches decides."""
+    """Return whether ``.dockerignore`` excludes `path`: the last pattern that matches decides."""
     ignored = False
     for line in patterns:
         pattern = line.removeprefix("!").removeprefix("**/")
@@ -66,5 +66,5 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def patterns(text: str) -> list[str]:
-    """The patterns of a ``.dockerignore``."""
+    """Return the patterns of a ``.dockerignore``."""
     return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]

@@ -1,4 +1,4 @@
-"""scripts/entrypoint as a container runs it, against the local cloud."""
+"""``python -m deploytools.container`` as a container runs it, against the local cloud."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploytools.databases.migrating import LOCK_KEY
+from deploytools.container.entrypoint import Step, plan_steps
 from deploytools.errors import ConfigurationError
-from StartupWebApp.entrypoint import Step, planned_steps
-from tests.operations.test_tunnel import STAND_IN
-from tests.sockets import silent_port
-from tests.test_gunicorn import free_port, wait_for
+from deploytools.tenants.tenant_migration import LOCK_KEY
+from tests.container.http_client import wait_for
+from tests.sockets import free_port, silent_port
 
 ROOT = Path(__file__).parent.parent.parent
-TELL = (sys.executable, "-c", "import os; print(os.getpid(), os.environ['DATABASE_NAME'])")
+FORWARDER = ROOT / "tests/tunnel/fake_forwarder.py"
+PRINT_PID = (sys.executable, "-c", "import os; print(os.getpid(), os.environ['DATABASE_NAME'])")
 
 
 @pytest.mark.parametrize(
     ("environment", "migration", "wait", "level"),
     [
         ({}, ("--check", "--tenant", "one"), "30", "high"),
-        ({"RUN_MIGRATIONS": "0", "WAIT_SECONDS": "5"}, ("--check", "--tenant", "one"), "5", "high"),
-        ({"RUN_MIGRATIONS": "1", "FAIL_ON": "critical"}, ("--noinput", "--tenant", "one"), "30", "critical"),
+        ({"RUN_MIGRATIONS": "check", "WAIT_SECONDS": "5"}, ("--check", "--tenant", "one"), "5", "high"),
+        ({"RUN_MIGRATIONS": "tenant", "FAIL_LEVEL": "critical"}, ("--noinput", "--tenant", "one"), "30", "critical"),
         ({"RUN_MIGRATIONS": "all"}, ("--noinput",), "30", "high"),
         ({"RUN_MIGRATIONS": "skip"}, None, "30", "high"),
     ],
 )
-def test_the_steps(environment, migration, wait, level):
-    steps = planned_steps(environment | {"DATABASE_NAME": "one"})
+def test_steps_for_each_environment(environment, migration, wait, level):
+    steps = plan_steps(environment | {"DATABASE_NAME": "one"})
     assert steps == (
         Step("check_rds", ("--wait", wait)),
         *([Step("migrate_tenants", migration)] if migration else []),
@@ -45,21 +45,39 @@ def test_the_steps(environment, migration, wait, level):
 
 
 @pytest.mark.parametrize(
-    ("environment", "sentence", "hint"),
+    ("environment", "message", "hint"),
     [
-        ({"WAIT_SECONDS": "soon"}, "WAIT_SECONDS is 'soon'", "It must be a number of seconds, for example 60."),
-        ({"RUN_MIGRATIONS": "yes"}, "RUN_MIGRATIONS is 'yes'", "It must be 0 (none may be missing), 1 (this tenant), "),
-        ({"FAIL_ON": "all"}, "FAIL_ON is 'all'", "It must be one of low, medium, high, critical."),
+        (
+            {"WAIT_SECONDS": "soon"},
+            "WAIT_SECONDS must be a number of seconds, got 'soon'.",
+            "For example: WAIT_SECONDS=60",
+        ),
+        (
+            {"RUN_MIGRATIONS": "1"},
+            "RUN_MIGRATIONS must be one of check, tenant, all, skip, got '1'.",
+            "For example: RUN_MIGRATIONS=check",
+        ),
+        (
+            {"FAIL_LEVEL": "all"},
+            "FAIL_LEVEL must be one of low, medium, high, critical, got 'all'.",
+            "For example: FAIL_LEVEL=high",
+        ),
+        ({"WEB_THREADS": "many"}, "WEB_THREADS must be a number, got 'many'.", "For example: WEB_THREADS=4"),
+        (
+            {"WEB_QUERY_TIMEOUT": "1e3"},
+            "WEB_QUERY_TIMEOUT must be a number, got '1e3'.",
+            "For example: WEB_QUERY_TIMEOUT=4",
+        ),
     ],
 )
-def test_values_that_cannot_be(environment, sentence, hint):
+def test_invalid_values_are_refused(environment, message, hint):
     with pytest.raises(ConfigurationError) as caught:
-        planned_steps(environment)
-    assert (str(caught.value), caught.value.hint.startswith(hint)) == (f"{sentence}, which it cannot be.", True)
+        plan_steps(environment)
+    assert (str(caught.value), caught.value.hint) == (message, hint)
 
 
 class Container:
-    """One start of the entrypoint."""
+    """One run of the entrypoint."""
 
     def __init__(self, place: Path, environment: dict[str, str], *command: str) -> None:
         self.log = place / f"log-{len(list(place.iterdir()))}"
@@ -67,12 +85,12 @@ class Container:
         settings = {"DJANGO_SETTINGS_MODULE": "StartupWebApp.settings_production", "LOG_FORMAT": "json"}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "scripts/entrypoint", *command],
+                [sys.executable, "-m", "deploytools.container", *command],
                 cwd=ROOT, env=keep | settings | environment, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
 
     def finish(self) -> tuple[str, int]:
-        """What the command wrote, and the exit code."""
+        """Return the output of the command and the exit code."""
         out, _ = self.process.communicate(timeout=120)
         return out, self.process.returncode
 
@@ -88,20 +106,20 @@ class Container:
     def steps(self) -> list[tuple[object, object]]:
         return [(line["step"], line["exit_code"]) for line in self.lines if "step" in line]
 
-    def says(self, pattern: str) -> bool:
+    def has_logged(self, pattern: str) -> bool:
         return any(re.search(pattern, message) for message in self.messages)
 
 
-Starting = Callable[..., Container]
+StartContainer = Callable[..., Container]
 
 
 @pytest.fixture
-def starting(tmp_path) -> Iterator[Starting]:
+def start_container(tmp_path) -> Iterator[StartContainer]:
     started = []
 
     def start(deployment, *command: str, **environment: str) -> Container:
         variables = {**deployment.environment, "WAIT_SECONDS": "1", **environment}
-        started.append(Container(tmp_path, variables, *(command or TELL)))
+        started.append(Container(tmp_path, variables, *(command or PRINT_PID)))
         return started[-1]
 
     yield start
@@ -110,36 +128,54 @@ def starting(tmp_path) -> Iterator[Starting]:
         container.process.communicate()
 
 
-ALL_FINE = [("settings", 0), ("check_rds", 0), ("migrate_tenants", 0), ("verify_deploy", 0)]
+ALL_COMPLETED = [("settings", 0), ("check_rds", 0), ("migrate_tenants", 0), ("verify_deploy", 0)]
 
 
-def test_it_becomes_the_command_or_says_why_not(created, starting):
-    container = starting(created, "sh", "-c", "echo $$; exit 7", RUN_MIGRATIONS="skip")
+@pytest.mark.slow
+def test_the_process_is_replaced_by_the_command(created, start_container):
+    container = start_container(created, "sh", "-c", "echo $$; exit 7", RUN_MIGRATIONS="skip")
     assert container.finish() == (f"{container.process.pid}\n", 7)
     assert container.steps == [("settings", 0), ("check_rds", 0), ("verify_deploy", 0)]
     assert container.messages[-1] == "Starting sh."
 
-    container = starting(created, "/nowhere/gunicorn", RUN_MIGRATIONS="skip")
+    container = start_container(created, "/nowhere/gunicorn", RUN_MIGRATIONS="skip")
     assert container.finish() == ("", 127)
-    assert container.messages[-1].startswith("There is no command /nowhere/gunicorn.\nHint: ")
+    assert container.messages[-1].startswith("Command not found: /nowhere/gunicorn.\nHint: ")
 
-    container = starting(created, "./README.md", RUN_MIGRATIONS="skip")
+    container = start_container(created, "./README.md", RUN_MIGRATIONS="skip")
     assert container.finish() == ("", 126)
-    assert container.messages[-1] == "./README.md cannot be run: Permission denied.\nHint: Is it executable?"
+    assert container.messages[-1] == (
+        "Cannot execute ./README.md: Permission denied.\nHint: Check that the file is executable."
+    )
 
 
-def test_nothing_to_start(deployment, starting, tmp_path):
-    container = Container(tmp_path, dict(deployment.environment))
-    assert container.finish() == ("", 2)
-    assert container.messages == ["No command to start was given.\nHint: For example: scripts/entrypoint gunicorn …"]
+@pytest.mark.parametrize(("arguments", "code"), [((), 2), (("--help",), 0)])
+def test_usage_without_a_command(arguments, code):
+    command = [sys.executable, "-m", "deploytools.container", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout or done.stderr).startswith("usage: python -m deploytools.container COMMAND")
+    assert (done.returncode, bool(done.stdout), bool(done.stderr)) == (code, code == 0, code != 0)
 
 
-def test_a_database_that_is_late(created, starting, tmp_path):
+def test_sigterm_is_handled_before_anything_slow_is_imported(tmp_path):
+    (tmp_path / "logging.py").write_text("import time; print('importing', flush=True); time.sleep(60)")
+    with subprocess.Popen(
+        [sys.executable, "-m", "deploytools.container", "true"],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(tmp_path)}, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 143
+
+
+@pytest.mark.slow
+def test_the_start_waits_for_the_database(created, start_container, tmp_path):
     port, target = free_port(), created.postgres.address.port
-    container = starting(created, DB_PORT=str(port), WAIT_SECONDS="60", RUN_MIGRATIONS="skip")
-    wait_for(lambda: container.says(r"Waiting for PostgreSQL \(refused\), \d+ s left"), 60)
-    log = {"STAND_IN_TARGET": str(target), "STAND_IN_LOG": str(tmp_path / "stand-in")}
-    forwarder = subprocess.Popen([sys.executable, STAND_IN, "-L", f"127.0.0.1:{port}:h:5432"], env=os.environ | log)
+    container = start_container(created, DB_PORT=str(port), WAIT_SECONDS="60", RUN_MIGRATIONS="skip")
+    wait_for(lambda: container.has_logged(r"Waiting for PostgreSQL \(connection refused\), \d+ s left"), 60)
+    log = {"FAKE_TARGET": str(target), "FAKE_LOG": str(tmp_path / "arguments")}
+    forwarder = subprocess.Popen([sys.executable, FORWARDER, "-L", f"127.0.0.1:{port}:h:5432"], env=os.environ | log)
     try:
         assert container.finish()[1] == 0
     finally:
@@ -147,39 +183,100 @@ def test_a_database_that_is_late(created, starting, tmp_path):
         forwarder.wait()
 
 
-def test_a_database_that_never_comes(deployment, starting):
-    container = starting(deployment, DB_PORT=str(free_port()))
+@pytest.mark.slow
+def test_an_unreachable_database_ends_the_start(deployment, start_container):
+    container = start_container(deployment, DB_PORT=str(free_port()))
     assert container.finish() == ("", 1)
     assert container.steps == [("settings", 0), ("check_rds", 1)]
-    assert container.says("✗ Successfully connected to AWS RDS PostgreSQL")
-    assert container.says("Nothing listens there: is the instance available")
+    (failed,) = [line for line in container.lines if line.get("status") == "fail"]
+    assert {name: failed[name] for name in ("level", "check", "severity", "tenant")} == {
+        "level": "ERROR", "check": "connection.connect", "severity": "critical", "tenant": deployment.tenants[0],
+    }  # fmt: skip
+    assert str(failed["message"]).startswith("connection.connect (fail): Could not connect as ")
+    assert str(failed["hint"]).startswith("Check that the instance is available and the tunnel is open")
     assert re.fullmatch(r"check_rds: failed with exit code 1 in \d+\.\d\d s\.", container.messages[-1])
 
 
-def test_an_incomplete_secret(deployment, starting):
+@pytest.mark.slow
+def test_an_incomplete_secret_ends_the_start(deployment, start_container):
     deployment.put(password=None, email_user="")
-    container = starting(deployment)
+    container = start_container(deployment)
     assert container.finish() == ("", 2)
     assert container.steps == [("settings", 2)]
     assert container.lines[0]["level"] == "ERROR"
     assert container.messages[0] == (
-        f"The secret {deployment.name} lacks 2 of the keys it needs: password, email_user.\n"
-        "Hint: Write them into a JSON file and run: python manage.py sync_secrets FILE "
+        f"The secret {deployment.name} is missing 2 required keys: password, email_user.\n"
+        "Hint: Write them to a JSON file and run: python manage.py sync_secrets FILE "
         "--settings StartupWebApp.settings"
     )
 
 
-def test_an_error_is_two_lines_of_text_where_nobody_asked_for_json(deployment, starting):
-    container = starting(deployment, DATABASE_NAME="", LOG_FORMAT="text")
+def test_an_error_is_logged_as_text_by_default(deployment, start_container):
+    container = start_container(deployment, DATABASE_NAME="", LOG_FORMAT="text")
     assert container.finish() == ("", 2)
     first, second, *_ = container.log.read_text().splitlines()
-    assert first.endswith(
-        " ERROR entrypoint: The production settings need DATABASE_NAME in the environment."
-    )  # fmt: skip
+    assert first.endswith(" ERROR entrypoint: DATABASE_NAME is not set in the environment.")
     assert second.startswith("Hint: For example: export DATABASE_NAME=")
 
 
-def applied(deployment) -> list[tuple[str, str]]:
+@pytest.mark.slow
+def test_the_reason_of_a_failed_start_is_logged_at_each_level(created, start_container):
+    created.put(password="not-the-password-of-the-role-000000000000")
+    container = start_container(created, LOG_LEVEL="warning", RUN_MIGRATIONS="skip")
+    assert container.finish() == ("", 1)
+    assert {line["level"] for line in container.lines} == {"ERROR"}
+    assert container.has_logged("password authentication failed")
+
+    refused = start_container(created, LOG_LEVEL="ERROR")
+    assert refused.finish() == ("", 1)
+    assert refused.has_logged("password authentication failed")
+
+
+@pytest.mark.slow
+def test_a_weak_password_that_works_does_not_prevent_the_start(created, start_container):
+    password = "weak-but-it-works-27-chars!"
+    with created.postgres.admin() as admin:
+        admin.execute(f"ALTER ROLE {created.role} PASSWORD '{password}'")
+    created.put(password=password)
+    container = start_container(created, RUN_MIGRATIONS="skip", FAIL_LEVEL="critical")
+    assert container.finish()[1] == 0
+    warnings = [line for line in container.lines if line["level"] == "WARNING"]
+    assert [line.get("check") for line in warnings if "characters" in str(line["message"])]
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"LOG_LEVEL": "nonsense"}, "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, got 'NONSENSE'."),
+        ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be one of text, json, got 'xml'."),
+        (
+            {"DJANGO_SETTINGS_MODULE": "shop.nothing"},
+            "Cannot load the settings shop.nothing: ModuleNotFoundError: No module named 'shop'",
+        ),
+        (
+            {"PROCESSES": "abc"},
+            "Cannot load the settings StartupWebApp.settings_production: ValueError: invalid literal for int() "
+            "with base 10: 'abc'",
+        ),
+    ],
+)
+def test_an_invalid_value_is_one_sentence_and_one_hint(deployment, start_container, environment, message):
+    container = start_container(deployment, **environment)
+    assert container.finish() == ("", 2)
+    first = container.log.read_text()
+    assert message in first
+    assert "\nHint: " in first or "\\nHint: " in first
+    assert "Traceback" not in first
+
+
+@pytest.mark.parametrize("level", ["", "info", "Error"])
+def test_the_level_can_be_empty_or_in_lower_case(deployment, start_container, level):
+    container = start_container(deployment, DATABASE_NAME="", LOG_LEVEL=level)
+    assert container.finish() == ("", 2)
+    assert container.messages[0].startswith("DATABASE_NAME is not set in the environment.\nHint: ")
+
+
+def applied_migrations(deployment) -> list[tuple[str, str]]:
     with deployment.login().connect(deployment.tenants[0]) as session:
         if session.execute("SELECT to_regclass('django_migrations')").fetchone()[0] is None:
             return []
@@ -187,33 +284,34 @@ def applied(deployment) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
-def test_missing_migrations_stop_the_start_unless_it_may_apply_them(created, starting):
-    refused = starting(created)
+def test_unapplied_migrations_end_the_start_or_are_applied(created, start_container):
+    refused = start_container(created)
     assert refused.finish() == ("", 1)
     assert refused.steps[-1] == ("migrate_tenants", 1)
-    assert refused.says(f"{created.tenants[0]}: to migrate: ")
-    assert applied(created) == []
+    assert refused.has_logged(f"{created.tenants[0]}: to migrate: ")
+    assert applied_migrations(created) == []
 
-    allowed = starting(created, RUN_MIGRATIONS="1")
+    allowed = start_container(created, RUN_MIGRATIONS="tenant")
     assert allowed.finish() == (f"{allowed.process.pid} {created.tenants[0]}\n", 0)
-    assert allowed.steps == ALL_FINE
-    rows = applied(created)
+    assert allowed.steps == ALL_COMPLETED
+    rows = applied_migrations(created)
     assert len(rows) == len(set(rows)) > 20
-    with created.login().connect(created.tenants[1]) as session:  # Another tenant is not this container's.
+    with created.login().connect(created.tenants[1]) as session:  # The other tenant is unchanged.
         assert session.execute("SELECT to_regclass('django_migrations')").fetchone()[0] is None
 
-    again = starting(created)
+    again = start_container(created)
     assert again.finish()[1] == 0
-    assert again.steps == ALL_FINE
-    assert applied(created) == rows
+    assert again.steps == ALL_COMPLETED
+    assert applied_migrations(created) == rows
     assert all(line["seconds"] >= 0 for line in again.lines if "step" in line)
     assert {line["level"] for line in again.lines} == {"INFO"}
     assert created.document()["password"] not in again.log.read_text()
 
 
-def test_a_thread_that_python_no_longer_counts_forbids_a_fork():
+@pytest.mark.slow
+def test_forking_is_refused_with_a_thread_that_python_does_not_count():
     code = (
-        "import _thread, threading; from deploytools.databases.pool import may_fork; before = may_fork();"
+        "import _thread, threading; from deploytools.rollout.workers import may_fork; before = may_fork();"
         "lock = _thread.allocate_lock(); lock.acquire(); _thread.start_new_thread(lock.acquire, ());"
         "print(before, threading.active_count(), may_fork())"
     )
@@ -222,59 +320,63 @@ def test_a_thread_that_python_no_longer_counts_forbids_a_fork():
 
 
 @pytest.mark.slow
-def test_ten_at_once_do_the_work_once(created, starting):
-    containers = [starting(created, RUN_MIGRATIONS="1", WAIT_SECONDS="60") for _ in range(10)]
+def test_ten_concurrent_starts_apply_migrations_once(created, start_container):
+    containers = [start_container(created, RUN_MIGRATIONS="tenant", WAIT_SECONDS="60") for _ in range(10)]
     assert [container.finish()[1] for container in containers] == [0] * 10
-    rows = applied(created)
+    rows = applied_migrations(created)
     assert len(rows) == len(set(rows)) > 20
-    assert sum(container.says(r"\b\d+ applied: ") for container in containers) == 1
+    assert sum(container.has_logged(r"\b\d+ applied: ") for container in containers) == 1
 
 
-def connected(container: Container, port: int) -> bool:
-    """Whether it has a connection to `port`."""
+def is_connected(container: Container, port: int) -> bool:
+    """Return whether the process has a connection to `port`."""
     found = psutil.Process(container.process.pid).net_connections()
     return any(connection.raddr and connection.raddr.port == port for connection in found)
 
 
-def test_sigterm_while_it_waits_for_the_secret(deployment, starting):
+@pytest.mark.slow
+def test_sigterm_while_reading_the_secret(deployment, start_container):
     with silent_port() as port:
-        container = starting(deployment, AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}")
-        wait_for(lambda: connected(container, port), 60)
+        container = start_container(deployment, AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}")
+        wait_for(lambda: is_connected(container, port), 60)
         container.process.send_signal(signal.SIGTERM)
         assert container.finish() == ("", 143)
-    assert re.fullmatch(r"Ended by SIGTERM during settings, after \d+\.\d s\.", container.messages[-1])
+    assert re.fullmatch(r"Terminated by SIGTERM during settings after \d+\.\d s\.", container.messages[-1])
 
 
-def test_sigterm_while_it_waits_for_the_database(deployment, starting):
-    container = starting(deployment, DB_PORT=str(free_port()), WAIT_SECONDS="600")
-    wait_for(lambda: container.says("Waiting for PostgreSQL"), 60)
+@pytest.mark.slow
+def test_sigterm_while_waiting_for_the_database(deployment, start_container):
+    container = start_container(deployment, DB_PORT=str(free_port()), WAIT_SECONDS="600")
+    wait_for(lambda: container.has_logged("Waiting for PostgreSQL"), 60)
     container.process.send_signal(signal.SIGTERM)
     assert container.finish() == ("", 143)
-    assert container.messages[-1].startswith("check_rds: failed with exit code 143 ")
+    assert container.messages[-1].startswith("Terminated by SIGTERM during check_rds after ")
 
 
-def test_sigterm_while_a_login_hangs(deployment, starting):
+@pytest.mark.slow
+def test_sigterm_while_a_login_is_blocked(deployment, start_container):
     with silent_port() as port:
-        container = starting(deployment, DB_PORT=str(port), WAIT_SECONDS="600")
-        wait_for(lambda: connected(container, port), 60)
+        container = start_container(deployment, DB_PORT=str(port), WAIT_SECONDS="600")
+        wait_for(lambda: is_connected(container, port), 60)
         container.process.send_signal(signal.SIGTERM)
         assert container.finish() == ("", 143)
 
 
-def test_sigterm_while_another_container_migrates(created, starting):
+@pytest.mark.slow
+def test_sigterm_while_another_container_migrates(created, start_container):
     with created.login().connect(created.tenants[0]) as other:
         other.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
-        container = starting(created, RUN_MIGRATIONS="1")
-        wait_for(lambda: created.tenants[0] in waiting_processes(created), 60)
+        container = start_container(created, RUN_MIGRATIONS="tenant")
+        wait_for(lambda: created.tenants[0] in databases_with_lock_requests(created), 60)
         container.process.send_signal(signal.SIGTERM)
         assert container.finish() == ("", 143)
-        assert applied(created) == []
-    assert container.says("It was told to end while another run migrated")
+        assert applied_migrations(created) == []
+    assert container.has_logged("Canceled while another run was migrating")
     assert container.steps[-1] == ("migrate_tenants", 143)
 
 
-def waiting_processes(deployment) -> set[str]:
-    """The databases in which somebody has just asked for the tenant's lock."""
+def databases_with_lock_requests(deployment) -> set[str]:
+    """Return the databases in which a session requested the tenant's lock."""
     with deployment.postgres.admin() as admin:
         rows = admin.execute("SELECT datname FROM pg_stat_activity WHERE query LIKE '%pg_try_advisory_lock%'")
         return {name for (name,) in rows.fetchall()}
@@ -288,8 +390,9 @@ time.sleep(60)
 """
 
 
-def test_sigterm_reaches_the_server(created, starting):
-    container = starting(created, sys.executable, "-c", SERVER, RUN_MIGRATIONS="skip")
+@pytest.mark.slow
+def test_sigterm_reaches_the_server(created, start_container):
+    container = start_container(created, sys.executable, "-c", SERVER, RUN_MIGRATIONS="skip")
     assert container.process.stdout is not None
     assert container.process.stdout.readline() == "up\n"
     container.process.send_signal(signal.SIGTERM)

@@ -1,35 +1,45 @@
-"""What lies in deploy/ and .github/: valid, consistent, and what the code declares."""
+"""The files in deploy/ and .github/: valid, consistent with each other and with the code."""
 
 from __future__ import annotations
 
 import json
 import re
-import runpy
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import botocore.session
 import pytest
 import yaml
 from botocore.validate import ParamValidator
 
+from deploytools.conf import read_settings
+from deploytools.scaffold.deployment_policies import deployment_policies
+from deploytools.scaffold.project_files import render
+from deploytools.scaffold.project_names import read_project_names
+from tests.management.runner import run
+
 ROOT = Path(__file__).parent.parent.parent
 AWS = ROOT / "deploy/aws"
-policies = runpy.run_path(str(AWS / "policies.py"))["policies"]
 
 
-@pytest.mark.parametrize("name", ["policy-app.json", "policy-job.json", "policy-operator.json"])
-def test_the_policies_are_what_the_code_declares(name):
-    assert (AWS / name).read_text() == policies()[name], "run: python deploy/aws/policies.py"
+def test_deploytools_init_writes_the_files_of_this_repository(settings, capsys):
+    """All but those that StartupWebApp edited: its production settings and ``.env.example``."""
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"URL": "https://www.mosaicmeshai.com"}
+    assert run(capsys, "deploytools_init", "--check") == ("No changes: the files are up to date.\n", "", 0)
+    project_settings = read_settings()
+    wanted = render(read_project_names(project_settings), deployment_policies(project_settings))
+    edited = {"StartupWebApp/settings_production.py", ".env.example"}
+    assert {path for path, text in wanted.items() if (ROOT / path).read_text() != text} == edited
 
 
-def test_the_application_may_do_less_than_the_job():
+def test_the_application_has_fewer_permissions_than_the_job():
     app, job = (actions(name) for name in ("policy-app.json", "policy-job.json"))
     assert app < job
-    assert {"secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"} <= actions(
-        "policy-operator.json"
-    )
-    looking = r"\w+:(Get|Describe|List|Simulate|Lookup)"
-    assert {action for action in job if not re.match(looking, action)} == {"kms:Decrypt"}
+    write = {f"secretsmanager:{name}" for name in ("CreateSecret", "PutSecretValue", "UpdateSecretVersionStage")}
+    assert write <= actions("policy-operator.json")
+    read_only = r"\w+:(Get|Describe|List|Simulate|Lookup)"
+    assert {action for action in job if not re.match(read_only, action)} == {"kms:Decrypt"}
 
 
 def actions(name: str) -> set[str]:
@@ -37,11 +47,65 @@ def actions(name: str) -> set[str]:
     return {action for entry in found for action in ([entry] if isinstance(entry, str) else entry)}
 
 
-def test_the_pipelines_policy_is_what_its_program_calls():
-    source = (ROOT / "operations/ecs.py").read_text()
-    calls = re.findall(r'"(ecs|logs)", "([a-z-]+)"', source)
-    called = {f"{service}:{''.join(word.title() for word in verb.split('-'))}" for service, verb in calls}
-    assert actions("policy-pipeline.json") == called | {"iam:PassRole"}
+#: GitHub's default subject, and that of repositories created or renamed since 15 July 2026.
+REPOSITORIES = ("repo:ORGANIZATION/REPOSITORY", "repo:ORGANIZATION@ORGANIZATION_ID/REPOSITORY@REPOSITORY_ID")
+
+
+def subjects(name: str) -> list[str]:
+    (statement,) = json.loads((AWS / name).read_text())["Statement"]
+    found: list[str] = statement["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"]
+    return found
+
+
+def workflow(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows" / name).read_text())
+    return loaded
+
+
+def test_the_roles_trust_the_subjects_of_the_workflow_in_both_formats():
+    jobs = workflow("deploy.yml")["jobs"]
+    names = [job["with"]["environment"] for job in jobs.values() if "with" in job]
+    assert names == ["staging", "production"]
+    assert subjects("trust-pipeline.json") == [f"{one}:environment:{name}" for name in names for one in REPOSITORIES]
+    assert "environment" not in jobs["image"]
+    assert subjects("trust-build.json") == [f"{one}:ref:refs/heads/main" for one in REPOSITORIES]
+
+
+def test_production_gets_the_image_that_was_deployed_to_staging():
+    jobs = workflow("deploy.yml")["jobs"]
+    assert jobs["production"]["needs"] == ["image", "staging"]
+    assert (
+        jobs["staging"]["with"]["digest"]
+        == jobs["production"]["with"]["digest"]
+        == ("${{ needs.image.outputs.digest }}")
+    )
+
+
+@pytest.mark.parametrize("name", ["CLUSTER", "SERVICE", "ACCOUNT", "CANARY", "URL"])
+def test_a_variable_that_is_not_set_ends_the_deployment(name):
+    first = workflow("deploy-environment.yml")["jobs"]["deploy"]["steps"][0]["run"]
+    variables = dict.fromkeys(["CLUSTER", "SERVICE", "ACCOUNT", "CANARY", "URL"], "set")
+    for environment, code in ((variables, 0), (variables | {name: ""}, 1)):
+        done = subprocess.run(["bash", "-e", "-c", first], env=environment, capture_output=True, text=True, check=False)
+        assert (min(done.returncode, 1), f"{name}: Set " in done.stderr) == (code, bool(code))
+
+
+def test_a_rollback_does_not_wait_for_a_deployment():
+    deployment = workflow("deploy-environment.yml")["jobs"]["deploy"]["concurrency"]["group"]
+    assert workflow("rollback.yml")["concurrency"]["group"] != deployment == "deploy-${{ inputs.environment }}"
+
+
+def test_the_policies_of_the_pipeline_allow_exactly_the_calls_of_its_code():
+    source = "".join(path.read_text() for path in (ROOT / "deploytools/ecs").glob("*.py"))
+    called = {
+        f"{service}:{''.join(word.title() for word in verb.split('-'))}"
+        for service, verb in re.findall(r'"(ecs|logs|ecr)", "([a-z-]+)"', source)
+    }
+    scan = {"ecr:DescribeImageScanFindings"}
+    assert actions("policy-pipeline.json") == called - scan | {"iam:PassRole"}
+    assert scan <= actions("policy-build.json")
+    assert {"inspector2:ListCoverage", "inspector2:ListFindings"} <= actions("policy-build.json")  # Enhanced scanning.
+    assert {action.partition(":")[0] for action in actions("policy-build.json")} == {"ecr", "inspector2"}
 
 
 @pytest.mark.parametrize(
@@ -49,17 +113,18 @@ def test_the_pipelines_policy_is_what_its_program_calls():
     [
         ("task-service.json", "ecs", "RegisterTaskDefinition"),
         ("task-job.json", "ecs", "RegisterTaskDefinition"),
+        ("service.json", "ecs", "CreateService"),
         ("batch-migrate.json", "batch", "RegisterJobDefinition"),
     ],
 )
-def test_what_aws_is_given_has_its_shape(name, service, operation):
+def test_the_definitions_match_the_api_model(name, service, operation):
     model = botocore.session.get_session().get_service_model(service).operation_model(operation)
     assert model.input_shape is not None
     report = ParamValidator().validate(json.loads((AWS / name).read_text()), model.input_shape)
     assert not report.has_errors(), report.generate_report()
 
 
-def test_the_job_is_the_service_without_a_port():
+def test_the_job_and_the_service_have_the_same_container():
     service, job = (json.loads((AWS / f"task-{name}.json").read_text()) for name in ("service", "job"))
     (one,), (other,) = service["containerDefinitions"], job["containerDefinitions"]
     for key in ("image", "user", "readonlyRootFilesystem", "linuxParameters"):
@@ -71,23 +136,23 @@ def test_the_job_is_the_service_without_a_port():
     )
 
 
-def test_no_definition_holds_a_credential():
+def test_the_definitions_contain_no_credentials():
     for path in [*AWS.glob("*.json"), ROOT / "deploy/kubernetes/migrate.yaml"]:
         assert not re.search(r'(?i)(password|secret_key|access_key)"?\s*[:,]\s*"?value', path.read_text()), path
 
 
-def test_kubernetes_is_told_the_number_of_parts():
+def test_the_kubernetes_job_sets_the_number_of_shards():
     job = yaml.safe_load((ROOT / "deploy/kubernetes/migrate.yaml").read_text())["spec"]
     environment = {one["name"]: one["value"] for one in job["template"]["spec"]["containers"][0]["env"]}
     assert (job["completionMode"], environment["JOB_COMPLETIONS"]) == ("Indexed", str(job["completions"]))
 
 
-def test_the_workflows_pin_what_they_use_and_may_nothing_by_default():
+def test_the_workflows_pin_actions_and_have_minimal_permissions():
     for path in (ROOT / ".github/workflows").glob("*.yml"):
         text = path.read_text()
         workflow = yaml.safe_load(text)
         assert workflow["permissions"] == {}
-        for used in re.findall(r"uses: (\S+)(.*)", text):
+        for used in re.findall(r"uses: ([^\s.]\S*)(.*)", text):  # A path is a workflow of this repository.
             assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", used[0]), used
             assert re.fullmatch(r" # v\d+\.\d+\.\d+", used[1]), used
         for job in workflow["jobs"].values():
@@ -95,7 +160,7 @@ def test_the_workflows_pin_what_they_use_and_may_nothing_by_default():
             assert job["permissions"]["contents"] == "read"
 
 
-def test_compose_runs_the_image_as_the_cloud_does():
+def test_compose_uses_a_read_only_root_and_tls():
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     assert services["app"]["read_only"] is True
     assert services["app"]["cap_drop"] == ["ALL"]

@@ -1,4 +1,4 @@
-"""A fleet migrated by the very commands of the Batch and Kubernetes definitions: one part killed, retried, merged."""
+"""Run the commands of the AWS Batch and Kubernetes definitions: a shard is killed, retried, and the reports merge."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.fleet.world import Fleet, ended, make_databases
-from tests.management.test_migrate_tenants import is_alive, is_migrating, wait_until
+from tests.fleet.world import Fleet, ended, is_alive, is_migrating, make_databases, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 BATCH = json.loads((ROOT / "deploy/aws/batch-migrate.json").read_text())["containerProperties"]["command"]
@@ -20,13 +19,13 @@ JOB = yaml.safe_load((ROOT / "deploy/kubernetes/migrate.yaml").read_text())["spe
 SIZE = 3
 
 
-def test_kubernetes_runs_what_batch_runs():
+def test_kubernetes_and_batch_run_the_same_command():
     words = [word.replace("JOB_COMPLETION_INDEX", "AWS_BATCH_JOB_ARRAY_INDEX") for word in JOB["containers"][0]["args"]]
     assert words == BATCH
 
 
 @pytest.mark.slow
-def test_one_part_is_killed_and_retried_and_the_reports_merge(deployment, tmp_path):
+def test_killed_shard_is_retried_and_reports_merge(deployment, tmp_path):
     names = [f"{deployment.name}_{number:02}" for number in range(7)]
     make_databases(deployment.postgres, deployment.login(), names)
     fleet = Fleet(deployment, names)
@@ -45,20 +44,20 @@ def test_one_part_is_killed_and_retried_and_the_reports_merge(deployment, tmp_pa
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
-    parts = [start(index) for index in range(SIZE)]
+    shards = [start(index) for index in range(SIZE)]
     wait_until(lambda: is_migrating(fleet, names[1]))
-    children = psutil.Process(parts[1].pid).children()
-    parts[1].kill()
+    children = psutil.Process(shards[1].pid).children()
+    shards[1].kill()
     for name in names:
         fleet.execute(name, "INSERT INTO fleet_note (text) VALUES ('go on')")
-    parts[1].communicate()
+    shards[1].communicate()
     wait_until(lambda: not any(map(is_alive, children)))
-    assert [ended(parts[index]).code for index in (0, 2)] == [0, 0]
+    assert [ended(shards[index]).code for index in (0, 2)] == [0, 0]
     files = [str(reports / f"{index}.json") for index in range(SIZE)]
 
     assert sorted(path.name for path in reports.iterdir()) == ["0.json", "2.json"]
     incomplete = fleet.run("waiting", "--merge", files[0], files[2], noinput=False)
-    assert (incomplete.code, "There is no report of shard 1/3." in incomplete.err) == (2, True)
+    assert (incomplete.code, "The report of shard 1/3 is missing." in incomplete.err) == (2, True)
 
     assert ended(start(1)).code == 0
     merged = fleet.run("waiting", "--merge", *files, "--format", "json", noinput=False)

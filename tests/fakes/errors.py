@@ -1,19 +1,29 @@
-"""What a call to AWS can end in: boto3's own errors, and the end of the process."""
+"""Errors of calls to AWS: boto3's own, and a crash of the process."""
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 
 class Crash(BaseException):
-    """The process ends here."""
+    """A crash of the process."""
 
 
 def client_error(code: str, message: str) -> ClientError:
-    """What boto3 raises for an answer that is an error."""
-    return ClientError({"Error": {"Code": code, "Message": message}}, "Operation")
+    """Return the exception that boto3 raises for an error response."""
+    status = 500 if code == "InternalServiceError" else 400
+    response: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, "Operation")
+
+
+def retried(error: ClientError) -> ClientError:
+    """Return the error of a second attempt: the response to the first one, which took effect, was lost."""
+    found: Any = error.response["Error"]
+    again = client_error(found["Code"], found["Message"])
+    again.response["ResponseMetadata"]["RetryAttempts"] = 1
+    return again
 
 
 def fail(code: str, message: str) -> NoReturn:
@@ -24,4 +34,4 @@ DENIED = client_error("AccessDeniedException", "User: arn:aws:iam::123456789012:
 THROTTLED = client_error("ThrottlingException", "Rate exceeded")
 INTERNAL = client_error("InternalServiceError", "An error occurred on the server side.")
 EXPIRED = client_error("ExpiredTokenException", "The security token included in the request is expired")
-NO_ANSWER = ReadTimeoutError(endpoint_url="https://secretsmanager.us-east-1.amazonaws.com")
+NO_RESPONSE = ReadTimeoutError(endpoint_url="https://secretsmanager.us-east-1.amazonaws.com")

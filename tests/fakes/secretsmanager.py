@@ -1,8 +1,8 @@
-"""A strict stand-in for boto3's Secrets Manager client: what the service promises, and every way it can fail.
+"""A strict fake of boto3's Secrets Manager client, with errors, crashes, lost responses and outdated reads.
 
-Stricter than an emulator: labels sit on one version only, move at once and by compare-and-swap; sizes and quotas hold.
-Calls have names: ``Describe``, ``Get AWSCURRENT``, ``Get version``, ``Put``, ``Move <label>``, ``Drop <label>``,
-``Create``, ``Restore``.
+It is stricter than an emulator: a label is attached to one version and moves by compare-and-swap, and limits apply.
+Calls have names: ``Describe``, ``Get AWSCURRENT``, ``Get version``, ``List``, ``Put``, ``Move <label>``,
+``Drop <label>``, ``Create``.
 """
 
 from __future__ import annotations
@@ -12,45 +12,50 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from botocore.exceptions import ParamValidationError
+from botocore.exceptions import ClientError, ParamValidationError
 
-from tests.fakes.errors import fail
+from tests.fakes.errors import fail, retried
 
 CURRENT, PREVIOUS, PENDING = "AWSCURRENT", "AWSPREVIOUS", "AWSPENDING"
 MAXIMUM_BYTES, MAXIMUM_LABELS = 65_536, 20
+#: When the first version of a secret is created; each other one is created an hour later.
+START = datetime(2030, 1, 1, tzinfo=UTC)
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 Action = Callable[[], object]
 
 
 @contextmanager
-def patch(holder: Fake, name: str, value: object) -> Iterator[None]:
-    held = getattr(holder, name)
-    setattr(holder, name, value)
+def patch(fake: Fake, name: str, value: object) -> Iterator[None]:
+    before = getattr(fake, name)
+    setattr(fake, name, value)
     try:
         yield
     finally:
-        setattr(holder, name, held)
+        setattr(fake, name, before)
 
 
 @dataclass
 class Stored:
-    """One secret: its versions (None: a version without a value) and the version that each label sits on."""
+    """One secret: its versions (None: without a value), and the version that each label is attached to."""
 
     versions: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     deleted: bool = False
     tags: list[dict[str, str]] = field(default_factory=list)
     kms_key_id: str = ""
+    created: dict[str, datetime] = field(default_factory=dict)
+    #: More members of the response of DescribeSecret, for example ``ReplicationStatus``.
+    description: dict[str, Any] = field(default_factory=dict)
 
     def labels_of(self, version: str) -> list[str]:
         return sorted(label for label, at in self.labels.items() if at == version)
 
     def move(self, label: str, version: str) -> None:
-        """Put `label` on `version` and off every other; AWSPREVIOUS follows AWSCURRENT by itself."""
+        """Attach `label` to `version`; AWSPREVIOUS follows AWSCURRENT automatically."""
         held = self.labels.get(label)
         if label not in self.labels_of(version) and len(self.labels_of(version)) >= MAXIMUM_LABELS:
             fail("LimitExceededException", f"A version can have up to {MAXIMUM_LABELS} staging labels.")
@@ -70,7 +75,7 @@ class _Planned:
     skip: int
 
     def is_due(self, name: str) -> bool:
-        """Whether this is for the call that begins now, which counts."""
+        """Count a call; return whether the action applies to it."""
         if self.name not in (name, "*"):
             return False
         self.skip -= 1
@@ -79,12 +84,14 @@ class _Planned:
 
 
 class Fake:
-    """The secrets of one account and Region, of which the tests look at the one named `name`."""
+    """The secrets of one account and Region; the tests inspect the one named `name`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.secrets: dict[str, Stored] = {}
         self.calls: list[str] = []
+        #: The versions of the secret `name` that have been current, in order.
+        self.been_current: list[str] = []
         self._planned: list[_Planned] = []
         self._before_last_write = self.secrets
         self._stale_reads = 0
@@ -93,23 +100,25 @@ class Fake:
     def on(
         self, call: str, action: Action | BaseException = int, *, when: str = "before", times: int = 1, skip: int = 0
     ) -> None:
-        """Do something at a call: raise an error, run another writer, go back to old reads.
+        """Plan an action at a call: an error, another writer, or outdated reads.
 
         Args:
-            call: the call's name, or ``*`` for any; the first `skip` of them pass, the next `times` are meant.
-            action: what to call or to raise; calls made inside are neither recorded nor disturbed.
-            when: ``before`` it takes effect; ``after`` (the answer is lost if `action` is an error); or ``again``:
-                the answer is lost and botocore sends the same request once more by itself.
+            call: name of the call, or ``*`` for any.
+            action: a function to call, or an exception to raise. The function's own calls are not recorded, and no
+                actions apply to them.
+            when: ``before`` the call takes effect; ``after`` it (an exception then means a lost response); or
+                ``again``: the response is lost and boto3 retries the request.
+            times: number of calls that the action applies to, after the first `skip` ones.
         """
         self._planned.append(_Planned(call, when, action, times, skip))
 
     def forget(self) -> None:
-        """Everything that was still to happen at a call."""
+        """Cancel all planned actions."""
         self._planned.clear()
         self._stale_reads = 0
 
     def read_stale(self, times: int) -> None:
-        """The next `times` reads see the state before the last write."""
+        """Make the next `times` reads return the state before the last write."""
         self._stale_reads = times
 
     @property
@@ -118,7 +127,7 @@ class Fake:
 
     @property
     def current(self) -> Any:
-        """The text that AWSCURRENT names."""
+        """The text of the version that AWSCURRENT is attached to."""
         value = self.stored.versions[self.stored.labels[CURRENT]]
         assert value is not None
         return value["SecretString"]
@@ -126,7 +135,7 @@ class Fake:
     def create_secret(
         self, *, Name: str, Tags: list[dict[str, str]] | None = None, KmsKeyId: str = "", **request: Any
     ) -> dict[str, Any]:
-        """Refuses a name that is taken, even where the token is the same: the least that the service may do."""
+        """Reject a name in use, even with the same token: AWS does not document that it accepts it."""
 
         def create() -> dict[str, Any]:
             if Name in self.secrets and self.secrets[Name].deleted:
@@ -138,21 +147,20 @@ class Fake:
 
         return self._write("Create", create)
 
-    def restore_secret(self, *, SecretId: str) -> dict[str, Any]:
-        def restore() -> dict[str, Any]:
-            self._find(SecretId, may_be_deleted=True).deleted = False
-            return {"Name": SecretId}
-
-        return self._write("Restore", restore)
-
     def describe_secret(self, *, SecretId: str) -> dict[str, Any]:
         def describe() -> dict[str, Any]:
-            secret = self._find(SecretId, may_be_deleted=True)
+            secret = self._find(SecretId, allow_deleted=True)
             stages = {version: secret.labels_of(version) for version in secret.versions}
-            answer: dict[str, Any] = {"ARN": f"arn:aws:secretsmanager:us-east-1:1:secret:{SecretId}", "Name": SecretId}
+            response: dict[str, Any] = {
+                "ARN": f"arn:aws:secretsmanager:us-east-1:1:secret:{SecretId}",
+                "Name": SecretId,
+            }
+            if secret.tags:
+                response["Tags"] = secret.tags
             if any(stages.values()):
-                answer["VersionIdsToStages"] = {version: labels for version, labels in stages.items() if labels}
-            return answer | ({"DeletedDate": datetime(2030, 1, 1, tzinfo=UTC)} if secret.deleted else {})
+                response["VersionIdsToStages"] = {version: labels for version, labels in stages.items() if labels}
+            response |= secret.description
+            return response | ({"DeletedDate": datetime(2030, 1, 1, tzinfo=UTC)} if secret.deleted else {})
 
         return self._read("Describe", describe)
 
@@ -167,9 +175,29 @@ class Fake:
             if value is None:
                 what = f"VersionId: {VersionId}" if VersionId else f"staging label: {stage}"
                 fail("ResourceNotFoundException", f"Secrets Manager can't find the specified secret value for {what}")
-            return {"Name": SecretId, "VersionId": version, "VersionStages": secret.labels_of(version), **value}
+            created = {"CreatedDate": secret.created[version]} if version in secret.created else {}
+            stages = secret.labels_of(version)
+            return {"Name": SecretId, "VersionId": version, "VersionStages": stages, **created, **value}
 
         return self._read("Get version" if VersionId else f"Get {VersionStage or 'default'}", get)
+
+    def list_secret_version_ids(
+        self, *, SecretId: str, IncludeDeprecated: bool = False, NextToken: str = "0"
+    ) -> dict[str, Any]:
+        """Return two versions a page."""
+
+        def list_versions() -> dict[str, Any]:
+            secret, start = self._find(SecretId, allow_deleted=True), int(NextToken)
+            versions = [version for version in secret.versions if IncludeDeprecated or secret.labels_of(version)]
+            rows = [
+                {"VersionId": version, "VersionStages": secret.labels_of(version)}
+                | ({"CreatedDate": secret.created[version]} if version in secret.created else {})
+                for version in versions[start : start + 2]
+            ]
+            more = {"NextToken": str(start + 2)} if start + 2 < len(versions) else {}
+            return {"Name": SecretId, "Versions": rows, **more}
+
+        return self._read("List", list_versions)
 
     def put_secret_value(self, *, SecretId: str, **request: Any) -> dict[str, Any]:
         return self._write("Put", lambda: self._put(SecretId, **request))
@@ -179,12 +207,12 @@ class Fake:
     ) -> dict[str, Any]:
         def update() -> dict[str, Any]:
             secret = self._find(SecretId)
-            held = secret.labels.get(VersionStage, "")
+            current = secret.labels.get(VersionStage, "")
             if MoveToVersionId and MoveToVersionId not in secret.versions:
                 fail("ResourceNotFoundException", "Secrets Manager can't find the specified secret version.")
-            if held != RemoveFromVersionId:
-                fail("InvalidParameterException", f"Staging label {VersionStage} is attached to {held or 'none'}.")
-            if not MoveToVersionId and (VersionStage == CURRENT or not held):
+            if current != RemoveFromVersionId:
+                fail("InvalidParameterException", f"Staging label {VersionStage} is attached to {current or 'none'}.")
+            if not MoveToVersionId and (VersionStage == CURRENT or not current):
                 fail("InvalidParameterException", f"You can only move staging label {VersionStage}.")
             if MoveToVersionId:
                 secret.move(VersionStage, MoveToVersionId)
@@ -209,55 +237,64 @@ class Fake:
         if secret.versions.get(token) is None:
             is_first = CURRENT not in secret.labels
             secret.versions[token] = value
+            secret.created[token] = START + timedelta(hours=len(secret.created))
             for label in {*(VersionStages or [CURRENT]), *([CURRENT] if is_first else [])}:
                 secret.move(label, token)
         return {"Name": name, "VersionId": token, "VersionStages": secret.labels_of(token)}
 
-    def _find(self, name: str, *, may_be_deleted: bool = False) -> Stored:
+    def _find(self, name: str, *, allow_deleted: bool = False) -> Stored:
         if name not in self.secrets:
             fail("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
-        if self.secrets[name].deleted and not may_be_deleted:
+        if self.secrets[name].deleted and not allow_deleted:
             fail("InvalidRequestException", "You can't perform this operation on the secret: marked for deletion.")
         return self.secrets[name]
 
-    def _read(self, name: str, work: Callable[[], Answer]) -> Answer:
-        def read() -> Answer:
+    def _read(self, name: str, call: Callable[[], Response]) -> Response:
+        def read() -> Response:
             if self._is_inside or not self._stale_reads:
-                return work()
+                return call()
             self._stale_reads -= 1
             with patch(self, "secrets", self._before_last_write):
-                return work()
+                return call()
 
         return self._call(name, read)
 
-    def _write(self, name: str, work: Callable[[], Answer]) -> Answer:
-        def write() -> Answer:
+    def _write(self, name: str, call: Callable[[], Response]) -> Response:
+        def write() -> Response:
             before = copy.deepcopy(self.secrets)
             try:
-                answer = work()
+                response = call()
             except Exception:
                 self.secrets = before  # All or nothing.
                 raise
             if before != self.secrets:
                 self._before_last_write = before
-            return answer
+            current = self.secrets[self.name].labels.get(CURRENT) if self.name in self.secrets else None
+            if current and current not in self.been_current[-1:]:
+                self.been_current.append(current)
+            return response
 
         return self._call(name, write)
 
-    def _call(self, name: str, work: Callable[[], Answer]) -> Answer:
+    def _call(self, name: str, call: Callable[[], Response]) -> Response:
         if self._is_inside:
-            return work()
+            return call()
         self.calls.append(name)
         due = [planned for planned in self._planned if planned.is_due(name)]
         self._act(due, "before")
-        for _ in (planned for planned in due if planned.when == "again"):
-            work()
-        answer = work()
+        retries = [call() for planned in due if planned.when == "again"]
+        try:
+            response = call()
+        except ClientError as error:
+            error.response["ResponseMetadata"]["RetryAttempts"] = len(retries)
+            raise
         self._act(due, "after")
-        return answer
+        return response
 
     def _act(self, due: list[_Planned], when: str) -> None:
         for planned in (planned for planned in due if planned.when == when):
+            if isinstance(planned.action, ClientError) and when == "after":
+                raise retried(planned.action)
             if isinstance(planned.action, BaseException):
                 raise planned.action
             with patch(self, "_is_inside", True):

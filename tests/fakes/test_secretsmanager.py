@@ -1,4 +1,4 @@
-"""The stand-in is as strict as the service: what FACTS B1 says of it, call by call."""
+"""The fake rejects what AWS Secrets Manager rejects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME, V1, V2, V3 = "prod/shop", "1" * 32, "2" * 32, "3" * 32
 
 @pytest.fixture
 def secret():
-    """Two versions: the second staged under a label of its own."""
+    """A secret with two versions; the second has the label "staged"."""
     made = Fake(NAME)
     made.create_secret(Name=NAME, ClientRequestToken=V1, SecretString="one")
     made.put_secret_value(SecretId=NAME, ClientRequestToken=V2, SecretString="two", VersionStages=["staged"])
@@ -71,7 +71,7 @@ def test_labels(secret, call, labels):
         (get(VersionId=V2, VersionStage="AWSCURRENT"), "InvalidParameterException"),
     ],
 )
-def test_refusals_change_nothing(secret, call, code):
+def test_rejected_calls_change_nothing(secret, call, code):
     before = copy.deepcopy(secret.secrets)
     with pytest.raises(ClientError) as caught:
         getattr(secret, call[0])(SecretId=NAME, **call[1])
@@ -81,7 +81,7 @@ def test_refusals_change_nothing(secret, call, code):
 @pytest.mark.parametrize(
     "call", [put(ClientRequestToken="x" * 31), put(VersionStages=[]), put(VersionStages=["x"] * 21)]
 )
-def test_what_boto3_itself_refuses(secret, call):
+def test_parameters_that_boto3_rejects(secret, call):
     with pytest.raises(ParamValidationError):
         getattr(secret, call[0])(SecretId=NAME, **call[1])
 
@@ -93,14 +93,14 @@ def test_at_most_twenty_labels(secret):
         secret.update_secret_version_stage(SecretId=NAME, VersionStage="l19", MoveToVersionId=V1)
 
 
-def test_a_version_without_labels_is_found_by_id_and_not_described(secret):
+def test_version_without_labels(secret):
     secret.update_secret_version_stage(SecretId=NAME, VersionStage="staged", RemoveFromVersionId=V2)
     assert secret.get_secret_value(SecretId=NAME, VersionId=V2)["SecretString"] == "two"
     assert secret.describe_secret(SecretId=NAME)["VersionIdsToStages"] == {V1: ["AWSCURRENT"]}
 
 
 @pytest.mark.parametrize("call", [put(), move("staged", off=V2), get()])
-def test_a_deleted_secret(secret, call):
+def test_deleted_secret(secret, call):
     secret.stored.deleted = True
     with pytest.raises(ClientError, match="InvalidRequestException"):
         getattr(secret, call[0])(SecretId=NAME, **call[1])

@@ -1,1 +1,1 @@
-"""A small app whose migrations come in versions: what `migrate_tenants` is tried on."""
+"""A small test app whose migrations have several versions, for the tests of `migrate_tenants`."""

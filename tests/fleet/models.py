@@ -1,4 +1,4 @@
-"""One table, and one that comes with the second migration."""
+"""Two tables; the second migration creates the second one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from django.db import models
 
 
 class Note(models.Model):
-    """A row to find again."""
+    """A table of the first migration."""
 
     text = models.TextField()
 
 
 class Extra(models.Model):
-    """What the second migration adds."""
+    """The table that the second migration adds."""
 
     text = models.TextField()

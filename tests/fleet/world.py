@@ -1,37 +1,43 @@
-"""Tenants made without the commands, and `migrate_tenants` as a process of its own."""
+"""Tenants that were created without the commands, and `migrate_tenants` as a separate process."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from psycopg import sql
 
-from deploytools.databases.server import Login
+from deploytools.postgres.connections import Login
+from deploytools.tenants.state import TENANT_COMMENT
 from tests.deployment import Deployment
+from tests.forked import manage
 from tests.management.runner import Result
-from tests.postgres import Postgres
+from tests.postgres_server import Postgres
 
 ROOT = Path(__file__).parent.parent.parent
 FIRST, SECOND = ("fleet", "0001_initial"), ("fleet", "0002_extra")
 
 
 def make_databases(postgres: Postgres, owner: Login, names: list[str]) -> None:
-    """A role and databases that it owns."""
+    """Create a role and databases that it owns, with the comment of `create_tenant_dbs`."""
     postgres.make_role(owner.user, owner.password)
     with postgres.admin() as admin:
         for name in names:
             parts = {"name": sql.Identifier(name), "owner": sql.Identifier(owner.user)}
             admin.execute(sql.SQL("CREATE DATABASE {name} OWNER {owner} TEMPLATE template0").format(**parts))
+            admin.execute(sql.SQL(f"COMMENT ON DATABASE {{name}} IS '{TENANT_COMMENT}'").format(**parts))
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """Tenants of a deployment, and how to migrate them."""
+    """Tenants of a deployment, and their migration."""
 
     deployment: Deployment
     names: list[str]
@@ -48,10 +54,10 @@ class Fleet:
             **more,
         }
 
-    def start(self, version: str, *arguments: str, noinput: bool = True, **more: str) -> subprocess.Popen[str]:
-        """``python manage.py migrate_tenants --noinput arguments…``"""
+    def start(self, version: str, *arguments: str, **more: str) -> subprocess.Popen[str]:
+        """Start ``python manage.py migrate_tenants --noinput arguments…``."""
         return subprocess.Popen(
-            [sys.executable, "manage.py", "migrate_tenants", *(["--noinput"] if noinput else []), *arguments],
+            [sys.executable, "manage.py", "migrate_tenants", "--noinput", *arguments],
             cwd=ROOT,
             env=self.environment(version, **more),
             stdin=subprocess.DEVNULL,
@@ -62,8 +68,9 @@ class Fleet:
         )
 
     def run(self, version: str, *arguments: str, noinput: bool = True, **more: str) -> Result:
-        """As `start`, to the end."""
-        return ended(self.start(version, *arguments, noinput=noinput, **more))
+        """Run ``python manage.py migrate_tenants --noinput arguments…``."""
+        command = ("migrate_tenants", *(["--noinput"] if noinput else []), *arguments)
+        return manage(*command, environment=self.environment(version, **more))
 
     def query(self, name: str, query: str) -> list[tuple[Any, ...]]:
         with self.deployment.postgres.admin(name) as admin:
@@ -82,6 +89,30 @@ class Fleet:
 
 
 def ended(process: subprocess.Popen[str]) -> Result:
-    """What a process left."""
+    """Wait for a process; return its output and exit code."""
     out, err = process.communicate(timeout=120)
     return Result(out, err, process.returncode)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for another process, at most 30 seconds."""
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("timed out")
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def is_migrating(fleet: Fleet, name: str) -> bool:
+    query = (
+        "SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = {}"
+    )
+    with fleet.deployment.postgres.admin() as admin:
+        return bool(admin.execute(sql.SQL(query).format(sql.Literal(name))).fetchall())

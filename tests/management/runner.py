@@ -1,4 +1,4 @@
-"""Runs a command as `manage.py` would, in this process, and returns what a person and a script see of it."""
+"""Run commands in this process as `manage.py` does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 class Result(NamedTuple):
-    """What a command left: stdout, stderr, exit code."""
+    """Output and exit code of a command."""
 
     out: str
     err: str
@@ -18,7 +18,7 @@ class Result(NamedTuple):
 
 
 def run(capsys: pytest.CaptureFixture[str], name: str, *arguments: str) -> Result:
-    """``python manage.py name arguments…``"""
+    """Run ``python manage.py name arguments…``."""
     command = importlib.import_module(f"deploytools.management.commands.{name}").Command()
     capsys.readouterr()
     code = 0
@@ -30,6 +30,10 @@ def run(capsys: pytest.CaptureFixture[str], name: str, *arguments: str) -> Resul
     return Result(out, err, code)
 
 
+#: Options of `rotate_credentials`: tests in other processes use the same server, and hold the lock for longer than 1 s.
+ROTATE = ("--noinput", "--wait-for-lock", "60")
+
+
 def statuses(result: Result) -> dict[str, str]:
-    """The status of each check in a JSON report on stdout."""
+    """Return the status of each check in a JSON report on stdout."""
     return {finding["check"]: finding["status"] for finding in json.loads(result.out)["findings"]}

@@ -1,4 +1,4 @@
-"""A person at a terminal, for commands that ask."""
+"""A terminal for commands that prompt."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import pytest
 
 
 class Terminal(io.StringIO):
-    """Standard input that says it is a terminal."""
+    """Standard input that is a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, *seen: str, unseen: Iterable[str] = ()) -> list[str]:
-    """Answers to come.
+    """Provide the answers to the next prompts.
 
     Args:
-        seen: lines typed with echo: answers to yes-or-no questions, and values that are not sensitive.
-        unseen: what is typed without echo.
+        seen: lines typed with echo: answers to yes/no questions and values that are not sensitive.
+        unseen: values typed without echo.
 
     Returns:
-        The prompts without echo, as they come.
+        The prompts of the values without echo; the list grows.
     """
     prompts: list[str] = []
     waiting = iter(unseen)
@@ -38,7 +38,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, *seen: str, unseen: Iterable[str] = 
 
 
 class Meanwhile:
-    """A terminal at which somebody does something else before he says yes."""
+    """A terminal that runs an action before it answers yes."""
 
     def __init__(self, action: Callable[[], object]) -> None:
         self.action = action

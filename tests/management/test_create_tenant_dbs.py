@@ -1,4 +1,4 @@
-"""`create_tenant_dbs` as (out, err, exit code), and what it did not change."""
+"""`create_tenant_dbs` as (out, err, exit code), and what it does not change."""
 
 from __future__ import annotations
 
@@ -8,92 +8,128 @@ import re
 import pytest
 from psycopg import sql
 
-from deploytools.databases.proof import prove
+from deploytools.tenants.isolation import verify_tenant
 from tests.management.runner import Result, run
 
-PROOF = "the application's role logs in and creates a table, PUBLIC is shut out"
-MASTER = "· the master postgres may act as the owner of 2 of 2 databases"
+VERIFIED = "verified: the application role can log in and create tables, PUBLIC cannot connect"
 
 
-def steps(deployment):
-    lines = [
-        f"create role {deployment.role} (LOGIN, nothing else; password as in the secret)",
-        f"grant {deployment.role} to the master, so that it may hand databases over",
-        f"set client_encoding, default_transaction_isolation, timezone of role {deployment.role} as Django wants them",
+TENANT_STEPS = [
+    "create database {} with connections disabled",
+    "revoke CONNECT and TEMPORARY on {} from PUBLIC",
+    "set comment on {} (managed by deploytools)",
+    "transfer ownership of {} from postgres to ROLE",
+    "enable connections to {}",
+]
+
+
+def plan(deployment, *, verbosity=1):
+    """The lines of the plan for two new tenants."""
+    one, two = deployment.tenants
+    lines = ["2 tenants: 2 to create"] + [f"  - {line}" for line in role_steps(deployment)]
+    steps = [step.replace("ROLE", deployment.role) for step in TENANT_STEPS]
+    if verbosity > 1:
+        return lines + [f"  - {step.format(name)}" for name in deployment.tenants for step in steps]
+    return [*lines, f"  for each of 2 tenants ({one}, {two}):", *(f"    - {step.format('TENANT')}" for step in steps)]
+
+
+def role_steps(deployment):
+    return [
+        f"create role {deployment.role} (LOGIN only; password from the secret)",
+        f"grant {deployment.role} to the master user (required to transfer ownership)",
+        f"set client_encoding, default_transaction_isolation, timezone of role {deployment.role} "
+        "to the values Django expects",
     ]
-    for tenant in deployment.tenants:
-        lines += [
-            f"create database {tenant}, closed to connections",
-            f"revoke CONNECT and TEMPORARY on {tenant} from PUBLIC",
-            f"mark {tenant} as a tenant's",
-            f"hand {tenant} over from postgres to {deployment.role}",
-            f"open {tenant} to connections",
-        ]
-    return lines
+
+
+def without_times(text):
+    return re.sub(r"\d+\.\d s", "… s", text)
 
 
 @pytest.mark.other_versions
-def test_from_nothing_to_proved_and_again(capsys, deployment):
+def test_create_and_run_again(capsys, deployment):
     result = run(capsys, "create_tenant_dbs", "--noinput")
-    first, *rest = result.out.splitlines()
+    one, two = deployment.tenants
+    first, *rest = without_times(result.out).splitlines()
     assert re.fullmatch(
         rf"PostgreSQL [0-9.]+ at {re.escape(str(deployment.postgres.address))}, as postgres "
         r"\(password: master_\* in the shared secret; system_identifier [0-9]+\):",
         first,
     )
     assert rest == [
-        *(f"  - {step}" for step in steps(deployment)),
-        *(f"✓ {tenant}: 5 steps done; {PROOF}" for tenant in deployment.tenants),
-        MASTER,
+        *plan(deployment),
+        f"✓ {one}, {two}: 5 steps applied; {VERIFIED}",
+        "2 tenants: 2 verified; … s",
     ]
-    assert re.fullmatch(r"(\[[12]/2\] t\w+_(one|two): 5 steps done\n){2}", result.err)
+    assert re.fullmatch(r"(\[[12]/2\] t\w+_(one|two)\n){2}", result.err)
     assert result.code == 0
     for tenant in deployment.tenants:
-        prove(deployment.login(), tenant)
+        verify_tenant(deployment.login(), tenant)
 
     before = deployment.postgres.snapshot(deployment.tenants)
     again = run(capsys, "create_tenant_dbs")
-    assert again == Result(
-        f"{first}\n  Everything is in place.\n"
-        + "".join(f"✓ {tenant}: nothing to do; {PROOF}\n" for tenant in deployment.tenants)
-        + f"{MASTER}\n",
-        "",
-        0,
+    unchanged = f"{first}\n2 tenants: 2 up to date\n  No changes: everything is up to date.\n"
+    assert again._replace(out=without_times(again.out)) == Result(
+        f"{unchanged}✓ {one}, {two}: no changes; {VERIFIED}\n2 tenants: 2 verified; … s\n", "", 0
     )
-    assert run(capsys, "create_tenant_dbs", "--check") == Result(f"{first}\n  Everything is in place.\n", "", 0)
+    assert run(capsys, "create_tenant_dbs", "--check") == Result(unchanged, "", 0)
+    verbose = run(capsys, "create_tenant_dbs", "--verbosity", "2")
+    assert without_times(verbose.out).splitlines()[3:] == [
+        f"✓ {one}: no changes; {VERIFIED}",
+        f"✓ {two}: no changes; {VERIFIED}",
+        "· Master user postgres can access 2 of 2 tenant databases",
+        "2 tenants: 2 verified; … s",
+    ]
     assert deployment.postgres.snapshot(deployment.tenants) == before
 
 
 @pytest.mark.parametrize(("option", "code"), [("--plan", 0), ("--check", 1)])
-def test_looking_changes_nothing(capsys, deployment, option, code):
+def test_plan_and_check_change_nothing(capsys, deployment, option, code):
     result = run(capsys, "create_tenant_dbs", option)
-    assert result.out.splitlines()[1:] == [f"  - {step}" for step in steps(deployment)]
+    assert result.out.splitlines()[1:] == plan(deployment)
+    verbose = run(capsys, "create_tenant_dbs", option, "--verbosity", "2")
+    assert verbose.out.splitlines()[1:] == plan(deployment, verbosity=2)
     assert (result.err, result.code) == ("", code)
     assert deployment.postgres.snapshot(deployment.tenants) == []
 
 
-def test_without_a_terminal_it_does_not_guess(capsys, deployment, monkeypatch):
+def test_plan_in_a_file(capsys, deployment, tmp_path):
+    result = run(capsys, "create_tenant_dbs", "--plan", "--output", str(tmp_path / "plan.txt"))
+    assert result.out == ""
+    assert (tmp_path / "plan.txt").read_text().splitlines() == plan(deployment)
+
+
+def test_confirmation_requires_a_terminal(capsys, deployment, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     result = run(capsys, "create_tenant_dbs")
-    assert result.err.startswith("Error: Nothing was changed: this is not a terminal")
+    assert result.err.startswith("Error: Confirmation required, but stdin is not a terminal. Nothing was changed.")
     assert result.code == 1
     assert deployment.postgres.snapshot(deployment.tenants) == []
 
 
-def test_a_foreign_database_is_left_alone_and_told(capsys, deployment):
+@pytest.mark.slow
+def test_unmanaged_database_is_reported_and_not_changed(capsys, deployment):
     one, two = deployment.tenants
     with deployment.postgres.admin() as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(one)))
     before = deployment.postgres.snapshot([one])
     result = run(capsys, "create_tenant_dbs", "--noinput")
     assert result.code == 1
-    assert result.out.splitlines()[-4:-1] == [
-        f"✗ {one}: {one} exists and was not made by these commands (owner rdsadmin, PUBLIC may connect); "
-        "it was left alone.",
-        "  Hint: If it is this tenant's, look at what would change and take it over: "
-        "python manage.py create_tenant_dbs --adopt --plan",
-        f"✓ {two}: 5 steps done; {PROOF}",
-    ]
+    error = f"{one} exists but is not managed by deploytools (owner rdsadmin, PUBLIC can connect); it was not changed."
+    hint = "Hint: If it belongs to this tenant, review and adopt it: python manage.py create_tenant_dbs --adopt --plan"
+    lines = without_times(result.out).splitlines()
+    assert (lines[1], lines[-7:]) == (
+        "2 tenants: 1 to create, 1 refused",
+        [
+            f"  ! {error}",
+            f"    {hint}",
+            f"  · --adopt: Roles with CONNECT on {one} only through PUBLIC cannot open new sessions",
+            f"✓ {two}: 5 steps applied; {VERIFIED}",
+            f"✗ {one}: {error}",
+            f"  {hint}",
+            "2 tenants: 1 verified, 1 refused; … s",
+        ],
+    )
     assert deployment.postgres.snapshot([one]) == before
     assert run(capsys, "create_tenant_dbs", "--check").code == 1
 
@@ -103,28 +139,28 @@ def test_a_foreign_database_is_left_alone_and_told(capsys, deployment):
     [
         (
             {"master_password": "not-the-masters"},
-            "Error: No connection of postgres to postgres at {address} (password refused): "
+            "Error: Could not connect as postgres to postgres at {address} (password authentication failed): "
             'FATAL: password authentication failed for user "postgres"',
-            "Hint: Put the right password of the master user postgres into the secret as master_password",
+            "Hint: Set master_password in the secret to the password of the master user postgres",
         ),
         (
             {"master_password": None},
-            "Error: The password of the master user postgres is not known.",
-            "Hint: Name a secret that has it (--master-secret), put master_username and master_password into",
+            "Error: The password of the master user postgres is not set.",
+            "Hint: Specify a secret that has it (--master-secret), add master_username and master_password to",
         ),
         (
             {"password": None, "host": None},
-            "Error: The secret {name} lacks 2 of the keys it needs: host, password.",
-            "Hint: Write them into a JSON file and run: python manage.py sync_secrets FILE",
+            "Error: The secret {name} is missing 2 required keys: host, password.",
+            "Hint: Write them to a JSON file and run: python manage.py sync_secrets FILE",
         ),
         (
             {"username": "postgres"},
-            "Error: The application's role and the master are both postgres.",
-            "Hint: Give the application a role of its own",
+            "Error: The application role and the master user are both postgres.",
+            "Hint: Set username in the secret to a separate role for the application",
         ),
     ],
 )
-def test_errors_tell_what_to_do_and_change_nothing(capsys, deployment, changes, error, hint):
+def test_errors_have_a_hint_and_change_nothing(capsys, deployment, changes, error, hint):
     deployment.put(**changes)
     result = run(capsys, "create_tenant_dbs", "--noinput")
     first, second = result.err.splitlines()
@@ -134,15 +170,16 @@ def test_errors_tell_what_to_do_and_change_nothing(capsys, deployment, changes, 
     assert deployment.postgres.snapshot(deployment.tenants) == []
 
 
-def test_the_master_may_come_from_the_environment(capsys, deployment, monkeypatch):
+@pytest.mark.slow
+def test_master_from_the_environment(capsys, deployment, monkeypatch):
     master = deployment.postgres.master
     deployment.put(master_username=None, master_password=None)
-    monkeypatch.setenv("DB_MASTER_USERNAME", master.user)
-    monkeypatch.setenv("DB_MASTER_PASSWORD", master.password.reveal())
+    monkeypatch.setenv("DEPLOYTOOLS_MASTER_USERNAME", master.user)
+    monkeypatch.setenv("DEPLOYTOOLS_MASTER_PASSWORD", master.password.reveal())
     assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
 
 
-def test_the_master_may_be_asked_for(capsys, deployment, monkeypatch):
+def test_master_password_from_a_prompt(capsys, deployment, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -159,21 +196,22 @@ def test_no_tenants(capsys, deployment, settings):
     settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"TENANTS": []}
     assert run(capsys, "create_tenant_dbs", "--noinput") == Result(
         "",
-        'Error: The settings name no tenants.\nHint: For example: DEPLOYTOOLS = {"TENANTS": ["startupwebapp_prod"]}\n',
+        'Error: DEPLOYTOOLS["TENANTS"] is empty.\nHint: Set it, for example: DEPLOYTOOLS = {"TENANTS": ["shop_one"]}\n',
         2,
     )
 
 
-def test_an_application_role_without_its_powers_is_no_master(capsys, deployment):
+@pytest.mark.slow
+def test_application_role_is_not_accepted_as_master(capsys, deployment):
     run(capsys, "create_tenant_dbs", "--noinput")
     before = deployment.postgres.snapshot(deployment.tenants)
     deployment.put(
-        master_username=deployment.role, master_password=deployment.document()["password"], username="somebody_else"
+        master_username=deployment.role, master_password=deployment.document()["password"], username="other_role"
     )
     result = run(capsys, "create_tenant_dbs", "--noinput")
     assert result.err.splitlines() == [
-        f"Error: The role {deployment.role} lacks CREATEDB and CREATEROLE: permission denied to create what is wanted.",
-        "Hint: Use the master user of the RDS instance (postgres), not the application's: --master-username, or "
-        "master_username and master_password in the secret.",
+        f"Error: Role {deployment.role} does not have CREATEDB and CREATEROLE: permission denied to create tenants.",
+        "Hint: Use the master user of the RDS instance (postgres) instead of the application role: "
+        "--master-username, or master_username and master_password in the secret.",
     ]
     assert (result.code, deployment.postgres.snapshot(deployment.tenants)) == (2, before)

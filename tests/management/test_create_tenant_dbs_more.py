@@ -1,23 +1,25 @@
-"""`create_tenant_dbs`: a role per tenant, the proof alone, the script, JSON, progress, and whose server it is."""
+"""`create_tenant_dbs`: a role per tenant, --verify, --sql, JSON, progress, and the identity of the server."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from django.db import connections
 from psycopg import sql
 
-from deploytools.databases.identity import ServerIdentity, read_identity, require_meant
-from deploytools.databases.proof import prove, require_refused
-from deploytools.databases.server import Login, ServerAddress, session
-from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, Refused, RotationUnderWay
-from deploytools.secret.value import Secret
+from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, Refused, RotationInProgress
+from deploytools.postgres.connections import Login, ServerAddress, session
+from deploytools.postgres.server_identity import ServerIdentity, read_identity, require_expected_server
+from deploytools.secrets.document import Secret
+from deploytools.tenants.isolation import assert_login_denied, verify_tenant
 from tests.management.runner import run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,7 +41,8 @@ def own_login(deployment, tenant):
 
 
 @pytest.mark.other_versions
-def test_a_role_per_tenant_from_the_guides_shared_role(capsys, deployment, settings):
+@pytest.mark.slow
+def test_change_from_the_shared_role_to_a_role_per_tenant(capsys, deployment, settings):
     assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
     one, two = deployment.tenants
     with deployment.login().connect(one) as running:
@@ -48,13 +51,15 @@ def test_a_role_per_tenant_from_the_guides_shared_role(capsys, deployment, setti
         settings.DEPLOYTOOLS |= {"ISOLATION": "role-per-tenant", "TENANT_SECRET_PREFIX": prefix}
         plan = run(capsys, "create_tenant_dbs", "--plan")
         assert f"  - create secret {prefix}{one} with a new password for role {one}" in plan.out.splitlines()
-        assert f"  - hand 2 objects in {one} over from {deployment.role} to {one}, one by one" in plan.out.splitlines()
+        assert plan.out.splitlines()[1] == "2 tenants: 2 to change"
+        assert f"  - transfer ownership of 2 objects in {one} from {deployment.role} to {one}" in plan.out.splitlines()
         result = run(capsys, "create_tenant_dbs", "--noinput")
         assert result.code == 0, result
-        assert f"· {deployment.role} still reaches {one}: restart" in result.out
+        note = f"· for each of 2 tenants ({one}, {two}): {deployment.role} can still connect to TENANT. Restart"
+        assert note in result.out
         running.execute("INSERT INTO shop DEFAULT VALUES")
-    prove(own_login(deployment, one), one)
-    require_refused(own_login(deployment, two), one)
+    verify_tenant(own_login(deployment, one), one)
+    assert_login_denied(own_login(deployment, two), one)
     assert run(capsys, "create_tenant_dbs", "--check").code == 0
     assert run(capsys, "create_tenant_dbs", "--check", "--finish").code == 1
     assert run(capsys, "create_tenant_dbs", "--finish", "--noinput").code == 0
@@ -62,10 +67,11 @@ def test_a_role_per_tenant_from_the_guides_shared_role(capsys, deployment, setti
         deployment.login().connect(one)
     assert caught.value.kind is ConnectionFailure.NO_CONNECT
     verified = run(capsys, "create_tenant_dbs", "--verify", "--finish")
-    assert (verified.code, verified.out.count("✓")) == (0, 2)
+    assert (verified.code, verified.out.count("✓")) == (0, 1)
 
 
-def test_the_master_secrets_arn_is_in_the_tenants_for_rotation(capsys, per_tenant):
+@pytest.mark.slow
+def test_tenant_secrets_have_the_arn_of_the_master_secret(capsys, per_tenant):
     master = per_tenant.postgres.master
     document = {"username": master.user, "password": master.password.reveal()}
     name = f"{per_tenant.name}/master"
@@ -75,24 +81,26 @@ def test_the_master_secrets_arn_is_in_the_tenants_for_rotation(capsys, per_tenan
     assert json.loads(secret["SecretString"])["masterarn"] == arn
 
 
-def test_what_else_cannot_be_read_does_not_lose_the_report(capsys, deployment, monkeypatch):
+@pytest.mark.slow
+def test_report_is_kept_if_the_notes_cannot_be_read(capsys, deployment, monkeypatch):
     def fail(self):
-        raise DatabaseError("PostgreSQL refused to show who may connect: gone", hint="Run it again.")
+        raise DatabaseError("Could not read who can connect: gone", hint="Run it again.")
 
-    monkeypatch.setattr("deploytools.databases.tenancy.Tenancy.remarks", fail)
+    monkeypatch.setattr("deploytools.tenants.provisioning.TenantProvisioner.notes", fail)
     result = run(capsys, "create_tenant_dbs", "--noinput")
-    assert (result.out.count("✓"), result.code) == (2, 2)
-    remark = "· Who else may connect is not known: PostgreSQL refused to show who may connect: gone"
-    assert result.out.splitlines()[-1] == remark
+    note = "· Cannot read which other roles can connect: Could not read who can connect: gone"
+    assert (result.out.splitlines()[-2], result.code) == (note, 2)
+    assert result.out.splitlines()[-1].startswith("2 tenants: 2 verified; ")
 
 
+@pytest.mark.slow
 @pytest.mark.other_versions
-def test_verify_looks_and_changes_nothing(capsys, deployment):
+def test_verify_changes_nothing(capsys, deployment):
     result = run(capsys, "create_tenant_dbs", "--verify")
     assert (result.code, deployment.postgres.snapshot(deployment.tenants)) == (1, [])
     assert result.err.splitlines()[-2:] == [
-        f"Error: The shared role is not as it must be; left to do: create role {deployment.role} (LOGIN, nothing else; "
-        "password as in the secret).",
+        f"Error: The shared role is incomplete. Remaining step: create role {deployment.role} (LOGIN only; "
+        "password from the secret).",
         "Hint: Run: python manage.py create_tenant_dbs",
     ]
     assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
@@ -105,25 +113,29 @@ def test_verify_looks_and_changes_nothing(capsys, deployment):
     result = run(capsys, "create_tenant_dbs", "--verify")
     assert result.code == 2
     assert [line for line in result.out.splitlines() if line.startswith("✗")] == [
-        f"✗ {one}: {one} is not as it must be; left to do: revoke CONNECT and TEMPORARY on {one} from PUBLIC.",
-        f"✗ {two}: {two} is not as it must be; left to do: create database {two}, closed to connections.",
+        f"✗ {one}: {one} is incomplete. Remaining step: revoke CONNECT and TEMPORARY on {one} from PUBLIC.",
+        f"✗ {two}: {two} is incomplete. Remaining step: create database {two} with connections disabled.",
     ]
     assert deployment.postgres.snapshot(deployment.tenants) == before
 
 
+@pytest.mark.slow
 @pytest.mark.other_versions
-def test_others_that_reach_a_tenant_are_told(capsys, deployment):
+def test_other_roles_that_can_connect_are_reported(capsys, deployment):
     run(capsys, "create_tenant_dbs", "--noinput")
     reader = deployment.postgres.make_role(f"{deployment.name}_reader", Secret("x" * 40))
     with deployment.postgres.admin() as admin:
         names = map(sql.Identifier, (deployment.tenants[0], reader.user))
         admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(*names))
     result = run(capsys, "create_tenant_dbs", "--verify")
-    assert (f"· {reader.user} may connect to {deployment.tenants[0]}, too" in result.out, result.code) == (True, 0)
+    assert (f"· Other roles that can connect to {deployment.tenants[0]}: {reader.user}" in result.out, result.code) == (
+        True,
+        0,
+    )
 
 
 @pytest.mark.parametrize("before", [None, "something else that was longer\n" * 1000])
-def test_the_script_is_for_its_owner_only_and_needs_no_server(capsys, deployment, tmp_path, before):
+def test_script_is_private_and_needs_no_server(capsys, deployment, tmp_path, before):
     file = tmp_path / "tenants.sql"
     if before:
         file.write_text(before)
@@ -133,42 +145,30 @@ def test_the_script_is_for_its_owner_only_and_needs_no_server(capsys, deployment
     assert (result.out, result.code) == ("", 0)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     text = file.read_text()
-    assert text.startswith("-- The tenants' roles and databases")
+    assert text.startswith("-- Roles and databases of the tenants")
     assert text.endswith("--verify\n")
     assert deployment.document()["password"] not in text
     on_stdout = run(capsys, "create_tenant_dbs", "--sql")
     assert (on_stdout.out.count("CREATE DATABASE"), on_stdout.err) == (2, "")
 
 
-@pytest.mark.parametrize(
-    ("options", "use", "needs_psql"),
-    [
-        ((), "psql … --file {}", True),
-        (("--sql-for", "psql"), "psql … --file {}", True),
-        (
-            ("--sql-for", "editor"),
-            "open {} in the query editor, connected to the database postgres, and run it one statement at a time",
-            False,
-        ),
-    ],
-)
-def test_the_script_is_for_psql_or_for_a_query_editor(capsys, deployment, tmp_path, options, use, needs_psql):
+def test_path_of_the_script_is_reported(capsys, deployment, tmp_path):
     file = tmp_path / "tenants.sql"
-    result = run(capsys, "create_tenant_dbs", "--sql", str(file), *options)
-    sentence = f"{file} written. As the master user: {use.format(file)}; then delete it.\n"
+    result = run(capsys, "create_tenant_dbs", "--sql", str(file))
+    sentence = f"Wrote {file}. Run it as the master user: psql … --file {file}. Then delete it.\n"
     assert (result.out, result.err, result.code) == ("", sentence, 0)
-    assert ("\\gexec" in file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (needs_psql, 0o600)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_a_script_that_cannot_be_written(capsys, deployment, tmp_path):
+def test_unwritable_script_file(capsys, deployment, tmp_path):
     result = run(capsys, "create_tenant_dbs", "--sql", str(tmp_path / "no" / "such.sql"))
     assert (result.err.splitlines()[0], result.code) == (
-        f"Error: {tmp_path}/no/such.sql cannot be written: No such file or directory.",
+        f"Error: Cannot write {tmp_path}/no/such.sql: No such file or directory.",
         2,
     )
 
 
-def test_the_script_with_a_role_per_tenant_makes_the_secrets_first(capsys, per_tenant):
+def test_script_with_a_role_per_tenant_creates_the_secrets_first(capsys, per_tenant):
     result = run(capsys, "create_tenant_dbs", "--sql", "--noinput")
     assert (result.out.count("CREATE ROLE"), result.err.count("create secret"), result.code) == (2, 2, 0)
     passwords = [own_login(per_tenant, tenant).password.reveal() for tenant in per_tenant.tenants]
@@ -177,7 +177,7 @@ def test_the_script_with_a_role_per_tenant_makes_the_secrets_first(capsys, per_t
 
 
 @pytest.mark.parametrize("is_shared", [True, False])
-def test_while_a_rotation_is_under_way_no_script_is_written(capsys, per_tenant, settings, tmp_path, is_shared):
+def test_no_script_is_written_during_a_rotation(capsys, per_tenant, settings, tmp_path, is_shared):
     secret = per_tenant.name if is_shared else f"{per_tenant.name}/tenant/{per_tenant.tenants[0]}"
     assert run(capsys, "create_tenant_dbs", "--sql", "--noinput").code == 0
     settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"ISOLATION": "shared" if is_shared else "role-per-tenant"}
@@ -185,47 +185,60 @@ def test_while_a_rotation_is_under_way_no_script_is_written(capsys, per_tenant, 
     per_tenant.client.put_secret_value(SecretId=secret, SecretString=value, VersionStages=["AWSPENDING"])
     file = tmp_path / "tenants.sql"
     result = run(capsys, "create_tenant_dbs", "--sql", str(file))
-    assert (result.out, result.code, file.exists()) == ("", RotationUnderWay.exit_code, False)
+    assert (result.out, result.code, file.exists()) == ("", RotationInProgress.exit_code, False)
     assert result.err == (
-        f"Error: A rotation of {secret} is under way: the password was left as it is.\n"
-        "Hint: Run it again when the rotation has finished.\n"
+        f"Error: A rotation of {secret} is in progress; its password was not used.\n"
+        "Hint: Run the command again when the rotation has finished.\n"
     )
 
 
 @pytest.mark.parametrize("look", ["--plan", "--check", "--verify"])
-def test_who_only_looks_gets_no_script_and_no_secret(capsys, per_tenant, tmp_path, look):
+def test_read_only_options_write_no_script_and_no_secret(capsys, per_tenant, tmp_path, look):
     file = tmp_path / "tenants.sql"
     result = run(capsys, "create_tenant_dbs", "--sql", str(file), look, "--noinput")
     assert (result.out, result.code, file.exists()) == ("", 2, False)
-    assert result.err == (
-        "Error: --sql writes a script (and missing tenants' secrets); --plan, --check and --verify only look.\n"
-        "Hint: Leave --sql out to look.\n"
-    )
+    assert result.err.startswith(f"Error: --sql cannot be combined with {look}.\n")
     names = [entry["Name"] for entry in per_tenant.client.list_secrets()["SecretList"]]
     assert not [name for name in names if name.startswith(f"{per_tenant.name}/tenant/")]
 
 
-def test_json_is_one_document_and_the_rest_is_on_stderr(capsys, deployment, tmp_path):
+@pytest.mark.slow
+def test_json_is_one_document_on_stdout(capsys, deployment, tmp_path):
     one, two = deployment.tenants
     with deployment.postgres.admin() as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(one)))
     plan = json.loads(run(capsys, "create_tenant_dbs", "--plan", "--format", "json").out)
-    assert [tenant["tenant"] for tenant in plan["plan"]] == [one, two]
-    assert (plan["tenants"], plan["plan"][0]["steps"], len(plan["plan"][1]["steps"])) == ([], [], 5)
+    assert [(entry["tenant"], entry["status"]) for entry in plan["plan"]] == [(one, "refused"), (two, "to create")]
+    assert (plan["tenants"], plan["plan"][0]["steps"], plan["counts"]) == ([], [], {"refused": 1, "to create": 1})
+    assert "--adopt" in plan["plan"][0]["hint"]
+    assert plan["role_steps"][1] == {
+        "action": "grant_to_master",
+        "object": deployment.role,
+        "role": deployment.role,
+        "description": f"grant {deployment.role} to the master user (required to transfer ownership)",
+    }
+    assert [(step["action"], step["object"], step["role"]) for step in plan["plan"][1]["steps"]] == [
+        ("create_database", two, None),
+        ("revoke_public_connect", two, "postgres"),
+        ("set_tenant_comment", two, "postgres"),
+        ("change_owner", two, deployment.role),
+        ("allow_connections", two, deployment.role),
+    ]
     result = run(capsys, "create_tenant_dbs", "--noinput", "--format", "json")
     document = json.loads(result.out)
     first, second = document["tenants"]
     assert (result.code, document["version"]) == (1, 1)
-    assert first["status"] == "failed"
-    assert first["error"].startswith(f"{one} exists and was not made by these commands")
+    assert (first["status"], document["counts"]) == ("refused", {"refused": 1, "verified": 1})
+    assert first["error"].startswith(f"{one} exists but is not managed by deploytools")
     assert "--adopt" in first["hint"]
-    assert (second["tenant"], second["status"], len(second["done"]), second["error"]) == (two, "proved", 5, None)
+    assert (second["tenant"], second["status"], len(second["done"]), second["error"]) == (two, "verified", 5, None)
     file = tmp_path / "report.json"
     again = run(capsys, "create_tenant_dbs", "--noinput", "--format", "json", "--output", str(file))
     assert (again.out, json.loads(file.read_text())["tenants"][1]["done"]) == ("", [])
 
 
-def test_options_of_a_database_are_set_read_back_and_changed(capsys, deployment, settings):
+@pytest.mark.slow
+def test_database_options_are_set_and_changed(capsys, deployment, settings):
     one, two = deployment.tenants
     settings.DEPLOYTOOLS |= {
         "TENANTS": [one, {"NAME": two, "CONNECTION_LIMIT": 7, "STATEMENT_TIMEOUT": 5000}],
@@ -242,14 +255,32 @@ def test_options_of_a_database_are_set_read_back_and_changed(capsys, deployment,
     settings.DEPLOYTOOLS |= {"TENANTS": [{"NAME": one, "CONNECTION_LIMIT": 9}, {"NAME": two, "CONNECTION_LIMIT": -1}]}
     result = run(capsys, "create_tenant_dbs", "--noinput")
     assert [line.strip() for line in result.out.splitlines() if line.startswith("  - ")] == [
-        f"- limit {one} to 9 connections",
+        f"- set the connection limit of {one} to 9",
         f"- set statement_timeout of {two} to 30000 ms",
-        f"- unlimit {two}",
+        f"- remove the connection limit of {two}",
     ]
     assert [row[3] for row in deployment.postgres.snapshot([one, two])] == [9, -1]
 
 
-def test_a_bar_on_a_terminal_and_steps_where_they_are_asked_for(capsys, deployment, monkeypatch):
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("use_tz", "of_database", "expected"),
+    [(True, None, "UTC"), (True, "Asia/Tokyo", "Asia/Tokyo"), (False, None, "Europe/Berlin")],
+)
+def test_time_zone_of_the_role_is_that_of_django(
+    capsys, deployment, settings, monkeypatch, use_tz, of_database, expected
+):
+    monkeypatch.setitem(connections["default"].settings_dict, "TIME_ZONE", of_database)
+    settings.TIME_ZONE = "Europe/Berlin"
+    settings.USE_TZ = use_tz
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    with deployment.login().connect(deployment.tenants[0]) as session:
+        assert session.execute("SHOW timezone").fetchone() == (expected,)
+    assert re.search(rf"timezone\W+TO '*{expected}'", run(capsys, "create_tenant_dbs", "--sql").out)
+
+
+@pytest.mark.slow
+def test_progress_bar_on_a_terminal(capsys, deployment, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -278,29 +309,30 @@ LAPTOP = ServerIdentity("127.0.0.1", has_rds_superuser=False, system_identifier=
             LAPTOP,
             "require",
             None,
-            "(it has no role rds_superuser, so that it is not RDS and it answers on this machine)",
+            "expected server: it has no role rds_superuser, so it is not RDS and it runs on this machine. Nothing",
         ),
-        (LOOPBACK, "require", None, "(it answers on this machine)"),
+        (LOOPBACK, "require", None, "expected server: it runs on this machine. Nothing was changed."),
         (LOOPBACK, "require", "7000000000000000001", None),
-        (LAPTOP, "verify-full", "7", "its system_identifier is 7000000000000000002, not 7"),
-        (RDS, "verify-full", "7", "its system_identifier is not to be read, not 7"),
+        (LAPTOP, "verify-full", "7", "its system_identifier is 7000000000000000002, expected 7"),
+        (RDS, "verify-full", "7", "its system_identifier is unknown, expected 7"),
     ],
 )
-def test_whose_server_it_is(identity, sslmode, expected, why):
+def test_expected_server(identity, sslmode, expected, why):
     address = ServerAddress("db.example.org", 5432, "127.0.0.1", sslmode)
     if why is None:
-        require_meant(identity, address, expected)
+        require_expected_server(identity, address, expected)
         return
     with pytest.raises(Refused) as caught:
-        require_meant(identity, address, expected)
+        require_expected_server(identity, address, expected)
     assert why in str(caught.value)
 
 
-def test_a_server_that_nothing_identifies_gets_no_tenants(capsys, deployment, settings):
-    """The guide's tunnel on port 5432, and a PostgreSQL of one's own that listens there."""
+@pytest.mark.slow
+def test_unidentified_server_is_not_changed(capsys, deployment, settings):
+    """A local PostgreSQL that listens on the port of the guide's tunnel."""
     settings.DEPLOYTOOLS |= {"SSLMODE": "require", "SSLROOTCERT": ""}
     result = run(capsys, "create_tenant_dbs", "--noinput")
-    assert "Error: With sslmode=require nothing shows that" in result.err
+    assert "Error: Cannot verify with sslmode=require that" in result.err
     assert (result.code, deployment.postgres.snapshot(deployment.tenants)) == (1, [])
     assert run(capsys, "create_tenant_dbs", "--plan").code == 0
     with session(deployment.postgres.master) as connection:
@@ -330,7 +362,7 @@ manage.main()
 
 
 @pytest.mark.slow
-def test_killed_by_the_system_at_any_moment_the_next_run_converges(capsys, per_tenant):
+def test_next_run_converges_after_kill_9_at_any_step(capsys, per_tenant):
     """kill -9 of the real process after three steps, again and again; then a run to the end."""
     environment = {
         **os.environ,
@@ -340,8 +372,8 @@ def test_killed_by_the_system_at_any_moment_the_next_run_converges(capsys, per_t
         "DJANGO_SETTINGS_MODULE": "StartupWebApp.settings",
     }
     command = [sys.executable, "-c", PACED, "create_tenant_dbs", "--noinput", "--verbosity", "2"]
-    told: list[str] = []
-    while not told or told[-1]:
+    steps: list[str] = []
+    while not steps or steps[-1]:
         with subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
@@ -349,25 +381,63 @@ def test_killed_by_the_system_at_any_moment_the_next_run_converges(capsys, per_t
             assert process.stderr is not None
             process.stdin.write("\n\n")
             process.stdin.flush()
-            told.append([process.stderr.readline() for _ in range(3)][-1])
+            steps.append([process.stderr.readline() for _ in range(3)][-1])
             process.kill()
-    assert len(told) > 4, told
+    assert len(steps) > 4, steps
     result = run(capsys, "create_tenant_dbs", "--noinput")
     assert result.code == 0, result
     assert run(capsys, "create_tenant_dbs", "--check").code == 0
 
 
+@pytest.mark.parametrize("command", ["create_tenant_dbs", "migrate_tenants"])
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "0", "0.0001", "soon"])
-def test_a_lock_timeout_that_is_none_is_a_usage_error(capsys, deployment, value):
-    result = run(capsys, "create_tenant_dbs", "--noinput", f"--lock-timeout={value}")
+def test_wait_for_lock_must_be_a_positive_number_of_seconds(capsys, deployment, command, value):
+    result = run(capsys, command, "--noinput", f"--wait-for-lock={value}")
     assert (result.out, result.code) == ("", 2)
-    assert f"argument --lock-timeout: invalid some_seconds value: '{value}'" in result.err
+    assert f"argument --wait-for-lock: invalid positive_seconds value: '{value}'" in result.err
     assert deployment.postgres.snapshot(deployment.tenants) == []
 
 
-@pytest.mark.parametrize("option", ["--wait", "--lock-timeout", "--statement-timeout"])
+@pytest.mark.parametrize("option", ["--lock-timeout", "--statement-timeout"])
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "0.0001"])
-def test_so_it_is_to_migrate_tenants_where_0_means_for_ever(capsys, option, value):
+def test_timeouts_of_migrate_tenants_must_be_a_number_of_seconds(capsys, option, value):
+    """0 is allowed: no limit."""
     result = run(capsys, "migrate_tenants", "--noinput", f"{option}={value}")
     assert (result.out, result.code) == ("", 2)
     assert f"argument {option}: invalid seconds value: '{value}'" in result.err
+
+
+@pytest.mark.slow
+def test_tenant_option_limits_every_mode(capsys, per_tenant, tmp_path):
+    deployment = per_tenant
+    one, two = deployment.tenants
+    unknown = run(capsys, "create_tenant_dbs", "--tenant", "unknown")
+    assert unknown.err == f'Error: DEPLOYTOOLS["TENANTS"] has no tenant unknown.\nHint: Use one of: {one}, {two}.\n'
+    script = tmp_path / "tenants.sql"
+    planned = run(capsys, "create_tenant_dbs", "--plan", "--tenant", two)
+    assert (two in planned.out, one in planned.out) == (True, False)
+    assert run(capsys, "create_tenant_dbs", "--check", "--tenant", two).code == 1
+    assert run(capsys, "create_tenant_dbs", "--tenant", two, "--noinput").code == 0
+    assert [row[0] for row in deployment.postgres.snapshot(deployment.tenants)] == [two]
+    assert run(capsys, "create_tenant_dbs", "--check", "--tenant", two).code == 0
+    assert run(capsys, "create_tenant_dbs", "--check").code == 1
+    assert one not in run(capsys, "create_tenant_dbs", "--verify", "--tenant", two).out
+    assert run(capsys, "create_tenant_dbs", "--tenant", two, "--sql", str(script), "--noinput").code == 0
+    assert [f"Database {name}" in script.read_text() for name in (one, two)] == [False, True]
+    refused = run(capsys, "create_tenant_dbs", "--tenant", two, "--prune-templates")
+    assert refused.err.startswith("Error: --prune-templates cannot be combined with --tenant.")
+    unmanaged = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(one))
+    with deployment.postgres.master.connect("postgres") as master:
+        master.execute(unmanaged)
+    assert run(capsys, "create_tenant_dbs", "--adopt", "--tenant", two, "--noinput").code == 0
+    assert deployment.postgres.snapshot([one])[0][1] == "postgres"
+
+
+@pytest.mark.slow
+def test_role_of_a_tenant_that_is_not_selected_is_still_another_tenants(capsys, per_tenant):
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    one, two = per_tenant.tenants
+    with per_tenant.postgres.admin() as admin:
+        admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(*map(sql.Identifier, (one, two))))
+    result = run(capsys, "create_tenant_dbs", "--verify", "--tenant", one)
+    assert (result.code, f"{two} can connect to {one}, directly or through a membership." in result.out) == (2, True)

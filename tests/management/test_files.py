@@ -1,4 +1,4 @@
-"""What is refused before AWS is asked anything."""
+"""Files with credentials, and the prompt before a change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from deploytools.errors import ConfigurationError, Refused, SecretNotJson
 from deploytools.management.base import DeployCommand
-from deploytools.management.secret_file import read_document
+from deploytools.management.private_files import read_document
 
 
 def write(path, text, mode=0o600):
@@ -18,17 +18,17 @@ def write(path, text, mode=0o600):
     return str(path)
 
 
-def test_a_file_that_only_its_owner_may_read(tmp_path):
+def test_file_that_only_its_owner_can_read(tmp_path):
     assert list(read_document(write(tmp_path / "s.json", '{"a": 1}'))) == ["a"]
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o666])
-def test_a_file_that_others_may_read_is_refused_with_the_command_to_run(tmp_path, mode):
+def test_file_that_others_can_read_is_refused(tmp_path, mode):
     file = write(tmp_path / "s.json", '{"a": 1}', mode)
     with pytest.raises(Refused) as caught:
         read_document(file)
     assert (str(caught.value), caught.value.hint) == (
-        f"{file} holds credentials and others may read it.",
+        f"{file} contains credentials, and other users can read it.",
         f"Run: chmod 600 {file}",
     )
 
@@ -38,7 +38,7 @@ def test_standard_input(monkeypatch):
     assert list(read_document("-")) == ["a"]
 
 
-def test_a_pipe_has_no_mode_to_complain_of(tmp_path):
+def test_mode_of_a_pipe_is_not_checked(tmp_path):
     reading, writing = os.pipe()
     os.write(writing, b'{"a": 1}')
     os.close(writing)
@@ -47,21 +47,21 @@ def test_a_pipe_has_no_mode_to_complain_of(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "error", "sentence"),
+    ("content", "error", "message"),
     [
-        (None, ConfigurationError, "{file} cannot be read: No such file or directory."),
-        (b"\xff\xfe", ConfigurationError, "{file} cannot be read: it is not UTF-8 text."),
-        (b'{"a": hunter2}', SecretNotJson, "{file} is not JSON: it breaks off at line 1, column 7."),
+        (None, ConfigurationError, "Cannot read {file}: No such file or directory."),
+        (b"\xff\xfe", ConfigurationError, "Cannot read {file}: it is not UTF-8 text."),
+        (b'{"a": hunter2}', SecretNotJson, "{file} is not valid JSON (line 1, column 7)."),
     ],
 )
-def test_a_file_that_is_no_document(tmp_path, content, error, sentence):
+def test_file_that_is_not_a_document(tmp_path, content, error, message):
     path = tmp_path / "s.json"
     if content is not None:
         path.write_bytes(content)
         path.chmod(0o600)
     with pytest.raises(error) as caught:
         read_document(str(path))
-    assert str(caught.value) == sentence.format(file=path)
+    assert str(caught.value) == message.format(file=path)
 
 
 class Terminal(io.StringIO):
@@ -70,20 +70,20 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("answer", ["y\n", "yes\n", " Y \n"])
-def test_yes_goes_on(monkeypatch, answer):
+def test_yes(monkeypatch, answer):
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     DeployCommand().confirm("Go on?", interactive=True)
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "", "yess\n"])
-def test_anything_else_stops(monkeypatch, answer):
+def test_any_other_answer_is_a_no(monkeypatch, answer):
     monkeypatch.setattr("sys.stdin", Terminal(answer))
-    with pytest.raises(Refused, match="the answer was not yes"):
+    with pytest.raises(Refused, match="Canceled"):
         DeployCommand().confirm("Go on?", interactive=True)
 
 
-def test_nobody_to_ask_is_a_no(monkeypatch):
+def test_no_terminal_is_a_no(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
-    with pytest.raises(Refused, match="this is not a terminal") as caught:
+    with pytest.raises(Refused, match="stdin is not a terminal") as caught:
         DeployCommand().confirm("Go on?", interactive=True)
-    assert caught.value.hint == "Look at the plan with --plan, then say --noinput."
+    assert caught.value.hint == "Check the plan with --plan, then run the command with --noinput."

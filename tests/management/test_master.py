@@ -1,4 +1,4 @@
-"""Where the master's credentials come from, in which order, and what is said when they cannot be used."""
+"""The sources of the master user's credentials, their order, and their errors."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import boto3
 import pytest
 
 from deploytools import aws
-from deploytools.databases.access import read_secret
+from deploytools.conf import read_settings
 from deploytools.errors import AwsError, ConfigurationError, SecretIncomplete
 from deploytools.management.master import Master, find_master
+from deploytools.tenants.credentials import read_secret
 from tests.fakes.errors import client_error
 from tests.management.runner import run
 
 
 def find(username: str | None = None, named: str | None = None, interactive: bool = False) -> Master:
-    return find_master(read_secret(), username=username, named=named, interactive=interactive)
+    settings = read_settings()
+    return find_master(settings, read_secret(settings), username=username, named=named, interactive=interactive)
 
 
 def seen(master: Master) -> tuple[str, str, str]:
@@ -25,7 +27,7 @@ def seen(master: Master) -> tuple[str, str, str]:
 
 @pytest.fixture
 def managed(deployment, settings):
-    """An instance whose master's secret RDS manages, as the emulator has it."""
+    """An instance for whose master user RDS manages a secret, in the emulator."""
     rds = boto3.client("rds")
     instance = rds.create_db_instance(
         DBInstanceIdentifier=deployment.name,
@@ -36,7 +38,7 @@ def managed(deployment, settings):
         ManageMasterUserPassword=True,
     )["DBInstance"]
     arn = instance["MasterUserSecret"]["SecretArn"]
-    rds.describe_db_instances(DBInstanceIdentifier=deployment.name)  # The first look makes it active.
+    rds.describe_db_instances(DBInstanceIdentifier=deployment.name)  # The first call makes it active.
     document = {"username": "postgres", "password": deployment.postgres.master.password.reveal()}
     deployment.client.put_secret_value(SecretId=arn, SecretString=json.dumps(document))
     settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"RDS_INSTANCE": deployment.name}
@@ -44,7 +46,7 @@ def managed(deployment, settings):
     rds.delete_db_instance(DBInstanceIdentifier=deployment.name, SkipFinalSnapshot=True)
 
 
-def test_a_secret_that_is_named_comes_first(deployment, managed):
+def test_named_secret_takes_precedence(deployment, managed):
     other = {"username": "boss", "password": "of-the-named-secret"}
     arn = deployment.client.create_secret(Name=f"{deployment.name}/boss", SecretString=json.dumps(other))["ARN"]
     by_name, by_arn = find(named=f"{deployment.name}/boss"), find(named=arn)
@@ -53,14 +55,15 @@ def test_a_secret_that_is_named_comes_first(deployment, managed):
     assert seen(find(named=arn, username="other"))[:2] == ("other", "of-the-named-secret")
 
 
-def test_a_secret_that_is_named_and_lacks_something(deployment):
+def test_named_secret_without_required_keys(deployment):
     deployment.client.create_secret(Name=f"{deployment.name}/boss", SecretString='{"user": "boss"}')
-    with pytest.raises(SecretIncomplete, match="lacks 2 of the keys it needs: username, password"):
+    with pytest.raises(SecretIncomplete, match="is missing 2 required keys: username, password"):
         find(named=f"{deployment.name}/boss")
 
 
-def test_then_the_one_that_rds_manages(capsys, deployment, managed, monkeypatch):
-    monkeypatch.setenv("DB_MASTER_PASSWORD", "of-the-environment")
+@pytest.mark.slow
+def test_secret_managed_by_rds_is_next(capsys, deployment, managed, monkeypatch):
+    monkeypatch.setenv("DEPLOYTOOLS_MASTER_PASSWORD", "of-the-environment")
     deployment.put(master_username="postgres", master_password="stale, and not asked")
     found = find()
     assert (found.login.user, found.arn) == ("postgres", managed)
@@ -69,9 +72,9 @@ def test_then_the_one_that_rds_manages(capsys, deployment, managed, monkeypatch)
     assert result.code == 0
 
 
-def test_then_the_shared_secret_then_the_environment(deployment, monkeypatch):
-    monkeypatch.setenv("DB_MASTER_USERNAME", "root")
-    monkeypatch.setenv("DB_MASTER_PASSWORD", "of-the-environment")
+def test_shared_secret_and_environment_are_last(deployment, monkeypatch):
+    monkeypatch.setenv("DEPLOYTOOLS_MASTER_USERNAME", "root")
+    monkeypatch.setenv("DEPLOYTOOLS_MASTER_PASSWORD", "of-the-environment")
     assert seen(find())[2] == "master_* in the shared secret"
     assert seen(find(username="other")) == ("other", "of-the-environment", "the environment")
     deployment.put(master_password=None)
@@ -81,7 +84,7 @@ def test_then_the_shared_secret_then_the_environment(deployment, monkeypatch):
 
 
 class Rds:
-    """An RDS client with one answer."""
+    """An RDS client with one response."""
 
     def __init__(self, answer: object) -> None:
         self.answer = answer
@@ -99,19 +102,21 @@ def answering(monkeypatch, answer):
 
 @pytest.mark.parametrize(
     ("status", "hint"),
-    [("creating", "Wait a minute"), ("rotating", "Its password is being changed"), ("impaired", "RDS cannot reach")],
+    [("creating", "Wait a minute"), ("rotating", "RDS is changing the password"), ("impaired", "RDS cannot access")],
 )
-def test_a_managed_secret_that_cannot_be_trusted_now(capsys, deployment, monkeypatch, status, hint):
+def test_managed_secret_with_an_unusable_status(capsys, deployment, monkeypatch, status, hint):
     answering(monkeypatch, {"SecretArn": "arn:aws:secretsmanager:…", "SecretStatus": status})
     with pytest.raises(AwsError) as caught:
         find()
-    assert f"RDS manages for startupwebapp-multi-tenant-prod is {status}" in str(caught.value)
+    assert f"the master user of startupwebapp-multi-tenant-prod cannot be used: its status is {status}" in str(
+        caught.value
+    )
     assert caught.value.hint.startswith(hint)
     result = run(capsys, "create_tenant_dbs", "--noinput")
     assert (result.code, deployment.postgres.snapshot(deployment.tenants)) == (2, [])
 
 
-def test_an_instance_that_is_not_there_or_may_not_be_asked_for(deployment, monkeypatch):
+def test_missing_instance_and_denied_access_to_it(deployment, monkeypatch):
     answering(monkeypatch, client_error("DBInstanceNotFound", "DBInstance not found."))
     assert find().source == "master_* in the shared secret"
     answering(monkeypatch, client_error("AccessDenied", "no"))
@@ -120,6 +125,9 @@ def test_an_instance_that_is_not_there_or_may_not_be_asked_for(deployment, monke
     with pytest.raises(ConfigurationError) as caught:
         find()
     assert str(caught.value) == (
-        "The password of the master user postgres is not known. "
+        "The password of the master user postgres is not set. "
         "AWS denied rds:DescribeDBInstances on the RDS instance startupwebapp-multi-tenant-prod."
     )
+    deployment.put(master_password=None, dbClusterIdentifier=None, host="shop-prod.abc123.us-east-1.rds.amazonaws.com")
+    with pytest.raises(ConfigurationError, match=r"on the RDS instance shop-prod\."):
+        find()

@@ -1,4 +1,4 @@
-"""`migrate_tenants` as a process of its own, on real databases: (out, err, exit code), and what it did not touch."""
+"""`migrate_tenants` as a separate process, on real databases: (out, err, exit code), and what it left unchanged."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
-import time
 
 import psutil
 import pytest
+from django.core.management import CommandError, call_command
 from psycopg import sql
 
-from deploytools.databases import pool
-from deploytools.databases.access import read_secret
-from deploytools.databases.fleet import Limits, Outcome
-from deploytools.databases.rollout import look
-from tests.fleet.world import FIRST, SECOND, Fleet, ended, make_databases
+from deploytools.conf import read_settings
+from deploytools.management.commands import migrate_tenants
+from deploytools.rollout import workers
+from deploytools.rollout.workers import inspect_tenants
+from deploytools.tenants.credentials import read_secret
+from deploytools.tenants.tenant_migration import MigrationLimits, MigrationOutcome
+from tests.fleet.world import FIRST, ROOT, SECOND, Fleet, ended, is_alive, is_migrating, make_databases, wait_until
 
-#: Seconds, which differ from run to run.
+#: Seconds, which differ between runs.
 TIMES = re.compile(r"\d+\.\d s")
 
 
 def plain(text: str) -> list[str]:
-    """The lines as they were before they were wrapped, without times."""
+    """The lines before wrapping, without times."""
     return re.sub(r"\n  (?!Hint)", " ", TIMES.sub("… s", text)).splitlines()
 
 
@@ -36,24 +40,15 @@ def fleet(deployment):
     return Fleet(deployment, names)
 
 
-def wait_until(condition) -> None:
-    """Wait for what another process does."""
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it never came about")
-
-
 @pytest.mark.other_versions
-def test_from_nothing_to_migrated_and_again(fleet, tmp_path):
+def test_plan_migrate_and_run_again(fleet, tmp_path):
     report = tmp_path / "report.json"
     one, two, three = fleet.names
     planned = fleet.run("v2", "--plan")
     assert (plain(planned.out), planned.err, planned.code) == (
         [
-            f"- {one}, {two}, {three}: to migrate: 2 to apply: fleet.0001_initial, fleet.0002_extra",
             "3 tenants: 3 to migrate; … s",
+            f"- {one}, {two}, {three}: to migrate: 2 unapplied: fleet.0001_initial, fleet.0002_extra",
         ],
         "",
         0,
@@ -69,7 +64,7 @@ def test_from_nothing_to_migrated_and_again(fleet, tmp_path):
     document = json.loads(report.read_text())
     assert document["counts"] == {"migrated": 3}
     assert [(entry["tenant"], entry["before"]["state"], entry["after"]["state"]) for entry in document["tenants"]] == [
-        (name, "2 to apply", "up to date") for name in fleet.names
+        (name, "2 unapplied", "up to date") for name in fleet.names
     ]
     assert [fleet.applied(name) for name in fleet.names] == [[FIRST, SECOND]] * 3
 
@@ -79,8 +74,9 @@ def test_from_nothing_to_migrated_and_again(fleet, tmp_path):
     assert fleet.run("v2", "--check").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.other_versions
-def test_nothing_to_do_costs_one_connection_and_one_query(fleet):
+def test_up_to_date_tenant_costs_one_connection_and_one_query(fleet):
     assert fleet.run("v1").code == 0
     role = fleet.deployment.role
     with fleet.deployment.postgres.admin() as admin:
@@ -91,30 +87,105 @@ def test_nothing_to_do_costs_one_connection_and_one_query(fleet):
     for name in fleet.names:
         about = [line for line in lines if f"{role}@{name} " in line]
         assert len([line for line in about if "connection authorized" in line]) == 1
-        statements = [line for line in about if re.search(r"LOG:  (statement|execute)", line)]
-        assert [line.rpartition(" FROM ")[2] for line in statements] == ["django_migrations"]
+        assert len([line for line in about if re.search(r"LOG:  (statement|execute)", line)]) == 1
 
 
-def test_without_a_terminal_it_does_not_guess(fleet):
+@pytest.mark.slow
+def test_unmanaged_database_is_migrated_only_on_request(fleet):
+    one, two, three = fleet.names
+    with fleet.deployment.postgres.admin() as admin:
+        for name, comment in ((one, None), (two, "a reporting database")):
+            admin.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment)))
+    assert fleet.run("v1", "--check").code == 1
+    result = fleet.run("v1", "--keep-going")
+    assert plain(result.out) == [
+        f"✓ {three}: 1 applied: fleet.0001_initial",
+        f"✗ {one}, {two}: TENANT is not managed by deploytools.",
+        "  Hint: If it belongs to this tenant, review and adopt it: python manage.py create_tenant_dbs --adopt --plan. "
+        "To migrate it without that, add --unmanaged.",
+        "3 tenants: 1 migrated, 2 refused; … s",
+    ]
+    assert (result.code, [fleet.tables(name) for name in (one, two)]) == (1, [set(), set()])
+    assert fleet.run("v1", "--unmanaged").code == 0
+    assert [fleet.applied(name) for name in fleet.names] == [[FIRST]] * 3
+    assert fleet.run("v1").code == 0, "an unmanaged database that is up to date is only read"
+
+
+@pytest.mark.parametrize(
+    ("mode", "option"), [(mode, option) for mode, (idle, _) in migrate_tenants.MODES.items() for option in idle]
+)
+def test_options_that_do_nothing_in_a_mode_are_refused(mode, option, settings):
+    """Before a secret is read or a server is connected to."""
+    settings.DEPLOYTOOLS = {"SECRET_NAME": "no/such/secret"}
+    values = {"merge": ["report.json"], "canary": ["one"], "shard": ["0/2"], "tenant": ["one"], "jobs": ["2"]}
+    values |= {name: ["0"] for name in ("lock_retries", "lock_timeout", "statement_timeout")}
+    values |= {"wait_for_lock": ["1"]}
+    words = [(f"--{name.replace('_', '-')}", *values.get(name, ())) for name in (mode, option)]
+    with pytest.raises(CommandError) as caught:
+        call_command("migrate_tenants", *words[0], *words[1])
+    assert (str(caught.value), caught.value.returncode) == (
+        f"{words[0][0]} cannot be combined with {words[1][0]}.\nHint: {migrate_tenants.MODES[mode][1]}",
+        2,
+    )
+
+
+@pytest.mark.slow
+def test_plan_warns_of_operations_that_block_a_large_table(fleet):
+    one, two, three = fleet.names
+    assert fleet.run("v1").code == 0
+    fleet.execute(two, "INSERT INTO fleet_note (text) SELECT repeat(md5(n::text), 40) FROM generate_series(1, 30000) n")
+    fleet.execute(two, "ANALYZE fleet_note")
+    small = fleet.run("heavy", "--plan")
+    assert plain(small.out) == [
+        "3 tenants: 3 to migrate; … s",
+        f"- {one}, {two}, {three}: to migrate: 1 unapplied: fleet.0002_heavy",
+    ]
+    result = fleet.run("heavy", "--plan", "--canary", two, "--format", "json")
+    warnings = json.loads(result.out)["warnings"]
+    assert {(entry["migration"], entry["table"], entry["tenant"]) for entry in warnings} == {
+        ("fleet.0002_heavy", "fleet_note", two)
+    }
+    assert [" ".join(entry["reason"].split()[:3]) for entry in warnings] == [
+        "ADD COLUMN with",
+        "SET NOT NULL",
+        "ALTER COLUMN TYPE",
+        "CREATE INDEX without",
+        "ADD CONSTRAINT CHECK",
+        "ADD CONSTRAINT builds",
+    ]
+    *_, warning, hint = plain(fleet.run("heavy", "--plan", "--canary", two).out)
+    assert re.match(
+        rf"! fleet\.0002_heavy, table fleet_note \(\d\d MB, about 30,000 rows in {two}\): ADD COLU", warning
+    )
+    assert hint.startswith("  Hint: Migrate when few users are active")
+    assert [fleet.applied(name) for name in fleet.names] == [[FIRST]] * 3
+
+
+@pytest.mark.slow
+def test_confirmation_requires_a_terminal(fleet):
     result = fleet.run("v2", noinput=False)
-    assert result.err.splitlines()[-2].startswith("Error: Nothing was changed: this is not a terminal")
+    assert result.err.splitlines()[-2].startswith(
+        "Error: Confirmation required, but stdin is not a terminal. Nothing was changed."
+    )
     assert (result.out, result.code, [fleet.tables(name) for name in fleet.names]) == ("", 1, [set()] * 3)
 
 
 @pytest.mark.other_versions
 @pytest.mark.slow
-def test_the_first_failure_stops_the_rest_and_what_failed_is_rolled_back(fleet):
+def test_first_failure_stops_the_rest_and_is_rolled_back(fleet):
     assert fleet.run("v1").code == 0
     one, two, three = fleet.names
     result = fleet.run("failing", "--jobs", "1", "--traceback")
     assert plain(result.out) == [
         f"✓ {one}: 1 applied: fleet.0002_fails",
-        f"- {three}: not started: 1 to apply: fleet.0002_fails",
+        f"- {three}: not started: 1 unapplied: fleet.0002_fails",
+        "  Hint: A tenant failed. Fix it, or continue with the others: --keep-going",
         f"✗ {two}: fleet.0002_fails failed (ValueError): a bug in a migration",
-        "  Hint: It was rolled back. Look at the whole of it with --traceback.",
+        "  Hint: The migration was rolled back. Run the command with --traceback for details.",
         "3 tenants: 1 migrated, 1 not started, 1 failed; … s",
     ]
-    assert "printed by a migration" in result.err
+    assert f"{one}: printed by a migration\n" in result.err
+    assert f"{two}: printed by a migration\n" in result.err
     assert 'raise ValueError("a bug in a migration")' in result.err
     assert result.code == 2
     assert [fleet.applied(name)[1:] for name in fleet.names] == [[("fleet", "0002_fails")], [], []]
@@ -122,25 +193,27 @@ def test_the_first_failure_stops_the_rest_and_what_failed_is_rolled_back(fleet):
 
     on = fleet.run("failing", "--keep-going")
     assert (plain(on.out)[-1], on.code) == ("3 tenants: 1 up to date, 2 failed; … s", 2)
-    mended = fleet.run("v2")
-    assert mended.code == 0
-    assert f"✓ {one}: 1 applied: fleet.0002_extra; ahead of this code: fleet.0002_fails" in plain(mended.out)
+    fixed = fleet.run("v2")
+    assert fixed.code == 0
+    assert f"✓ {one}: 1 applied: fleet.0002_extra; ahead of this code: fleet.0002_fails" in plain(fixed.out)
     assert [fleet.applied(name)[-1] for name in fleet.names] == [SECOND] * 3
 
 
 @pytest.mark.slow
-def test_a_canary_goes_first_and_keeps_the_others_from_harm(fleet):
+def test_canary_goes_first_and_its_failure_stops_the_rest(fleet):
     assert fleet.run("v1").code == 0
     one, two, _ = fleet.names
     result = fleet.run("failing", "--canary", two, "--keep-going")
     assert (plain(result.out)[-1], result.code) == ("3 tenants: 2 not started, 1 failed; … s", 2)
     assert [len(fleet.applied(name)) for name in fleet.names] == [1, 1, 1]
-    passed = fleet.run("failing", "--canary", one, "--tenant", one, two)
-    assert f"✓ {one}: 1 applied: fleet.0002_fails (… s)" in plain(passed.err)
+    passed = fleet.run("failing", "--canary", one, "--tenant", one, "--tenant", two)
+    assert f"✓ {one} (… s)" in plain(passed.err)
+    assert f"✓ {one}: 1 applied: fleet.0002_fails" in plain(passed.out)
     assert plain(passed.out)[-1] == "2 tenants: 1 migrated, 1 failed; … s"
 
 
-def test_histories_that_are_told_apart(fleet):
+@pytest.mark.slow
+def test_up_to_date_ahead_missing_and_inconsistent_tenants(fleet):
     assert fleet.run("v2").code == 0
     one, two, three = fleet.names
     fleet.execute(two, "DELETE FROM django_migrations WHERE name = '0001_initial'")
@@ -148,25 +221,26 @@ def test_histories_that_are_told_apart(fleet):
         admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(three)))
     before = fleet.applied(two)
     result = fleet.run("v1", "--plan")
-    assert plain(result.out)[0] == f"✓ {one}: up to date; ahead of this code: fleet.0002_extra"
-    assert plain(result.out)[1] == (
-        f"- {two}: to migrate: 1 to apply: fleet.0001_initial; ahead of this code: fleet.0002_extra"
+    assert plain(result.out)[0] == "3 tenants: 1 up to date, 1 to migrate, 1 failed; … s"
+    assert plain(result.out)[1] == f"✓ {one}: up to date; ahead of this code: fleet.0002_extra"
+    assert plain(result.out)[2] == (
+        f"- {two}: to migrate: 1 unapplied: fleet.0001_initial; ahead of this code: fleet.0002_extra"
     )
-    assert f'database "{three}" does not exist' in plain(result.out)[2]
+    assert f'database "{three}" does not exist' in plain(result.out)[3]
     assert result.code == 2
     broken = fleet.run("v2", "--tenant", two)
     assert plain(broken.out) == [
-        f"✗ {two}: Its history is inconsistent: fleet.0002_extra is applied and fleet.0001_initial, which it needs, is "
-        "not.",
-        f"  Hint: Compare it with the code: DATABASE_NAME={two} python manage.py showmigrations",
+        f"✗ {two}: Inconsistent migration history: fleet.0002_extra is applied before its dependency "
+        "fleet.0001_initial.",
+        f"  Hint: Compare the table django_migrations of {two} with the output of: python manage.py showmigrations",
         "1 tenant: 1 refused; … s",
     ]
     assert (broken.code, fleet.applied(two)) == (1, before)
 
 
 @pytest.mark.slow
-def test_ten_at_once_migrate_once(fleet):
-    """One migrates each tenant, with an index made concurrently, and nine wait and find nothing to do."""
+def test_ten_concurrent_runs_migrate_each_tenant_once(fleet):
+    """One run migrates a tenant, with CREATE INDEX CONCURRENTLY; nine wait and find it up to date."""
     assert fleet.run("v1").code == 0
     running = [fleet.start("concurrent", "--format", "json", "--jobs", "3") for _ in range(10)]
     results = [ended(process) for process in running]
@@ -182,7 +256,7 @@ def test_ten_at_once_migrate_once(fleet):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_lets_the_running_one_finish_and_starts_no_other(fleet, signum, code):
+def test_first_signal_finishes_the_running_tenant_and_starts_no_other(fleet, signum, code):
     assert fleet.run("v1").code == 0
     one, two, three = fleet.names
     process = fleet.start("waiting", "--jobs", "1")
@@ -194,7 +268,7 @@ def test_a_signal_lets_the_running_one_finish_and_starts_no_other(fleet, signum,
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("Stopping"):
-            assert line == f"Stopping when {one} is done. The same again ends it now: it is rolled back.\n"
+            assert line == f"Stopping after {one}. Press Ctrl-C again to cancel (the migration is rolled back).\n"
             break
     fleet.execute(one, "INSERT INTO fleet_note (text) VALUES ('go on')")
     result = ended(process)
@@ -203,7 +277,7 @@ def test_a_signal_lets_the_running_one_finish_and_starts_no_other(fleet, signum,
 
 
 @pytest.mark.slow
-def test_a_second_signal_ends_it_and_a_new_run_goes_on(fleet):
+def test_second_signal_cancels_and_a_new_run_continues(fleet):
     assert fleet.run("v1").code == 0
     one, _, _ = fleet.names
     process = fleet.start("waiting", "--jobs", "1")
@@ -213,7 +287,7 @@ def test_a_second_signal_ends_it_and_a_new_run_goes_on(fleet):
     assert any(line.startswith("Stopping") for line in process.stderr)
     process.send_signal(signal.SIGTERM)
     result = ended(process)
-    assert f"✗ {one}: The process that migrated it ended with code -15." in "\n".join(plain(result.out))
+    assert f"✗ {one}: The worker process was ended by SIGTERM" in "\n".join(plain(result.out))
     assert (result.code, len(fleet.applied(one))) == (143, 1)
     for name in fleet.names:
         fleet.execute(name, "INSERT INTO fleet_note (text) VALUES ('go on')")
@@ -221,7 +295,7 @@ def test_a_second_signal_ends_it_and_a_new_run_goes_on(fleet):
 
 
 @pytest.mark.slow
-def test_a_killed_command_leaves_no_process_and_no_lock(fleet):
+def test_killed_command_leaves_no_process_and_no_lock(fleet):
     assert fleet.run("v1").code == 0
     one, _, _ = fleet.names
     process = fleet.start("waiting", "--jobs", "2")
@@ -235,7 +309,8 @@ def test_a_killed_command_leaves_no_process_and_no_lock(fleet):
     assert fleet.run("waiting").code == 0
 
 
-def test_a_worker_that_dies_is_one_tenants_failure(fleet):
+@pytest.mark.slow
+def test_crashed_worker_fails_one_tenant(fleet):
     assert fleet.run("v1").code == 0
     one, _, _ = fleet.names
     process = fleet.start("waiting", "--jobs", "1", "--keep-going")
@@ -246,25 +321,11 @@ def test_a_worker_that_dies_is_one_tenants_failure(fleet):
         fleet.execute(name, "INSERT INTO fleet_note (text) VALUES ('go on')")
     result = ended(process)
     assert (plain(result.out)[-1], result.code) == ("3 tenants: 2 migrated, 1 failed; … s", 2)
-    assert "The process that migrated it ended with code -9." in "\n".join(plain(result.out))
+    assert "The worker process was ended by SIGKILL" in "\n".join(plain(result.out))
 
 
-def is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def is_migrating(fleet: Fleet, name: str) -> bool:
-    query = (
-        "SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = {}"
-    )
-    with fleet.deployment.postgres.admin() as admin:
-        return bool(admin.execute(sql.SQL(query).format(sql.Literal(name))).fetchall())
-
-
-def test_shards_divide_the_tenants_and_their_reports_merge(fleet, tmp_path):
+@pytest.mark.slow
+def test_shards_and_merged_reports(fleet, tmp_path):
     one, two, three = fleet.names
     files = [tmp_path / f"{index}.json" for index in range(2)]
     batch = {"AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "2"}
@@ -281,38 +342,40 @@ def test_shards_divide_the_tenants_and_their_reports_merge(fleet, tmp_path):
     )
     part = fleet.run("v2", "--merge", str(files[1]))
     assert part.err.splitlines() == [
-        "Error: There is no report of shard 0/2.",
-        "Hint: Run it, or name its report, too: --merge FILE…",
+        "Error: The report of shard 0/2 is missing.",
+        "Hint: Run that shard, or add its report: --merge FILE…",
     ]
     assert part.code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "environment", "error"),
     [
         (["--shard", "2/2"], {}, 'Error: "2/2" is not a shard.'),
-        (["--tenant", "nobody"], {}, "Error: The settings name no tenant nobody."),
-        (["--canary", "nobody"], {}, "Error: The settings name no tenant nobody."),
-        ([], {"JOB_COMPLETION_INDEX": "1"}, "Error: JOB_COMPLETION_INDEX is set and JOB_COMPLETIONS is not"),
-        (["--merge", "manage.py"], {}, "Error: manage.py is no report of migrate_tenants: JSONDecodeError"),
-        (["--merge", "nothing.json"], {}, "Error: nothing.json cannot be read"),
+        (["--tenant", "unknown"], {}, 'Error: Unknown tenant: unknown is not in DEPLOYTOOLS["TENANTS"].'),
+        (["--canary", "unknown"], {}, 'Error: Unknown tenant: unknown is not in DEPLOYTOOLS["TENANTS"].'),
+        ([], {"JOB_COMPLETION_INDEX": "1"}, "Error: JOB_COMPLETION_INDEX is set but JOB_COMPLETIONS is not"),
+        (["--merge", "manage.py"], {}, "Error: manage.py is not a report of migrate_tenants: JSONDecodeError"),
+        (["--merge", "nothing.json"], {}, "Error: nothing.json could not be read: No such file or directory."),
         (["--jobs", "0"], {}, "usage: manage.py migrate_tenants"),
     ],
 )
-def test_what_cannot_be_meant_is_told(fleet, arguments, environment, error):
+def test_invalid_options(fleet, arguments, environment, error):
     result = fleet.run("v2", *arguments, **environment)
     assert (result.out, result.code) == ("", 2)
     assert result.err.startswith(error)
     assert [fleet.tables(name) for name in fleet.names] == [set()] * 3
 
 
-def test_ids_of_one_tenant_do_not_reach_another(fleet):
-    """Django keeps content types by alias: a permission of the second tenant would point at the first one's."""
+@pytest.mark.slow
+def test_content_types_are_not_cached_across_tenants(fleet):
+    """Django caches content types by alias: a permission of the second tenant would refer to the first one's."""
     apps = {"FLEET_APPS": "django.contrib.contenttypes,django.contrib.auth"}
     one, two, _ = fleet.names
-    assert fleet.run("v1", "--tenant", one, two, **apps).code == 0
+    assert fleet.run("v1", "--tenant", one, "--tenant", two, **apps).code == 0
     fleet.execute(two, "INSERT INTO django_content_type (app_label, model) VALUES ('taken', 'taken')")
-    assert fleet.run("v2", "--jobs", "1", "--tenant", one, two, **apps).code == 0
+    assert fleet.run("v2", "--jobs", "1", "--tenant", one, "--tenant", two, **apps).code == 0
     query = """
         SELECT c.app_label, c.model FROM auth_permission p JOIN django_content_type c ON c.id = p.content_type_id
         WHERE p.codename = 'add_extra'
@@ -322,28 +385,69 @@ def test_ids_of_one_tenant_do_not_reach_another(fleet):
     assert ids[0] != ids[1]
 
 
-def test_it_works_under_the_production_settings(fleet):
+@pytest.mark.slow
+def test_production_settings(fleet):
     result = fleet.run("v2", "--plan", DJANGO_SETTINGS_MODULE="StartupWebApp.settings_production")
-    assert (plain(result.out)[-1], result.err, result.code) == ("3 tenants: 3 to migrate; … s", "", 0)
+    assert (plain(result.out)[0], result.err, result.code) == ("3 tenants: 3 to migrate; … s", "", 0)
 
 
-def test_where_a_fork_is_not_safe_processes_are_spawned(fleet, monkeypatch):
-    """They load the settings and read the secret anew: a secret is not pickled."""
+@pytest.mark.slow
+def test_workers_are_spawned_if_a_fork_is_not_safe(fleet, monkeypatch):
+    """Spawned workers load the settings and read the secret from AWS: a secret is never pickled."""
     for name, value in fleet.environment("v2").items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(pool, "may_fork", lambda: False)
-    with pool.Pool(1, Limits(), read_secret()) as spawned:
-        looked = look(spawned, fleet.names[:1])
-        results = list(spawned.results(pool.Deed.MIGRATE, fleet.names[:1], lambda: True))
-    assert [result.outcome for result in (*looked, *results)] == [Outcome.PENDING, Outcome.MIGRATED]
+    monkeypatch.setattr(workers, "may_fork", lambda: False)
+    with workers.WorkerPool(1, MigrationLimits(), read_settings(), read_secret(read_settings())) as spawned:
+        inspected = inspect_tenants(spawned, fleet.names[:1])
+        results = list(spawned.results(workers.TaskKind.MIGRATE, fleet.names[:1], lambda: True))
+    assert [result.outcome for result in (*inspected, *results)] == [
+        MigrationOutcome.PENDING,
+        MigrationOutcome.MIGRATED,
+    ]
 
 
-def test_a_process_with_threads_is_not_forked():
+IN_A_THREAD = """
+import sys, threading
+import django
+django.setup()
+from django.core.management import CommandError, call_command
+
+def run():
+    try:
+        call_command("migrate_tenants", *sys.argv[1:])
+    except CommandError as error:
+        print(error.returncode, error, file=sys.stderr)
+
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.slow
+def test_call_command_from_another_thread(fleet):
+    """No command needs the main thread: no signal handler is installed, and workers are spawned."""
+    one = fleet.names[0]
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", IN_A_THREAD, *arguments],
+            cwd=ROOT, env=fleet.environment("v2"), capture_output=True, text=True, check=True, timeout=120,
+        )  # fmt: skip
+
+    checked = call("--tenant", one, "--check")
+    assert re.fullmatch(r"1 1 tenant: 1 to migrate; \d+\.\d s\n", checked.stderr)
+    migrated = call("--tenant", one, "--noinput")
+    assert plain(migrated.stdout)[-1] == "1 tenant: 1 migrated; … s"
+    assert fleet.applied(one) == [FIRST, SECOND]
+
+
+def test_process_with_threads_is_not_forked():
     leave = threading.Event()
     thread = threading.Thread(target=leave.wait)
     thread.start()
     try:
-        assert not pool.may_fork()
+        assert not workers.may_fork()
     finally:
         leave.set()
         thread.join()

@@ -1,4 +1,4 @@
-"""The ways to give values: each merges only what it names; contradictions and exposed values are refused."""
+"""The options that give values to `sync_secrets`, and the deletion of FILE."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from deploytools.errors import ConfigurationError
-from deploytools.management.secret_file import read_document
-from deploytools.secret.mail import smtp_password
-from deploytools.secret.value import Secret
+from deploytools.management.private_files import read_document
+from deploytools.secrets.document import Secret
+from deploytools.secrets.inputs import smtp_password
 from tests.fakes.endpoints import closed
 from tests.management.runner import run
 from tests.management.terminal import Meanwhile, answer
-from tests.secret.reach import reachable
-from tests.secret.samples import SES_PASSWORD, SES_USER
+from tests.secrets.reach import reachable
+from tests.secrets.samples import SES_PASSWORD, SES_USER
 
 ROOT = Path(__file__).parent.parent.parent
 CANARY = "canary-7d1f"
@@ -36,7 +36,7 @@ def changed(deployment, before):
 
 
 def refused(capsys, deployment, *arguments, code=2):
-    """What is said, once it is shown that nothing was changed."""
+    """Run the command, check that nothing was changed, and return the lines of the error."""
     before = (deployment.versions(), deployment.document())
     result = run(capsys, "sync_secrets", *arguments, "--noinput")
     assert (result.out, result.code) == ("", code)
@@ -53,49 +53,22 @@ def test_set_and_from_env_and_unset_at_once(capsys, deployment, monkeypatch):
         "--set=email_port=2525",
         "--set=email_host=mail.mosaicmeshai.com",
         "--from-env=email_password=SMTP_PASSWORD",
-        "--unset=somebody_elses",
+        "--unset=other_tools_key",
         "--noinput",
     )
     assert (result.err, result.code) == ("", 0)
-    assert "  removed    somebody_elses\n" in result.out
+    assert "  removed    other_tools_key  set, " in result.out
     assert CANARY not in result.out
-    nested = before.pop("somebody_elses")
+    nested = before.pop("other_tools_key")
     assert nested
     assert changed(deployment, before) == {
         "email_port": 2525,
         "email_host": "mail.mosaicmeshai.com",
         "email_password": CANARY,
     }
-    again = run(capsys, "sync_secrets", "--set=email_port=2525", "--unset=somebody_elses", "--check")
-    assert again.code == 0
-
-
-def test_from_another_secret(capsys, deployment, monkeypatch):
-    deployment.client.create_secret(Name=f"{deployment.name}-mail", SecretString=json.dumps({"pw": CANARY, "n": 7}))
-    before = deployment.document()
-    result = run(
-        capsys,
-        "sync_secrets",
-        f"--from-secret=email_password={deployment.name}-mail#pw",
-        f"--from-secret=brand_new={deployment.name}-mail#n",
-        "--noinput",
-    )
-    assert (result.err, result.code) == ("", 0)
-    assert CANARY not in result.out
-    assert changed(deployment, before) == {"email_password": CANARY, "brand_new": 7}
-    assert refused(capsys, deployment, f"--from-secret=a={deployment.name}-mail#other")[0] == (
-        f"Error: The secret {deployment.name}-mail has no key other."
-    )
-
-
-def test_another_secret_that_is_deleted_is_not_brought_back_as_this_one(capsys, deployment):
-    name = f"{deployment.name}-deleted"
-    deployment.client.create_secret(Name=name, SecretString="{}")
-    deployment.client.delete_secret(SecretId=name)
-    assert refused(capsys, deployment, f"--from-secret=a={name}#k") == [
-        f"Error: The secret {name} in us-east-1 is scheduled for deletion.",
-        f"Hint: Look at it: aws secretsmanager describe-secret --secret-id {name} --region us-east-1",
-    ]
+    assert run(capsys, "sync_secrets", "--set=email_port=2525", "--check").code == 0
+    lines = refused(capsys, deployment, "--set=email_port=2525", "--unset=other_tools_kye", code=1)
+    assert lines[0] == "Error: --unset: the secret does not have other_tools_kye. Nothing was changed."
 
 
 def test_ask(capsys, deployment, monkeypatch):
@@ -109,7 +82,7 @@ def test_ask(capsys, deployment, monkeypatch):
 
 @pytest.mark.slow
 def test_ask_does_not_echo(deployment):
-    """On a real terminal: what the person sees is the prompt and the plan."""
+    """On a real terminal, the user sees only the prompt and the plan."""
     ours, theirs = pty.openpty()
     keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     process = subprocess.Popen(
@@ -129,35 +102,33 @@ def test_ask_does_not_echo(deployment):
         pass  # The other end is closed.
     os.close(ours)
     assert process.wait(30) == 0, seen
-    assert b"Written and read back." in seen
+    assert b"Written and verified." in seen
     assert CANARY.encode() not in seen
     assert deployment.document()["email_password"] == CANARY
 
 
-def test_generate_fills_only_what_is_not_there(capsys, deployment):
+def test_generate_sets_only_missing_values(capsys, deployment):
     deployment.put(password=None, django_secret_key="AUTO_GENERATED_50_CHARS")
     result = run(capsys, "sync_secrets", "--generate", "--noinput")
     assert (result.err, result.code) == ("", 0)
-    assert "  changed    django_secret_key (made here)\n" in result.out
-    assert "  added      password (made here)\n" in result.out
-    made = deployment.document()
-    assert (len(made["password"]), len(made["django_secret_key"])) == (40, 64)
-    assert made["password"] not in result.out
-    before = (deployment.versions(), made)
+    assert "  changed    django_secret_key  placeholder, 23 chars, no fingerprint → generated, 64 chars, " in result.out
+    assert "  added      password           generated, 40 chars, " in result.out
+    after = deployment.document()
+    assert (len(after["password"]), len(after["django_secret_key"])) == (40, 64)
+    assert after["password"] not in result.out
+    before = (deployment.versions(), after)
     again = run(capsys, "sync_secrets", "--generate", "--noinput")
-    assert "Nothing to change" in again.out
+    assert "No changes: " in again.out
     assert (deployment.versions(), deployment.document()) == before
 
 
-def test_regenerate_says_that_the_role_has_to_follow(capsys, deployment):
+def test_regenerate_reports_that_logins_fail_until_create_tenant_dbs(capsys, deployment):
     before = deployment.document()
     result = run(capsys, "sync_secrets", "--regenerate", "password", "--noinput")
     assert (result.err, result.code) == ("", 0)
-    assert (
-        "The database role has to follow the new password, at once; until then nobody logs in anew:\n"
-        "  python manage.py create_tenant_dbs\n"
-    ) in result.out
-    assert "  changed    password (made here)\n" in result.out
+    assert ("New database logins fail until you run:\n  python manage.py create_tenant_dbs\n") in result.out
+    assert "  changed    password  set, 38 chars, " in result.out
+    assert "Next: set the new password for the database role:\n  python manage.py create_tenant_dbs\n" in result.out
     assert list(changed(deployment, before)) == ["password"]
 
 
@@ -186,7 +157,7 @@ def test_email_presets(capsys, deployment, monkeypatch, arguments, given):
     assert changed(deployment, before) == given
 
 
-def test_ses_password_is_made_of_the_iam_key_which_is_stored_nowhere(capsys, deployment, monkeypatch):
+def test_ses_password_is_derived_from_the_iam_key(capsys, deployment, monkeypatch):
     prompts = answer(monkeypatch, SES_USER, "y", unseen=[SECRET_KEY])
     result = run(capsys, "sync_secrets", "--email", "ses:eu-west-1")
     assert result.code == 0, result
@@ -197,15 +168,15 @@ def test_ses_password_is_made_of_the_iam_key_which_is_stored_nowhere(capsys, dep
     assert SECRET_KEY not in json.dumps(stored) + result.out + result.err
 
 
-def test_leaving_gmail_takes_the_user_along(capsys, deployment):
+def test_other_mail_host_requires_its_user_and_password(capsys, deployment):
     lines = refused(capsys, deployment, "--set", "email_host=email-smtp.us-east-1.amazonaws.com", code=1)
     assert lines[0] == (
-        "Error: Nothing was written, because of: email_user is not an SMTP user of SES's; "
-        "email_password is not an SMTP password of SES's."
+        "Error: email_user is not an Amazon SES SMTP user name; "
+        "email_password is not an Amazon SES SMTP password. Nothing was changed."
     )
 
 
-def test_stripe_preset_asks_for_the_pair(capsys, deployment, monkeypatch):
+def test_stripe_preset_prompts_for_both_keys(capsys, deployment, monkeypatch):
     prompts = answer(monkeypatch, "y", unseen=LIVE.values())
     before = deployment.document()
     assert run(capsys, "sync_secrets", "--stripe").code == 0
@@ -217,44 +188,40 @@ def test_stripe_preset_refuses_two_modes(capsys, deployment, monkeypatch):
     monkeypatch.setenv("SK", LIVE["stripe_secret_key"])
     monkeypatch.setenv("PK", LIVE["stripe_publishable_key"].replace("live", "test"))
     arguments = ["--stripe", "--from-env", "stripe_secret_key=SK", "--from-env", "stripe_publishable_key=PK"]
-    assert "is of another mode than its pair" in refused(capsys, deployment, *arguments, code=1)[0]
+    assert "does not have the mode of the other Stripe key" in refused(capsys, deployment, *arguments, code=1)[0]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence", "hint"),
+    ("arguments", "message", "hint"),
     [
         (
             ["--set", f"password={CANARY}", "--set", f"own={CANARY}"],
-            "--set takes no value for password, own: the arguments of a process are seen by everybody on the machine "
-            "and stay in the shell's history.",
-            "Change the value where it comes from if it was a real one, then: --ask password, or --from-env "
-            "password=VARIABLE, or a FILE. A key of your own that may be seen is declared in "
+            "--set is not allowed for password, own: every user of this machine can read process arguments, and the "
+            "shell stores them in its history.",
+            "Change the value at its source if it was a real one, then use --ask password, --from-env "
+            "password=VARIABLE or a FILE. To allow --set for a custom key, add it to "
             'DEPLOYTOOLS["SECRET_FIELDS"] with "sensitive": False.',
         ),
         (
             ["--unset", "email_host"],
-            "Nothing was written: email_host cannot go, because the production settings need it.",
-            'Take it out of DEPLOYTOOLS["REQUIRED_KEYS"] or ["SECRET_FIELDS"] first, and deploy that.',
-        ),
-        (
-            ["--from-secret", "a=rds!db-1234#password"],
-            "rds!db-1234 belongs to RDS, which changes it every few days; a copy would be wrong soon.",
-            "Name that secret where it is needed instead of copying it.",
+            "The production settings require email_host: it cannot be removed. Nothing was changed.",
+            'Remove its preset (stripe or email) from DEPLOYTOOLS["PRESETS"], or the key from '
+            'DEPLOYTOOLS["SECRET_FIELDS"], and deploy that first.',
         ),
     ],
 )
-def test_what_it_would_not_do(capsys, deployment, arguments, sentence, hint):
-    assert refused(capsys, deployment, *arguments, code=1) == [f"Error: {sentence}", f"Hint: {hint}"]
+def test_refused_options(capsys, deployment, arguments, message, hint):
+    assert refused(capsys, deployment, *arguments, code=1) == [f"Error: {message}", f"Hint: {hint}"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         ([], "No values were given."),
-        (["--set", CANARY], "--set is given without KEY=…"),
-        (["--set", "port=1", "--set", "port=2"], "port is given twice by --set."),
-        (["--set", "port=1", "--from-env", "port=HOME"], "port is given twice, by --set and by --from-env."),
-        (["--set", "email_port=1", "--unset", "email_port"], "email_port is given twice, by --set and by --unset."),
+        (["--set", CANARY], "--set must have the form KEY=VALUE."),
+        (["--set", "port=1", "--set", "port=2"], "port is set twice by --set."),
+        (["--set", "port=1", "--from-env", "port=HOME"], "port is set twice: by --set and by --from-env."),
+        (["--set", "email_port=1", "--unset", "email_port"], "email_port is set twice: by --set and by --unset."),
         (
             [
                 "--email",
@@ -266,49 +233,46 @@ def test_what_it_would_not_do(capsys, deployment, arguments, sentence, hint):
                 "--from-env",
                 "email_password=HOME",
             ],
-            "email_host is given twice, by --set and by --email gmail.",
+            "email_host is set twice: by --set and by --email gmail.",
         ),
         (
             ["--from-env", f"port={CANARY}"],
-            "The environment variable that --from-env names for port is not set, or empty.",
+            "The environment variable of --from-env port=… is not set, or empty.",
         ),
-        (["--from-secret", f"port={CANARY}"], "--from-secret port does not say which key of which secret."),
-        (["--ask", f"port={CANARY}"], "--ask takes the name of a key and no value."),
-        (["--ask", "password"], "password cannot be asked for: this is not a terminal."),
-        (["--regenerate", "host"], "host cannot be made here; somebody else gives it out."),
-        (["--email", CANARY], "--email knows gmail and ses."),
-        (["--email", "ses"], "--email needs email_user and email_password, and nobody can be asked."),
+        (["--ask", f"port={CANARY}"], "--ask takes the name of a key, without a value."),
+        (["--ask", "password"], "Cannot prompt for password: stdin is not a terminal."),
+        (["--regenerate", "host"], "host cannot be generated; a third party issues it."),
+        (["--email", CANARY], "--email must be gmail or ses[:REGION]."),
+        (["--email", "ses"], "--email requires email_user and email_password, but a prompt is not possible."),
         (
             ["--stripe"],
-            "--stripe needs stripe_secret_key and stripe_publishable_key, and nobody can be asked.",
+            "--stripe requires stripe_secret_key and stripe_publishable_key, but a prompt is not possible.",
         ),
-        (["--from-secret", "a=arn:oops#k"], "arn:oops is no ARN of a secret."),
-        (["--show", "--set", "port=1"], "--show takes no values, and --set gives some."),
-        (["--from-secret", "a=b#c", "--validate"], "--validate asks AWS nothing, so --from-secret has no value."),
-        (["--show", "--delete-file"], "--delete-file and --show do not go together."),
-        (["--rollback", "--create"], "--create and --rollback do not go together."),
-        (["--set", "port=1", "--tag", "a=b"], "--tag and --kms-key-id are for a secret that is created."),
-        (["--set", "port=1", "--delete-file"], "There is no file that --delete-file could delete."),
+        (["--show", "--set", "port=1"], "--show cannot be combined with --set."),
+        (["--show", "--delete-file"], "--delete-file cannot be combined with --show."),
+        (["--rollback", "--create"], "--create cannot be combined with --rollback."),
+        (["--set", "port=1", "--secret-tag", "a=b"], "--secret-tag and --kms-key-id require --create."),
+        (["--set", "port=1", "--delete-file"], "--delete-file requires a FILE."),
     ],
 )
-def test_what_cannot_be_understood(capsys, monkeypatch, arguments, sentence):
-    """Before AWS is asked anything: nobody listens where it is said to be."""
+def test_invalid_options(capsys, monkeypatch, arguments, message):
+    """The error comes before AWS is queried: there is no server at the endpoint."""
     monkeypatch.setattr("sys.stdin", io.StringIO())
     monkeypatch.setenv("AWS_ENDPOINT_URL", closed())
     result = run(capsys, "sync_secrets", *arguments, "--noinput")
     lines = result.err.splitlines()
-    assert (result.out, lines[0], lines[1][:6], result.code) == ("", f"Error: {sentence}", "Hint: ", 2)
+    assert (result.out, lines[0], lines[1][:6], result.code) == ("", f"Error: {message}", "Hint: ", 2)
     assert CANARY not in result.err
 
 
-def test_an_empty_answer_stops_it(capsys, deployment, monkeypatch):
+def test_empty_answer(capsys, deployment, monkeypatch):
     answer(monkeypatch, unseen=[""])
     assert refused(capsys, deployment, "--ask", "email_password", code=1)[0] == (
-        "Error: Nothing was changed: email_password was left empty."
+        "Error: No value was entered for email_password. Nothing was changed."
     )
 
 
-# The file, once it has served.
+# Deletion of FILE.
 
 
 @pytest.fixture
@@ -321,20 +285,20 @@ def file(tmp_path):
 
 def test_delete_file(capsys, deployment, file):
     result = run(capsys, "sync_secrets", str(file), "--noinput", "--delete-file")
-    assert (result.out.splitlines()[-1], result.code) == (f"{file} is deleted.", 0)
+    assert (result.out.splitlines()[-1], result.code) == (f"{file} was deleted.", 0)
     assert not file.exists()
     assert deployment.document()["email_password"] == CANARY
 
 
-@pytest.mark.parametrize(("said", "is_left"), [("y", False), ("n", True)])
-def test_it_offers_to_delete_the_file(capsys, deployment, file, monkeypatch, said, is_left):
-    answer(monkeypatch, "y", said)
+@pytest.mark.parametrize(("typed", "is_left"), [("y", False), ("n", True)])
+def test_prompt_to_delete_the_file(capsys, deployment, file, monkeypatch, typed, is_left):
+    answer(monkeypatch, "y", typed)
     result = run(capsys, "sync_secrets", str(file))
-    assert result.err == f"Write these changes? [y/N] Delete {file}, which still holds credentials? [y/N] "
+    assert result.err == f"Write these changes? [y/N] Delete {file}, which contains credentials? [y/N] "
     assert file.exists() is is_left
 
 
-def test_a_link_does_not_leave_the_file_behind(capsys, deployment, file, tmp_path):
+def test_link_and_its_target_are_deleted(capsys, deployment, file, tmp_path):
     link = tmp_path / "link.json"
     link.symlink_to(file)
     assert run(capsys, "sync_secrets", str(link), "--noinput", "--delete-file").code == 0
@@ -343,50 +307,52 @@ def test_a_link_does_not_leave_the_file_behind(capsys, deployment, file, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("option", "code", "said"),
+    ("option", "code", "expected"),
     [
-        ("--plan", 0, "  changed    email_password\n"),
-        ("--check", 1, "  changed    email_password\n"),
-        ("--validate", 2, "Error: --delete-file and --validate do not go together.\nHint: Leave one out.\n"),
+        ("--plan", 0, "  changed    email_password"),
+        ("--check", 1, "  changed    email_password"),
+        ("--validate", 2, "Error: --delete-file cannot be combined with --validate.\nHint: Remove one of them.\n"),
     ],
 )
-def test_a_look_deletes_nothing(capsys, deployment, file, option, code, said):
+def test_plan_and_check_delete_nothing(capsys, deployment, file, option, code, expected):
     before = (deployment.versions(), deployment.document())
     result = run(capsys, "sync_secrets", str(file), option, "--delete-file")
-    assert (said in result.out + result.err, result.code) == (True, code)
+    assert (expected in result.out + result.err, result.code) == (True, code)
     assert file.exists()
     assert (deployment.versions(), deployment.document()) == before
 
 
-def test_a_name_that_the_shell_would_take_apart(capsys, deployment, file):
+@pytest.mark.slow
+def test_commands_in_messages_are_quoted(capsys, deployment, file):
     odd = file.rename(file.with_name("my values;x.json"))
     assert run(capsys, "sync_secrets", str(odd), "--noinput").out.splitlines()[-1] == (
-        f"The file still holds credentials. Delete it: rm '{odd}'"
+        f"{odd} contains credentials. Delete it: rm '{odd}'"
     )
     odd.chmod(0o644)
     assert refused(capsys, deployment, str(odd), code=1)[1] == f"Hint: Run: chmod 600 '{odd}'"
 
 
 @pytest.mark.parametrize("where", ["file", "standard input"])
-def test_what_is_not_utf_8_is_not_carried_along(monkeypatch, file, where):
+def test_error_does_not_contain_text_that_is_not_utf_8(monkeypatch, file, where):
     content = f'{{"email_password": "{CANARY}\xfc"}}'.encode("latin-1")
     file.write_bytes(content)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
     with pytest.raises(ConfigurationError) as caught:
         read_document(str(file) if where == "file" else "-")
-    named = str(file) if where == "file" else "Standard input"
-    assert str(caught.value) == f"{named} cannot be read: it is not UTF-8 text."
+    source = str(file) if where == "file" else "standard input"
+    assert str(caught.value) == f"Cannot read {source}: it is not UTF-8 text."
     assert [text for text in reachable(caught.value) if CANARY in text] == []
 
 
-def test_bytes_of_an_environment_variable_that_are_no_utf_8(capsys, deployment, monkeypatch):
+@pytest.mark.slow
+def test_environment_variable_that_is_not_utf_8(capsys, deployment, monkeypatch):
     monkeypatch.setenv("SMTP_PASSWORD", f"{CANARY}\udcfc")
     lines = refused(capsys, deployment, "--from-env", "email_password=SMTP_PASSWORD")
-    assert lines[0] == "Error: email_password cannot be stored as UTF-8 text."
+    assert lines[0] == "Error: email_password cannot be encoded as UTF-8."
     assert CANARY not in "".join(lines)
 
 
-def test_a_write_that_fails_deletes_nothing(capsys, deployment, file):
+def test_failed_write_deletes_nothing(capsys, deployment, file):
     deployment.client.put_secret_value(
         SecretId=deployment.name, SecretString='{"password": "rotated"}', VersionStages=["AWSPENDING"]
     )
@@ -395,9 +361,9 @@ def test_a_write_that_fails_deletes_nothing(capsys, deployment, file):
     assert "A rotation of" in result.err
 
 
-def test_a_file_that_changed_meanwhile_is_left(capsys, deployment, file, monkeypatch):
+def test_changed_file_is_not_deleted(capsys, deployment, file, monkeypatch):
     monkeypatch.setattr("sys.stdin", Meanwhile(lambda: file.write_text('{"email_password": "later"}')))
     result = run(capsys, "sync_secrets", str(file), "--delete-file")
     assert result.code == 2
-    assert f"The secret is written, but {file} has changed since it was read, and was not deleted." in result.err
+    assert f"The secret was written, but {file} was not deleted: it has changed since it was read." in result.err
     assert deployment.document()["email_password"] == CANARY

@@ -1,4 +1,4 @@
-"""Rows of every model, with nothing set that a test does not care about."""
+"""Create rows of all models with default values."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ _number = count(1)
 
 @dataclass(frozen=True)
 class Unless:
-    """A value for a field of two of which one is set: not used where the test sets the `other`."""
+    """A default value that is not used if the test sets the field `other`."""
 
     other: str
     value: Callable[[], Any]
 
 
 def text(prefix: str) -> Callable[[], str]:
-    """A value that no other row has."""
+    """Return a function that returns unique values."""
     return lambda: f"{prefix}-{next(_number)}"
 
 
 def a(model: type[Model]) -> Callable[[], Any]:
-    """A row of another model."""
+    """Return a function that creates a row of `model`."""
     return lambda: make(model)
 
 
 def known(model: type[Model], identifier: str, **values: Any) -> Callable[[], Any]:
-    """The seeded row; made where a test that empties the tables has run before."""
+    """Return a function that returns a reference row; it is created if a test has emptied the tables."""
     return lambda: model._default_manager.get_or_create(identifier=identifier, defaults=values)[0]
 
 
 def make(model: type[Model], **values: Any) -> Any:
-    """One row of `model`."""
+    """Create a row of `model`."""
     columns = dict(values)
     for name, value in DEFAULTS[model].items():
         if name in values:
@@ -58,13 +58,28 @@ def make(model: type[Model], **values: Any) -> Any:
     return model._default_manager.create(**columns)
 
 
+def make_product(
+    title: str = "Mug", *, prices: tuple[str, ...] = ("12.00",), currency: str = "USD", **values: Any
+) -> Any:
+    """Create a product with an image and an active SKU for each price."""
+    product = make(order.Product, title=title, **values)
+    make(order.ProductImage, product=product)
+    for amount in prices:
+        sku = make(order.Sku)
+        make(order.ProductSku, product=product, sku=sku)
+        make(order.SkuPrice, sku=sku, amount=Decimal(amount), currency=currency)
+        make(order.SkuInventory, sku=sku)
+        make(order.SkuImage, sku=sku)
+    return product
+
+
 ADDRESS = {"name": "Ada", "line1": "1 Main Street", "city": "Portland", "country": "US"}
 REFERENCE = {"identifier": text("reference"), "title": "Reference"}
 EVENT = {"url": "/"}
 IMAGE = {"path": "order/products/mug.svg", "alternative_text": "A mug"}
 
 DEFAULTS: dict[type[Model], dict[str, Any]] = {
-    User: {"username": text("user"), "email": "somebody@example.com"},
+    User: {"username": text("user"), "email": "person@example.com"},
     user.Member: {"user": a(User)},
     user.Prospect: {"email": lambda: f"{text('prospect')()}@example.com"},
     user.DefaultShippingAddress: ADDRESS | {"member": a(user.Member)},
@@ -84,7 +99,7 @@ DEFAULTS: dict[type[Model], dict[str, Any]] = {
         "from_address": "shop@example.com",
         "body_text": "…",
     },
-    user.EmailSent: {"email": a(user.Email), "address": "somebody@example.com"},
+    user.EmailSent: {"email": a(user.Email), "address": "person@example.com"},
     user.AdType: REFERENCE,
     user.AdStatus: {"identifier": "planned", "title": "Planned"},
     user.Ad: {
@@ -116,13 +131,13 @@ DEFAULTS: dict[type[Model], dict[str, Any]] = {
     order.Cart: {"anonymous_id": Unless("member", uuid4)},
     order.CartSku: {"cart": a(order.Cart), "sku": a(order.Sku)},
     order.CartShippingAddress: ADDRESS | {"cart": a(order.Cart)},
-    order.CartPayment: {"cart": a(order.Cart), "stripe_customer_token": "cus_1", "email": "somebody@example.com"},
+    order.CartPayment: {"cart": a(order.Cart), "stripe_customer_token": "cus_1", "email": "person@example.com"},
     order.CartDiscount: {"cart": a(order.Cart), "discount_code": a(order.DiscountCode)},
     order.CartShippingMethod: {"cart": a(order.Cart), "shipping_method": a(order.ShippingMethod)},
     order.Status: {"identifier": "placed", "title": "Placed"},
     order.Order: {
         "identifier": text("O"),
-        "email": "somebody@example.com",
+        "email": "person@example.com",
         "subtotal": Decimal("20.00"),
         "total": Decimal("20.00"),
         "placed_at": NOON,

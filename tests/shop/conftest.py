@@ -1,4 +1,4 @@
-"""A shopkeeper's browser; and an empty database of a role that owns it and nothing else."""
+"""Fixtures: a client that is logged in to the admin, and an empty database."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from django.test import Client
 from psycopg import sql
 from pytest_django.plugin import DjangoDbBlocker
 
-from deploytools.secret.value import Secret
-from tests.postgres import Postgres
+from deploytools.secrets.document import Secret
+from tests.postgres_server import Postgres
 
 
 @pytest.fixture
-def shopkeeper(client: Client, db: None) -> Client:
-    """A superuser's browser. Nobody's password is hashed for it: that takes longer than most tests."""
-    client.force_login(User.objects.create(username="shopkeeper", is_staff=True, is_superuser=True))
+def staff_client(client: Client, db: None) -> Client:
+    """A client that is logged in as a superuser without a password, because hashing one is slow."""
+    client.force_login(User.objects.create(username="admin", is_staff=True, is_superuser=True))
     return client
 
 
@@ -50,11 +50,11 @@ def _empty_database(server: Postgres, blocker: DjangoDbBlocker) -> Iterator[str]
 
 @pytest.fixture
 def empty_database(one_postgres: Postgres, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
-    """The alias of an empty database."""
+    """The alias of an empty database, owned by a role without other privileges."""
     yield from _empty_database(one_postgres, django_db_blocker)
 
 
 @pytest.fixture
 def empty_database_of_each_version(postgres: Postgres, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
-    """The alias of an empty database, on each version of PostgreSQL in turn."""
+    """The same on each version of PostgreSQL."""
     yield from _empty_database(postgres, django_db_blocker)

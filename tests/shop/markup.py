@@ -1,17 +1,17 @@
-"""A page as a browser reads it: its elements, their text, and what its form would send."""
+"""Parse HTML: elements, their text, and the values of forms."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-#: Elements that have no end tag.
+#: Elements without an end tag.
 EMPTY = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
 
 @dataclass
 class Element:
-    """One element; `text` is all text in it."""
+    """An element. `text` includes the text of its descendants."""
 
     tag: str
     attributes: dict[str, str]
@@ -19,12 +19,12 @@ class Element:
     text: str = ""
 
     def inside(self, tag: str) -> bool:
-        """Whether an ancestor is a `tag`."""
+        """Return whether an ancestor has this tag."""
         return self.parent is not None and (self.parent.tag == tag or self.parent.inside(tag))
 
 
 class Page(HTMLParser):
-    """Reads a page; fails on an end tag that does not belong to the last open element."""
+    """A parsed page. Fails if an end tag does not match the last open element."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -54,11 +54,11 @@ class Page(HTMLParser):
             element = element.parent
 
     def all(self, *tags: str) -> list[Element]:
-        """The elements with these tags, in the page's order."""
+        """Return the elements with these tags in document order."""
         return [element for element in self.elements if element.tag in tags]
 
     def values(self, form: Element) -> dict[str, str]:
-        """What a browser would send of the form if nobody touched it."""
+        """Return the values that a browser would send of the unchanged form."""
         sent: dict[str, str] = {}
         for element in self.all("input", "textarea", "option"):
             if not _is_within(element, form):

@@ -1,4 +1,4 @@
-"""Each named constraint, violated on PostgreSQL. What is allowed beside it is in `test_what_is_allowed`."""
+"""Each named constraint is violated once. `test_valid_rows_are_allowed` has rows that are similar and valid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 from clientevent import models as clientevent
 from order import models as order
 from tests.shop.builders import NOON, make
-from tests.shop.test_tables import MODELS
+from tests.shop.tables import MODELS
 from user import models as user
 
 pytestmark = pytest.mark.django_db
@@ -27,12 +27,12 @@ FIRST_VISITOR = uuid4()
 
 
 def wrong(model: Any, **values: Any) -> Callable[[], object]:
-    """A row that breaks a rule by itself."""
+    """Return a function that creates one invalid row."""
     return lambda: make(model, **values)
 
 
 def twice(model: Any, first: dict[str, Any], second: dict[str, Any] | None = None) -> Callable[[], object]:
-    """Two rows of which the second is one too many."""
+    """Return a function that creates two rows, of which the second is invalid."""
 
     def both() -> object:
         made = make(model, **first)
@@ -43,7 +43,7 @@ def twice(model: Any, first: dict[str, Any], second: dict[str, Any] | None = Non
 
 
 def pair(model: Any, *fields: str, **values: Any) -> Callable[[], object]:
-    """Two rows with the same `fields`, whatever they are."""
+    """Return a function that creates two rows with the same values of `fields`."""
 
     def both() -> object:
         made = make(model, **values)
@@ -85,7 +85,7 @@ VIOLATIONS: dict[str, Callable[[], object]] = {
     "user_chat_message_not_empty": wrong(user.ChatMessage, message=""),
     "user_chat_message_one_person": both_people(user.ChatMessage),
     "user_chat_message_answered_after": wrong(user.ChatMessage, created_at=NOON, answered_at=EARLIER),
-    # order: catalogue
+    # order: catalog
     "order_configuration_key_unique": twice(order.Configuration, {"key": "color"}, {"key": "Color"}),
     "order_product_identifier_unique": twice(order.Product, {"identifier": "mug"}, {"identifier": "MUG"}),
     "order_configuration_has_key": wrong(order.Configuration, key=""),
@@ -169,14 +169,14 @@ def test_every_constraint_has_a_violation():
 
 
 @pytest.mark.parametrize("name", sorted(VIOLATIONS))
-def test_the_database_refuses(name):
+def test_the_database_rejects_the_violation(name):
     with pytest.raises(IntegrityError) as caught, transaction.atomic():
         VIOLATIONS[name]()
     assert caught.value.__cause__.diag.constraint_name == name  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("person", ["member", "prospect"])
-def test_somebody_left_the_list_not_nobody(person):
+def test_an_unsubscribe_reason_requires_a_person(person):
     with pytest.raises(IntegrityError, match="user_unsubscribe_reason_one_person"):
         make(user.EmailUnsubscribeReason, **{person: None})
 
@@ -196,7 +196,7 @@ def test_somebody_left_the_list_not_nobody(person):
                     {"currency": "EUR"},
                 )
             ],
-            id="old prices and one current a currency",
+            id="old prices and one current price per currency",
         ),
         pytest.param(
             lambda: [
@@ -204,11 +204,11 @@ def test_somebody_left_the_list_not_nobody(person):
                 for member in [make(user.Member)]
                 for state in ("ordered", "ordered", "abandoned", "open")
             ],
-            id="one open cart beside closed ones",
+            id="one open cart and closed ones",
         ),
         pytest.param(
             lambda: [make(order.Cart, anonymous_id=FIRST_VISITOR, state=state) for state in ("ordered", "open")],
-            id="a visitor comes back",
+            id="visitor returns",
         ),
         pytest.param(
             lambda: [
@@ -216,7 +216,7 @@ def test_somebody_left_the_list_not_nobody(person):
                 for paid in [make(order.Order)]
                 for state in ("failed", "failed", "captured", "refunded")
             ],
-            id="failures before a payment",
+            id="failed attempts before a payment",
         ),
         pytest.param(
             lambda: make(
@@ -226,23 +226,23 @@ def test_somebody_left_the_list_not_nobody(person):
                 tax=Decimal("0.00"),
                 total=Decimal("0.00"),
             ),
-            id="everything is free",
+            id="discount of 100 percent and free shipping",
         ),
-        pytest.param(lambda: make(order.DiscountCode, percent_off=Decimal("100")), id="all of it off"),
+        pytest.param(lambda: make(order.DiscountCode, percent_off=Decimal("100")), id="100 percent off"),
     ],
 )
-def test_what_is_allowed(allowed):
+def test_valid_rows_are_allowed(allowed):
     allowed()
 
 
-def test_the_database_multiplies_a_line():
+def test_the_line_total_is_generated():
     line = make(order.OrderSku, quantity=3, price_each=Decimal("9.95"))
     line.refresh_from_db()
     assert line.line_total == Decimal("29.85")
 
 
 @pytest.mark.parametrize(
-    ("action", "values", "fits"),
+    ("action", "values", "is_valid"),
     [
         ("percent", {"percent_off": Decimal(10)}, True),
         ("percent", {"percent_off": None, "amount_off": Decimal(10)}, False),
@@ -252,11 +252,11 @@ def test_the_database_multiplies_a_line():
         ("free-shipping", {"percent_off": Decimal(10)}, False),
     ],
 )
-def test_a_form_asks_for_the_value_of_the_type(action, values, fits):
+def test_the_values_of_a_discount_code_must_match_its_type(action, values, is_valid):
     kind = order.DiscountType(identifier=action, title=action, action=action)
     kind.pk = 1
     code = order.DiscountCode(code="X", type=kind, **values)
-    if fits:
+    if is_valid:
         code.clean()
     else:
         with pytest.raises(ValidationError):
@@ -275,5 +275,5 @@ def test_a_form_asks_for_the_value_of_the_type(action, values, fits):
         ({"amount_off": Decimal(5), "minimum_subtotal": Decimal(30)}, "30.00", "5.00"),
     ],
 )
-def test_what_a_code_takes_off(values, subtotal, discount):
+def test_the_discount_of_a_code(values, subtotal, discount):
     assert order.DiscountCode(**values).discount(Decimal(subtotal), Decimal("4.95")) == Decimal(discount)

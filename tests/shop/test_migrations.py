@@ -1,4 +1,4 @@
-"""Migrations, forwards and backwards, on a database of a role that owns it and nothing else."""
+"""Migrations, forwards and backwards, as a role that owns the database and has no other privileges."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from clientevent.models import Configuration as EventConfiguration
 from order.models import Configuration, DiscountType, Order, OrderStatus, ShippingMethod, SkuType, Status
-from tests.shop.test_tables import DJANGO, TABLES
+from tests.shop.tables import DJANGO, TABLES
 from user.models import AdStatus, AdType, EmailStatus, EmailType, TermsOfUseVersion
 
 APPS = ("user", "order", "clientevent")
@@ -35,7 +35,7 @@ KEYS = {TermsOfUseVersion: "version", Configuration: "key", EventConfiguration: 
 
 
 def migrate(alias: str, *targets: tuple[str, str | None]) -> None:
-    """As the command does, without its checks, permissions and content types, which take most of its time."""
+    """Migrate as the command does, without its slow parts: checks, permissions and content types."""
     executor = MigrationExecutor(connections[alias])
     executor.migrate(list(targets) or executor.loader.graph.leaf_nodes())
 
@@ -51,7 +51,7 @@ def seeds(alias: str) -> dict[Any, set[str]]:
     }
 
 
-def test_they_are_few_and_in_a_line():
+def test_each_app_has_two_linear_migrations():
     graph = MigrationLoader(None).graph
     for app in APPS:
         assert sorted(key for key in graph.nodes if key[0] == app) == [
@@ -61,14 +61,15 @@ def test_they_are_few_and_in_a_line():
         assert graph.leaf_nodes(app) == [(app, "0002_reference_rows")]
 
 
-def test_they_can_all_be_taken_back():
+def test_all_operations_are_reversible():
     loader = MigrationLoader(None)
     for (app, name), migration in loader.disk_migrations.items():
         if app in APPS:
             assert [op for op in migration.operations if not op.reversible] == [], name
 
 
-def test_an_empty_database_gets_the_57_tables(empty_database_of_each_version):
+@pytest.mark.slow
+def test_migrate_creates_the_tables(empty_database_of_each_version):
     migrate(empty_database_of_each_version)
     assert tables(empty_database_of_each_version) == TABLES
 
@@ -89,7 +90,8 @@ def test_forwards_backwards_and_forwards_again(empty_database):
     assert (tables(alias), seeds(alias)) == (TABLES, SEEDS)
 
 
-def test_rows_in_use_outlive_their_seeding_and_changed_rows_stay_changed(empty_database):
+@pytest.mark.slow
+def test_referenced_and_changed_reference_rows_are_kept(empty_database):
     alias = empty_database
     migrate(alias)
     order = Order.objects.using(alias).create(
@@ -107,8 +109,9 @@ def test_rows_in_use_outlive_their_seeding_and_changed_rows_stay_changed(empty_d
     assert Order.objects.using(alias).with_status().get().status_title == "Paid in full"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("app", APPS)
 @pytest.mark.django_db
-def test_their_sql_can_be_read(app, capsys):
+def test_sqlmigrate(app, capsys):
     call_command("sqlmigrate", app, "0001")
     assert "CREATE TABLE" in capsys.readouterr().out

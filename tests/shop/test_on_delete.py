@@ -1,4 +1,4 @@
-"""What goes, what stays and what forbids it, for each relation: chosen here, and then tried."""
+"""The behavior of each foreign key when the referenced row is deleted."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 from django.db.models import CASCADE, PROTECT, SET_NULL, ForeignKey, ProtectedError
 
 from tests.shop.builders import make
-from tests.shop.test_tables import CLOSED, MODELS
+from tests.shop.tables import FIXED, MODELS
 
 pytestmark = pytest.mark.django_db
 
-WANTED = {
-    # Goes with it: parts of something, and what has no sense without its owner.
+EXPECTED = {
+    # Rows that belong to the referenced row.
     CASCADE: """
         user.Member.user user.DefaultShippingAddress.member user.MemberTermsOfUseVersionAgreed.member
         user.EmailUnsubscribeReason.member user.EmailUnsubscribeReason.prospect
@@ -23,14 +23,14 @@ WANTED = {
         order.OrderSku.order order.OrderDiscount.order order.OrderShippingMethod.order
         order.OrderShippingAddress.order order.OrderBillingAddress.order order.OrderStatus.order
     """,
-    # Forbids it: evidence, the books, and rows that give others their meaning.
+    # Agreements, payments, sold items and reference rows.
     PROTECT: """
         user.MemberTermsOfUseVersionAgreed.version user.Email.type user.Email.status user.EmailSent.email
         user.Ad.type user.Ad.status order.Sku.type order.DiscountCode.type order.OrderSku.sku
         order.OrderDiscount.discount_code order.OrderShippingMethod.shipping_method order.OrderPayment.order
         order.OrderStatus.status
     """,
-    # Stays without it: what happened, whoever it was.
+    # Records that are kept when the person is deleted.
     SET_NULL: """
         user.Prospect.converted_to user.EmailSent.member user.EmailSent.prospect
         user.ChatMessage.member user.ChatMessage.prospect order.Order.member order.Order.prospect
@@ -46,20 +46,20 @@ RELATIONS = {
 }
 
 
-def test_every_relation_is_chosen():
-    chosen = {name: rule for rule, names in WANTED.items() for name in names.split()}
-    assert {name: field.remote_field.on_delete for name, (_, field) in RELATIONS.items()} == chosen
+def test_every_foreign_key_is_listed():
+    expected = {name: rule for rule, names in EXPECTED.items() for name in names.split()}
+    assert {name: field.remote_field.on_delete for name, (_, field) in RELATIONS.items()} == expected
 
 
 @pytest.mark.parametrize("name", sorted(RELATIONS))
-def test_deleting_what_a_row_refers_to(name):
+def test_deleting_the_referenced_row(name):
     model, field = RELATIONS[name]
     row = make(model)
     target = getattr(row, field.name)
     if target is None:
         target = make(field.related_model)
         row = make(model, **{field.name: target})
-    assert field.related_model not in CLOSED or field.remote_field.on_delete is PROTECT
+    assert field.related_model not in FIXED or field.remote_field.on_delete is PROTECT
 
     if field.remote_field.on_delete is PROTECT:
         with pytest.raises(ProtectedError):

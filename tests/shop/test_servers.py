@@ -1,4 +1,4 @@
-"""Three servers on three tenants, as in production: real processes, real databases, one code."""
+"""Three gunicorn servers with three tenants and the production settings."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.ports import reserve
+from deploytools.local.ports import reserve
 from tests.deployment import Deployment
 from tests.shop.markup import Page
 
 ROOT = Path(__file__).parents[2]
 TLS = {"X-Forwarded-Proto": "https"}
-#: For each tenant: the row of its configuration that makes it another shop, and what it shows then.
+#: For each tenant: a configuration row (key, value) and a price that its page shows.
 SHOPS = {
     "mugs": ("shop_name", "Good Mugs", "$18.00"),
     "euro": ("currency", "EUR", "€16.56"),
@@ -34,16 +34,16 @@ SHOPS = {
 pytestmark = pytest.mark.slow
 
 
-class Straight(urllib.request.HTTPRedirectHandler):
-    """Takes a redirect for an answer."""
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Returns redirects as responses."""
 
     def redirect_request(self, *_: object) -> None:
-        """Follows nothing."""
+        """Do not follow the redirect."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a server said."""
+class Response:
+    """A response."""
 
     status: int
     headers: Message
@@ -52,27 +52,27 @@ class Answer:
 
 @dataclass(frozen=True)
 class Server:
-    """One gunicorn on one tenant."""
+    """A gunicorn server for one tenant."""
 
     tenant: str
     port: int
     log: Path
 
-    def get(self, path: str, headers: Mapping[str, str] = TLS) -> Answer:
-        """Asks for `path`; by default as a load balancer that ended TLS does."""
+    def get(self, path: str, headers: Mapping[str, str] = TLS) -> Response:
+        """Request `path`, by default as a load balancer that terminates TLS."""
         request = urllib.request.Request(f"http://localhost:{self.port}{path}", headers=dict(headers))
         try:
-            with urllib.request.build_opener(Straight).open(request, timeout=20) as answer:
-                return Answer(answer.status, answer.headers, answer.read().decode())
+            with urllib.request.build_opener(NoRedirects).open(request, timeout=20) as response:
+                return Response(response.status, response.headers, response.read().decode())
         except urllib.error.HTTPError as error:
             with error:
-                return Answer(error.code, error.headers, error.read().decode())
+                return Response(error.code, error.headers, error.read().decode())
 
     def wait(self) -> None:
-        """Until it answers.
+        """Wait until the server is ready.
 
         Raises:
-            AssertionError: it does not, and this is what it logged.
+            AssertionError: it is not ready in time; the message is its log.
         """
         for _ in range(600):
             with contextlib.suppress(urllib.error.URLError):
@@ -95,8 +95,8 @@ def manage(environment: Mapping[str, str], *arguments: str) -> str:
     return done.stdout
 
 
-def of_tenant(deployment: Deployment, name: str) -> dict[str, str]:
-    """The environment of a process that serves the tenant."""
+def tenant_environment(deployment: Deployment, name: str) -> dict[str, str]:
+    """Return the environment of a process that serves the tenant."""
     return {
         **deployment.environment,
         "DJANGO_SETTINGS_MODULE": "StartupWebApp.settings_production",
@@ -105,20 +105,22 @@ def of_tenant(deployment: Deployment, name: str) -> dict[str, str]:
 
 
 def set_up(deployment: Deployment, name: str) -> None:
-    """Tables, samples (in one shop loaded by two processes at once) and the row that makes this shop another."""
-    environment, (key, value, price) = of_tenant(deployment, name), SHOPS[name]
+    """Create tables, sample data (in one shop by two concurrent processes) and the configuration row."""
+    environment, (key, value, price) = tenant_environment(deployment, name), SHOPS[name]
     manage(environment, "migrate", "--verbosity", "0")
     if price:
         with ThreadPoolExecutor() as pool:
-            said = list(pool.map(lambda _: manage(environment, "load_sample_data"), range(2 if name == "mugs" else 1)))
-        assert sorted("nothing to do" in text for text in said) == [False, True][: len(said)]
+            outputs = list(
+                pool.map(lambda _: manage(environment, "load_sample_data"), range(2 if name == "mugs" else 1))
+            )
+        assert sorted("No changes." in text for text in outputs) == [False, True][: len(outputs)]
     with deployment.login().connect(environment["DATABASE_NAME"]) as session:
         session.execute("UPDATE order_configuration SET value = %s WHERE key = %s", [value, key])
 
 
 @contextlib.contextmanager
 def gunicorn(deployment: Deployment, name: str, static: Path) -> Iterator[Server]:
-    environment = of_tenant(deployment, name) | {"STATIC_ROOT": str(static), "RELEASE": f"release-{name}"}
+    environment = tenant_environment(deployment, name) | {"STATIC_ROOT": str(static), "RELEASE": f"release-{name}"}
     log = static.parent / f"{name}.log"
     with reserve() as port, log.open("w") as output:
         process = subprocess.Popen(
@@ -139,7 +141,7 @@ def gunicorn(deployment: Deployment, name: str, static: Path) -> Iterator[Server
 
 @pytest.fixture
 def servers(deployment: Deployment, tmp_path: Path) -> Iterator[dict[str, Server]]:
-    """A server for each of `SHOPS`, from databases that the guide's commands made."""
+    """Start a server for each of `SHOPS`."""
     environment = {**deployment.environment, "TENANTS": ",".join(f"{deployment.name}_{name}" for name in SHOPS)}
     manage(environment, "create_tenant_dbs", "--noinput")
     with ThreadPoolExecutor(2) as pool:
@@ -153,25 +155,25 @@ def servers(deployment: Deployment, tmp_path: Path) -> Iterator[dict[str, Server
         yield running
 
 
-def test_three_servers_on_three_tenants_show_three_shops(servers, deployment):
+def test_each_server_shows_the_shop_of_its_tenant(servers, deployment):
     for name, (key, value, price) in SHOPS.items():
         server, shop = servers[name], value if key == "shop_name" else f"{deployment.name} Euro".capitalize()
-        answer = server.get("/")
-        page = Page(answer.body)
+        response = server.get("/")
+        page = Page(response.body)
         footer = [dd.text for dd in page.all("dd")]
         shown = [" ".join(p.text.split()) for p in page.all("p") if p.attributes.get("class") == "price"]
-        assert (answer.status, footer) == (200, [f"{deployment.name}_{name}", f"release-{name}"])
+        assert (response.status, footer) == (200, [f"release-{name}"])
         assert page.all("title")[0].text.casefold() == f"Products · {shop}".casefold()
         assert (price in shown, len(shown)) == (price is not None, 12 if price else 0)
 
-        # A load balancer asks by address and over plain HTTP; a browser is sent to HTTPS.
+        # Health checks use an IP address and plain HTTP; other requests are redirected to HTTPS.
         plain = server.get("/order/products", {"Host": f"10.0.3.7:{server.port}"})
         assert (plain.status, json.loads(plain.body)["tenant"]) == (200, f"{deployment.name}_{name}")
         assert server.get("/healthz", {"Host": "10.0.3.7"}).body == "ok\n"
         redirect = server.get("/", {})
         assert (redirect.status, redirect.headers["Location"]) == (301, f"https://localhost:{server.port}/")
 
-        # Hashed names may be kept for ever.
+        # Files with hashed names are cached permanently.
         (style,) = [e.attributes["href"] for e in page.all("link") if e.attributes["rel"] == "stylesheet"]
         sheet = server.get(style)
         assert (sheet.status, sheet.headers["Cache-Control"]) == (200, "max-age=315360000, public, immutable")

@@ -1,8 +1,9 @@
-"""An AWS account of the emulator's with something of everything, and what stands between it and the code under test."""
+"""An emulated AWS account with all kinds of resources, and the `Wire` between it and the code under test."""
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from localcloud.world import INSTANCE, World
-from tests.verification.world import DOCUMENT
+from deploytools.local.aws_account import AwsAccount, secret_document
+from tests.local_cloud import INSTANCE, NAMES
+from tests.verification.zoo.world import DOCUMENT
 
 SECRET = "prod/shop"
 ROLE = "shop-web"
@@ -70,7 +72,7 @@ MADE_RULES: list[str] = []
 
 
 def _looked_up(token: str | None) -> dict[str, Any]:
-    """Two pages: an attempt that was refused, then the one that made the rules."""
+    """Two pages: a denied request, then the one that created the rules."""
     refused = {"userIdentity": {"type": "Root"}, "errorCode": "Client.UnauthorizedOperation", "responseElements": None}
     made = {
         "userIdentity": {"type": "AssumedRole", "arn": "arn:aws:sts::123456789012:assumed-role/Admin/alice"},
@@ -119,7 +121,7 @@ ATTACHED = {"all-secrets", "pulls"}
 
 
 def _simulated(role: str, action: str, resource: str) -> dict[str, Any]:
-    """As IAM does: ``*`` is no more than a resource of that name, which only a policy for all of them is about."""
+    """As in IAM, ``*`` matches only a policy for all resources."""
     grants = GRANTS if role.endswith(f"/{ROLE}") else EXECUTION_GRANTS
     by = [name for name, grant in grants.items() if fnmatchcase(action, grant[0]) and fnmatchcase(resource, grant[1])]
     result = {
@@ -132,11 +134,12 @@ def _simulated(role: str, action: str, resource: str) -> dict[str, Any]:
 
 
 _real_call: Any = BaseClient._make_api_call  # type: ignore[attr-defined]
+_lock = threading.RLock()
 
 
 @dataclass
 class Wire:
-    """What comes between boto3 and the endpoint: remembers answers, gives them again, denies actions.
+    """Records responses, replays them and denies actions, between boto3 and the endpoint.
 
     Attributes:
         called: the IAM actions that were called.
@@ -157,12 +160,13 @@ class Wire:
             code = DENIED.get(service, "AccessDenied")
             raise ClientError({"Error": {"Code": code, "Message": "not authorized"}}, operation)
         key = (action, json.dumps(request, sort_keys=True))
-        if key not in self.remembered:
-            self.remembered[key] = self._answer(client, action, operation, request)
-        return self.remembered[key]
+        with _lock:  # Threads share clients, and a stubber answers all calls of its client.
+            if key not in self.remembered:
+                self.remembered[key] = self._answer(client, action, operation, request)
+            return self.remembered[key]
 
     def _answer(self, client: Any, action: str, operation: str, request: dict[str, Any]) -> Any:
-        """The emulator's answer, or the documented one; botocore holds that, and what is asked, to its model of AWS."""
+        """Return the emulator's response or the documented one; botocore validates both against its model of AWS."""
         if action not in self.documented:
             return _real_call(client, operation, request)
         with Stubber(client) as stubber:
@@ -172,9 +176,9 @@ class Wire:
 
 @contextmanager
 def account(endpoint_url: str) -> Iterator[str]:
-    """Fill the account behind `endpoint_url`; yields the bastion host's id."""
-    world = World(endpoint_url)
-    world.fill(5432, "not-used")
+    """Fill the account behind `endpoint_url` and yield the ID of the bastion host."""
+    world = AwsAccount(endpoint_url, NAMES)
+    world.create_resources(5432, "not-used", secret_document(NAMES, 5432, "not-used"))
     made = world.secretsmanager.create_secret(
         Name=SECRET, SecretString=json.dumps(DOCUMENT | {"dbClusterIdentifier": INSTANCE}), KmsKeyId="1"
     )
@@ -210,7 +214,7 @@ def _allowing(action: str, resource: str) -> dict[str, Any]:
 
 
 def _widen(ec2: Any) -> None:
-    """Rules of every kind on the database's group, and a way to the internet for one of its subnets."""
+    """Rules of all kinds on the database's group, and a route to the internet in one of its subnets."""
     (group,) = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["rds"]}])["SecurityGroups"]
     prefixes = ec2.create_managed_prefix_list(
         PrefixListName="offices", MaxEntries=5, AddressFamily="IPv4", Entries=[{"Cidr": "192.0.2.0/24"}]
@@ -240,7 +244,7 @@ def _widen(ec2: Any) -> None:
 
 
 def _lengthen(ec2: Any, vpc: str) -> None:
-    """A chain of five groups, of which the first may reach the bastion host."""
+    """A chain of five security groups; the first has access to the bastion host."""
     (group,) = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["bastion"]}])["SecurityGroups"]
     last = group["GroupId"]
     for number in range(1, 6):
@@ -272,7 +276,7 @@ def _make_role(endpoint_url: str) -> None:
 
 
 def _make_key(endpoint_url: str) -> str:
-    """The alias of a key that the account alone may use."""
+    """The alias of a key that only the account can use."""
     kms = _client("kms", endpoint_url)
     made = kms.create_key(Policy=json.dumps(_policy("kms:*", "*")))["KeyMetadata"]["KeyId"]
     kms.create_alias(AliasName="alias/ops", TargetKeyId=made)
@@ -281,7 +285,7 @@ def _make_key(endpoint_url: str) -> str:
 
 
 def _make_balancer(endpoint_url: str, group: dict[str, Any], subnets: list[str]) -> str:
-    """The target group of a load balancer, with one task in it."""
+    """The target group of a load balancer, with one task."""
     elb = _client("elbv2", endpoint_url)
     made = elb.create_target_group(Name="web", Protocol="HTTP", Port=8000, VpcId=group["VpcId"], TargetType="ip")
     target_group = made["TargetGroups"][0]["TargetGroupArn"]
@@ -307,7 +311,10 @@ def _make_service(endpoint_url: str, ec2: Any, secret: str) -> None:
         "environment": [
             {"name": "DB_PASSWORD", "value": DOCUMENT["password"]},
             {"name": "API_TOKEN", "value": "x"},
-            {"name": "DB_SECRET_NAME", "value": SECRET},
+            {"name": "CLINIC_SECRET", "value": SECRET},
+            {"name": "SENTRY_SECRET_NAME", "value": "prod/sentry"},
+            {"name": "VAULT_SECRET_ID", "value": "canary-vault"},
+            {"name": "SPLUNK", "value": SPLUNK},
         ],
         "environmentFiles": [{"value": "arn:aws:s3:::shop/web.env", "type": "s3"}],
         "command": ["serve", f"--password={DOCUMENT['password']}"],
@@ -342,7 +349,7 @@ def _make_service(endpoint_url: str, ec2: Any, secret: str) -> None:
 
 
 def _make_bastion(ec2: Any) -> str:
-    """With a group of its own, which no setting names, open to a prefix list."""
+    """The bastion host with a security group that is not configured and is open to a prefix list."""
     group = ec2.create_security_group(GroupName="launch-wizard-1", Description="made by the console")["GroupId"]
     offices = ec2.describe_managed_prefix_lists(Filters=[{"Name": "prefix-list-name", "Values": ["offices"]}])
     permission = {

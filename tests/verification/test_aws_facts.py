@@ -1,42 +1,53 @@
-"""Facts against the emulator's answers; and what is left of the findings when AWS denies one action."""
+"""Facts read from the AWS emulator, and the findings if AWS denies one action."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import boto3
 import pytest
 from botocore.client import BaseClient
 
-from deploytools.verification.facts import Absent, Denied, Value
+from deploytools.aws import sharing_clients
+from deploytools.conf import Settings, read_settings
+from deploytools.errors import ConfigurationError
+from deploytools.secrets.contract import FIELDS
+from deploytools.secrets.document import Document
+from deploytools.secrets.plan import SecretState
+from deploytools.verification.ecs.facts import Cluster, Target, TargetGroup
+from deploytools.verification.fact_result import Absent, Fact, Failed, UnsupportedError, Value
 from deploytools.verification.findings import Report, Status
-from deploytools.verification.runner import judge_all, read_facts
-from deploytools.verification.sources import rule_history
-from deploytools.verification.sources.ecs_surroundings import Cluster, Target, TargetGroup
-from deploytools.verification.sources.powers import DECRYPT, READ, Powers
-from deploytools.verification.sources.rds_lifecycle import Maintenance
-from deploytools.verification.sources.rule_history import Making
-from deploytools.verification.sources.stray_values import telling_values
-from localcloud import gaps
-from localcloud.world import INSTANCE
+from deploytools.verification.iam.permissions import DECRYPT, READ
+from deploytools.verification.network import facts as network_facts
+from deploytools.verification.network.facts import RuleCreation, RuleHistory
+from deploytools.verification.rds.facts import Maintenance, engine_support, rds_instance
+from deploytools.verification.registry import Source
+from deploytools.verification.runner import evaluate_checks, read_facts
+from deploytools.verification.secret.secret_scan import credential_values
 from tests.fakes import endpoints
+from tests.findings import change
+from tests.local_cloud import INSTANCE
 from tests.verification.account import EXECUTION_GRANTS, GRANTS, IMAGES, ROLE, SECRET, SENTRY, SPLUNK, Wire, account
-from tests.verification.world import DOCUMENT, OURS, REGISTRY
+from tests.verification.zoo.world import DOCUMENT, OURS, RDS, REGISTRY
+
+pytestmark = pytest.mark.xdist_group("aws_account")  # One account for all of them.
 
 #: They need AWS, and a database too.
-LOGINS = {"connection_attempt", "tenant_logins"}
+LOGINS = {"connection_attempt", "accepted_password", "tenant_logins"}
 AWS_FACTS = tuple(name for name, source in REGISTRY.sources.items() if source.actions and name not in LOGINS)
 ACTIONS = sorted({action for source in REGISTRY.sources.values() for action in source.actions})
 
 
 @pytest.fixture(scope="module")
 def emulated() -> Iterator[tuple[str, str]]:
-    """The endpoint, and the bastion host's id."""
-    gaps.fill()
-    with endpoints.emulator() as url, account(url) as bastion:
+    """The endpoint and the ID of the bastion host."""
+    from deploytools.local import emulator_patches  # moto takes long to import.
+
+    emulator_patches.install()
+    with endpoints.emulator() as url, account(url) as bastion, sharing_clients():
         yield url, bastion
 
 
@@ -47,7 +58,7 @@ def remembered() -> dict[tuple[str, str], Any]:
 
 @pytest.fixture
 def wire(emulated, remembered, monkeypatch, settings) -> Wire:
-    """boto3 led to the account, through what remembers and denies."""
+    """The account behind a `Wire`."""
     url, bastion = emulated
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
@@ -71,8 +82,13 @@ def wire_call(wire: Wire) -> Any:
     return lambda client, operation, request: wire.call(client, operation, request)
 
 
+def read(sources: Mapping[str, Source]) -> dict[str, Fact]:
+    """Read facts with the current settings."""
+    return read_facts(sources, {"settings": read_settings()})
+
+
 def closure(*names: str) -> dict[str, Any]:
-    """The sources of those facts, with what they are read from."""
+    """The sources of these facts and of those that they need."""
     wanted = [check for check in OURS if set(check.needs) & set(names)]
     return {name: source for name, source in REGISTRY.sources_for(wanted).items() if name in _with_needs(names)}
 
@@ -80,12 +96,18 @@ def closure(*names: str) -> dict[str, Any]:
 def _with_needs(names: Any) -> set[str]:
     found = set(names)
     for name in names:
-        found |= _with_needs(REGISTRY.sources[name].needs)
+        found |= _with_needs(REGISTRY.sources[name].needs) if name in REGISTRY.sources else set()
     return found
 
 
-def test_every_fact_of_aws(wire):
-    facts = read_facts(closure(*AWS_FACTS))
+def test_boto3_before_the_operation_of_engine_support(monkeypatch):
+    monkeypatch.setattr("deploytools.aws.client", lambda service, region: object())
+    with pytest.raises(ConfigurationError, match="boto3 does not have rds:DescribeDBMajorEngineVersions"):
+        engine_support(RDS, read_settings())
+
+
+def test_all_facts(wire):
+    facts = read(closure(*AWS_FACTS))
     assert {name for name, fact in facts.items() if not isinstance(fact, Value)} == set()
     seen: dict[str, Any] = {name: fact.value for name, fact in facts.items() if isinstance(fact, Value)}
 
@@ -111,10 +133,10 @@ def test_every_fact_of_aws(wire):
     )
     assert abs((rds.read_at - rds.latest_restorable).total_seconds()) < 60
     assert (rds.certificate_until - rds.read_at).days in {364, 365}
-    assert (seen["rds_parameters"].values, seen["rds_maintenance"]) == ({}, ())
+    assert (seen["rds_parameters"], seen["rds_maintenance"]) == ({}, ())
     assert {(item.kind, item.is_encrypted) for item in seen["rds_snapshots"]} == {("automated", True), ("manual", True)}
     assert {item.status for item in seen["rds_snapshots"]} == {"available"}
-    assert all(abs((rds.read_at - item.made_at).total_seconds()) < 60 for item in seen["rds_snapshots"])
+    assert all(abs((rds.read_at - item.created_at).total_seconds()) < 60 for item in seen["rds_snapshots"])
     assert abs((rds.read_at - rds.created_at).total_seconds()) < 60
     assert [(item.identifier, item.accounts) for item in seen["rds_shares"]] == [("by-hand", ("all",))]
 
@@ -129,16 +151,16 @@ def test_every_fact_of_aws(wire):
     assert (names["::/0"].first, names["::/0"].last, names["203.0.113.7/32"].description) == (5000, 6000, "TEMP")
     assert all(rule.covers(5432) for rule in names.values())
     assert not [rule for rule in names.values() if rule.account]
-    assert seen["rule_history"].made == {
-        names["203.0.113.7/32"].identifier: Making(datetime(2026, 10, 1, tzinfo=UTC), "assumed-role/Admin/alice")
+    assert seen["rule_history"].created == {
+        names["203.0.113.7/32"].identifier: RuleCreation(datetime(2026, 10, 1, tzinfo=UTC), "assumed-role/Admin/alice")
     }
-    assert list(seen["prefix_lists"].ranges.values()) == [("192.0.2.0/24",)]
-    assert sorted(gateway[:4] for gateway in seen["routes"].gateways.values()) == ["", "igw-"]
-    assert (seen["bastion"].state, seen["bastion"].demands_tokens, seen["bastion_agent"]) == ("running", False, True)
+    assert list(seen["prefix_lists"].values()) == [("192.0.2.0/24",)]
+    assert sorted(gateway[:4] for gateway in seen["routes"].values()) == ["", "igw-"]
+    assert (seen["bastion"].state, seen["bastion"].requires_tokens, seen["bastion_agent"]) == ("running", False, True)
 
     (wizard,) = seen["bastion_groups"].groups
     assert {rule.cidr or rule.prefix_list[:3] for rule in wizard.rules} == {"0.0.0.0/0", "pl-"}
-    assert list(seen["bastion_groups"].prefix_lists.ranges.values()) == [("192.0.2.0/24",)]
+    assert list(seen["bastion_groups"].prefix_lists.values()) == [("192.0.2.0/24",)]
 
     assert {alarm.metric for alarm in seen["alarms"]} >= {"CPUUtilization", "FreeStorageSpace", "CPUCreditBalance"}
     assert [topic.confirmed for topic in seen["alarm_topics"]] == [
@@ -146,16 +168,20 @@ def test_every_fact_of_aws(wire):
     ]
     assert [topic.key for topic in seen["alarm_topics"]] == ["alias/ops"]
     (key,) = seen["topic_keys"]
-    assert (key.topic, key.is_of_aws) == (seen["alarm_topics"][0].arn, False)
+    assert (key.topic, key.is_aws_managed) == (seen["alarm_topics"][0].arn, False)
     assert key.arn.startswith("arn:aws:kms:us-east-1:123456789012:key/")
-    assert [(said["Principal"], said["Action"]) for said in key.statements] == [("*", "kms:*")]
+    assert [(statement["Principal"], statement["Action"]) for statement in key.statements] == [("*", "kms:*")]
     assert "canary" not in repr(seen)
 
     assert (seen["secret_description"].rotates, len(seen["secret_policy"].statements)) == (None, 1)
     (container,) = seen["task_definition"].containers
-    assert (container.secret_name, container.environment_files) == (SECRET, ("arn:aws:s3:::shop/web.env",))
-    assert (container.leaked, container.credentials) == (("command", "DB_PASSWORD"), ("DB_PASSWORD", "API_TOKEN"))
-    assert (seen["ecs_service"].wanted, seen["task_role_name"]) == (2, ROLE)
+    assert container.environment_files == ("arn:aws:s3:::shop/web.env",)
+    assert container.secret_names == (
+        ("SENTRY_SECRET_NAME", ""), ("VAULT_SECRET_ID", ""), ("CLINIC_SECRET", SECRET), ("SPLUNK", SPLUNK),
+    )  # fmt: skip
+    assert container.leaked == ("command", "DB_PASSWORD")
+    assert container.credentials == ("DB_PASSWORD", "API_TOKEN", "VAULT_SECRET_ID", "command password")
+    assert (seen["ecs_service"].desired, seen["task_role_name"]) == (2, ROLE)
     service, (balanced,) = seen["ecs_service"], seen["ecs_targets"]
     assert (service.controller, service.deployments, service.has_public_address) == ("ECS", 1, False)
     assert sorted(service.subnets) == sorted(rds.subnets)
@@ -167,53 +193,36 @@ def test_every_fact_of_aws(wire):
     assert (last.status, last.created_at.day, last.reason) == ("ROLLBACK_SUCCESSFUL", 2, "on day 2")
     assert {policy.name for policy in seen["task_role"].policies} == set(GRANTS)
     assert (seen["task_role"].boundary.name, len(seen["task_role"].boundary.statements)) == ("most", 1)
-    assert seen["task_role_powers"].how == "IAM's simulation"
-    assert powers_of(seen["task_role_powers"]) == POWERS
-    assert seen["task_role_powers"].needed == {
+    assert seen["task_role_permissions"].how == "IAM's policy simulator"
+    assert seen["task_role_permissions"].needed == {
         (READ, seen["secret_description"].arn): "policy all-secrets",
         (DECRYPT, "arn:aws:kms:us-east-1:123456789012:key/1"): "policy decrypts",
     }
     assert {policy.name for policy in seen["execution_role"].policies} == set(EXECUTION_GRANTS)
-    assert powers_of(seen["execution_role_powers"]) == {}
-    assert seen["execution_role_powers"].needed == {
+    assert seen["execution_role_permissions"].needed == {
         (READ, seen["secret_description"].arn): "",
         (DECRYPT, "arn:aws:kms:us-east-1:123456789012:key/1"): "",
         **{(READ, secret): "" for secret in (SENTRY, SPLUNK, IMAGES)},
         ("ssm:GetParameters", "arn:aws:ssm:us-east-1:123456789012:parameter/shop/level"): "policy parameters",
     }
-    assert (seen["ses_account"].is_in_production, seen["ses_identity"].domain, seen["ses_identity"].dkim) == (
+    assert (seen["ses_account"].has_production_access, seen["ses_identity"].domain, seen["ses_identity"].dkim) == (
         False,
         "shop.net",
         "PENDING",
     )
 
 
-#: Of the account's role; a simulation on all resources would have found the first two only.
-POWERS = {
-    "GetSecretValue": "policy all-secrets",
-    "DeleteDBInstance": "policy deletes",
-    "ModifyDBInstance": "policy changes, statement 0, for other resources",
-    "AuthorizeSecurityGroupIngress": "policy opens, statement 0, for other resources",
-}
-
-
-def powers_of(powers: Powers) -> dict[str, str]:
-    return {action.partition(":")[2]: by for (action, _), by in powers.allowed.items() if by}
-
-
-def test_the_powers_are_the_same_by_reading_the_policies(wire):
+def test_needed_permissions_are_the_same_without_the_policy_simulator(wire):
     wire.denied = {"iam:SimulatePrincipalPolicy"}
-    fact = read_facts(closure("task_role_powers"))["task_role_powers"]
+    fact = read(closure("task_role_permissions"))["task_role_permissions"]
     assert isinstance(fact, Value)
-    found = powers_of(fact.value)
-    assert set(found) == set(POWERS)
-    assert [by for name, by in found.items() if by.split(",")[0] != POWERS[name].split(",")[0]] == []
+    assert [by.split(",")[0] for by in fact.value.needed.values()] == ["policy all-secrets", "policy decrypts"]
 
 
-def test_the_actions_that_are_declared_are_those_that_are_called(wire):
+def test_facts_declare_the_actions_that_they_call(wire):
     for name in AWS_FACTS:
         wire.called.clear()
-        read_facts(closure(name))
+        read(closure(name))
         declared = {action for source in closure(name).values() for action in source.actions}
         assert wire.called == declared, name
 
@@ -222,32 +231,32 @@ def test_the_actions_that_are_declared_are_those_that_are_called(wire):
 IN_ORDER = {"Document", "AssumeRolePolicyDocument", "PolicyDocument", "taskDefinition", "Events"}
 
 
-def turned(answer: Any) -> Any:
-    """The answer with every list the other way round."""
+def reversed_lists(answer: Any) -> Any:
+    """The response with every list reversed."""
     if isinstance(answer, dict):
-        return {key: value if key in IN_ORDER else turned(value) for key, value in answer.items()}
-    return [turned(item) for item in reversed(answer)] if isinstance(answer, list) else answer
+        return {key: value if key in IN_ORDER else reversed_lists(value) for key, value in answer.items()}
+    return [reversed_lists(item) for item in reversed(answer)] if isinstance(answer, list) else answer
 
 
-def test_the_order_of_aws_s_lists_changes_no_finding(wire):
+def test_findings_do_not_depend_on_the_order_of_lists(wire):
     checks = [check for check in OURS if _with_needs(check.needs) <= set(closure(*AWS_FACTS))]
-    before = judge_all(checks, read_facts(REGISTRY.sources_for(checks)))
-    wire.remembered = {key: turned(answer) for key, answer in wire.remembered.items()}
-    after = judge_all(checks, read_facts(REGISTRY.sources_for(checks)))
-    assert [replace(finding, measured="") for finding in after] == [replace(item, measured="") for item in before]
+    before = evaluate_checks(checks, read(REGISTRY.sources_for(checks)))
+    wire.remembered = {key: reversed_lists(answer) for key, answer in wire.remembered.items()}
+    after = evaluate_checks(checks, read(REGISTRY.sources_for(checks)))
+    assert [change(finding, measured="") for finding in after] == [change(item, measured="") for item in before]
 
 
-#: The actions that a verdict does not depend on: what the findings are without them, and what they say of it.
+#: Actions without which the checks are still evaluated: the statuses, and the end of the evidence.
 FALLS_BACK = {
     "iam:SimulatePrincipalPolicy": (
         {Status.PASS, Status.WARN, Status.FAIL},
-        "; not by IAM's simulation: AWS denied iam:SimulatePrincipalPolicy",
+        "; policy simulator not used: AWS denied iam:SimulatePrincipalPolicy",
     ),
-    "cloudtrail:LookupEvents": ({Status.FAIL}, "is not known (AWS denied cloudtrail:LookupEvents)"),
+    "cloudtrail:LookupEvents": ({Status.FAIL}, "creator and date are unknown (AWS denied cloudtrail:LookupEvents)"),
 }
 
 
-#: What the emulator has none of: the key of AWS's own that a topic is encrypted with.
+#: An AWS managed key of a topic, which the emulator does not have.
 OF_AWS = {"KeyId": "1", "Arn": "arn:aws:kms:us-east-1:123456789012:key/1", "KeyManager": "AWS"}
 
 #: What the emulator keeps nothing of: blue and green target groups, the circuit breaker, task sets.
@@ -293,22 +302,20 @@ BY_CODE_DEPLOY = {
     ],
     ids=["blue-green", "code-deploy", "nothing-serves"],
 )
-def test_services_that_the_emulator_has_not(
-    wire, answer, controller, rollout, revision, target_groups, security_groups
-):
+def test_ecs_services_without_an_emulator(wire, answer, controller, rollout, revision, target_groups, security_groups):
     wire.remembered = {}
     wire.documented = {"ecs:DescribeServices": lambda _: {"services": [answer]}}
-    fact = read_facts(closure("ecs_service"))["ecs_service"]
+    fact = read(closure("ecs_service"))["ecs_service"]
     assert isinstance(fact, Value)
     service = fact.value
     assert (service.controller, service.rollout, service.target_groups) == (controller, rollout, target_groups)
     assert service.security_groups == security_groups
     assert service.task_definition.rpartition("/")[2] == revision
-    assert (service.breaks_circuit, service.rolls_back) == ((None, None) if not rollout else (True, False))
+    assert (service.has_circuit_breaker, service.rolls_back) == ((None, None) if not rollout else (True, False))
 
 
-def test_both_target_groups_of_a_blue_green_deployment_are_looked_at(wire):
-    """The one that is not in use is empty, and which it is changes with each deployment."""
+def test_both_target_groups_of_a_blue_green_deployment_are_read(wire):
+    """One of the two is empty, and each deployment swaps them."""
     states = {"arn:blue": [], "arn:green": ["healthy", "unhealthy"]}
 
     def health(request: dict[str, Any]) -> dict[str, Any]:
@@ -320,47 +327,47 @@ def test_both_target_groups_of_a_blue_green_deployment_are_looked_at(wire):
         "ecs:DescribeServices": lambda _: {"services": [BLUE_GREEN]},
         "elasticloadbalancing:DescribeTargetHealth": health,
     }
-    fact = read_facts(closure("ecs_targets"))["ecs_targets"]
+    fact = read(closure("ecs_targets"))["ecs_targets"]
     assert fact == Value((TargetGroup("arn:blue", (Target("10.0.1.7", "healthy"), Target("10.0.1.7", "unhealthy"))),))
 
 
-def test_a_service_that_ecs_has_not_deployed_for_long(wire):
+def test_a_service_without_a_recent_deployment(wire):
     wire.remembered = {}
     wire.documented = {"ecs:ListServiceDeployments": lambda _: {"serviceDeployments": []}}
-    assert read_facts(closure("ecs_deployment"))["ecs_deployment"] == Value(None)
+    assert read(closure("ecs_deployment"))["ecs_deployment"] == Value(None)
 
 
 @pytest.mark.parametrize(
     ("key", "found"),
-    [(OF_AWS, {"arn": OF_AWS["Arn"], "is_of_aws": True}), (None, {"arn": "", "is_of_aws": False})],
+    [(OF_AWS, {"arn": OF_AWS["Arn"], "is_aws_managed": True}), (None, {"arn": "", "is_aws_managed": False})],
     ids=["aws-own", "gone"],
 )
-def test_keys_of_which_no_policy_is_asked(wire, key, found):
+def test_keys_whose_policy_is_not_read(wire, key, found):
     wire.remembered = {}
-    wire.documented = {"sns:GetTopicAttributes": lambda _: {"Attributes": {"KmsMasterKeyId": "alias/somebody-elses"}}}
+    wire.documented = {"sns:GetTopicAttributes": lambda _: {"Attributes": {"KmsMasterKeyId": "alias/unknown"}}}
     if key:
         wire.documented["kms:DescribeKey"] = lambda _: {"KeyMetadata": key}
-    fact = read_facts(closure("topic_keys"))["topic_keys"]
+    fact = read(closure("topic_keys"))["topic_keys"]
     assert isinstance(fact, Value)
     assert [{attribute: getattr(item, attribute) for attribute in found} for item in fact.value] == [found]
     assert "kms:GetKeyPolicy" not in wire.called
 
 
-def test_maintenance_says_each_of_its_dates(wire):
+def test_maintenance_has_both_dates(wire):
     forced, after = datetime(2026, 12, 24, tzinfo=UTC), datetime(2026, 12, 3, tzinfo=UTC)
     said = {"Action": "db-upgrade", "AutoAppliedAfterDate": after, "ForcedApplyDate": forced, "Description": "16.12"}
     answer = {"PendingMaintenanceActions": [{"PendingMaintenanceActionDetails": [said, {"Action": "os-upgrade"}]}]}
     wire.remembered = {}
     wire.documented = {"rds:DescribePendingMaintenanceActions": lambda _: answer}
-    assert read_facts(closure("rds_maintenance"))["rds_maintenance"] == Value(
+    assert read(closure("rds_maintenance"))["rds_maintenance"] == Value(
         (Maintenance("db-upgrade", "16.12", forced, window_after=after), Maintenance("os-upgrade", "", None))
     )
 
 
-def test_the_deployments_of_another_are_not_asked_for(wire):
+def test_deployments_by_another_controller_are_not_read(wire):
     wire.remembered = {}
     wire.documented = {"ecs:DescribeServices": lambda _: {"services": [BY_CODE_DEPLOY]}}
-    assert read_facts(closure("ecs_deployment"))["ecs_deployment"] == Value(None)
+    assert read(closure("ecs_deployment"))["ecs_deployment"] == Value(None)
     assert "ecs:ListServiceDeployments" not in wire.called
 
 
@@ -371,10 +378,10 @@ def test_the_deployments_of_another_are_not_asked_for(wire):
         ({"clusters": [{"clusterName": "prod"}]}, None),
     ],
 )
-def test_a_cluster_that_is_gone_or_says_nothing(wire, answer, sentence):
+def test_a_cluster_that_does_not_exist_or_has_no_settings(wire, answer, sentence):
     wire.remembered = {}
     wire.documented = {"ecs:DescribeClusters": lambda _: answer}
-    fact = read_facts(closure("ecs_cluster"))["ecs_cluster"]
+    fact = read(closure("ecs_cluster"))["ecs_cluster"]
     if sentence:
         assert isinstance(fact, Absent) and str(fact.error) == sentence
     else:
@@ -383,69 +390,113 @@ def test_a_cluster_that_is_gone_or_says_nothing(wire, answer, sentence):
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_one_denied_action(wire, action):
-    """What depends on it is unknown, nothing of that passes, and the exit code says that something was not seen."""
+    """Checks that need it are unknown, none of them passes, and the exit code is 2."""
     wire.denied = {action}
     affected = [
         check
         for check in OURS
-        if any(action in REGISTRY.sources[name].actions for name in _with_needs(check.needs))
-        and not {"connection_attempt", "stray_values"} & _with_needs(check.needs)
+        if action in REGISTRY.actions_for([check])
+        and not {"connection_attempt", "leaked_secrets"} & _with_needs(check.needs)
     ]
     assert affected
-    facts = read_facts(REGISTRY.sources_for(affected))
-    findings = judge_all(affected, facts)
+    facts = read(REGISTRY.sources_for(affected))
+    findings = evaluate_checks(affected, facts)
     if action in FALLS_BACK:
         statuses, said = FALLS_BACK[action]
         assert {finding.status for finding in findings} == statuses
-        assert all(said in finding.seen and action not in finding.evidence for finding in findings)
+        assert {finding.check.id for finding in findings if said in finding.full_evidence} == {
+            check.id for check in affected
+        }
+        assert not [finding for finding in findings if action in finding.evidence]
         return
     assert [finding for finding in findings if finding.status is not Status.UNKNOWN] == []
     assert Report(findings, 0.0, "").exit_code == 2
-    assert any(isinstance(fact, Denied) and fact.action == action for fact in facts.values())
+    assert any(isinstance(fact, Failed) and getattr(fact.error, "action", "") == action for fact in facts.values())
     assert all(action in finding.hint for finding in findings)
 
 
 @pytest.mark.parametrize(
     ("setting", "value", "fact", "sentence"),
     [
-        ("RDS_INSTANCE", "nobody", "rds_instance", "the RDS instance nobody in us-east-1 does not exist."),
-        ("ECS_SERVICE", "nobody", "ecs_service", "The ECS service nobody does not exist in the cluster prod."),
-        ("ECS_CLUSTER", "nobody", "ecs_service", "the service web in the cluster nobody does not exist."),
-        ("TASK_ROLE", "nobody", "task_role", "the role nobody does not exist."),
+        ("RDS_INSTANCE", "missing", "rds_instance", "the RDS instance missing in us-east-1 does not exist."),
+        ("ECS_SERVICE", "missing", "ecs_service", "The ECS service missing does not exist in the cluster prod."),
+        ("ECS_CLUSTER", "missing", "ecs_service", "the service web in the cluster missing does not exist."),
+        ("TASK_ROLE", "missing", "task_role", "the role missing does not exist."),
         ("BASTION_INSTANCE", "i-12345678", "bastion", "the bastion host i-12345678 does not exist."),
     ],
 )
-def test_what_the_settings_name_and_the_account_has_not(wire, settings, setting, value, fact, sentence):
+def test_configured_resources_that_do_not_exist(wire, settings, setting, value, fact, sentence):
     settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {setting: value}
-    found = read_facts(closure(fact))[fact]
+    found = read(closure(fact))[fact]
     assert isinstance(found, Absent)
     assert str(found.error) == sentence
 
 
-def test_who_made_a_rule_is_not_waited_for(wire, monkeypatch):
-    monkeypatch.setattr(rule_history, "PATIENCE", -1)
-    found = read_facts(closure("rule_history"))["rule_history"]
-    assert found == Value(rule_history.RuleHistory({}, "CloudTrail has more events than there was time to read"))
+def stored(**values: str) -> SecretState:
+    return SecretState("prod", "us-east-1", "v1", Document(values), {})
 
 
-def test_a_security_group_that_is_gone_hides_no_other(wire, settings):
+ENDPOINT = "abc123.us-east-1.rds.amazonaws.com"
+
+
+def test_an_instance_that_is_not_set():
+    with pytest.raises(ConfigurationError) as raised:
+        rds_instance(stored(host="db.shop.net"), Settings())
+    assert (str(raised.value), raised.value.hint) == (
+        "The RDS instance is not set, and the host in the secret is not the endpoint of one.",
+        'Set DEPLOYTOOLS["RDS_INSTANCE"].',
+    )
+
+
+@pytest.mark.parametrize("label", ["cluster-", "cluster-ro-", "cluster-custom-"])
+def test_a_cluster_endpoint_is_not_supported(label):
+    with pytest.raises(UnsupportedError, match=r"^shop is an Aurora or Multi-AZ DB cluster, which verify_deploy does"):
+        rds_instance(stored(host=f"shop.{label}{ENDPOINT}"), Settings(rds_instance="shop-1"))
+
+
+def test_an_instance_of_an_aurora_cluster_is_not_supported(wire):
+    client = boto3.client("rds")
+    client.create_db_cluster(
+        DBClusterIdentifier="orders", Engine="aurora-postgresql", MasterUsername="postgres", MasterUserPassword="x" * 9
+    )
+    client.create_db_instance(
+        DBInstanceIdentifier="orders-1",
+        DBClusterIdentifier="orders",
+        DBInstanceClass="db.r6g.large",
+        Engine="aurora-postgresql",
+    )
+    try:
+        with pytest.raises(UnsupportedError, match=r"^orders-1 is an instance of an Aurora cluster, which verify_depl"):
+            rds_instance(stored(host=f"orders-1.{ENDPOINT}"), Settings())
+    finally:
+        client.delete_db_instance(DBInstanceIdentifier="orders-1", SkipFinalSnapshot=True)
+        client.delete_db_cluster(DBClusterIdentifier="orders", SkipFinalSnapshot=True)
+
+
+def test_reading_the_rule_history_is_limited_in_time(wire, monkeypatch):
+    monkeypatch.setattr(network_facts, "MAX_HISTORY_SECONDS", -1)
+    found = read(closure("rule_history"))["rule_history"]
+    assert found == Value(RuleHistory({}, "CloudTrail has more events than were read in -1 s"))
+
+
+def test_a_deleted_security_group_does_not_hide_others(wire, settings):
     settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"APP_SECURITY_GROUPS": ["backend", "sg-0123456789abcdef0"]}
-    found = read_facts(closure("network"))["network"]
+    found = read(closure("network"))["network"]
     assert isinstance(found, Value)
     assert {group.name for group in found.value.groups.values()} > {"rds", "backend", "bastion"}
 
 
-def test_what_is_not_declared_is_not_asked_for(wire, settings):
+def test_resources_that_are_not_configured_are_not_read(wire, settings):
     for key in ("ECS_SERVICE", "BASTION_INSTANCE"):
         settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {key: ""}
-    facts = read_facts(
+    facts = read(
         closure(
             "ecs_service",
             "ecs_cluster",
             "ecs_targets",
             "task_definition",
             "task_role",
-            "task_role_powers",
+            "task_role_permissions",
             "bastion",
             "bastion_agent",
         )
@@ -453,21 +504,39 @@ def test_what_is_not_declared_is_not_asked_for(wire, settings):
     assert [name for name, fact in facts.items() if fact == Value(None)] == [
         name
         for name in facts
-        if name not in {"expectation", "secret", "secret_description", "secret_policy", "task_role_name"}
+        if name not in {"settings", "secret", "secret_description", "secret_policy", "task_role_name"}
     ]
     assert not {action for action in wire.called if action.startswith(("ecs", "ec2", "elastic", "iam", "ssm"))}
 
 
-def test_values_that_would_be_a_leak(wire):
+def test_the_secret_values_to_search_for(wire):
     (secret,) = [
         fact.value
-        for fact in read_facts(closure("secret")).values()
+        for fact in read(closure("secret")).values()
         if isinstance(fact, Value) and "secret" in repr(type(fact.value))
     ][-1:]
-    assert set(telling_values(secret.document)) == {
+    assert set(credential_values(secret.document, FIELDS)) == {
         "password",
         "django_secret_key",
         "stripe_secret_key",
         "email_password",
     }
-    assert telling_values(secret.document)["password"] == DOCUMENT["password"]
+    assert credential_values(secret.document, FIELDS)["password"] == DOCUMENT["password"]
+
+
+@pytest.mark.parametrize(("vpc", "name"), [("vpc-1", "backend"), ("", "backend"), ("vpc-2", "backend of vpc-1")])
+def test_a_group_of_another_vpc_does_not_have_the_name_in_the_settings(vpc, name):
+    assert network_facts._name({"GroupName": "backend", "VpcId": "vpc-1"}, vpc) == name
+
+
+@pytest.mark.slow
+def test_the_addresses_of_load_balancers_are_known(wire):
+    def interfaces(request: dict[str, Any]) -> dict[str, Any]:
+        (addresses,) = [item["Values"] for item in request["Filters"]]
+        kinds = ("network_load_balancer", "interface")
+        found = [{"PrivateIpAddress": address, "InterfaceType": kind} for address in addresses for kind in kinds]
+        return {"NetworkInterfaces": [*found, {"PrivateIpAddress": "10.0.0.1", "InterfaceType": "interface"}]}
+
+    wire.remembered = {}
+    wire.documented = wire.documented | {"ec2:DescribeNetworkInterfaces": interfaces}
+    assert read(closure("balancer_nodes"))["balancer_nodes"] == Value(frozenset({"203.0.113.7"}))

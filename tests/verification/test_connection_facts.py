@@ -1,4 +1,4 @@
-"""The connection as a fact: which link broke, and whether another version of the secret has the password."""
+"""Facts of the connection: the stage that failed, and the version of the secret whose password is accepted."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import json
 
 import pytest
 
-from deploytools.databases.server import Login
+from deploytools.conf import read_settings
 from deploytools.errors import ConnectionFailed, ConnectionFailure
-from deploytools.secret.value import Secret
-from deploytools.verification.facts import Failed, Value
+from deploytools.postgres.connection_probe import ProbeResult
+from deploytools.postgres.connections import Login
+from deploytools.secrets.document import Secret
+from deploytools.verification.connection.facts import AcceptedPassword
+from deploytools.verification.fact_result import Fact, Failed, Value
 from deploytools.verification.runner import read_facts
-from deploytools.verification.sources.connection import AcceptedPassword, ConnectionAttempt
 from tests.management.runner import run
-from tests.verification.world import REGISTRY
+from tests.verification.zoo.world import REGISTRY
 
 WRONG = "wrongPw7kP0mZx2Lw9RtY4vBn6HsD1fGjE3cU"
 
@@ -25,21 +27,27 @@ def made(capsys, deployment):
     return deployment
 
 
-def look() -> ConnectionAttempt:
-    checks = [REGISTRY.checks["connection.connect"]]
-    fact = read_facts(REGISTRY.sources_for(checks))["connection_attempt"]
-    assert isinstance(fact, Value)
-    assert isinstance(fact.value, ConnectionAttempt)
-    return fact.value
+def read_connection() -> dict[str, Fact]:
+    return read_facts(REGISTRY.sources_for([REGISTRY.checks["connection.connect"]]), {"settings": read_settings()})
 
 
-def test_every_link_is_timed(made):
-    attempt = look()
-    assert [link.name for link in attempt.links] == ["name", "TCP", "TLS", "login", "query"]
-    assert all(link.seconds >= 0 for link in attempt.links)
-    assert (attempt.broken, attempt.error, attempt.accepted) == ("", None, None)
+def read() -> tuple[ProbeResult, AcceptedPassword | None]:
+    facts = read_connection()
+    attempt, accepted = facts["connection_attempt"], facts["accepted_password"]
+    assert isinstance(attempt, Value) and isinstance(accepted, Value)
+    assert isinstance(attempt.value, ProbeResult)
+    return attempt.value, accepted.value
 
 
+@pytest.mark.slow
+def test_every_stage_has_a_duration(made):
+    attempt, accepted = read()
+    assert [stage.name for stage in attempt.stages] == ["DNS", "TCP", "TLS", "login", "query"]
+    assert all(stage.seconds >= 0 for stage in attempt.stages)
+    assert (attempt.failed_stage, attempt.error, accepted) == ("", None, None)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("others", "label"),
     [
@@ -50,7 +58,7 @@ def test_every_link_is_timed(made):
         ({}, ""),
     ],
 )
-def test_the_version_whose_password_the_server_takes(made, others, label):
+def test_version_whose_password_the_server_accepts(made, others, label):
     right = made.document()
     made.client.delete_secret(SecretId=made.name, ForceDeleteWithoutRecovery=True)
     made.client.create_secret(Name=made.name)
@@ -60,14 +68,14 @@ def test_the_version_whose_password_the_server_takes(made, others, label):
     if "AWSPENDING" in others:
         pending = right if others["AWSPENDING"] else right | {"password": f"{WRONG}2"}
         made.client.put_secret_value(SecretId=made.name, SecretString=json.dumps(pending), VersionStages=["AWSPENDING"])
-    attempt = look()
+    attempt, accepted = read()
     assert isinstance(attempt.error, ConnectionFailed)
-    assert (attempt.error.kind, attempt.broken) == (ConnectionFailure.PASSWORD, "login")
+    assert (attempt.error.kind, attempt.failed_stage) == (ConnectionFailure.PASSWORD, "login")
     versions = made.client.describe_secret(SecretId=made.name)["VersionIdsToStages"]
     by_label = {stage: version for version, stages in versions.items() for stage in stages}
     expected = AcceptedPassword(label, made.name, by_label[label], by_label["AWSCURRENT"]) if label else None
-    assert attempt.accepted == expected
-    assert WRONG not in repr(attempt)
+    assert accepted == expected
+    assert WRONG not in repr((attempt, accepted))
 
 
 @pytest.fixture
@@ -76,24 +84,27 @@ def apart(capsys, deployment, settings):
     prefix = f"{deployment.name}/tenant/"
     settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"ISOLATION": "role-per-tenant", "TENANT_SECRET_PREFIX": prefix}
     assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    own = deployment.client.get_secret_value(SecretId=prefix + deployment.tenants[0])["SecretString"]
+    deployment.use_login(json.loads(own))
     return deployment, prefix + deployment.tenants[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["AWSPREVIOUS", "AWSPENDING"])
-def test_the_version_of_a_tenants_own_secret(capsys, apart, label):
+def test_version_of_a_tenants_own_secret(capsys, apart, label):
     made, name = apart
     client = made.client
-    assert look().error is None
+    assert read()[0].error is None
     right = json.loads(client.get_secret_value(SecretId=name, VersionStage="AWSCURRENT")["SecretString"])
     client.put_secret_value(SecretId=name, SecretString=json.dumps(right | {"password": WRONG}))
     if label == "AWSPENDING":
         client.put_secret_value(SecretId=name, SecretString=json.dumps(right | {"password": f"{WRONG}2"}))
         client.put_secret_value(SecretId=name, SecretString=json.dumps(right), VersionStages=[label])
-    attempt = look()
+    _, accepted = read()
     labels = client.describe_secret(SecretId=name)["VersionIdsToStages"]
     by_label = {stage: version for version, stages in labels.items() for stage in stages}
-    assert attempt.accepted is not None
-    assert (attempt.accepted.label, attempt.accepted.secret, attempt.accepted.version) == (label, name, by_label[label])
+    assert accepted is not None
+    assert (accepted.label, accepted.secret, accepted.version) == (label, name, by_label[label])
     result = run(capsys, "check_rds", "--format", "json")
     (finding,) = [item for item in json.loads(result.out)["findings"] if item["check"] == "connection.connect"]
     assert finding["evidence"].endswith(f"The password of {label} works.")
@@ -101,7 +112,8 @@ def test_the_version_of_a_tenants_own_secret(capsys, apart, label):
     assert (result.code, WRONG in result.out) == (1, False)
 
 
-def test_the_shop_is_asked_as_the_tenants_own_role(capsys, apart):
+@pytest.mark.slow
+def test_shop_check_uses_the_tenants_own_role(capsys, apart):
     made, name = apart
     options = ("verify_deploy", "--tag", "shop", "--stage", "launch", "--format", "json")
     (before,) = json.loads(run(capsys, *options).out)["findings"]
@@ -111,13 +123,14 @@ def test_the_shop_is_asked_as_the_tenants_own_role(capsys, apart):
         session.execute("CREATE TABLE order_product (id int); INSERT INTO order_product VALUES (1)")
     (after,) = json.loads(run(capsys, *options).out)["findings"]
     assert [(found["status"], found["evidence"]) for found in (before, after)] == [
-        ("not applicable", "there are no tables yet (see databases.migrated)"),
-        ("pass", "1 products"),
+        ("not applicable", "the tables do not exist yet (see databases.migrated)"),
+        ("pass", "products: 1"),
     ]
 
 
-def test_a_secret_without_an_address_is_no_connection(made):
+@pytest.mark.slow
+def test_secret_without_a_host(made):
     made.put(host=None)
-    fact = read_facts(REGISTRY.sources_for([REGISTRY.checks["connection.connect"]]))["connection_attempt"]
+    fact = read_connection()["connection_attempt"]
     assert isinstance(fact, Failed)
-    assert "lacks 1 of the keys it needs: host." in str(fact.error)
+    assert "is missing 1 required key: host." in str(fact.error)

@@ -1,21 +1,25 @@
-"""The engine: facts are read once, concurrently, within their deadline; what is no value is never a pass."""
+"""Registry and runner: facts are read once, concurrently and with a deadline; a fact without a value never passes."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
-from typing import Any
 
 import pytest
 
+from deploytools import verification
 from deploytools.errors import AccessDenied, DatabaseError, NotFound
-from deploytools.verification.facts import Absent, Denied, Failed, NotTried, Value
+from deploytools.reports.findings_text import to_text
+from deploytools.verification.fact_result import Absent, Failed, NotTried, UnsupportedError, Value
 from deploytools.verification.findings import (
     Finding,
     Report,
     Severity,
     Stage,
     Status,
+    Verdict,
     failed,
     not_applicable,
     passed,
@@ -23,18 +27,11 @@ from deploytools.verification.findings import (
     warned,
 )
 from deploytools.verification.registry import Registry, load_registry
-from deploytools.verification.runner import judge_all, read_facts
-
-DETAILS: dict[str, Any] = {
-    "title": "Good",
-    "severity": Severity.HIGH,
-    "stage": Stage.PRE_LAUNCH,
-    "guide": "Step 1",
-    "hint": "Mend it",
-}
+from deploytools.verification.runner import evaluate_checks, read_facts
+from tests.findings import CHECK_DETAILS, make_finding
 
 
-def test_a_fact_is_read_once_and_shared():
+def test_a_fact_is_read_once():
     registry, reads = Registry(), []
 
     @registry.fact()
@@ -50,20 +47,18 @@ def test_a_fact_is_read_once_and_shared():
     def second(base: int, first: int) -> int:
         return base + first
 
-    @registry.check("a.check", **DETAILS)
+    @registry.check("a.check", **CHECK_DETAILS)
     def check(second, first):
-        """It matters."""
+        """The risk."""
         return passed(f"{second} {first}")
 
     facts = read_facts(registry.sources_for(registry.select()))
     assert facts == {"base": Value(1), "first": Value(2), "second": Value(3)}
     assert reads == ["base"]
-    assert judge_all(registry.select(), facts) == (
-        Finding("a.check", "Good", Severity.HIGH, "Step 1", Status.PASS, "", "3 2", ""),
-    )
+    assert evaluate_checks(registry.select(), facts) == (Finding(registry.checks["a.check"], passed("3 2")),)
 
 
-def test_facts_are_read_at_the_same_time():
+def test_facts_are_read_concurrently():
     registry, together = Registry(), threading.Barrier(2, timeout=5)
 
     @registry.fact()
@@ -77,7 +72,7 @@ def test_facts_are_read_at_the_same_time():
     assert read_facts(registry.sources) == {"one": Value(0), "two": Value(0)}
 
 
-def test_a_fact_that_hangs_meets_its_deadline_and_holds_up_nobody():
+def test_a_fact_that_misses_its_deadline_does_not_delay_other_facts():
     registry, release = Registry(), threading.Event()
 
     @registry.fact(deadline=0.2)
@@ -103,7 +98,7 @@ def test_a_fact_that_hangs_meets_its_deadline_and_holds_up_nobody():
 
 
 DENIED = AccessDenied("AWS denied rds:X on y.", hint="Allow it.", action="rds:X")
-GONE = NotFound("It does not exist.", hint="Look again.")
+MISSING = NotFound("It does not exist.", hint="Check its name.")
 BROKEN = DatabaseError("It broke.", hint="Wait.")
 REFUSED = DatabaseError("No.", hint="Be postgres.", sqlstate="42501")
 
@@ -111,38 +106,32 @@ REFUSED = DatabaseError("No.", hint="Be postgres.", sqlstate="42501")
 @pytest.mark.parametrize(
     ("raised", "fact", "status", "evidence", "hint"),
     [
-        (DENIED, Denied("rds:X", DENIED), Status.UNKNOWN, "AWS denied rds:X on y.", "Allow it."),
-        (GONE, Absent(GONE), Status.FAIL, "It does not exist.", "Look again."),
+        (DENIED, Failed(DENIED), Status.UNKNOWN, "AWS denied rds:X on y.", "Allow it."),
+        (MISSING, Absent(MISSING), Status.FAIL, "It does not exist.", "Check its name."),
         (BROKEN, Failed(BROKEN), Status.UNKNOWN, "It broke.", "Wait."),
-        (
-            REFUSED,
-            Failed(REFUSED),
-            Status.UNKNOWN,
-            "No.",
-            'Be postgres. (guide, Troubleshooting: "permission denied to create database")',
-        ),
+        (REFUSED, Failed(REFUSED), Status.UNKNOWN, "No.", "Be postgres."),
     ],
 )
-def test_what_could_not_be_read_is_never_a_pass(raised, fact, status, evidence, hint):
+def test_a_fact_without_a_value_never_passes(raised, fact, status, evidence, hint):
     registry = Registry()
 
     @registry.fact()
     def world() -> int:
         raise raised
 
-    @registry.check("a.direct", **DETAILS)
+    @registry.check("a.direct", **CHECK_DETAILS)
     def direct(world):
-        """It matters."""
+        """The risk."""
         return passed("never")
 
     facts = read_facts(registry.sources)
     assert facts == {"world": fact}
-    assert judge_all(registry.select(), facts) == (
-        Finding("a.direct", "Good", Severity.HIGH, "Step 1", status, "", evidence, hint),
-    )
+    (finding,) = evaluate_checks(registry.select(), facts)
+    assert finding == Finding(registry.checks["a.direct"], Verdict(status, evidence, hint=hint), cause="world")
+    assert (finding.status, finding.evidence, finding.hint) == (status, evidence, hint)
 
 
-def test_an_unexpected_exception_is_unknown_and_its_text_is_not_shown():
+def test_an_unexpected_exception_is_unknown_and_its_text_is_not_reported():
     registry = Registry()
 
     @registry.fact()
@@ -153,31 +142,55 @@ def test_an_unexpected_exception_is_unknown_and_its_text_is_not_shown():
     def fine() -> int:
         return 1
 
-    @registry.check("a.fact", **DETAILS)
+    @registry.check("a.fact", **CHECK_DETAILS)
     def of_fact(world):
-        """It matters."""
+        """The risk."""
         return passed("never")
 
-    @registry.check("a.itself", **DETAILS)
+    @registry.check("a.itself", **CHECK_DETAILS)
     def of_itself(fine):
-        """It matters."""
+        """The risk."""
         raise KeyError("hunter2")
 
-    @registry.check("a.nothing", **DETAILS)
+    @registry.check("a.nothing", **CHECK_DETAILS)
     def of_nothing(fine):
-        """It matters."""
+        """The risk."""
         return []
 
-    findings = judge_all(registry.select(), read_facts(registry.sources))
+    findings = evaluate_checks(registry.select(), read_facts(registry.sources))
     assert [(finding.status, finding.evidence) for finding in findings] == [
         (Status.UNKNOWN, "Reading world raised RuntimeError."),
         (Status.UNKNOWN, "The check a.itself raised KeyError."),
-        (Status.UNKNOWN, "There was nothing to judge."),
+        (Status.UNKNOWN, "the check returned no verdict"),
     ]
     assert "hunter2" not in repr(findings)
 
 
-def test_what_depends_on_a_missing_fact_says_so_with_the_root_hint():
+def test_a_check_of_something_that_is_not_set_is_not_applicable():
+    registry = Registry()
+
+    @registry.fact()
+    def thing() -> str | None:
+        return None
+
+    @registry.fact()
+    def other() -> None:
+        return None
+
+    @registry.check("a.thing", not_set="THING is not set", resource_of=str.upper, **CHECK_DETAILS)
+    def of_thing(thing, other):
+        """The risk."""
+        return [passed("seen"), warned("seen", "its part")]
+
+    checks, values = registry.select(), {"thing": "db", "other": None}
+    verdicts = [finding.verdict for finding in evaluate_checks(checks, read_facts(registry.sources))]
+    assert verdicts == [not_applicable("THING is not set")]
+    facts = {name: Value(value) for name, value in values.items()}
+    verdicts = [finding.verdict for finding in evaluate_checks(checks, facts)]
+    assert verdicts == [passed("seen", "DB"), warned("seen", "its part")]
+
+
+def test_a_check_that_depends_on_a_denied_fact_has_its_error():
     registry = Registry()
 
     @registry.fact()
@@ -188,17 +201,126 @@ def test_what_depends_on_a_missing_fact_says_so_with_the_root_hint():
     def between(root: int) -> int:
         return root
 
-    @registry.check("a.leaf", **DETAILS)
+    @registry.check("a.leaf", **CHECK_DETAILS)
     def leaf(between):
-        """It matters."""
+        """The risk."""
         return passed("never")
 
-    (finding,) = judge_all(registry.select(), read_facts(registry.sources))
-    assert (finding.status, finding.evidence, finding.hint) == (
-        Status.UNKNOWN,
-        "Not tried: there is no root.",
-        "Allow it.",
-    )
+    (finding,) = evaluate_checks(registry.select(), read_facts(registry.sources))
+    assert (finding.verdict, finding.cause) == (unknown(str(DENIED), hint="Allow it."), "root")
+
+
+@pytest.mark.parametrize(
+    ("error", "statuses"),
+    [
+        (MISSING, [Status.UNKNOWN, Status.FAIL, Status.UNKNOWN, Status.UNKNOWN]),
+        (DENIED, [Status.UNKNOWN] * 4),
+        (
+            UnsupportedError("It is too new.", hint="Wait."),
+            [Status.NOT_APPLICABLE, Status.WARN, Status.NOT_APPLICABLE, Status.NOT_APPLICABLE],
+        ),
+    ],
+)
+def test_checks_with_the_same_cause(error, statuses):
+    """One check reports what does not exist or is not supported. Facts with the same error are one cause."""
+    registry = Registry()
+
+    @registry.fact()
+    def root() -> int:
+        raise error
+
+    @registry.fact()
+    def between(root: int) -> int:
+        return root
+
+    @registry.fact()
+    def other() -> int:
+        raise error
+
+    def add(id, function):
+        registry.check(id, **CHECK_DETAILS)(function)
+
+    def transitive(between):
+        """The risk."""
+
+    def direct(root):
+        """The risk."""
+
+    def of_other(other):
+        """The risk."""
+
+    for id, function in (("a.first", transitive), ("a.second", direct), ("a.third", direct), ("a.fourth", of_other)):
+        add(id, function)
+    findings = evaluate_checks(registry.select(), read_facts(registry.sources), Stage.PRE_LAUNCH)
+    assert [finding.status for finding in findings] == statuses
+    assert {(finding.evidence, finding.cause) for finding in findings} == {(str(error), "root")}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "in_pre_launch"),
+    [(MISSING, Status.FAIL, Status.WARN), (UnsupportedError("It is too new.", hint="Wait."), Status.WARN, Status.WARN)],
+)
+def test_a_cause_that_no_check_needs_directly_is_reported(error, status, in_pre_launch):
+    """The first stage reports it, then the highest severity, then the first check."""
+    registry = Registry()
+
+    @registry.fact()
+    def root() -> int:
+        raise error
+
+    @registry.fact()
+    def between(root: int) -> int:
+        return root
+
+    def transitive(between):
+        """The risk."""
+
+    low, high = CHECK_DETAILS | {"severity": Severity.LOW}, CHECK_DETAILS | {"severity": Severity.HIGH}
+    for id, details in (
+        ("a.launch", high | {"stage": Stage.LAUNCH}),
+        ("a.low", low | {"stage": Stage.PRE_LAUNCH}),
+        ("a.high", high | {"stage": Stage.PRE_LAUNCH}),
+    ):
+        registry.check(id, **details)(transitive)
+    facts, checks = read_facts(registry.sources), registry.select()
+    found = evaluate_checks(checks, facts, Stage.PRE_LAUNCH)
+    assert [finding.check.id for finding in found if finding.status is status] == ["a.high"]
+    (only,) = evaluate_checks(checks[:1], facts, Stage.PRE_LAUNCH)
+    assert only.status is in_pre_launch
+
+
+def test_a_check_can_report_the_failure_of_a_fact():
+    registry = Registry()
+
+    @registry.fact()
+    def attempt() -> str:
+        return "refused, after DNS"
+
+    @registry.fact()
+    def connection(attempt: str) -> int:
+        raise BROKEN
+
+    @registry.check("a.leaf", **CHECK_DETAILS)
+    def leaf(connection):
+        """The risk."""
+
+    @registry.check("a.connect", reports="connection", **CHECK_DETAILS)
+    def connect(attempt):
+        """The risk."""
+        return [failed(attempt), passed("")]
+
+    findings = evaluate_checks(registry.select(), read_facts(registry.sources))
+    assert [(finding.status, finding.cause) for finding in findings] == [
+        (Status.UNKNOWN, "connection"),
+        (Status.FAIL, "connection"),
+        (Status.PASS, ""),
+    ]
+    lines = to_text(Report(findings, 0.0, "")).splitlines()
+    assert lines[lines.index("Problems:") + 1 :][:3] == [
+        "✗ refused, after DNS",
+        "    → Fix it",
+        "    reported by a.connect; 1 check depends on it: a.leaf",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +334,7 @@ def test_what_depends_on_a_missing_fact_says_so_with_the_root_hint():
     ],
 )
 def test_exit_codes(verdicts, exit_code):
-    findings = tuple(Finding("a.b", "", Severity.LOW, "", v.status, "", "", "") for v in verdicts)
+    findings = tuple(make_finding("a.b", "", Severity.LOW, "", v.status, "", "", "") for v in verdicts)
     assert Report(findings, 0.0, "").exit_code == exit_code
 
 
@@ -220,30 +342,53 @@ def test_exit_codes(verdicts, exit_code):
     ("id", "changes", "problem"),
     [
         ("a.b", {}, "The check a.b is registered twice."),
-        ("nodot", {}, "'nodot' is not of the form area.subject."),
-        ("a.c", {"hint": ""}, "The check a.c needs a title, a guide reference and a hint."),
-        ("a.c", {"guide": ""}, "The check a.c needs a title, a guide reference and a hint."),
+        ("nodot", {}, "The check id 'nodot' is not of the form area.subject."),
+        ("a.c", {"hint": ""}, "The check a.c needs a title and a hint."),
+        ("a.c", {"title": ""}, "The check a.c needs a title and a hint."),
         ("a.c", {"severity": None}, "The check a.c needs a severity and a stage."),
         ("a.c", {"stage": "later"}, "The check a.c needs a severity and a stage."),
     ],
 )
-def test_the_registry_refuses_what_is_half_defined(id, changes, problem):
+def test_the_registry_refuses_an_incomplete_check(id, changes, problem):
     registry = Registry()
 
-    @registry.check("a.b", **DETAILS)
+    @registry.check("a.b", **CHECK_DETAILS)
     def first():
-        """It matters."""
+        """The risk."""
 
     with pytest.raises(ValueError, match=problem):
-        registry.check(id, **DETAILS | changes)
+        registry.check(id, **CHECK_DETAILS | changes)
 
 
-def test_a_check_says_why_it_matters():
-    with pytest.raises(ValueError, match=r"The check a\.b has no docstring that says why it matters\."):
-        Registry().check("a.b", **DETAILS)(lambda: passed(""))
+def test_a_check_needs_a_docstring():
+    with pytest.raises(ValueError, match=r"The check a\.b needs a docstring that states the risk\."):
+        Registry().check("a.b", **CHECK_DETAILS)(lambda: passed(""))
 
 
-def test_every_check_of_ours_needs_facts_that_exist():
+def test_every_check_needs_registered_facts():
     registry = load_registry()
     assert len(registry.checks) >= 12
     assert registry.sources_for(registry.select()).keys() <= registry.sources.keys()
+
+
+def test_the_public_names():
+    assert verification.__all__ == sorted(verification.__all__)
+    assert {name: getattr(verification, name).__module__ for name in verification.__all__} == {
+        "Severity": "deploytools.verification.findings",
+        "Stage": "deploytools.verification.findings",
+        "Verdict": "deploytools.verification.findings",
+        "check": "deploytools.verification.registry",
+        "fact": "deploytools.verification.registry",
+        "failed": "deploytools.verification.findings",
+        "not_applicable": "deploytools.verification.findings",
+        "passed": "deploytools.verification.findings",
+        "unknown": "deploytools.verification.findings",
+        "warned": "deploytools.verification.findings",
+    }
+    with pytest.raises(AttributeError, match="has no attribute 'other'"):
+        verification.other  # noqa: B018
+
+
+def test_the_package_is_cheap_to_import():
+    code = "import deploytools.verification, sys; sys.exit('django' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,16 +1,20 @@
-"""The IAM policy: no action more than is declared, each on as little as is known."""
+"""The least-privilege policy: only the declared actions, on the known resources."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from deploytools.verification.least_privilege import SCOPES, Place, policy
-from tests.verification.world import OURS, REGISTRY
+from deploytools.conf import Settings
+from deploytools.verification.least_privilege import SCOPES, policy, resources
+from tests.verification.zoo.world import OURS, REGISTRY
 
 ACTIONS = ("rds:DescribeDBInstances", "secretsmanager:GetSecretValue", "ec2:DescribeSecurityGroups")
-HERE = Place("us-east-1", "123456789012", "rds/shop", "shop-prod", cluster="prod", service="web")
+HERE = Settings(
+    account="123456789012", secret_name="rds/shop", rds_instance="shop-prod", ecs_cluster="prod", ecs_service="web"
+)
 
 
 def allowed(document: dict[str, Any]) -> dict[str, tuple[list[str], Any]]:
@@ -19,7 +23,7 @@ def allowed(document: dict[str, Any]) -> dict[str, tuple[list[str], Any]]:
 
 
 @pytest.mark.parametrize(
-    ("place", "secret", "instance", "key"),
+    ("settings", "secret", "instance", "key"),
     [
         (
             HERE,
@@ -28,27 +32,29 @@ def allowed(document: dict[str, Any]) -> dict[str, tuple[list[str], Any]]:
             "arn:aws:kms:us-east-1:123456789012:key/*",
         ),
         (
-            Place("us-gov-west-1", "", "arn:aws-us-gov:secretsmanager:us-gov-west-1:1:secret:x-abc123", ""),
+            Settings(
+                region="us-gov-west-1", secret_name="arn:aws-us-gov:secretsmanager:us-gov-west-1:1:secret:x-abc123"
+            ),
             "arn:aws-us-gov:secretsmanager:us-gov-west-1:1:secret:x-abc123",
             "arn:aws-us-gov:rds:us-gov-west-1:*:db:*",
             "arn:aws-us-gov:kms:us-gov-west-1:*:key/*",
         ),
         (
-            Place("us-gov-west-1", "", "arn:aws-us-gov:secretsmanager:us-gov-west-1:1:secret:rds/x", ""),
+            Settings(region="us-gov-west-1", secret_name="arn:aws-us-gov:secretsmanager:us-gov-west-1:1:secret:rds/x"),
             "arn:aws-us-gov:secretsmanager:us-gov-west-1:1:secret:rds/x-??????",
             "arn:aws-us-gov:rds:us-gov-west-1:*:db:*",
             "arn:aws-us-gov:kms:us-gov-west-1:*:key/*",
         ),
         (
-            Place("cn-north-1", "", "rds/shop", "shop-prod"),
+            Settings(region="cn-north-1", secret_name="rds/shop", rds_instance="shop-prod"),
             "arn:aws-cn:secretsmanager:cn-north-1:*:secret:rds/shop-??????",
             "arn:aws-cn:rds:cn-north-1:*:db:shop-prod",
             "arn:aws-cn:kms:cn-north-1:*:key/*",
         ),
     ],
 )
-def test_each_action_on_as_little_as_is_known(place, secret, instance, key):
-    document = policy([*ACTIONS, ACTIONS[0]], place)
+def test_actions_are_limited_to_the_known_resources(settings, secret, instance, key):
+    document = policy([*ACTIONS, ACTIONS[0]], settings)
     assert document["Version"] == "2012-10-17"
     assert allowed(document) == {
         "NotBoundByAws": (["ec2:DescribeSecurityGroups"], "*"),
@@ -59,7 +65,7 @@ def test_each_action_on_as_little_as_is_known(place, secret, instance, key):
     assert {item["Effect"] for item in document["Statement"]} == {"Allow"}
 
 
-def test_a_key_is_used_by_secrets_manager_and_for_the_secret_alone():
+def test_a_key_can_be_used_only_by_secrets_manager_for_the_secret():
     *_, statement = policy(ACTIONS, HERE)["Statement"]
     assert statement["Condition"] == {
         "StringEquals": {"kms:ViaService": "secretsmanager.us-east-1.amazonaws.com"},
@@ -70,16 +76,16 @@ def test_a_key_is_used_by_secrets_manager_and_for_the_secret_alone():
     assert "Decryption" not in allowed(policy(["secretsmanager:DescribeSecret"], HERE))
 
 
-def test_in_china_services_have_names_of_two_kinds():
-    *_, statement = policy(ACTIONS, Place("cn-north-1", "", "rds/shop", ""))["Statement"]
+def test_kms_via_service_in_china():
+    *_, statement = policy(ACTIONS, Settings(region="cn-north-1", secret_name="rds/shop"))["Statement"]
     name = "secretsmanager.cn-north-1.amazonaws.com"
     assert statement["Condition"]["StringEquals"]["kms:ViaService"] == [name, f"{name}.cn"]
 
 
-def test_the_tenants_own_secrets_are_read_too():
-    place = Place("us-east-1", "123456789012", "rds/shop", "shop-prod", "rds/tenants/")
+def test_role_per_tenant_adds_the_tenant_secrets():
+    settings = replace(HERE, isolation="role-per-tenant", tenant_secret_prefix="rds/tenants/")
     actions = [*ACTIONS, "secretsmanager:DescribeSecret", "secretsmanager:GetResourcePolicy"]
-    document = policy(actions, place)
+    document = policy(actions, settings)
     shared = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds/shop-??????"
     both = [shared, "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds/tenants/*"]
     assert allowed(document)["Logins"] == (["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"], both)
@@ -110,31 +116,28 @@ def test_the_tenants_own_secrets_are_read_too():
         ("shop:DescribeBasket", "*"),
     ],
 )
-def test_what_is_bound_to_a_resource(action, resources):
+def test_resources_of_an_action(action, resources):
     (statement,) = policy([action], HERE)["Statement"]
     assert (statement["Action"], statement["Resource"]) == ([action], resources)
 
 
-def test_a_cluster_and_a_service_may_be_named_by_arn_or_not_at_all():
-    named = Place(
-        "us-east-1",
-        "1",
-        "x",
-        "",
-        cluster="arn:aws:ecs:us-east-1:1:cluster/prod",
-        service="arn:aws:ecs:us-east-1:1:service/prod/web",
+def test_resources_of_an_ecs_service():
+    named = Settings(
+        account="1",
+        ecs_cluster="arn:aws:ecs:us-east-1:1:cluster/prod",
+        ecs_service="arn:aws:ecs:us-east-1:1:service/prod/web",
     )
-    assert named.resources("Service") == ("arn:aws:ecs:us-east-1:1:service/prod/web",)
-    assert Place("us-east-1", "1", "x", "").resources("Service") == ("arn:aws:ecs:us-east-1:1:service/*/*",)
+    assert resources(named, "Service") == ("arn:aws:ecs:us-east-1:1:service/prod/web",)
+    assert resources(Settings(account="1"), "Service") == ("arn:aws:ecs:us-east-1:1:service/*/*",)
 
 
-def test_every_action_of_ours_is_known_to_be_bound_or_not():
-    """What is new is to be looked up in AWS's Service Authorization Reference."""
+def test_every_declared_action_has_a_scope():
+    """For a new action, see the Service Authorization Reference of AWS."""
     known = {action for of_scope in SCOPES.values() for action in of_scope}
     assert set(REGISTRY.actions_for(OURS)) - known == set()
 
 
-def test_the_policy_of_everything_fits_into_a_managed_policy():
-    """AWS takes 6,144 characters, white space not counted."""
+def test_the_whole_policy_fits_into_a_managed_policy():
+    """The limit is 6,144 characters without white space."""
     text = str(policy(REGISTRY.actions_for(OURS), HERE)).replace(" ", "")
     assert len(text) < 6144

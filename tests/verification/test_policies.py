@@ -1,4 +1,4 @@
-"""Policy documents, read as IAM would, on the side of suspicion."""
+"""The simplified evaluation of IAM policy documents."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from deploytools.verification.policies import allowed_by, binding_keys, decision, parse_policy, principals
+from deploytools.verification.iam.excess import contains, overlaps
+from deploytools.verification.iam.policies import allowed_by, binding_keys, decision, parse_policy, principals
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod-AbCdEf"
 READ = "secretsmanager:GetSecretValue"
@@ -47,7 +48,7 @@ def allow(**members: Any) -> dict[str, Any]:
         ([allow(Action="rds:*")], READ, "*", False),
     ],
 )
-def test_what_a_policy_allows(statements, action, resource, is_allowed):
+def test_allowed_by(statements, action, resource, is_allowed):
     policy = parse_policy("p", {"Version": "2012-10-17", "Statement": statements})
     assert bool(allowed_by([policy], action, resource)) is is_allowed
 
@@ -72,14 +73,14 @@ def test_what_a_policy_allows(statements, action, resource, is_allowed):
         ("Deny", {"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}, "conditional"),
     ],
 )
-def test_what_hangs_on_a_condition(effect, condition, decided):
+def test_a_decision_that_depends_on_a_condition(effect, condition, decided):
     policies = [parse_policy("p", {"Statement": [allow(Effect=effect, Condition=condition)]})]
     policies += [parse_policy("q", {"Statement": [allow()]})] if effect == "Deny" else []
     found, by = decision(policies, READ, SECRET, KNOWN)
     assert (found, bool(by)) == (decided, decided in {"allowed", "conditional"})
 
 
-def test_a_deny_of_another_policy_wins_and_the_statement_is_named():
+def test_a_deny_in_another_policy_overrides_the_allow():
     reading = parse_policy("reads", {"Statement": allow(Sid="Reads")})
     denying = parse_policy("denies", {"Statement": [allow(Effect="Deny")]})
     assert allowed_by([reading], READ, SECRET) == "policy reads, statement Reads"
@@ -87,7 +88,7 @@ def test_a_deny_of_another_policy_wins_and_the_statement_is_named():
     assert allowed_by([reading, denying], READ, SECRET) == ""
 
 
-def test_a_document_that_iam_quotes_as_in_a_url():
+def test_a_url_encoded_document():
     assert parse_policy("p", "%7B%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%7D%5D%7D").statements == (
         {"Effect": "Allow"},
     )
@@ -114,12 +115,12 @@ def test_a_document_that_iam_quotes_as_in_a_url():
         ("Null", "aws:PrincipalOrgID", "false", False),
     ],
 )
-def test_what_keeps_strangers_out(operator, key, value, binds):
+def test_binding_keys(operator, key, value, binds):
     assert binding_keys({"Condition": {operator: {key: value}}}) == ([key] if binds else [])
 
 
 @pytest.mark.parametrize(
-    ("said", "named"),
+    ("statement", "names"),
     [
         ({"Principal": "*"}, ["*"]),
         (
@@ -130,5 +131,24 @@ def test_what_keeps_strangers_out(operator, key, value, binds):
         ({}, []),
     ],
 )
-def test_whom_a_statement_is_about(said, named):
-    assert principals(said) == named
+def test_principals(statement, names):
+    assert principals(statement) == names
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "do_overlap", "is_contained"),
+    [
+        ("iam:*", "iam:PassRole", True, True),
+        ("iam:Pass*", "iam:*Role", True, False),
+        ("*", "*", True, True),
+        ("a?", "ab", True, True),
+        ("a?", "a*", True, False),
+        ("a*c", "ab", False, False),
+        ("", "*", True, False),
+        ("*" + "x" * 2000, "y" + "x" * 2000, True, True),
+        ("x" * 3000 + "a", "x" * 3000 + "b", False, False),
+    ],
+)
+def test_patterns_are_compared_with_patterns(first, second, do_overlap, is_contained):
+    assert overlaps(first, second) is overlaps(second, first) is do_overlap
+    assert contains(first, second) is is_contained

@@ -1,20 +1,26 @@
-"""The search for the secret's values in the code."""
+"""Facts of the secret: the search for its values, its port, and the settings that use it."""
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 
-from deploytools.secret.document import Document
-from deploytools.secret.sync import SecretState
-from deploytools.verification.sources import stray_values as source
-from deploytools.verification.sources.rds import server_in_use
-from deploytools.verification.sources.secret import secret_port, settings_in_use
-from deploytools.verification.sources.stray_values import stray_values
-from tests.verification.world import DOCUMENT, RDS, findings
+from deploytools.conf import read_settings
+from deploytools.secrets.document import Document
+from deploytools.secrets.plan import SecretState
+from deploytools.verification.findings import Status
+from deploytools.verification.rds.facts import server_in_use
+from deploytools.verification.secret import secret_scan
+from deploytools.verification.secret.facts import leaked_secrets, secret_port, settings_in_use
+from tests.verification.zoo.world import DOCUMENT, RDS, findings
 
 SECRET = SecretState(
     "prod",
@@ -33,8 +39,8 @@ def tree(tmp_path: Path, settings: Any) -> Path:
     return tmp_path
 
 
-def test_code_without_a_value(tree):
-    found = stray_values(SECRET)
+def test_project_without_a_value(tree):
+    found = leaked_secrets(SECRET, read_settings())
     assert (found.files, found.is_complete, found.found) == (1, True, ())
 
 
@@ -46,17 +52,17 @@ def test_code_without_a_value(tree):
         ("fixtures/data.json", f'{{"é": 1,\n"password": "prefix{PASSWORD}suffix"}}', 2),
     ],
 )
-def test_a_value_is_found_wherever_it_stands(tree, file, text, line):
+def test_value_is_found_in_any_file(tree, file, text, line):
     path = tree / file
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
-    found = stray_values(SECRET).found
+    found = leaked_secrets(SECRET, read_settings()).found
     assert found == (("password", file, line),)
     assert PASSWORD not in repr(found)
 
 
 @pytest.mark.parametrize(
-    "written",
+    "line",
     [
         "DATABASE_URL=postgres://app:p%2B%3Dq%21x%25y%26z0w@db/shop",
         'password: "cCs9cSF4JXkmejB3"',
@@ -64,58 +70,56 @@ def test_a_value_is_found_wherever_it_stands(tree, file, text, line):
         "echo 'p+=q!x%y&z0w' > file",
     ],
 )
-def test_a_value_is_found_however_it_is_written(tree, written):
+def test_value_is_found_in_every_encoding(tree, line):
     secret = replace(SECRET, document=Document({"password": "p+=q!x%y&z0w"}))
-    (tree / "x.env").write_text(f"A=1\n{written}\n")
-    assert stray_values(secret).found == (("password", "x.env", 2),)
+    (tree / "x.env").write_text(f"A=1\n{line}\n")
+    assert leaked_secrets(secret, read_settings()).found == (("password", "x.env", 2),)
 
 
-def test_a_value_is_found_as_json_writes_it(tree):
+def test_value_is_found_in_json(tree):
     secret = replace(SECRET, document=Document({"password": 'p"+=q\\x%y&z0w'}))
     (tree / "x.json").write_text('{"a": "p\\"+=q\\\\x%y&z0w"}')
-    assert stray_values(secret).found == (("password", "x.json", 1),)
+    assert leaked_secrets(secret, read_settings()).found == (("password", "x.json", 1),)
 
 
-def test_an_old_key_of_django_s_in_the_code_is_found(tree, settings):
+def test_secret_key_fallback_is_found(tree, settings):
     settings.SECRET_KEY_FALLBACKS = ["short", "an-old-key-of-many-letters"]
     (tree / "old.py").write_text("x\nKEYS = ['short', 'an-old-key-of-many-letters']\n")
-    assert stray_values(SECRET).found == (("SECRET_KEY_FALLBACKS[1]", "old.py", 2),)
+    assert leaked_secrets(SECRET, read_settings()).found == (("SECRET_KEY_FALLBACKS[1]", "old.py", 2),)
 
 
-def test_a_key_that_nobody_here_knows_is_searched_for_too(tree):
+def test_value_of_an_unknown_key_is_found(tree):
     (tree / "x.yaml").write_text("site: https://www.shop.net/a1b2c3\ntoken: canary7of9another1app2\n")
-    assert stray_values(SECRET).found == (("api", "x.yaml", 2),)
+    assert leaked_secrets(SECRET, read_settings()).found == (("api", "x.yaml", 2),)
 
 
 @pytest.mark.parametrize("file", [".git/config", ".venv/lib/x.py", "node_modules/a/b.js"])
-def test_what_is_no_code_of_the_project_is_left_out(tree, file):
+def test_excluded_directories_are_not_searched(tree, file):
     path = tree / file
     path.parent.mkdir(parents=True)
     path.write_text(PASSWORD)
-    assert stray_values(SECRET).found == ()
+    assert leaked_secrets(SECRET, read_settings()).found == ()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("before", ["A=b\n", "\0\n"])
-def test_a_file_is_looked_into_whatever_wrote_it(tree, encoding, before):
+def test_value_is_found_in_every_text_encoding(tree, encoding, before):
     (tree / ".env").write_bytes(f"{before}PASSWORD={PASSWORD}\n".encode(encoding))
-    assert stray_values(SECRET).found == (("password", ".env", 2),)
+    assert leaked_secrets(SECRET, read_settings()).found == (("password", ".env", 2),)
 
 
-def test_large_and_linked_files_are_left_out(tree, monkeypatch):
-    monkeypatch.setattr(source, "LARGEST_FILE", 1000)
+def test_large_files_and_links_are_skipped(tree, monkeypatch):
+    monkeypatch.setattr(secret_scan, "MAX_SIZE", 1000)
     (tree / "large").write_text(PASSWORD + "x" * 1000)
     (tree / "link").symlink_to(tree / "large")
     (tree / "dangling").symlink_to(tree / "nowhere")
-    found = stray_values(SECRET)
+    found = leaked_secrets(SECRET, read_settings())
     assert (found.found, found.unreadable, found.oversized) == ((), (), ("large",))
-    (finding,) = [f for f in findings(stray_values=found) if f.check == "secret.not-in-code"]
-    assert finding.evidence.endswith(
-        "none is in a file of the project; too large to be code, and not looked into: large"
-    )
+    (finding,) = [f for f in findings(leaked_secrets=found) if f.check.id == "secret.not-in-code"]
+    assert (finding.status, finding.evidence) == (Status.UNKNOWN, "not read because of their size or format: large")
 
 
-def test_a_file_that_cannot_be_read_is_told(tree, monkeypatch):
+def test_unreadable_file_is_reported(tree, monkeypatch):
     (tree / "closed.py").write_text("x")
     read = Path.read_bytes
 
@@ -125,45 +129,95 @@ def test_a_file_that_cannot_be_read_is_told(tree, monkeypatch):
         return read(path)
 
     monkeypatch.setattr(Path, "read_bytes", closed)
-    assert stray_values(SECRET).unreadable == ("closed.py",)
+    assert leaked_secrets(SECRET, read_settings()).unreadable == ("closed.py",)
 
 
-def test_more_files_than_anybody_s_project_has(tree, monkeypatch):
-    monkeypatch.setattr(source, "MOST_FILES", 1)
+def test_more_files_than_the_limit(tree, monkeypatch):
+    monkeypatch.setattr(secret_scan, "MAX_FILES", 1)
     (tree / "z.py").write_text("")
-    assert (stray_values(SECRET).files, stray_values(SECRET).is_complete) == (1, False)
+    assert (leaked_secrets(SECRET, read_settings()).files, leaked_secrets(SECRET, read_settings()).is_complete) == (
+        1,
+        False,
+    )
 
 
-def test_a_project_that_does_not_say_where_it_is(settings):
+def test_base_dir_is_not_set(settings):
     del settings.BASE_DIR
-    assert stray_values(SECRET).directory == ""
+    assert leaked_secrets(SECRET, read_settings()).directory == ""
 
 
-def test_django_s_settings_beside_the_secret(settings, monkeypatch):
+def test_settings_are_compared_with_the_secret(settings):
     settings.SECRET_KEY = DOCUMENT["django_secret_key"]
-    settings.EMAIL_HOST = DOCUMENT["email_host"]
-    settings.EMAIL_HOST_PASSWORD = "another"
-    monkeypatch.setitem(settings.DATABASES["default"], "HOST", "another.host")
-    monkeypatch.setitem(settings.DATABASES["default"], "USER", DOCUMENT["username"])
-    found = settings_in_use(SECRET)
-    assert "DATABASES['default']['HOST']" in found.differing
-    assert "DATABASES['default']['USER']" in found.agreeing
-    assert {"SECRET_KEY", "EMAIL_HOST"} <= set(found.agreeing)
-    assert "EMAIL_HOST_PASSWORD" in found.differing
+    found = settings_in_use(SECRET, read_settings())
+    assert "SECRET_KEY" in found.equal
     assert "another" not in repr(found)
 
 
-def test_a_tenant_s_own_login_is_in_another_secret(settings, monkeypatch):
-    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"ISOLATION": "role-per-tenant"}
-    for key, value in {"HOST": DOCUMENT["host"], "USER": "shop", "PASSWORD": "its own"}.items():
-        monkeypatch.setitem(settings.DATABASES["default"], key, value)
-    found = settings_in_use(SECRET)
-    assert "DATABASES['default']['HOST']" in found.agreeing
-    assert not [name for name in (*found.agreeing, *found.differing) if "USER" in name or "]['PASS" in name]
+MAIL_OPTIONS = tuple(f"MAILERS['default']['OPTIONS']['{name}']" for name in ("host", "port", "username", "password"))
+MAIL_VALUES = {
+    "host": DOCUMENT["email_host"],
+    "port": DOCUMENT["email_port"],
+    "username": DOCUMENT["email_user"],
+    "password": DOCUMENT["email_password"],
+}
+
+
+def mail(values):
+    return {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": values}}
+
+
+@pytest.mark.skipif(django.VERSION >= (6, 1), reason="Django has MAILERS")
+def test_email_settings_are_compared_with_the_secret(settings):
+    settings.EMAIL_HOST = DOCUMENT["email_host"]
+    settings.EMAIL_HOST_PASSWORD = "another"
+    found = settings_in_use(SECRET, read_settings())
+    assert "EMAIL_HOST" in found.equal
+    assert "EMAIL_HOST_PASSWORD" in found.different
+    assert "another" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("mailers", "equal"),
+    [
+        (mail(MAIL_VALUES), MAIL_OPTIONS),
+        (mail(MAIL_VALUES | {"password": "another"}), MAIL_OPTIONS[:3]),
+        ({"default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}}, ()),
+        ({}, ()),
+    ],
+)
+def test_mailers_are_compared_with_the_secret(settings, monkeypatch, mailers, equal):
+    monkeypatch.setattr("django.VERSION", (6, 1))
+    settings.MAILERS = mailers
+    found = settings_in_use(SECRET, read_settings())
+    assert tuple(name for name in found.equal if "MAIL" in name) == equal
+    assert tuple(name for name in found.different if "MAIL" in name) == MAIL_OPTIONS[len(equal) :]
+    assert "another" not in repr(found)
+
+
+def test_other_settings_with_the_name_of_a_key_are_compared(settings, monkeypatch):
+    settings.STRIPE_SECRET_KEY, settings.STRIPE_PUBLISHABLE_KEY = "sk_test_env", DOCUMENT["stripe_publishable_key"]
+    host = {"ENGINE": "django.db.backends.postgresql", "HOST": DOCUMENT["host"], "USER": DOCUMENT["username"]}
+    for alias, database in {
+        "reports": host | {"PASSWORD": "canary-literal"},
+        "replica": host | {"PASSWORD": DOCUMENT["password"]},
+        "elsewhere": host | {"HOST": "warehouse", "PASSWORD": "canary-literal"},
+        "other_user": host | {"USER": "reader", "PASSWORD": "canary-literal"},
+    }.items():
+        monkeypatch.setitem(settings.DATABASES, alias, database)
+    found = settings_in_use(SECRET, read_settings())
+    assert "STRIPE_PUBLISHABLE_KEY" in found.equal
+    assert {"STRIPE_SECRET_KEY", "DATABASES['reports']['PASSWORD']"} <= set(found.different)
+    assert [name for name in found.different if "DATABASES" in name] == ["DATABASES['reports']['PASSWORD']"]
+    assert "canary" not in repr(found)
+
+
+def test_mail_that_is_not_configured_differs_from_the_secret():
+    found = settings_in_use(SECRET, read_settings())
+    assert len([name for name in found.different if "MAIL" in name]) == 4
 
 
 @pytest.mark.parametrize(("port", "found"), [(5432, 5432), ("5433", 5433), ("x", None), (None, None)])
-def test_the_port_of_the_secret(port, found):
+def test_port_of_the_secret(port, found):
     values = {"host": "x"} | ({} if port is None else {"port": port})
     assert secret_port(replace(SECRET, document=Document(values))) == found
 
@@ -182,5 +236,36 @@ def test_the_port_of_the_secret(port, found):
 def test_the_server_in_use(host, endpoint, found):
     secret = replace(SECRET, document=Document({"host": host}))
     said = server_in_use(secret, replace(RDS, endpoint=endpoint))
-    assert (said.is_instance, said.has_name_of_rds) == found
+    assert (said.is_instance, said.is_rds_endpoint) == found
     assert host not in repr(said)
+
+
+@pytest.mark.parametrize(
+    ("name", "opened"), [("dump.sql.gz", gzip.open), ("dump.xz", lzma.open), ("dump.bz2", bz2.open)]
+)
+def test_compressed_files_are_read(tree, name, opened):
+    with opened(tree / name, "wb") as file:
+        file.write(b"COPY users\n" + PASSWORD.encode())
+    assert leaked_secrets(SECRET, read_settings()).found == (("password", name, 2),)
+
+
+def test_archives_are_read_member_by_member(tree):
+    with zipfile.ZipFile(tree / "backup.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("notes", "nothing")
+        archive.writestr("env", f"PASSWORD={PASSWORD}")
+    assert [item[:2] for item in leaked_secrets(SECRET, read_settings()).found] == [("password", "backup.zip")]
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.7z", b"x"), ("a.gz", b"not gzip"), ("a.zip", b"PK but no archive")])
+def test_unknown_formats_are_not_read(tree, name, content):
+    (tree / name).write_bytes(content)
+    assert leaked_secrets(SECRET, read_settings()).oversized == (name,)
+
+
+def test_a_compressed_file_that_is_large_is_not_read(tree, monkeypatch):
+    monkeypatch.setattr(secret_scan, "MAX_SIZE", 1000)
+    with gzip.open(tree / "bomb.gz", "wb") as file:
+        file.write(b"x" * 5000)
+    with zipfile.ZipFile(tree / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", "x" * 5000)
+    assert leaked_secrets(SECRET, read_settings()).oversized == ("bomb.gz", "bomb.zip")

@@ -1,29 +1,29 @@
-"""Two looks at a world in which nothing has changed say the same: only what was measured differs."""
+"""Two runs without a change between them report the same evidence; only measured values differ."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
 
-from deploytools.databases.chain import Link
-from deploytools.verification.sources.connection import ConnectionAttempt
-from deploytools.verification.sources.rule_history import Making, RuleHistory
-from tests.verification import faults
-from tests.verification.world import (
-    LINKS,
+from deploytools.postgres.connection_probe import ProbeResult, ProbeStage
+from deploytools.verification.network.facts import RuleCreation, RuleHistory
+from tests.findings import change
+from tests.verification.zoo.deployment import NO_DATABASE
+from tests.verification.zoo.world import (
+    NEEDED,
     OFFICE,
-    POWERS,
-    QUESTIONS,
+    PERMISSIONS,
     RDS,
     REPORT,
+    STAGES,
     WORLD,
     Changes,
     description,
     findings,
     mail,
-    outside,
     rds,
     rules,
+    site_response,
     slots,
 )
 
@@ -35,53 +35,55 @@ def later() -> Changes:
     slower = replace(REPORT, connect_seconds=1.2, query_seconds=0.4)
     return {
         **rds(read_at=LATER, latest_restorable=(RDS.latest_restorable or LATER) + timedelta(minutes=5)),
-        **outside(read_at=LATER),
+        **site_response(read_at=LATER),
         **description(read_at=LATER),
-        **mail(seconds=tuple((stage, seconds + 1) for stage, seconds in WORLD["mail_dialogue"].seconds)),
+        **mail(seconds=tuple((stage, seconds + 1) for stage, seconds in WORLD["mail_login"].seconds)),
         **slots(used=31),
-        "stray_values": replace(WORLD["stray_values"], files=301),
+        "leaked_secrets": replace(WORLD["leaked_secrets"], files=301),
         "connection": slower,
-        "connection_attempt": ConnectionAttempt(slower, links=tuple(replace(link, seconds=1) for link in LINKS)),
+        "connection_attempt": ProbeResult(slower, stages=tuple(replace(stage, seconds=1) for stage in STAGES)),
     }
 
 
 def evidence(check: str, **changes: object) -> list[str]:
-    return [finding.evidence for finding in findings(**changes) if finding.check == check]
+    return [finding.evidence for finding in findings(**changes) if finding.check.id == check]
 
 
-def test_which_of_several_addresses_answered_first_is_not_told():
-    name, _, tls = (replace(link, seen="10.0.1.5, 10.0.2.5") for link in LINKS)
+def test_evidence_does_not_depend_on_the_address_that_responds_first():
+    name, _, tls = (replace(stage, detail="10.0.1.5, 10.0.2.5") for stage in STAGES)
     first, second = (
-        ConnectionAttempt(error=faults.NO_DATABASE, links=(name, Link("TCP", 0.1, seen), tls), broken="database")
+        ProbeResult(error=NO_DATABASE, stages=(name, ProbeStage("TCP", 0.1, seen), tls), failed_stage="database")
         for seen in ("10.0.1.5", "10.0.2.5")
     )
-    told = evidence("connection.connect", connection_attempt=first)
-    assert told == evidence("connection.connect", connection_attempt=second)
-    assert "held: name (10.0.1.5, 10.0.2.5), TCP, TLS" in told[0]
+    found = evidence("connection.connect", connection_attempt=first)
+    assert found == evidence("connection.connect", connection_attempt=second)
+    assert "completed: DNS (10.0.1.5, 10.0.2.5), TCP, TLS" in found[0]
 
 
-def test_that_cloudtrail_was_too_slow_changes_no_evidence():
+def test_evidence_does_not_depend_on_cloudtrail():
     opened, check = (
         rules("sg-db", replace(OFFICE, identifier="sgr-x", first=5432, last=5432)),
         "network.no-temporary-rules",
     )
-    told = evidence(check, **opened, rule_history=RuleHistory({"sgr-x": Making(LATER, "user/alice")}))
-    assert told == evidence(check, **opened, rule_history=RuleHistory(gap="AWS throttled cloudtrail:LookupEvents"))
+    found = evidence(check, **opened, rule_history=RuleHistory({"sgr-x": RuleCreation(LATER, "user/alice")}))
+    assert found == evidence(check, **opened, rule_history=RuleHistory(gap="AWS throttled cloudtrail:LookupEvents"))
 
 
-def test_why_iam_was_not_asked_changes_no_evidence():
+def test_evidence_does_not_depend_on_the_reason_why_iam_is_not_queried():
     denied, throttled = (
-        replace(POWERS, how="reading its policies", without=why, allowed=dict.fromkeys(QUESTIONS, "policy p"))
+        replace(PERMISSIONS, how="evaluation of its policies", without=why, needed=dict.fromkeys(NEEDED, ""))
         for why in ("AWS denied it", "AWS throttled it")
     )
-    told = evidence("iam.least-privilege", task_role_powers=denied)
-    assert told == evidence("iam.least-privilege", task_role_powers=throttled)
+    found = evidence("iam.secret-access", task_role_permissions=denied)
+    assert found == evidence("iam.secret-access", task_role_permissions=throttled)
 
 
-def test_seven_minutes_later_the_findings_are_the_same():
+def test_findings_are_the_same_seven_minutes_later():
     before, after = findings(), findings(**later())
-    assert [replace(finding, measured="") for finding in after] == [replace(item, measured="") for item in before]
-    assert {new.check for old, new in zip(before, after, strict=True) if old.measured != new.measured} == {
+    assert [change(finding, measured="") for finding in after] == [change(item, measured="") for item in before]
+    assert {
+        new.check.id for old, new in zip(before, after, strict=True) if old.verdict.measured != new.verdict.measured
+    } == {
         "connection.connect",
         "connection.query",
         "secret.not-in-code",
@@ -89,5 +91,5 @@ def test_seven_minutes_later_the_findings_are_the_same():
         "mail.login",
         "rds.restorable",
         "rds.certificate",
-        "outside.certificate",
+        "web.certificate",
     }

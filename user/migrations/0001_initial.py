@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(("identifier__regex", "^[a-z0-9][a-z0-9-]*$")),
                         name="user_adtype_identifier",
-                        violation_error_message="An identifier is made of small letters, digits and hyphens.",
+                        violation_error_message="The identifier can contain lowercase letters, digits and hyphens only.",
                     )
                 ],
             },
@@ -95,7 +95,7 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(("identifier__regex", "^[a-z0-9][a-z0-9-]*$")),
                         name="user_emailtype_identifier",
-                        violation_error_message="An identifier is made of small letters, digits and hyphens.",
+                        violation_error_message="The identifier can contain lowercase letters, digits and hyphens only.",
                     )
                 ],
             },
@@ -104,7 +104,7 @@ class Migration(migrations.Migration):
             name="Email",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(help_text="Names the mailing in links and reports.", max_length=40)),
+                ("code", models.CharField(help_text="Identifies the mailing in links and reports.", max_length=40)),
                 ("subject", models.CharField(max_length=200)),
                 ("from_address", models.EmailField(max_length=254)),
                 ("body_text", models.TextField()),
@@ -163,7 +163,9 @@ class Migration(migrations.Migration):
                     models.CharField(
                         max_length=2,
                         validators=[
-                            django.core.validators.RegexValidator("^[A-Z]{2}$", "Two capital letters, such as US.")
+                            django.core.validators.RegexValidator(
+                                "^[A-Z]{2}$", "Enter a two-letter country code, such as US."
+                            )
                         ],
                     ),
                 ),
@@ -198,7 +200,7 @@ class Migration(migrations.Migration):
                     "converted_to",
                     models.OneToOneField(
                         blank=True,
-                        help_text="The member that this person became.",
+                        help_text="The member account of this person.",
                         null=True,
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="prospect",
@@ -222,7 +224,7 @@ class Migration(migrations.Migration):
                             ("never-signed-up", "Never signed up"),
                             ("inappropriate", "The emails are inappropriate"),
                             ("spam", "The emails are spam"),
-                            ("other", "Something else"),
+                            ("other", "Other"),
                         ],
                         max_length=20,
                     ),
@@ -388,7 +390,10 @@ class Migration(migrations.Migration):
             name="Ad",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(help_text="Names the advertisement in links and reports.", max_length=40)),
+                (
+                    "code",
+                    models.CharField(help_text="Identifies the advertisement in links and reports.", max_length=40),
+                ),
                 ("headline", models.CharField(max_length=120)),
                 ("final_url", models.URLField()),
                 ("starts_at", models.DateTimeField(blank=True, null=True)),
@@ -419,7 +424,7 @@ class Migration(migrations.Migration):
                             _connector="OR",
                         ),
                         name="user_ad_ends_after_start",
-                        violation_error_message="It ends after it starts.",
+                        violation_error_message="“Ends at” must be after “starts at”.",
                     ),
                 ],
             },
@@ -547,7 +552,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("email_unsubscribed", True), ("newsletter_subscriber", True), _negated=True),
                 name="user_member_one_wish",
-                violation_error_message="Who unsubscribed is no newsletter subscriber.",
+                violation_error_message="A member who unsubscribed cannot be a newsletter subscriber.",
             ),
         ),
         migrations.AddConstraint(

@@ -1,4 +1,4 @@
-"""The rows that the code knows by name, so that a tenant is usable right after `migrate`."""
+"""Reference rows that the code depends on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from django.db import migrations
 
-from StartupWebApp.reference import seed
+from user.reference_rows import seed
 
 
 class Migration(migrations.Migration):
@@ -18,8 +18,8 @@ class Migration(migrations.Migration):
             "EmailType",
             "identifier",
             [
-                {"identifier": "member", "title": "Member", "description": "Goes to people with an account"},
-                {"identifier": "prospect", "title": "Prospect", "description": "Goes to people without an account"},
+                {"identifier": "member", "title": "Member", "description": "Sent to people with an account"},
+                {"identifier": "prospect", "title": "Prospect", "description": "Sent to people without an account"},
             ],
         ),
         seed(
@@ -27,9 +27,9 @@ class Migration(migrations.Migration):
             "EmailStatus",
             "identifier",
             [
-                {"identifier": "draft", "title": "Draft", "description": "Being written"},
-                {"identifier": "ready", "title": "Ready", "description": "May be sent"},
-                {"identifier": "sent", "title": "Sent", "description": "On its way; changes come too late"},
+                {"identifier": "draft", "title": "Draft", "description": "Not finished"},
+                {"identifier": "ready", "title": "Ready", "description": "Ready to be sent"},
+                {"identifier": "sent", "title": "Sent", "description": "Cannot be changed"},
             ],
         ),
         seed(
@@ -37,9 +37,9 @@ class Migration(migrations.Migration):
             "AdType",
             "identifier",
             [
-                {"identifier": "search", "title": "Search", "description": "Beside search results"},
-                {"identifier": "display", "title": "Display", "description": "A picture on somebody's page"},
-                {"identifier": "social", "title": "Social", "description": "In a stream of posts"},
+                {"identifier": "search", "title": "Search", "description": "Next to search results"},
+                {"identifier": "display", "title": "Display", "description": "An image on another website"},
+                {"identifier": "social", "title": "Social", "description": "In a social network"},
             ],
         ),
         seed(

@@ -1,4 +1,4 @@
-"""A postal address, as columns: default addresses, carts and orders each keep a copy of their own."""
+"""Columns of a postal address. Members, carts and orders each have their own copy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COUNTRY = r"^[A-Z]{2}$"
 
 
 class PostalAddress(models.Model):
-    """Who and where. An order's must not change when its member moves, hence copies rather than one table."""
+    """A postal address. An abstract model instead of a table, because the address of an order must never change."""
 
     name = models.CharField(max_length=120)
     line1 = models.CharField("address line 1", max_length=200)
@@ -19,7 +19,9 @@ class PostalAddress(models.Model):
     city = models.CharField(max_length=100)
     region = models.CharField("state or region", max_length=100, blank=True)
     postal_code = models.CharField(max_length=20, blank=True)
-    country = models.CharField(max_length=2, validators=[RegexValidator(COUNTRY, "Two capital letters, such as US.")])
+    country = models.CharField(
+        max_length=2, validators=[RegexValidator(COUNTRY, "Enter a two-letter country code, such as US.")]
+    )
 
     class Meta:
         abstract = True

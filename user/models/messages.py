@@ -1,4 +1,4 @@
-"""What the shop sends and receives: emails, advertisements, chat messages."""
+"""Emails, advertisements and chat messages."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from StartupWebApp.reference import ReferenceRow
 from user.models.people import Member, Prospect
+from user.models.reference import ReferenceRow
 
 
 class EmailType(ReferenceRow):
-    """To whom an email goes: members, prospects."""
+    """The recipients of an email: members or prospects."""
 
     class Meta(ReferenceRow.Meta):
         db_table = "user_email_type"
 
 
 class EmailState(models.TextChoices):
-    """How far an email can have come."""
+    """States of an email."""
 
     DRAFT = "draft", "Draft"
     READY = "ready", "Ready"
@@ -27,7 +27,7 @@ class EmailState(models.TextChoices):
 
 
 class EmailStatus(ReferenceRow):
-    """The words for an email's state."""
+    """The title of an email state."""
 
     class Meta(ReferenceRow.Meta):
         db_table = "user_email_status"
@@ -38,9 +38,9 @@ class EmailStatus(ReferenceRow):
 
 
 class Email(models.Model):
-    """The text of a mailing."""
+    """The content of a mailing."""
 
-    code = models.CharField(max_length=40, help_text="Names the mailing in links and reports.")
+    code = models.CharField(max_length=40, help_text="Identifies the mailing in links and reports.")
     type = models.ForeignKey(EmailType, on_delete=models.PROTECT, related_name="emails")
     status = models.ForeignKey(EmailStatus, on_delete=models.PROTECT, related_name="emails")
     subject = models.CharField(max_length=200)
@@ -60,7 +60,7 @@ class Email(models.Model):
 
 
 class EmailSent(models.Model):
-    """One email to one address. The record outlives the person's account, and keeps its email from being deleted."""
+    """An email sent to one address. It is kept when the account is deleted, and protects the email from deletion."""
 
     email = models.ForeignKey(Email, on_delete=models.PROTECT, related_name="deliveries")
     member = models.ForeignKey(Member, on_delete=models.SET_NULL, null=True, blank=True, related_name="emails")
@@ -84,14 +84,14 @@ class EmailSent(models.Model):
 
 
 class AdType(ReferenceRow):
-    """Where an advertisement runs: search, display, social."""
+    """The channel of an advertisement: search, display or social."""
 
     class Meta(ReferenceRow.Meta):
         db_table = "user_ad_type"
 
 
 class AdState(models.TextChoices):
-    """Whether an advertisement runs."""
+    """States of an advertisement."""
 
     PLANNED = "planned", "Planned"
     RUNNING = "running", "Running"
@@ -99,7 +99,7 @@ class AdState(models.TextChoices):
 
 
 class AdStatus(ReferenceRow):
-    """The words for an advertisement's state."""
+    """The title of an advertisement state."""
 
     class Meta(ReferenceRow.Meta):
         db_table = "user_ad_status"
@@ -108,9 +108,9 @@ class AdStatus(ReferenceRow):
 
 
 class Ad(models.Model):
-    """An advertisement that leads to the shop."""
+    """An advertisement that links to the shop."""
 
-    code = models.CharField(max_length=40, help_text="Names the advertisement in links and reports.")
+    code = models.CharField(max_length=40, help_text="Identifies the advertisement in links and reports.")
     type = models.ForeignKey(AdType, on_delete=models.PROTECT, related_name="ads")
     status = models.ForeignKey(AdStatus, on_delete=models.PROTECT, related_name="ads")
     headline = models.CharField(max_length=120)
@@ -126,7 +126,7 @@ class Ad(models.Model):
             models.CheckConstraint(
                 condition=Q(ends_at__isnull=True) | Q(starts_at__isnull=True) | Q(ends_at__gt=F("starts_at")),
                 name="user_ad_ends_after_start",
-                violation_error_message="It ends after it starts.",
+                violation_error_message="“Ends at” must be after “starts at”.",
             ),
         )
 
@@ -135,7 +135,7 @@ class Ad(models.Model):
 
 
 class ChatMessage(models.Model):
-    """A question that a visitor typed."""
+    """A question from a visitor."""
 
     member = models.ForeignKey(Member, on_delete=models.SET_NULL, null=True, blank=True, related_name="chat_messages")
     prospect = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""Members (people with an account), prospects (people without one), and what they agreed to."""
+"""Members (people with an account), prospects (people without) and their agreements to the terms of use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from user.models.address import PostalAddress
 
 
 class Member(models.Model):
-    """The shop's side of an account. Goes with the account; orders stay."""
+    """The profile of an account. It is deleted with the account; orders are kept."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="member")
     phone_number = models.CharField(max_length=30, blank=True)
@@ -35,7 +35,7 @@ class Member(models.Model):
             models.CheckConstraint(
                 condition=~Q(newsletter_subscriber=True, email_unsubscribed=True),
                 name="user_member_one_wish",
-                violation_error_message="Who unsubscribed is no newsletter subscriber.",
+                violation_error_message="A member who unsubscribed cannot be a newsletter subscriber.",
             ),
             models.UniqueConstraint(
                 fields=["stripe_customer_token"],
@@ -49,7 +49,7 @@ class Member(models.Model):
 
 
 class Prospect(models.Model):
-    """Somebody who left an address: asked a question, subscribed, or ordered as a guest."""
+    """A person without an account who asked a question, subscribed to the newsletter or ordered as a guest."""
 
     email = models.EmailField()
     first_name = models.CharField(max_length=60, blank=True)
@@ -64,7 +64,7 @@ class Prospect(models.Model):
         null=True,
         blank=True,
         related_name="prospect",
-        help_text="The member that this person became.",
+        help_text="The member account of this person.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -81,7 +81,7 @@ class Prospect(models.Model):
 
 
 class DefaultShippingAddress(PostalAddress):
-    """Where a member's orders go unless the cart says otherwise."""
+    """The default shipping address of a member."""
 
     member = models.OneToOneField(Member, on_delete=models.CASCADE, related_name="default_shipping_address")
 
@@ -91,7 +91,7 @@ class DefaultShippingAddress(PostalAddress):
 
 
 class TermsOfUseVersion(models.Model):
-    """A published text of the terms of use."""
+    """A published version of the terms of use."""
 
     version = models.CharField(max_length=20)
     note = models.CharField(max_length=255, blank=True)
@@ -111,7 +111,7 @@ class TermsOfUseVersion(models.Model):
 
 
 class MemberTermsOfUseVersionAgreed(models.Model):
-    """Evidence: this member agreed to that text, then. A text that somebody agreed to cannot be deleted."""
+    """The agreement of a member to a version of the terms of use, which cannot be deleted afterwards."""
 
     member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="agreements")
     version = models.ForeignKey(TermsOfUseVersion, on_delete=models.PROTECT, related_name="agreements")
@@ -128,17 +128,17 @@ class MemberTermsOfUseVersionAgreed(models.Model):
 
 
 class UnsubscribeReason(models.TextChoices):
-    """What the form offers."""
+    """Reasons offered by the unsubscribe form."""
 
     NO_LONGER_WANTED = "no-longer-wanted", "No longer wants these emails"
     NEVER_SIGNED_UP = "never-signed-up", "Never signed up"
     INAPPROPRIATE = "inappropriate", "The emails are inappropriate"
     SPAM = "spam", "The emails are spam"
-    OTHER = "other", "Something else"
+    OTHER = "other", "Other"
 
 
 class EmailUnsubscribeReason(models.Model):
-    """Why somebody left the mailing list."""
+    """The reason why a person unsubscribed from emails."""
 
     member = models.ForeignKey(
         Member, on_delete=models.CASCADE, null=True, blank=True, related_name="unsubscribe_reasons"

@@ -1,90 +1,98 @@
-"""`check_rds`: the guide's five lines (Step 6), each a real check."""
+"""`check_rds`: the connection to the database and Django's own, step by step."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from deploytools.conf import configuration
-from deploytools.errors import ConnectionFailed, ConnectionFailure, DeployError
-from deploytools.management.base import exit_with, seconds
-from deploytools.management.verifying import VerifyingCommand
-from deploytools.reporting.findings import five_lines
-from deploytools.reporting.formats import destinations
-from deploytools.verification.facts import Fact, Failed, Value
-from deploytools.verification.registry import Check, Registry, load_registry
-from deploytools.verification.replay import Snapshot
+from deploytools.conf import Settings
+from deploytools.errors import ConfigurationError, ConnectionFailed, ConnectionFailure
+from deploytools.management.base import raise_unless_ok, seconds
+from deploytools.management.verification_command import VerificationCommand
+from deploytools.reports.findings_text import check_rds_lines, waiting_line
+from deploytools.tenants.options import tenant_name
+from deploytools.verification.fact_result import Fact, Value
+from deploytools.verification.findings import Check
+from deploytools.verification.registry import Registry, load_registry
 
-#: What can heal by itself: a server that starts, a name that spreads, a network that comes up. Never a password.
-HEALING = {
+#: Failures worth retrying: a starting server, a new DNS name, a network that comes up. A wrong password is not one.
+TRANSIENT = {
     ConnectionFailure.NO_SUCH_NAME,
     ConnectionFailure.REFUSED,
     ConnectionFailure.STARTING,
     ConnectionFailure.TIMEOUT,
 }
 
-#: Seconds between two looks: the first pause, what it grows by, and the longest.
+#: Seconds between two attempts: the first pause, its growth factor and the longest pause.
 FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 0.5, 1.5, 5.0
 
 
-class Command(VerifyingCommand):
-    """Secret, configuration, connection, query, apps."""
+class Command(VerificationCommand):
+    """Check secret, configuration, connection, query, Django's own connection, apps and tables."""
 
     help = (
-        "Check that this process can reach its database: secret, configuration, connection, query, apps. Run it with "
-        "the settings and the environment that the application runs with."
+        "Check that this process can reach its database: secret, configuration, connection, query, Django's own "
+        "connection, apps, tables. Run it with the settings and the environment of the application."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """How long to wait, and how to report."""
         parser.add_argument(
             "--wait",
             type=seconds,
             default=0,
             metavar="SECONDS",
-            help="Wait so long for a server that refuses, times out, starts up or has no name yet (default: 0).",
+            help="Seconds to retry while the server is unreachable or starting (default: 0).",
         )
-        self.add_verifying_options(parser)
+        self.add_verification_options(parser)
 
-    def handle(
-        self, *, wait: float, format: list[str], output: list[Path], tenant: str | None, stage: str | None, **_: Any
-    ) -> None:
-        """Look, look again while it can heal, report."""
-        registry = load_registry("connection")
-        checks = registry.select(["connection"])
-        places = destinations(format, output)
-        with configuration.overriding(**self.overrides(tenant=tenant, stage=stage)):
-            report = self.judge(checks, self._look_until_healed(registry, checks, wait))
-        self.publish(report, places, five_lines)
-        exit_with(report.exit_code)
+    def handle(self, *, wait: float, tenant: list[str], stage: str | None, **_: Any) -> None:
+        if len(tenant) > 1:
+            raise ConfigurationError(
+                f"check_rds checks one tenant's database, not {len(tenant)}.", hint="Pass --tenant once."
+            )
+        registry = load_registry(
+            "deploytools.verification.secret.facts",
+            "deploytools.verification.connection.checks",
+            "deploytools.verification.databases.checks",
+        )
+        settings = self.settings_with_options(tenants=tenant, stage=stage)
+        names = [name for name in map(tenant_name, settings.tenants) if name == settings.database]
+        tables = [registry.named("databases.table-privileges")] if names else []
+        checks = self.with_references([*registry.select(["connection"]), *tables], settings)
+        facts, account = self._read_with_retries(registry, checks, settings, wait)
+        if tables and not isinstance(facts["connection"], Value):
+            checks = checks[:-1]  # connection.connect reports why there is no connection.
+        report = self.evaluate(checks, facts, settings, account, only=names)
+        self.publish(report, check_rds_lines)
+        raise_unless_ok(report.exit_code, report.verdict)
 
-    def _look_until_healed(self, registry: Registry, checks: Sequence[Check], wait: float) -> Snapshot:
+    def _read_with_retries(
+        self, registry: Registry, checks: Sequence[Check], settings: Settings, wait: float
+    ) -> tuple[Mapping[str, Fact], str]:
         deadline, pause = time.monotonic() + wait, FIRST_PAUSE
-        snapshot = self.look(registry, checks, prove=False)
-        while (error := healing_error(snapshot.facts)) and (left := deadline - time.monotonic()) > 0:
-            self.tell(f"Waiting for PostgreSQL ({error.kind}), {math.ceil(left)} s left …")
+        read = partial(
+            self.read, registry, checks, settings, always_check_account=False,
+            given={"tenants": (settings.database,)},  # Only this tenant's tables are checked.
+        )  # fmt: skip
+        facts, account = read()
+        while (error := transient_error(facts)) and (left := deadline - time.monotonic()) > 0:
+            self.print_status(waiting_line(error.kind, left))
             time.sleep(min(pause, left))
             pause = min(pause * GROWTH, LONGEST_PAUSE)
-            snapshot = self.look(registry, checks, prove=False)
-        return snapshot
+            facts, account = read()
+        return facts, account
 
 
-def healing_error(facts: Mapping[str, Fact]) -> ConnectionFailed | None:
-    """Why there is no connection, where waiting may help."""
-    for fact in facts.values():
-        error = _error_of(fact)
-        if isinstance(error, ConnectionFailed) and error.kind in HEALING:
+def transient_error(facts: Mapping[str, Fact]) -> ConnectionFailed | None:
+    """Return the connection error, if a retry can help. Django's own connection fails for good."""
+    for name, fact in facts.items():
+        if name == "django_connection":
+            continue
+        error = getattr(fact.value, "error", None) if isinstance(fact, Value) else getattr(fact, "error", None)
+        if isinstance(error, ConnectionFailed) and error.kind in TRANSIENT:
             return error
     return None
-
-
-def _error_of(fact: Fact) -> DeployError | None:
-    if isinstance(fact, Value):
-        found = getattr(fact.value, "error", None)
-        return found if isinstance(found, DeployError) else None
-    return fact.error if isinstance(fact, Failed) else None

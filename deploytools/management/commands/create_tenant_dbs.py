@@ -1,183 +1,295 @@
-"""`create_tenant_dbs`: the tenants' roles and databases, made, shut to PUBLIC and proved (guide, Step 5)."""
+"""`create_tenant_dbs`: create, isolate and verify the roles and databases of all tenants."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.db import connections
 
-from deploytools.conf import configuration
-from deploytools.databases.access import application_login, read_secret, wanted_tenants
-from deploytools.databases.apply import Outcome
-from deploytools.databases.identity import read_identity, require_meant
-from deploytools.databases.migrations import read_graph
-from deploytools.databases.plan import DatabasePlan
-from deploytools.databases.script import READERS, Reader
-from deploytools.databases.server import locked, server_version, session
-from deploytools.databases.state import Wanted
-from deploytools.databases.superuser import read_account
-from deploytools.databases.tenancy import Tenancy
-from deploytools.databases.tenant_secrets import tenant_secrets
-from deploytools.errors import ConfigurationError, DeployError, Refused, explain
-from deploytools.management.base import FINDINGS, DeployCommand, exit_with, some_seconds
+from deploytools.conf import Settings, read_settings
+from deploytools.errors import ConfigurationError, DeployError, Refused, format_error
+from deploytools.management.base import FINDINGS, FINISH_HELP, OK, DeployCommand, raise_unless_ok
 from deploytools.management.master import find_master
-from deploytools.management.progress import Progress
-from deploytools.management.script import STDOUT, write_script
-from deploytools.management.tables import add_tables_options, prune, with_tables
-from deploytools.reporting import tenants
-from deploytools.secret.document import Document
-from deploytools.secret.store import SecretStore
+from deploytools.management.modes import Modes, refuse_idle_options
+from deploytools.management.private_files import write_private
+from deploytools.postgres.connections import Login, locked_session, server_version, session
+from deploytools.postgres.server_identity import read_identity, require_expected_server
+from deploytools.reports import tenants_json, tenants_text
+from deploytools.secrets.document import Document
+from deploytools.secrets.store import SecretStore
+from deploytools.tenants.credentials import (
+    CONCURRENT_READS,
+    application_login,
+    configured_tenants,
+    owner_role,
+    read_secret,
+    read_when_not_rotating,
+    tenant_secrets,
+)
+from deploytools.tenants.migration_graph import read_graph
+from deploytools.tenants.operations import WriteSecret
+from deploytools.tenants.plan import DatabasePlan
+from deploytools.tenants.provisioning import TenantProvisioner
+from deploytools.tenants.provisioning_result import ProvisioningResult
+from deploytools.tenants.sql_script import sql_script
+from deploytools.tenants.state import DesiredState
+from deploytools.tenants.superuser import read_account
+from deploytools.tenants.tables import template_name
+from deploytools.tenants.templates import drop_steps
 
-SHOWN = "the application's role logs in and creates a table, PUBLIC is shut out"
-SHOWN_APART = "its own role logs in and creates a table, PUBLIC and other tenants' roles are shut out"
+STDOUT = "-"
+
+Options = dict[str, Any]
+
+#: Modes other than a normal run: the options that do nothing in a mode, and a hint.
+MODES: Modes = {
+    "sql": (
+        ("plan", "check", "verify", "adopt", "finish", "migrate", "superuser", "prune_templates", "format", "output"),
+        "The script creates empty databases. Run it in psql, then run the command without --sql.",
+    ),
+    "verify": (
+        ("plan", "check", "adopt", "migrate", "no_template", "prune_templates"),
+        "--verify changes nothing. Remove one of the two options.",
+    ),
+    "prune_templates": (
+        ("adopt", "finish", "migrate", "superuser", "tenant", "format", "output"),
+        "--prune-templates only drops templates. Remove one of the two options.",
+    ),
+}
 
 
 class Command(DeployCommand):
-    """Look, plan, show, apply, prove."""
+    """Read the state of the server, plan, show the plan, apply it, verify."""
 
     help = (
-        "Create the roles and the databases of all tenants (DEPLOYTOOLS['TENANTS']) on the RDS instance, shut PUBLIC "
-        "and other tenants out, and prove it by logging in. Runs as the master user. What is in place is left alone; "
-        "no tenant's database is ever dropped."
+        "Create the roles and databases of all tenants (DEPLOYTOOLS['TENANTS']) on the RDS instance, revoke access "
+        "from PUBLIC and other tenants, and verify it by logging in. Connects as the master user. Steps that are up to "
+        "date are skipped; a tenant's database is never dropped."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The options of every command that changes something, and who to be."""
         self.add_change_options(parser)
+        self.add_tenant_option(parser)
         self.add_report_options(parser)
-        parser.add_argument("--verify", action="store_true", help="Prove what is there; change nothing.")
+        self.add_wait_for_lock_option(parser, default=60)
+        for option, text in (
+            ("--verify", "Verify existing databases without changing anything."),
+            ("--adopt", "Adopt databases that were not created by this command."),
+            ("--finish", FINISH_HELP),
+            (
+                "--migrate",
+                "Create the tables of new tenants by copying a template database that is migrated once. For existing "
+                "tenants use migrate_tenants.",
+            ),
+            ("--no-template", "With --migrate: run the migrations in each new database instead."),
+            (
+                "--superuser",
+                "Create the superuser from the secret (superuser_*) in each tenant that does not have it.",
+            ),
+            (
+                "--prune-templates",
+                "Drop outdated templates and exit; with --no-template drop the current one, too.",
+            ),
+        ):
+            parser.add_argument(option, action="store_true", help=text)
+        self._add_value_options(parser)
+
+    def _add_value_options(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--sql",
             nargs="?",
             const=STDOUT,
             metavar="FILE",
-            help="Write the work as a script (mode 0600, no password in it) and ask no server.",
+            help="Write a SQL script for psql (mode 0600, no plaintext passwords) without connecting.",
         )
-        parser.add_argument(
-            "--sql-for",
-            choices=READERS,
-            help="Who runs the script: psql (the default), or a query editor, which runs it statement by statement.",
-        )
-        add_tables_options(parser)
-        parser.add_argument("--adopt", action="store_true", help="Take over databases that somebody else made.")
-        parser.add_argument(
-            "--finish",
-            action="store_true",
-            help="After a change of ISOLATION and a restart of the application: shut the former roles out.",
-        )
-        parser.add_argument("--master-secret", metavar="NAME_OR_ARN", help="Secret with the master's credentials.")
-        parser.add_argument(
-            "--master-username",
-            metavar="NAME",
-            help="Master user (default: as in the secret, DB_MASTER_USERNAME, postgres).",
-        )
+        self.add_master_options(parser)
         parser.add_argument(
             "--expect-system-identifier",
             metavar="NUMBER",
-            help="Refuse to write to any server but the one with this system_identifier.",
-        )
-        parser.add_argument(
-            "--lock-timeout",
-            type=some_seconds,
-            default=60,
-            metavar="SECONDS",
-            help="How long to wait for another run to finish (default: 60).",
+            help="Refuse to change any server that has another system_identifier.",
         )
 
-    def handle(self, *, plan: bool, check: bool, verify: bool, interactive: bool, **options: Any) -> None:
-        """Everything after the question happens in one session that holds the lock."""
-        self._format, self._output = options["format"], options["output"]
-        look_only = plan or check or verify
-        if options["sql_for"] and options["sql"] is None:
-            raise ConfigurationError("--sql-for says who runs the script of --sql.", hint="Say --sql FILE, too.")
-        if options["sql"] is not None and look_only:
-            raise ConfigurationError(
-                "--sql writes a script (and missing tenants' secrets); --plan, --check and --verify only look.",
-                hint="Leave --sql out to look.",
-            )
-        secret = read_secret()
-        wanted = with_tables(self._wanted(application_login(secret).user, **options), **options)
+    def handle(self, **options: Any) -> None:
+        """Run in one session that holds the lock, unless nothing is to be changed."""
+        options["read_only"] = options["plan"] or options["check"] or options["verify"]
+        _check_options(options)
+        self._started = time.monotonic()
+        self._settings = read_settings()
+        secret = read_secret(self._settings)
+        desired = _desired_state(self._settings, secret, options)
         if options["sql"] is not None:
-            reader: Reader = options["sql_for"] or "psql"
-            write_script(self, secret, wanted, options["sql"], reader, interactive=interactive)
+            self._write_script(secret, desired, options["sql"], interactive=options["interactive"])
             return
-        with self._tenancy(secret, wanted, look_only=look_only, interactive=interactive, **options) as tenancy:
-            if verify:
-                self._end(tenancy, None, tenancy.verify())
-                return
-            if options["prune_templates"]:
-                prune(self, tenancy, look_only=look_only, check=check, interactive=interactive)
-                return
-            planned = tenancy.plan()
-            self._say(tenants.plan_text(planned) or "  Everything is in place.")
-            if look_only:
-                self._report_plan(planned)
-                exit_with(FINDINGS if check and not (planned.is_empty and not planned.obstacles) else 0)
-                return
-            if not planned.is_empty:
-                self.confirm("Apply this plan?", interactive=interactive)
-            progress = Progress(self.stderr, len(planned.tenants), options["verbosity"])
-            self._end(tenancy, planned, tenancy.apply(planned, progress))
-
-    def _wanted(self, app_role: str, *, adopt: bool, finish: bool, **_: Any) -> Wanted:
-        return Wanted(
-            app_role,
-            wanted_tenants(),
-            locale=configuration.locale,
-            adopt=adopt,
-            is_shared=configuration.is_shared,
-            finish=finish,
-        )
+        with self._provisioner(secret, desired, options) as provisioner:
+            if options["verify"]:
+                self._report(provisioner, None, provisioner.verify(), options["verbosity"])
+            elif options["prune_templates"]:
+                self._prune(provisioner, options)
+            else:
+                self._apply(provisioner, options)
 
     @contextmanager
-    def _tenancy(
-        self, secret: Document, wanted: Wanted, *, look_only: bool, interactive: bool, **options: Any
-    ) -> Iterator[Tenancy]:
-        """The wanted tenants on the server that is meant, in a session of the master's."""
+    def _provisioner(self, secret: Document, desired: DesiredState, options: Options) -> Iterator[TenantProvisioner]:
+        """Connect as the master user to the expected server."""
         master = find_master(
-            secret, username=options["master_username"], named=options["master_secret"], interactive=interactive
+            self._settings,
+            secret,
+            username=options["master_username"],
+            named=options["master_secret"],
+            interactive=options["interactive"],
         )
-        app = application_login(secret)
-        shared_secret = SecretStore.connect(configuration.secret_name, configuration.region)
-        login = master.login
-        with session(login) if look_only else locked(login, wait=options["lock_timeout"]) as connection:
+        app = application_login(self._settings, secret)
+        login, read_only = master.login, options["read_only"]
+        with session(login) if read_only else locked_session(login, wait=options["wait_for_lock"]) as connection:
             self._server = f"PostgreSQL {server_version(connection)} at {app.address}, as {login.user}"
             identity = read_identity(connection)
-            self._say(f"{self._server} (password: {master.source}; system_identifier {identity.system_identifier}):")
+            self.text_stream.write(
+                f"{self._server} (password: {master.source}; system_identifier {identity.system_identifier}):"
+            )
             try:
-                require_meant(identity, app.address, options["expect_system_identifier"])
-            except Refused as doubt:
-                if not look_only:
+                require_expected_server(identity, app.address, options["expect_system_identifier"])
+            except Refused as refusal:
+                if not read_only:
                     raise
-                self.stderr.write(explain(doubt))
-            secrets, graph = tenant_secrets(secret, master.arn), read_graph() if wanted.migrate else None
-            account = read_account(secret) if options["superuser"] else None
-            yield Tenancy(connection, login, app, wanted, secrets, shared_secret, graph, account)
+                self.stderr.write(format_error(refusal))
+            yield TenantProvisioner(
+                connection,
+                login,
+                app,
+                desired,
+                secrets=tenant_secrets(self._settings, secret, master.arn),
+                shared_secret=SecretStore.connect(self._settings.secret_name, self._settings.region),
+                graph=read_graph() if desired.migrate else None,
+                account=read_account(secret) if options["superuser"] else None,
+            )
 
-    def _say(self, text: str) -> None:
-        """To people: on stdout, unless that is for one JSON document."""
-        (self.stderr if self._format == "json" else self.stdout).write(text)
+    def _apply(self, provisioner: TenantProvisioner, options: Options) -> None:
+        plan = provisioner.plan()
+        text = tenants_text.to_plan_text(plan, options["verbosity"])
+        self.text_stream.write(text)
+        if options["read_only"]:
+            for format, path in self.destinations:
+                if format == "json":
+                    self.report(tenants_json.to_json(self._server, plan, (), ()), path)
+                elif path:
+                    self.report(text, path)
+            has_changes = not plan.is_empty or bool(plan.blocked)
+            raise_unless_ok(FINDINGS if options["check"] and has_changes else OK, "Changes are pending.")
+            return
+        if not plan.is_empty:
+            self.confirm("Apply this plan?", interactive=options["interactive"])
+        progress = tenants_text.Progress(
+            self.stderr, len(plan.tenants), options["verbosity"], has_results=not self.prints_text
+        )
+        self._report(provisioner, plan, provisioner.apply(plan, progress), options["verbosity"])
 
-    def _report_plan(self, plan: DatabasePlan) -> None:
-        if self._format == "json":
-            self.report(tenants.to_json(self._server, plan, (), ()), self._output)
+    def _report(
+        self,
+        provisioner: TenantProvisioner,
+        plan: DatabasePlan | None,
+        results: Sequence[ProvisioningResult],
+        verbosity: int,
+    ) -> None:
+        server_notes, code = _server_notes(provisioner, verbosity)
+        notes = [*((result.tenant.name, note) for result in results for note in result.notes), *server_notes]
+        seconds = time.monotonic() - self._started
+        for format, path in self.destinations:
+            if format == "json":
+                self.report(tenants_json.to_json(self._server, plan, results, notes), path)
+            else:
+                text = tenants_text.to_text(
+                    results, notes, is_shared=self._settings.is_shared, seconds=seconds, verbosity=verbosity
+                )
+                self.report(text, path)
+        failed = [result.error.exit_code for result in results if result.error]
+        message = f"Failed tenants: {len(failed)}." if failed else "The state of the server could not be read."
+        raise_unless_ok(max(failed, default=OK) or code, message)
 
-    def _end(self, tenancy: Tenancy, plan: DatabasePlan | None, results: Sequence[Outcome]) -> None:
-        remarks, code = _remarks(tenancy)
-        remarks = [*(remark for result in results for remark in result.remarks), *remarks]
-        if self._format == "json":
-            text = tenants.to_json(self._server, plan, results, remarks)
-        else:
-            text = tenants.to_text(results, remarks, SHOWN if configuration.is_shared else SHOWN_APART)
-        self.report(text, self._output)
-        exit_with(max((result.error.exit_code for result in results if result.error), default=0) or code)
+    def _prune(self, provisioner: TenantProvisioner, options: Options) -> None:
+        steps = tuple(drop_steps(provisioner.old_templates()))
+        lines = map(tenants_text.step_line, steps)
+        self.stderr.write("\n".join(lines) or "  No changes: there are no outdated templates.")
+        if not steps or options["read_only"]:
+            raise_unless_ok(FINDINGS if options["check"] and steps else OK, "There are outdated templates.")
+            return
+        self.confirm("Drop these templates?", interactive=options["interactive"])
+        provisioner.prune(steps, tenants_text.Progress(self.stderr, 0, verbosity=2))
+
+    # --sql
+
+    def _write_script(self, secret: Document, desired: DesiredState, file: str, *, interactive: bool) -> None:
+        """Write the script; missing secrets of tenants are created first, because it needs their passwords."""
+        script = sql_script(desired, self._script_logins(secret, desired, interactive=interactive))
+        if file == STDOUT:
+            self.stdout.write(script, ending="")
+            return
+        write_private(Path(file), script, replace=True)
+        self.stderr.write(f"Wrote {file}. Run it as the master user: psql … --file {file}. Then delete it.")
+
+    def _script_logins(self, secret: Document, desired: DesiredState, *, interactive: bool) -> Mapping[str, Login]:
+        secrets = tenant_secrets(self._settings, secret)
+        if secrets is None:
+            store = SecretStore.connect(self._settings.secret_name, self._settings.region)
+            login = application_login(self._settings, read_when_not_rotating(store))
+            return {login.user: login}
+        changes, logins = secrets.read(desired.tenants)
+        for change in changes.values():
+            if change.error:
+                raise change.error
+        steps = [WriteSecret(c.secret, name, c.keys, c.is_new) for name, c in changes.items() if c.keys]
+        if steps:
+            self.stderr.write("\n".join(map(tenants_text.step_line, steps)))
+            self.confirm("The script needs these passwords. Write these secrets?", interactive=interactive)
+        written = {step.tenant: secrets.write(step) for step in steps}
+        unchanged = [name for name in logins if name not in written]
+        with ThreadPoolExecutor(CONCURRENT_READS) as pool:
+            return dict(zip(unchanged, pool.map(secrets.login_when_not_rotating, unchanged), strict=True)) | written
 
 
-def _remarks(tenancy: Tenancy) -> tuple[list[str], int]:
-    """What else there is to know, and the exit code of not knowing it; the report of the tenants comes either way."""
+def _check_options(options: Options) -> None:
+    """Refuse options that would do nothing.
+
+    Raises:
+        ConfigurationError: an option does not apply to the mode, or requires another option.
+    """
+    refuse_idle_options(MODES, options)
+    if options["no_template"] and not (options["migrate"] or options["prune_templates"]):
+        raise ConfigurationError("--no-template requires --migrate or --prune-templates.", hint="Add --migrate.")
+
+
+def _desired_state(settings: Settings, secret: Document, options: Options) -> DesiredState:
+    tenants, only = configured_tenants(settings), options["tenant"]
+    names = [tenant.name for tenant in tenants]
+    for unknown in (name for name in only if name not in names):
+        raise ConfigurationError(
+            f'DEPLOYTOOLS["TENANTS"] has no tenant {unknown}.', hint=f"Use one of: {', '.join(names)}."
+        )
+    desired = DesiredState(
+        owner_role(settings, secret),
+        tuple(tenant for tenant in tenants if not only or tenant.name in only),
+        locale=settings.locale,
+        adopt=options["adopt"],
+        is_shared=settings.is_shared,
+        finish=options["finish"],
+        migrate=options["migrate"],
+        timezone=connections["default"].timezone_name,  # TIME_ZONE, or UTC with USE_TZ.
+        login=application_login(settings, secret).user,
+        other_tenants=tuple(tenant for tenant in tenants if only and tenant.name not in only),
+    )
+    has_template = (options["migrate"] or options["prune_templates"]) and not options["no_template"]
+    return dataclasses.replace(desired, template=template_name(desired)) if has_template else desired
+
+
+def _server_notes(provisioner: TenantProvisioner, verbosity: int) -> tuple[list[tuple[str, str]], int]:
+    """Return notes on the server, and the exit code if they cannot be read; the tenants are reported in any case."""
     try:
-        return tenancy.remarks(), 0
+        return [*provisioner.notes(), *([("", provisioner.master_note())] if verbosity > 1 else [])], OK
     except DeployError as error:
-        return [f"Who else may connect is not known: {error}"], error.exit_code
+        return [("", f"Cannot read which other roles can connect: {error}")], error.exit_code

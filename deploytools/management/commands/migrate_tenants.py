@@ -1,164 +1,196 @@
-"""`migrate_tenants`: every tenant's database brought to the code's migrations (guide, Step 7)."""
+"""`migrate_tenants`: migrate the databases of all tenants."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from deploytools.databases.access import read_secret, wanted_tenants
-from deploytools.databases.fleet import (
-    LOCK_TIMEOUT,
-    STATEMENT_TIMEOUT,
-    WAIT,
-    FleetReport,
-    Limits,
-    Outcome,
-    Shard,
-    TenantResult,
-    merged,
-    parse_shard,
-    shard_of,
-)
-from deploytools.databases.migrations import read_graph
-from deploytools.databases.pool import Pool
-from deploytools.databases.rollout import look, roll_out
+from deploytools.conf import read_settings
 from deploytools.errors import ConfigurationError
-from deploytools.management.base import FINDINGS, FINE, DeployCommand, exit_with, seconds
-from deploytools.management.stopping import ending_on_sigterm, stopping
-from deploytools.reporting import fleet as reports
+from deploytools.management.base import FINDINGS, OK, DeployCommand, raise_unless_ok, read_report, seconds
+from deploytools.management.modes import Modes, refuse_idle_options
+from deploytools.management.signals import graceful_shutdown
+from deploytools.postgres.retries import RETRIES, backoff
+from deploytools.reports import rollout_report as reports
+from deploytools.rollout.results import (
+    RolloutReport,
+    merge_reports,
+    parse_shard,
+    refuse_unmanaged,
+    select_tenants,
+    shard_from_environment,
+)
+from deploytools.rollout.workers import WorkerPool, inspect_tenants, migrate_pending, read_warnings
+from deploytools.tenants.credentials import configured_tenants, read_secret
+from deploytools.tenants.lock_warnings import LockWarning
+from deploytools.tenants.migration_graph import read_graph
+from deploytools.tenants.tenant_migration import MigrationLimits, MigrationOutcome, MigrationResult
 
-#: Processes that migrate at the same time, and connections that look: PostgreSQL does the work, on few cores.
-JOBS = 4
+LIMITS = MigrationLimits()
+
+#: Defaults of options. PostgreSQL does most of the work, and an instance has few cores.
+DEFAULTS: Mapping[str, Any] = {
+    "canary": "",
+    "jobs": 4,
+    "lock_retries": RETRIES,
+    "lock_timeout": LIMITS.lock_timeout,
+    "statement_timeout": LIMITS.statement_timeout,
+    "wait_for_lock": LIMITS.wait_for_lock,
+}
+
+_MIGRATING = ("keep_going", "lock_retries", "lock_timeout", "statement_timeout", "wait_for_lock")
+
+#: Modes other than a normal run: the options that do nothing in a mode, and a hint.
+MODES: Modes = {
+    "merge": (
+        ("plan", "check", "canary", "jobs", "shard", "tenant", "unmanaged", *_MIGRATING),
+        "--merge only reads reports. Remove one of the two options.",
+    ),
+    "plan": (_MIGRATING, "--plan migrates nothing. Remove one of the two options."),
+    "check": (_MIGRATING, "--check migrates nothing. Remove one of the two options."),
+}
+
+#: Seconds of the longest pause before the first retry.
+FIRST_PAUSE = 2.0
 
 
 class Command(DeployCommand):
-    """Look at each tenant with one query, show, migrate those that need it, report."""
+    """Inspect every tenant, show the plan, migrate the pending tenants, report."""
 
     help = (
-        "Bring the databases of all tenants (DEPLOYTOOLS['TENANTS']) to the migrations of this code. A tenant with "
-        "nothing to apply costs one query; the others are migrated each under a lock of its own, so that any number of "
-        "these may be started at once."
+        "Migrate the databases of all tenants (DEPLOYTOOLS['TENANTS']) to the migrations of this code. A tenant that "
+        "is up to date costs one query. Each tenant is migrated under its own lock, so any number of runs can be "
+        "started at once."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Whom to migrate, how carefully, and how to report."""
         self.add_change_options(parser)
+        self.add_tenant_option(parser)
         add = parser.add_argument
-        add("--tenant", nargs="+", action="extend", default=[], metavar="NAME", help="Only these tenants.")
-        add("--canary", default="", metavar="NAME", help="This one first; the others only if it succeeded.")
-        add("--keep-going", action="store_true", help="Start others after one failed (default: running ones end).")
+        add("--canary", default="", metavar="NAME", help="Migrate this tenant first; the others only if it succeeds.")
+        add("--keep-going", action="store_true", help="Continue after a failure (default: stop starting new tenants).")
         add(
             "--shard",
             metavar="I/N",
-            help="Only each N-th tenant from the I-th on, from 0 (default: AWS Batch's or Kubernetes' array index).",
+            help="Only every N-th tenant, starting at I, which counts from 0 (default: the array index that AWS Batch "
+            "or Kubernetes sets).",
         )
-        add("--jobs", type=whole, default=JOBS, metavar="N", help=f"How many at the same time (default: {JOBS}).")
-        add("--wait", type=seconds, default=WAIT, metavar="SECONDS",
-            help=f"How long to wait for another run at the same tenant (default: {WAIT:g}).")  # fmt: skip
-        add("--lock-timeout", type=seconds, default=LOCK_TIMEOUT, metavar="SECONDS",
-            help=f"How long a migration may wait for, and hold traffic up behind, a lock; 0: for ever (default: "
-            f"{LOCK_TIMEOUT:g}).")  # fmt: skip
-        add("--statement-timeout", type=seconds, default=STATEMENT_TIMEOUT, metavar="SECONDS",
-            help=f"How long one of its statements may take; 0: for ever (default: {STATEMENT_TIMEOUT:g}).")  # fmt: skip
-        add("--merge", nargs="+", type=Path, metavar="FILE", help="Only make one report of the JSON reports of shards.")
+        add("--jobs", type=positive_int, default=DEFAULTS["jobs"], metavar="N",
+            help="Number of tenants to migrate at the same time (default: %(default)d).")  # fmt: skip
+        self.add_wait_for_lock_option(parser, default=LIMITS.wait_for_lock)
+        add("--lock-timeout", type=seconds, default=LIMITS.lock_timeout, metavar="SECONDS",
+            help="PostgreSQL's lock_timeout for migrations: other sessions queue behind a migration that waits for a "
+            "lock. 0: no limit (default: %(default)g).")  # fmt: skip
+        add("--statement-timeout", type=seconds, default=LIMITS.statement_timeout, metavar="SECONDS",
+            help="PostgreSQL's statement_timeout for migrations. 0: no limit (default: %(default)g).")  # fmt: skip
+        add("--lock-retries", type=natural_number, default=RETRIES, metavar="N",
+            help="Retries of a migration that another session's lock or transaction stopped. The tenant is tried again "
+            "after the others (default: %(default)d).")  # fmt: skip
+        add("--unmanaged", action="store_true",
+            help="Migrate also databases that create_tenant_dbs did not create or adopt.")  # fmt: skip
+        add("--merge", nargs="+", type=Path, metavar="FILE",
+            help="Merge the JSON reports of several shards and exit.")  # fmt: skip
         self.add_report_options(parser)
 
     def handle(
         self, *, merge: list[Path] | None, plan: bool, check: bool, interactive: bool, shard: str | None, **options: Any
     ) -> None:
-        """Look, show, ask, migrate, report."""
+        given = {"merge": merge, "plan": plan, "check": check, "shard": shard, **options}
+        refuse_idle_options(MODES, given, DEFAULTS)
         if merge:
             self._merge(merge, **options)
             return
         started = time.monotonic()
-        part = shard_of(os.environ) if shard is None else parse_shard(shard)
+        part = shard_from_environment(os.environ) if shard is None else parse_shard(shard)
 
-        def report(results: tuple[TenantResult, ...]) -> FleetReport:
-            return FleetReport((part,), results, time.monotonic() - started)
+        def report(results: tuple[MigrationResult, ...], warnings: tuple[LockWarning, ...] = ()) -> RolloutReport:
+            return RolloutReport((part,), results, time.monotonic() - started, warnings)
 
-        names = selected(part, options["tenant"], options["canary"])
-        read_graph()
-        limits = Limits(options["wait"], options["lock_timeout"], options["statement_timeout"])
-        with ending_on_sigterm(), Pool(options["jobs"], limits, read_secret()) as pool:
-            looked = look(pool, names)
-            if plan or check or not any(result.outcome is Outcome.PENDING for result in looked):
-                self._show(report(looked), **options)
-                exit_with(report(looked).exit_code(pending=FINDINGS if check else FINE))
+        settings = read_settings()
+        names = [tenant.name for tenant in configured_tenants(settings)]
+        selected = select_tenants(names, part, only=options["tenant"], canary=options["canary"])
+        read_graph()  # Conflicting migrations are reported before any tenant is read.
+        limits = MigrationLimits(options["wait_for_lock"], options["lock_timeout"], options["statement_timeout"])
+        secret = read_secret(settings)
+        with WorkerPool(options["jobs"], limits, settings, secret, self.stderr.write) as pool:
+            inspected = inspect_tenants(pool, selected)
+            if not options["unmanaged"]:
+                inspected = tuple(map(refuse_unmanaged, inspected))
+            planned = report(inspected, read_warnings(pool, inspected, options["canary"]))
+            if plan or check or not any(result.outcome is MigrationOutcome.PENDING for result in inspected):
+                self._end(planned, pending=FINDINGS if check else OK, is_plan=plan or check, **options)
                 return
-            self.stderr.write(reports.to_text(report(looked)))
+            self.stderr.write(reports.to_text(planned, is_plan=True, verbosity=options["verbosity"]))
             self.confirm("Migrate?", interactive=interactive)
-            results, interrupted = self._migrate(pool, looked, **options)
-        self._show(report(results), **options)
-        exit_with(interrupted or report(results).exit_code())
+            results, signal_code = self._migrate(pool, inspected, **options)
+        self._end(report(results), signal_code=signal_code, **options)
 
     def _migrate(
-        self, pool: Pool, looked: tuple[TenantResult, ...], *, canary: str, keep_going: bool, **_: Any
-    ) -> tuple[tuple[TenantResult, ...], int]:
-        """The results, and the exit code of a signal that ended it early, or 0."""
+        self,
+        pool: WorkerPool,
+        inspected: tuple[MigrationResult, ...],
+        *,
+        canary: str,
+        keep_going: bool,
+        lock_retries: int,
+        **_: Any,
+    ) -> tuple[tuple[MigrationResult, ...], int]:
+        """Return the results, and the exit code of the signal that stopped the run early, or 0."""
 
-        def told() -> None:
-            names = ", ".join(pool.running) or "nothing"
-            self.stderr.write(f"Stopping when {names} is done. The same again ends it now: it is rolled back.")
-            pool.give_up_waiting()
+        def announce() -> None:
+            self.stderr.write(reports.stopping_line(pool.running))
+            pool.cancel_lock_waits()
 
-        with stopping(told, pool.terminate) as stop:
-            results = roll_out(
-                looked,
+        has_result = not self.prints_text
+        with graceful_shutdown(on_first=announce, on_repeat=pool.terminate) as shutdown:
+            results = migrate_pending(
+                inspected,
                 pool,
                 canary=canary,
                 keep_going=keep_going,
-                is_stopping=lambda: bool(stop),
-                progress=lambda result: self.stderr.write(reports.result_line(result)),
+                is_stopping=lambda: bool(shutdown),
+                progress=lambda result: self.stderr.write(reports.progress_line(result, has_result=has_result)),
+                pauses=tuple(backoff(lock_retries, FIRST_PAUSE)),
             )
-        return results, stop.exit_code
+        return results, shutdown.exit_code
 
     def _merge(self, files: list[Path], **options: Any) -> None:
-        report = merged(_read(file) for file in files)
-        self._show(report, **options)
+        report = merge_reports(
+            reports.from_json(read_report(file, "migrate_tenants"), source=str(file)) for file in files
+        )
         if report.missing:
+            self._show(report, **options)
             raise ConfigurationError(
-                f"There is no report of shard {', '.join(map(str, report.missing))}.",
-                hint="Run it, or name its report, too: --merge FILE…",
+                f"The report of shard {', '.join(map(str, report.missing))} is missing.",
+                hint="Run that shard, or add its report: --merge FILE…",
             )
-        exit_with(report.exit_code())
+        self._end(report, **options)
 
-    def _show(self, report: FleetReport, *, format: str, output: Path | None, traceback: bool, **_: Any) -> None:
+    def _end(self, report: RolloutReport, *, pending: int = FINDINGS, signal_code: int = 0, **options: Any) -> None:
+        self._show(report, **options)
+        raise_unless_ok(signal_code or report.exit_code(pending=pending), reports.counts_line(report))
+
+    def _show(self, report: RolloutReport, *, traceback: bool, verbosity: int, is_plan: bool = False, **_: Any) -> None:
         if traceback:
             for result in report.results:
                 self.stderr.write(result.trace, ending="")
-        self.report(reports.to_json(report) if format == "json" else reports.to_text(report), output)
+        for format, path in self.destinations:
+            text = reports.to_text(report, is_plan=is_plan, verbosity=verbosity)
+            self.report(reports.to_json(report) if format == "json" else text, path)
 
 
-def selected(shard: Shard, only: list[str], canary: str) -> tuple[str, ...]:
-    """The tenants of this run. A canary is in every shard: each waits for it, and one migrates it.
-
-    Raises:
-        ConfigurationError: the settings do not name them.
-    """
-    names = [tenant.name for tenant in wanted_tenants()]
-    unknown = [name for name in dict.fromkeys([*only, *filter(None, [canary])]) if name not in names]
-    if unknown:
-        raise ConfigurationError(
-            f"The settings name no tenant {' or '.join(unknown)}.", hint=f"They name: {', '.join(names)}."
-        )
-    rest = [name for name in names if name != canary and (not only or name in only)]
-    return (*filter(None, [canary]), *shard.of(rest))
+def natural_number(text: str) -> int:
+    """Parse an option's number of at least 0."""
+    return positive_int(text) if text != "0" else 0
 
 
-def _read(file: Path) -> FleetReport:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}.", hint="Name reports of shards.") from None
-    return reports.from_json(text, source=str(file))
-
-
-def whole(text: str) -> int:
-    """A number of processes."""
+def positive_int(text: str) -> int:
+    """Parse an option's number of at least 1."""
     number = int(text)
     if number < 1:
         raise ValueError(text)

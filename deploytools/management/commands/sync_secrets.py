@@ -1,149 +1,274 @@
-"""`sync_secrets`: merge values into the secret without losing, leaking or overwriting any (guide, Steps 1 to 4)."""
+"""`sync_secrets`: merge values into the secret, show it, or roll it back."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.management.base import CommandParser
+from django.utils import timezone
 
-from deploytools.conf import configuration
-from deploytools.errors import SecretEmpty, SecretError, SecretNotFound
-from deploytools.management.secret_file import check_output, delete, is_deletable, removal
-from deploytools.management.secret_looking import LookingCommand, Options
-from deploytools.management.secret_options import add_modes, add_values, mode_of
-from deploytools.reporting import secret as text
-from deploytools.reporting import secret_json as documents
-from deploytools.secret import host
-from deploytools.secret.document import Document
-from deploytools.secret.request import Request, assignments
-from deploytools.secret.rollback import plan_rollback
-from deploytools.secret.sync import SecretState, SyncPlan, plan_sync
+from deploytools.conf import read_settings
+from deploytools.errors import ConfigurationError, DeployError, Refused, SecretEmpty, SecretError, SecretNotFound
+from deploytools.management.base import FINDINGS, OK, raise_unless_ok
+from deploytools.management.inspect_secret import InspectSecretCommand, Options
+from deploytools.management.private_files import delete, delete_command, is_deletable
+from deploytools.management.secret_options import add_mode_options, add_value_options, mode_of
+from deploytools.reports import secret_json, secret_text
+from deploytools.secrets.custom_fields import all_fields
+from deploytools.secrets.document import EMPTY, ChangeKind
+from deploytools.secrets.inputs import Request, parse_assignments, refuse_absent, refuse_unknown
+from deploytools.secrets.plan import RollbackPlan, SecretState, SyncPlan, plan_rollback, plan_sync, refuse_rotated
+from deploytools.secrets.plan_details import plan_details
+from deploytools.secrets.progress import Live
+from deploytools.secrets.versions import parse_age, short_id, version_at
+from deploytools.wording import printable
+
+Plan = TypeVar("Plan", SyncPlan, RollbackPlan)
 
 
-class Command(LookingCommand):
-    """Merge, show, write, prove; go back; or only look."""
+class Command(InspectSecretCommand):
+    """Plan, show, ask, write and verify; or show, validate or roll back."""
 
     help = (
-        "Merge values into the secret in AWS Secrets Manager. Keys that are not named stay as they are. Values are "
-        "never shown; a write that would overwrite somebody else's is not made."
+        "Merge values into the secret in AWS Secrets Manager. All other keys stay unchanged. Values are never printed. "
+        "A change by another writer is never overwritten."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The ways to give values, what else can be done, and the options of every command that changes something."""
-        add_values(parser)
-        add_modes(parser)
+        add_value_options(parser)
+        add_mode_options(parser)
         self.add_change_options(parser)
         self.add_report_options(parser)
 
     def handle(self, **options: Any) -> None:
-        """One of the modes; each plans, shows, asks, writes and reads back, or only looks."""
-        self.fields = host.contract()
+        self.settings = read_settings()
+        self.fields = all_fields(self.settings.presets, self.settings.secret_fields)
         modes: dict[str, Callable[[Options], None]] = {
             "sync": self.sync,
             "show": self.show,
+            "history": self.show_history,
             "template": self.write_template,
             "validate": self.validate,
-            "schema": self.print_schema,
             "rollback": self.roll_back,
-            "restore": self.restore,
+            "restart": self.restart_only,
             "iam_policy": self.print_policy,
         }
         mode = mode_of(options)
-        check_output(options["output"], options["file"])
-        modes[mode](options)
+        if options["restart"] and self.service is None:
+            raise ConfigurationError(
+                '--restart requires DEPLOYTOOLS["ECS_SERVICE"].', hint="Set it, or restart the processes yourself."
+            )
+        self.check_outputs(options)
+        try:
+            modes[mode](options)
+        except DeployError as error:
+            if self.progress.live is not Live.NO:
+                self.progress.explain(error)
+            raise
+
+    # Writing.
 
     def sync(self, options: Options) -> None:
-        """Read, plan, show, ask, write, read back."""
-        request = self.request(options)
-        planned = self.plan(request, self.base(options))
-        is_new = not planned.state.version
-        if options["create"] and not is_new and not planned.is_empty:
-            raise self.store.taken()
-        report = partial(documents.sync_plan, planned)
-        if not self.decide(options, text.sync_plan(planned), report, is_empty=planned.is_empty and not is_new):
+        request = self.read_request(options)
+        state = self.read_state(options)
+        known = {field.name for field in self.fields} | state.document.keys()
+        refuse_unknown(request.given, known, options["new_key"])
+        self.check_removals(request.unset, state)
+        self.apply(options, request, state)
+        self.delete_file(options)
+
+    def check_removals(self, keys: tuple[str, ...], state: SecretState) -> None:
+        """Refuse to remove keys that are absent, or that the task definition of the ECS service references."""
+        refuse_absent(keys, state.document)
+        references = self.service.references(state.name) if keys and self.service else {}
+        if used := [key for key in keys if key in references]:
+            raise Refused(
+                f"The task definition of the ECS service {self.settings.ecs_service} references "
+                f"{', '.join(f'{printable(key)} (container {references[key]})' for key in used)}: new tasks would not "
+                "start. Nothing was changed.",
+                hint="Remove it from the task definition and deploy that first.",
+            )
+
+    def apply(self, options: Options, request: Request, state: SecretState) -> None:
+        """Plan, show, ask, write and report."""
+        make_plan = partial(self.plan, request, is_leaked=options["leaked"])
+        first = make_plan(state)
+        is_new = not state.version
+        if options["create"] and not is_new and not first.is_empty:
+            raise self.store.already_exists_error()
+        plan = self.agree(options, first, make_plan)
+        if plan is None:
             return
         if is_new:
-            self.create(options, planned)
-        else:
-            self.write(options, request, planned)
-        self.finish_file(options)
+            tags = parse_assignments("--secret-tag", options["secret_tag"])
+            self.store.create(plan.after, tags=tags, kms_key_id=options["kms_key_id"])
+            self.finish(options, plan, "created")
+            return
+        applied = self.store.write(plan, make_plan)  # An empty plan, too: it is refused during a rotation.
+        if not applied.is_empty:
+            is_merged = applied.state.version != plan.state.version
+            self.finish(options, applied, "written", secret_text.MERGED if is_merged else "")
+            return
+        outcome, text = ("unchanged", secret_text.NO_CHANGES)
+        if not plan.is_empty:
+            outcome, text = ("superseded", secret_text.SUPERSEDED)
+        if options["restart"]:
+            self.restart(text)
+            text = secret_text.RESTARTED
+        details = plan_details(applied, self.fields)
+        self.conclude(secret_json.plan(applied, details, outcome=outcome, current=applied.state.version), text)
 
-    def base(self, options: Options) -> SecretState:
-        """The secret as it is; nothing at all where it is to be created."""
+    def read_state(self, options: Options) -> SecretState:
+        """Read the secret. With ``--create`` it might not exist or have no value."""
         try:
             return self.store.read()
         except (SecretNotFound, SecretEmpty) as error:
             if not options["create"]:
                 raise
             exists = isinstance(error, SecretEmpty)
-            if exists and (options["tag"] or options["kms_key_id"]):
-                raise self.store.not_new() from error
-            return SecretState(configuration.secret_name, configuration.region, "", Document({}), exists=exists)
+            if exists and (options["secret_tag"] or options["kms_key_id"]):
+                raise self.store.exists_without_value_error() from error
+            return SecretState(self.settings.secret_name, self.settings.region, "", EMPTY, exists=exists)
 
-    def plan(self, request: Request, state: SecretState) -> SyncPlan:
-        """What `request` changes in `state`."""
+    def plan(self, request: Request, state: SecretState, *, is_leaked: bool = False) -> SyncPlan:
         return plan_sync(
-            state, request.given, unset=request.unset, fills=request.fills, made=request.made, **self.judging
+            state,
+            request.given,
+            unset=request.unset,
+            is_leaked=is_leaked,
+            defaults=request.defaults,
+            generated=request.generated,
+            **self.contract,
         )
 
-    def create(self, options: Options, planned: SyncPlan) -> None:
-        """Create the secret, read it back, say so."""
-        tags = assignments("--tag", options["tag"])
-        current = self.store.create(planned.after, tags=tags, kms_key_id=options["kms_key_id"])
-        document = documents.sync_plan(planned, outcome="created", current=current)
-        self.conclude(options, document, text.written(current, ""))
+    def agree(self, options: Options, plan: Plan, make_plan: Callable[[SecretState], Plan]) -> Plan | None:
+        """Show a plan and ask; return the plan for the secret as it is after the answer, or None: change nothing.
 
-    def write(self, options: Options, request: Request, planned: SyncPlan) -> None:
-        """Write, read back, say so; an empty plan writes nothing, and is refused where a rotation would undo it."""
-        applied = self.store.write(planned, partial(self.plan, request))
-        base = applied.state.version
-        if applied.is_empty:
-            outcome, said = ("unchanged", text.NOTHING_TO_CHANGE) if planned.is_empty else ("overtaken", text.OVERTAKEN)
-            self.conclude(options, documents.sync_plan(applied, outcome=outcome, current=base), said)
+        If the secret has changed so that the plan is another one, that one is shown, and the question is asked again.
+        """
+        while True:
+            details = plan_details(plan, self.fields)
+            self.say(secret_text.plan(plan, details))
+            is_new = not plan.state.version
+            is_empty = plan.is_empty and not is_new
+            if options["plan"] or options["check"]:
+                self.conclude(secret_json.plan(plan, details, outcome="planned"), "")
+                raise_unless_ok(FINDINGS if options["check"] and not is_empty else OK, "Changes are pending.")
+                return None
+            self.store.require_writable(plan.state)
+            if options["restart"] and self.changes_password(plan):
+                raise Refused(
+                    f"--restart is not possible with another password: new processes could not log in. "
+                    f"{self.progress.sentence}",
+                    hint="Run the command without --restart, then create_tenant_dbs, then sync_secrets --restart.",
+                )
+            if is_empty or not options["interactive"]:
+                return plan
+            self.confirm("Write these changes?", interactive=True)
+            if is_new:
+                return plan
+            fresh = make_plan(self.store.read())
+            if self.shown_of(fresh) == self.shown_of(plan):
+                return fresh
+            self.say(secret_text.CHANGED_MEANWHILE)
+            plan = fresh
+
+    def shown_of(self, plan: SyncPlan | RollbackPlan) -> object:
+        """Return what the user confirms: changed keys, warnings, missing keys, the rotation's state."""
+        details = plan_details(plan, self.fields)
+        changes = [item for item in details.changes if item.change.kind is not ChangeKind.UNCHANGED]
+        return changes, details.notices, plan.missing, plan.state.pending_version
+
+    @staticmethod
+    def changes_password(plan: SyncPlan | RollbackPlan) -> bool:
+        return any(item.key == "password" and item.kind is ChangeKind.CHANGED for item in plan.changes)
+
+    def finish(self, options: Options, plan: SyncPlan | RollbackPlan, outcome: str, note: str = "") -> None:
+        """Report a change that is live and what to do next, and restart the service if that was requested."""
+        current, base = self.progress.current, plan.state.version
+        command = self.service.restart_command if self.service else ""
+        details, restarts = plan_details(plan, self.fields), bool(options["restart"])
+        needs_role = self.changes_password(plan)
+        text = secret_text.written(current, base, note)
+        steps = secret_text.next_steps(base, command, needs_role=needs_role, is_restarted=restarts)
+        if restarts:
+            self.restart(text)
+            text = secret_text.RESTARTED
+        document = secret_json.plan(plan, details, outcome=outcome, current=current) | {
+            "next": secret_json.next_steps(base, command, needs_role=needs_role, is_restarted=restarts)
+        }
+        self.conclude(document, f"{text}\n{steps}")
+
+    def restart(self, text: str = "") -> None:
+        """Show `text`, restart the processes of the ECS service, and wait until all of them are new."""
+        if service := self.service:
+            self.say("\n".join(filter(None, (text, secret_text.restarting(service.name)))))
+            service.restart()
+
+    def restart_only(self, options: Options) -> None:
+        if options["plan"] or options["check"]:
+            self.conclude(
+                secret_json.restart(self.settings, "planned"), secret_text.restarting(self.settings.ecs_service)
+            )
             return
-        document = documents.sync_plan(applied, outcome="written", current=applied.token)
-        self.conclude(options, document, text.written(applied.token, base))
+        self.confirm(f"Restart the ECS service {self.settings.ecs_service}?", interactive=options["interactive"])
+        self.restart()
+        self.conclude(secret_json.restart(self.settings, "restarted"), secret_text.RESTARTED)
 
-    def finish_file(self, options: Options) -> None:
-        """Delete FILE, or offer to; never before what it holds has been read back."""
+    def delete_file(self, options: Options) -> None:
+        """Delete FILE after the write, if requested; otherwise offer to."""
         file = options["file"]
-        if not is_deletable(file):
+        if options["plan"] or options["check"] or not is_deletable(file):
             return
-        may_ask = options["interactive"] and sys.stdin.isatty()
-        if options["delete_file"] or (may_ask and self.agrees(f"Delete {file}, which still holds credentials?")):
+        can_ask = options["interactive"] and sys.stdin.isatty()
+        if options["delete_file"] or (can_ask and self.prompt_yes_no(f"Delete {file}, which contains credentials?")):
             delete(file, self.file)
-            self.say(options, f"{file} is deleted.")
+            self.say(f"{file} was deleted.")
         else:
-            self.say(options, f"The file still holds credentials. Delete it: {removal(file)}")
+            self.say(f"{file} contains credentials. Delete it: {delete_command(file)}")
+
+    # Going back.
 
     def roll_back(self, options: Options) -> None:
-        """Make an earlier version the current one again: plan, show, ask, move the label, read back."""
+        """Plan, show the plan, ask, move AWSCURRENT and verify; with ``--key``, write these keys of the version."""
         state = self.store.read()
-        version = options["rollback"] or state.previous_version
-        if version is None:
-            raise SecretError(
-                f"{state.name} has no previous version: it was written once.", hint="Set the values anew instead."
-            )
-        planned = plan_rollback(state, version, self.store.read_version(version), **self.judging)
-        report = partial(documents.rollback_plan, planned)
-        if not self.decide(options, text.rollback_plan(planned), report, is_empty=planned.is_empty):
+        content = self.store.read_version(self.version_to_restore(options["rollback"], state))
+        if options["key"]:
+            keys = dict.fromkeys(options["key"])
+            refuse_absent([key for key in keys if key not in content.document], state.document)
+            refuse_rotated(state, content.version, content.document, keys)
+            given = content.document.without([key for key in content.document if key not in keys])
+            unset = tuple(key for key in keys if key not in given)
+            self.check_removals(unset, state)
+            self.apply(options, Request(given, unset, EMPTY, ()), state)
             return
-        self.again = f"run: python manage.py sync_secrets --rollback {version}"
-        self.store.roll_back(planned)
-        outcome = "unchanged" if planned.is_empty else "rolled back"
-        said = f"Nothing to change: {version} is current." if planned.is_empty else text.written(version, state.version)
-        self.conclude(options, report(outcome=outcome, current=version), said)
 
-    def restore(self, options: Options) -> None:
-        """Undo the deletion that the secret is scheduled for."""
-        name, region = configuration.secret_name, configuration.region
-        is_deleted = self.store.is_deleted()
-        shown = f"Secret {name} in {region} is {'' if is_deleted else 'not '}scheduled for deletion."
-        if not self.decide(options, shown, partial(documents.restoration, name, region), is_empty=not is_deleted):
+        def make_plan(state: SecretState) -> RollbackPlan:
+            return plan_rollback(state, content.version, content.document, created=content.created, **self.contract)
+
+        plan = self.agree(options, make_plan(state), make_plan)
+        if plan is None:
             return
-        is_restored = self.store.restore()
-        document = documents.restoration(name, region, outcome="restored" if is_restored else "unchanged")
-        self.conclude(options, document, "It is restored." if is_restored else "Nothing to change.")
+        self.store.roll_back(plan)
+        if not plan.is_empty:
+            self.finish(options, plan, "rolled back")
+            return
+        document = secret_json.plan(plan, plan_details(plan, self.fields), outcome="unchanged", current=plan.version)
+        self.conclude(document, f"No changes: {short_id(plan.version)} is current.")
+
+    def version_to_restore(self, given: str, state: SecretState) -> str:
+        """Return the version of ``--rollback``: an ID, the beginning of one, or an age; empty: the previous version."""
+        age = parse_age(given)
+        if age is not None:
+            return version_at(timezone.now() - age, self.store.list_versions(), name=state.name)
+        if given:
+            return self.store.find_version(given, state)
+        if state.previous_version is None:
+            raise SecretError(
+                f"{state.name} has no previous version to roll back to.",
+                hint="Write the values instead: python manage.py sync_secrets FILE",
+            )
+        return state.previous_version

@@ -1,4 +1,4 @@
-"""`CREATE INDEX CONCURRENTLY` waits for everybody who holds a snapshot."""
+"""`CREATE INDEX CONCURRENTLY` waits for every session that holds a snapshot."""
 
 from django.db import migrations
 

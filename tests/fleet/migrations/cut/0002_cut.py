@@ -1,4 +1,4 @@
-"""Ends its own session in the middle."""
+"""Terminates its own session."""
 
 from django.db import migrations
 

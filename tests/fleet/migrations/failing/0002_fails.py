@@ -1,4 +1,4 @@
-"""Succeeds on a database whose name ends with `_one`, and fails on the others after it has done something."""
+"""Succeeds on a database whose name ends with `_one`; fails on others after a change."""
 
 import sys
 

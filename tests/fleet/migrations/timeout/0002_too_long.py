@@ -1,4 +1,4 @@
-"""Takes longer than the transaction_timeout that it sets, which is PostgreSQL 17's."""
+"""Exceeds the transaction_timeout that it sets. PostgreSQL 17 added that setting."""
 
 from django.db import migrations
 

@@ -1,4 +1,4 @@
-"""Not atomic: what it does before it fails stays."""
+"""A migration that is not atomic: what it does before it fails is kept."""
 
 from django.db import migrations
 

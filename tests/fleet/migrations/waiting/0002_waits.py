@@ -1,4 +1,4 @@
-"""Ends when somebody has left a row in the table: what is running is running for as long as a test wants."""
+"""Runs until a test inserts a row, so that a test decides how long a migration takes."""
 
 import time
 

@@ -1,0 +1,163 @@
+"""Start and stop a local cloud in this process: PostgreSQL as child processes, the other servers in threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+from botocore.loaders import create_loader
+
+from deploytools.local import certificates, ports
+from deploytools.local.aws_account import AwsAccount, make_password, secret_document
+from deploytools.local.binaries import PostgresBinaries, accessible_copy, default_installation
+from deploytools.local.cloud_error import LocalCloudError
+from deploytools.local.cloud_state import CloudNames, CloudState
+from deploytools.local.postgres_server import PostgresServer
+from deploytools.local.processes import ServerUser, can_access, server_user
+from deploytools.local.smtp_server import smtp_server
+from deploytools.local.tls_proxy import TlsProxy
+from deploytools.secrets.contract import DATABASE, DJANGO, Field
+
+
+@contextmanager
+def local_cloud(
+    names: CloudNames,
+    postgres: Sequence[PostgresBinaries] = (),
+    *,
+    pg_port: int = 0,
+    fields: Sequence[Field] = (*DATABASE, *DJANGO),
+    secret: Mapping[str, Any] | None = None,
+) -> Iterator[CloudState]:
+    """Run a local cloud inside the ``with`` block. Its directory is temporary and removed at the end.
+
+    Args:
+        names: names in the emulated AWS account.
+        postgres: the servers to start, the main one first; by default the machine's preferred one.
+        pg_port: port of the main server; 0: any free port.
+        fields: the fields of the secret.
+        secret: values of the secret that replace the generated ones.
+
+    Raises:
+        LocalCloudError: a part did not start.
+    """
+    for name in ("werkzeug", "mail.log"):  # Loggers of the AWS emulator and the SMTP server: lines for each request.
+        logging.getLogger(name).setLevel(logging.ERROR)
+    user = server_user()
+    passwords = make_password(), make_password()
+    with ExitStack() as stack:
+        directory = stack.enter_context(_directory(user))
+        issued = certificates.issue(directory, names.host)
+        installations = postgres or (default_installation(),)
+        listeners = [stack.enter_context(ports.reserve(port)) for port in (pg_port, *(0 for _ in installations[1:]))]
+        servers = [
+            _server(binaries, directory / f"postgresql-{index}", listener, names, issued, passwords[0], user)
+            for index, (binaries, listener) in enumerate(zip(installations, listeners, strict=True))
+        ]
+        _begin_initdb(servers, stack)
+        smtp_context = certificates.server_context(issued.mail)
+        smtp = stack.enter_context(smtp_server(directory / "messages", make_password(), smtp_context))
+        for server in servers:
+            server.check_initdb()
+        port = ports.number(listeners[0])
+        document = secret_document(names, port, passwords[1], smtp, fields=fields)
+        endpoint_url = _start_aws(names, port, passwords[1], document | dict(secret or {}))
+        _start_servers(servers, listeners, passwords[1], stack)
+        yield CloudState(
+            directory=str(directory),
+            names=names,
+            ca_file=str(issued.ca_file),
+            aws_endpoint_url=endpoint_url,
+            postgres=tuple(server.state() for server in servers),
+            smtp=smtp,
+            rdsadmin_password=passwords[0],
+            master_password=passwords[1],
+        )
+
+
+@contextmanager
+def _directory(user: ServerUser | None) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="deploytools-local-"))
+    try:
+        directory.chmod(0o711 if user else 0o700)
+        if not can_access(directory, user):
+            name = user.name if user else "that runs PostgreSQL"
+            raise LocalCloudError(
+                f"The user {name} cannot access the temporary directory {directory.parent}.",
+                hint="Set TMPDIR to a directory that every user can enter, for example TMPDIR=/tmp.",
+            )
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _server(
+    binaries: PostgresBinaries,
+    directory: Path,
+    listener: socket.socket,
+    names: CloudNames,
+    issued: certificates.Certificates,
+    superuser_password: str,
+    user: ServerUser | None,
+) -> PostgresServer:
+    """Return a server for the clients of `listener`. Without TLS it has another port, for the TLS proxy."""
+    return PostgresServer(
+        binaries=accessible_copy(binaries, directory.parent, user),
+        directory=directory,
+        reserved=listener if binaries.has_tls else ports.reserve(),
+        client_port=ports.number(listener),
+        host=names.host,
+        certificate=issued.database,
+        ca_file=issued.ca_file,
+        superuser_password=superuser_password,
+        user=user,
+    )
+
+
+def _begin_initdb(servers: Sequence[PostgresServer], stack: ExitStack) -> None:
+    """Run initdb in the background, while the AWS emulator starts."""
+    for server in servers:
+        stack.enter_context(server.reserved)
+        stack.callback(server.stop)
+        server.begin_initdb()
+    for server in servers:  # The stack runs in reverse: request the shutdown of all servers, then wait for each.
+        stack.callback(server.request_stop)
+
+
+def _start_servers(
+    servers: Sequence[PostgresServer], listeners: Sequence[socket.socket], master_password: str, stack: ExitStack
+) -> None:
+    for server in servers:
+        server.start()
+    for server, listener in zip(servers, listeners, strict=True):
+        server.wait_until_ready()
+        server.create_roles(master_password)
+        if not server.binaries.has_tls:
+            context = certificates.server_context(server.certificate)
+            stack.enter_context(TlsProxy(listener, server.port, context))
+
+
+def _start_aws(names: CloudNames, port: int, master_password: str, document: Mapping[str, Any]) -> str:
+    """Start the AWS emulator in a daemon thread and create the resources of the account. Return its URL."""
+    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # They take megabytes and are not used.
+    botocore.session.create_loader = cache(create_loader)  # moto creates many sessions, and each reads megabytes.
+    from moto.server import ThreadedMotoServer  # It takes long to import.
+
+    from deploytools.local import emulator_patches
+
+    emulator_patches.install()
+    server = ThreadedMotoServer(ip_address=ports.LOOPBACK, port=0, verbose=False)
+    server.start()
+    endpoint_url = "http://{}:{}".format(*server.get_host_and_port())
+    account = AwsAccount(endpoint_url, names)
+    account.create_resources(port, master_password, document)
+    account.close()
+    return endpoint_url

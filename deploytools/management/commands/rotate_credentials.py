@@ -1,0 +1,286 @@
+"""`rotate_credentials`: change the application's password while it serves requests."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentTypeError
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.management.base import CommandParser
+
+from deploytools.conf import Settings, read_settings
+from deploytools.errors import ConfigurationError, DatabaseError, Refused
+from deploytools.management.base import FINDINGS, FINISH_HELP, LEAKED_HELP, DeployCommand, raise_unless_ok
+from deploytools.management.master import find_master
+from deploytools.management.modes import flag
+from deploytools.postgres.connections import Connection, locked_session, session
+from deploytools.postgres.server_identity import read_identity, require_expected_server
+from deploytools.reports import rotation_text
+from deploytools.rotation.key_rotator import KeyRotator
+from deploytools.rotation.rotation_plan import plan_abort, plan_back, plan_finish, plan_rotation
+from deploytools.rotation.rotation_state import SUFFIX
+from deploytools.rotation.rotation_store import RotationStore
+from deploytools.rotation.rotator import Rotator
+from deploytools.secrets.contract import DJANGO_KEY
+from deploytools.secrets.document import Document
+from deploytools.secrets.store import SecretStore
+from deploytools.secrets.versions import parse_age
+from deploytools.tenants.credentials import (
+    application_login,
+    configured_tenants,
+    owner_role,
+    read_secret,
+    server_address,
+)
+from deploytools.tenants.operations import Operation
+
+Options = dict[str, Any]
+
+#: Modes other than a rotation.
+MODES = ("finish", "abort", "back", "status")
+
+#: Options and the modes that they apply to; "": a rotation.
+APPLIES = {
+    "one_login": ("", "status"),
+    "grace": ("",),
+    "wait_for_sessions": ("",),
+    "end_sessions": ("", "finish"),
+    "now": ("finish",),
+    "plan": ("", "finish", "abort", "back"),
+}
+
+PASSWORD = "password"  # noqa: S105 - the name of a key
+KEY_OPTIONS = ("leaked", "restarted")
+OPTIONS_OF = {PASSWORD: {*MODES, *APPLIES}, DJANGO_KEY: {"plan", *KEY_OPTIONS}}
+
+#: Seconds between two reads of the sessions while waiting.
+PAUSE = 1.0
+
+
+def duration(text: str) -> int:
+    """Parse a duration, for example ``30m`` or ``24h``, to seconds."""
+    age = parse_age(text)
+    if not age:
+        raise ArgumentTypeError(f"{text!r} is not a duration, for example 30m, 24h or 7d")
+    return int(age.total_seconds())
+
+
+class Command(DeployCommand):
+    """Read the state, plan, show the plan, apply it."""
+
+    help = (
+        "Rotate a credential while the application serves requests. password: two logins of the role that owns the "
+        "databases take turns, so that the former one works until no process uses it: then run --finish. Running "
+        "processes need the database backend deploytools.backend, or a restart before --finish. django_secret_key: "
+        "three phases, one a run, with a restart of all processes after each."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("credential", choices=[PASSWORD, DJANGO_KEY], help="What to rotate.")
+        for option, text in (
+            ("--finish", FINISH_HELP),
+            ("--abort", "Cancel a rotation before its switch."),
+            ("--back", "Make the former login current again, while it is open."),
+            ("--status", "Show where the rotation stands and who uses each login; change nothing."),
+            ("--one-login", "Change the password of the login in use. New connections fail until processes read it."),
+            (
+                "--end-sessions",
+                "With --finish or --wait-for-sessions: end sessions of the former login that are idle for 10 s.",
+            ),
+            ("--leaked", LEAKED_HELP),
+            ("--restarted", "All processes were restarted since the last phase of django_secret_key: do not check it."),
+            ("--now", "With --finish: close the former login and end all its sessions, for example after a leak."),
+        ):
+            parser.add_argument(option, action="store_true", help=text)
+        parser.add_argument(
+            "--wait-for-sessions",
+            type=duration,
+            metavar="TIME",
+            help="After the switch, wait so long and close the former login.",
+        )
+        parser.add_argument(
+            "--grace", type=duration, metavar="TIME", help="Let PostgreSQL refuse the former login after this time."
+        )
+        parser.add_argument("--plan", action="store_true", help="Show the plan and change nothing.")
+        parser.add_argument(
+            "--noinput",
+            "--no-input",
+            action="store_false",
+            dest="interactive",
+            help="Do not prompt. Required for a change if stdin is not a terminal.",
+        )
+        self.add_report_options(parser)
+        self.add_wait_for_lock_option(parser, default=1)
+        self.add_master_options(parser)
+
+    def handle(self, **options: Any) -> None:
+        """Run in one session that holds the lock, unless nothing is to be changed."""
+        mode = _mode(options)
+        if options["credential"] == DJANGO_KEY:
+            self._rotate_key(options)
+            return
+        with self._rotator(options, read_only=options["plan"] or mode == "status") as rotator:
+            if mode == "status":
+                self._report(rotator, None)
+                return
+            self._apply(rotator, mode, options)
+
+    def _rotate_key(self, options: Options) -> None:
+        settings = read_settings()
+        with self._connection(options, settings, read_secret(settings), read_only=options["plan"]) as connection:
+            secret = read_secret(settings)
+            owner = owner_role(settings, secret)
+            tenants = [tenant.name for tenant in configured_tenants(settings)]
+            current = application_login(settings, secret).user
+            rotator = KeyRotator(
+                connection,
+                SecretStore.connect(settings.secret_name, settings.region),
+                sorted({owner, owner + SUFFIX, current, *(() if settings.is_shared else tenants)}),
+                timedelta(seconds=max(django_settings.SESSION_COOKIE_AGE, django_settings.PASSWORD_RESET_TIMEOUT)),
+            )
+            phase, plan = rotator.plan(is_leaked=options["leaked"], restarted=options["restarted"])
+            self.text_stream.write(rotation_text.to_phase_text(phase))
+            if not options["plan"]:
+                self.confirm("Apply this plan?", interactive=options["interactive"])
+                rotator.apply(plan)
+            for format, path in self.destinations:
+                if format == "json":
+                    self.report(rotation_text.to_phase_json(phase, is_applied=not options["plan"]), path)
+                elif path or not options["plan"]:
+                    self.report(phase.after, path)
+
+    def _apply(self, rotator: Rotator, mode: str, options: Options) -> None:
+        steps = _plan(rotator, mode, options)
+        self.text_stream.write(rotation_text.to_plan_text(steps))
+        if options["plan"] or not steps:
+            self._report(rotator, steps, text=False)
+            return
+        self.confirm("Apply this plan?", interactive=options["interactive"])
+        rotator.run(steps)
+        if options["wait_for_sessions"] and not options["one_login"]:
+            self._wait(rotator, options)
+        self._report(rotator, steps)
+        state = rotator.read()
+        if mode == "finish" and (left := state.logins[state.other].sessions):
+            raise_unless_ok(FINDINGS, f"Sessions of the former login: {len(left)}.")
+
+    def _wait(self, rotator: Rotator, options: Options) -> None:
+        """Close the former login as soon as no session uses it.
+
+        Raises:
+            Refused: sessions still use it after the time to wait.
+        """
+        deadline = time.monotonic() + options["wait_for_sessions"]
+        while True:
+            try:
+                rotator.run(plan_finish(rotator.read(), end_sessions=options["end_sessions"]))
+                return
+            except (Refused, DatabaseError):
+                if time.monotonic() >= deadline or rotator.connection.broken:
+                    raise
+            time.sleep(PAUSE)
+
+    def _report(self, rotator: Rotator, steps: tuple[Operation, ...] | None, *, text: bool = True) -> None:
+        state = rotator.read()
+        for format, path in self.destinations:
+            if format == "json":
+                self.report(rotation_text.to_json(state, steps), path)
+            elif text or path:
+                self.report(rotation_text.to_status_text(state), path)
+
+    @contextmanager
+    def _rotator(self, options: Options, *, read_only: bool) -> Iterator[Rotator]:
+        """Return the rotation of the password in one session."""
+        settings = read_settings()
+        if not settings.is_shared:
+            raise ConfigurationError(
+                "rotate_credentials requires ISOLATION shared. Nothing was changed.",
+                hint="With a role per tenant, use AWS's single-user rotation; deploytools.backend recovers from it.",
+            )
+        secret = read_secret(settings)
+        with self._connection(options, settings, secret, read_only=read_only) as connection:
+            yield Rotator(
+                connection,
+                RotationStore.connect(settings.secret_name, settings.region),
+                application_login(settings, secret),
+                owner_role(settings, secret),
+                [tenant.name for tenant in configured_tenants(settings)],
+                one_login=options["one_login"],
+                goes_back=options["back"],
+                on_step=lambda step: self.stderr.write(f"  ✓ {step}"),
+            )
+
+    @contextmanager
+    def _connection(
+        self, options: Options, settings: Settings, secret: Document, *, read_only: bool
+    ) -> Iterator[Connection]:
+        """Connect as the master user to the expected server; hold the lock, unless nothing is to be changed.
+
+        Raises:
+            Refused: another run holds the lock.
+        """
+        master = find_master(
+            settings,
+            secret,
+            username=options["master_username"],
+            named=options["master_secret"],
+            interactive=options["interactive"],
+        )
+        opened = session(master.login) if read_only else locked_session(master.login, wait=options["wait_for_lock"])
+        with ExitStack() as stack:
+            try:
+                connection = stack.enter_context(opened)
+            except DatabaseError as error:
+                if error.sqlstate == "55P03":
+                    raise Refused(f"{error} Nothing was changed.", hint=error.hint) from None
+                raise
+            if not read_only:
+                require_expected_server(read_identity(connection), server_address(settings, secret), None)
+            yield connection
+
+
+def _mode(options: Options) -> str:
+    """Return the mode; empty: a rotation.
+
+    Raises:
+        ConfigurationError: options that exclude each other, or that do nothing in this mode.
+    """
+    allowed = OPTIONS_OF[options["credential"]]
+    for option in (*MODES, *APPLIES, *KEY_OPTIONS):
+        if options[option] and option not in allowed:
+            raise ConfigurationError(
+                f"{flag(option)} does not apply to {options['credential']}.", hint=f"Remove {flag(option)}."
+            )
+    modes = [mode for mode in MODES if options[mode]]
+    if len(modes) > 1:
+        raise ConfigurationError(
+            f"--{modes[0]} cannot be combined with --{modes[1]}.", hint="Remove one of the two options."
+        )
+    mode = modes[0] if modes else ""
+    for option, applies in APPLIES.items():
+        if options[option] and mode not in applies:
+            name = flag(option)
+            raise ConfigurationError(
+                f"{name} cannot be combined with --{mode}." if mode else f"{name} requires --{applies[0]}.",
+                hint=f"Remove {name}.",
+            )
+    if options["end_sessions"] and not mode and not options["wait_for_sessions"]:
+        raise ConfigurationError(
+            "--end-sessions requires --finish or --wait-for-sessions.", hint="Add --wait-for-sessions 30m."
+        )
+    return mode
+
+
+def _plan(rotator: Rotator, mode: str, options: Options) -> tuple[Operation, ...]:
+    state = rotator.read()
+    if mode == "finish":
+        return plan_finish(state, end_sessions=options["end_sessions"], now=options["now"])
+    if mode == "abort":
+        return plan_abort(state)
+    if mode == "back":
+        return plan_back(state)
+    return plan_rotation(state, one_login=options["one_login"], grace=options["grace"] or 0)

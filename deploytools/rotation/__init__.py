@@ -1,0 +1,1 @@
+"""Rotation of the application's password without a failed request: two logins that take turns, one owner."""

@@ -1,0 +1,171 @@
+"""From the state of the secret and of the logins to the steps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploytools.errors import Refused
+from deploytools.rotation.rotation_state import ROTATING, LoginState, RotationState
+from deploytools.rotation.rotation_steps import (
+    IDLE,
+    CancelVersion,
+    CloseLogin,
+    CopySettings,
+    CreateSecondLogin,
+    CreateVersion,
+    EndRotation,
+    EndSessions,
+    LimitLogin,
+    OpenLogin,
+    Switch,
+    TestLogin,
+)
+from deploytools.tenants.operations import AssignLogin, GrantToMaster, Operation, RemoveExpiry
+from deploytools.tenants.preflight import require_admin
+from deploytools.wording import join_names
+
+COMMAND = "python manage.py rotate_credentials password"
+
+#: Sessions that a message lists.
+MAXIMUM_SESSIONS = 5
+
+WAIT = "Wait until these processes use the new login, or restart them"
+
+Steps = tuple[Operation, ...]
+
+
+def plan_rotation(state: RotationState, *, one_login: bool = False, grace: int = 0) -> Steps:
+    """Return the steps of a rotation: all of a new one, or those that remain of an interrupted one.
+
+    Args:
+        one_login: change the password of the login in the secret, instead of moving to the other one.
+        grace: seconds after which PostgreSQL closes the former login; 0: it stays open until ``--finish``.
+
+    Raises:
+        Refused: the login to move to is in use by an earlier rotation.
+        DatabaseError: the master user lacks a privilege; the message names it.
+    """
+    secret = state.secret.name
+    if state.has_leftover_labels:
+        limit = (LimitLogin(state.other, grace),) if grace and not one_login else ()
+        return (EndRotation(secret), *limit)
+    login = state.current if one_login else state.other
+    if state.pending is not None:
+        found = str(state.pending["username"].reveal())
+        if found != login:
+            raise Refused(
+                f"An unfinished rotation of {secret} has the login {found}, not {login}. Nothing was changed.",
+                hint=f"Continue it {'without' if one_login else 'with'} --one-login, or cancel it: {COMMAND} --abort",
+            )
+    elif not one_login:
+        _require_unused(state.logins[login])
+    for name in {state.owner, login} & state.server.roles.keys():
+        require_admin(state.server.roles[name], state.server, f"set the password of {name}")
+    steps = [*(() if one_login else _prepare(state, login))]
+    steps += [] if state.pending is not None else [CreateVersion(secret, login)]
+    steps += [OpenLogin(login), _test(state, login), Switch(secret, login)]
+    if grace and not one_login:
+        steps.append(LimitLogin(state.current, grace))
+    return tuple(steps)
+
+
+def _test(state: RotationState, login: str) -> TestLogin:
+    if not state.databases:
+        raise Refused(
+            "None of the tenants' databases exists: the new login could not be tried. Nothing was changed.",
+            hint="Create them: python manage.py create_tenant_dbs",
+        )
+    return TestLogin(login, state.owner, state.databases, state.missing_databases)
+
+
+def _prepare(state: RotationState, login: str) -> Iterator[Operation]:
+    """Yield what the second login lacks; `login` can also be the owner, which lacks nothing."""
+    if login == state.owner:
+        return
+    found, owner = state.logins[login], state.server.roles[state.owner]
+    if found.role is None:
+        yield CreateSecondLogin(login, owner.connection_limit)
+    if found.role is None or not found.role.master_inherits:
+        yield GrantToMaster(login)
+    if found.missing_settings:
+        yield CopySettings(state.owner, login, found.missing_settings)
+    if not found.acts_as_owner:
+        yield AssignLogin(state.owner, login)
+
+
+def plan_finish(state: RotationState, *, end_sessions: bool = False, now: bool = False) -> Steps:
+    """Return the steps that close the former login; none: it is closed.
+
+    Raises:
+        Refused: a rotation is not finished, or the former login is in use; the message names the sessions.
+    """
+    _require_finished(state)
+    former = state.logins[state.other]
+    if former.role is None or (not former.role.can_login and not former.sessions):
+        return ()
+    close = () if not former.role.can_login else (CloseLogin(former.name, is_forced=now),)
+    if now:
+        return (*close, EndSessions(former.name, 0))
+    ended = tuple(s for s in former.sessions if end_sessions and s.idle is not None and s.idle >= IDLE)
+    if len(ended) < len(former.sessions):
+        raise _in_use(
+            former, "former", f"{WAIT}. --end-sessions ends those that are idle for 10 s and more, --now ends all."
+        )
+    return (*((EndSessions(former.name, IDLE),) if ended else ()), *close)
+
+
+def plan_abort(state: RotationState) -> Steps:
+    """Return the steps that cancel a rotation before its switch.
+
+    Raises:
+        Refused: there is none.
+    """
+    if state.pending is None:
+        raise Refused(
+            f"No rotation of {state.secret.name} can be canceled: none is before its switch.",
+            hint=f"To return to the former login, run: {COMMAND} --back",
+        )
+    login = str(state.pending["username"].reveal())
+    if login == state.current:
+        raise Refused(
+            f"The password of {login} might be that of AWSPENDING already: it cannot be canceled.",
+            hint=f"Complete the rotation: {COMMAND} --one-login",
+        )
+    found = state.logins[login]
+    if found.sessions:
+        raise _in_use(found, "new", f"Complete the rotation: {COMMAND}")
+    is_open = found.role is not None and found.role.can_login
+    return (*((CloseLogin(login),) if is_open else ()), CancelVersion(state.secret.name))
+
+
+def plan_back(state: RotationState) -> Steps:
+    """Return the steps that make the former login current again.
+
+    Raises:
+        Refused: it is closed, or a rotation is not finished.
+    """
+    _require_finished(state)
+    former = state.logins[state.other]
+    if not former.is_open:
+        raise Refused(f"The former login {former.name} is closed.", hint=f"Rotate to a new password: {COMMAND}")
+    secret, login = state.secret.name, former.name
+    renew = (RemoveExpiry(login),) if former.valid_until else ()
+    return (CreateVersion(secret, login), *renew, _test(state, login), Switch(secret, login))
+
+
+def _require_finished(state: RotationState) -> None:
+    if state.pending is not None or state.has_leftover_labels:
+        raise Refused(
+            f"A rotation of {state.secret.name} is not finished (label {ROTATING}). Nothing was changed.",
+            hint=f"Complete it: {COMMAND}",
+        )
+
+
+def _require_unused(login: LoginState) -> None:
+    if login.sessions:
+        raise _in_use(login, "former", f"{WAIT}, then run: {COMMAND} --finish")
+
+
+def _in_use(login: LoginState, which: str, hint: str) -> Refused:
+    sessions = join_names([str(session) for session in login.sessions], most=MAXIMUM_SESSIONS)
+    return Refused(f"The {which} login {login.name} is in use by {sessions}. Nothing was changed.", hint=hint)

@@ -1,0 +1,150 @@
+"""The version of a rotation in the secret: created under AWSPENDING, which is the lock, then made current."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from deploytools.errors import AwsError, RotationInProgress, SecretConflict
+from deploytools.postgres.connections import Login
+from deploytools.rotation.rotation_state import ROTATING
+from deploytools.secrets.contract import ROTATED_AT
+from deploytools.secrets.document import Document, Secret
+from deploytools.secrets.plan import SecretState
+from deploytools.secrets.store import AGAIN, WRITE_ATTEMPTS, SecretStore
+from deploytools.secrets.versions import CURRENT, PENDING, short_id
+
+
+@dataclass(frozen=True)
+class NewLogin:
+    """What a rotation changes in the secret.
+
+    Attributes:
+        former: the login that the secret has before.
+        rotated_at: the time of the rotation, in ISO 8601.
+    """
+
+    user: str
+    password: Secret[str]
+    owner: str
+    former: str
+    rotated_at: str
+
+    def merge_into(self, document: Document) -> Document:
+        """Return `document` with this login."""
+        dates = document[ROTATED_AT].reveal() if ROTATED_AT in document else None
+        dates = {**(dates if isinstance(dates, dict) else {}), "password": self.rotated_at}
+        values: dict[str, Any] = {"username": self.user, "password": self.password.reveal()}
+        values |= {"owner": self.owner, ROTATED_AT: dates}
+        return document.merge({key: Secret(value) for key, value in values.items()})
+
+
+def new_login(login: Login, owner: str, former: str, pending: Mapping[str, Secret[Any]] | None = None) -> NewLogin:
+    """Return the change with the time of `pending`, an unfinished rotation, or else of now."""
+    dates = pending[ROTATED_AT].reveal() if pending and ROTATED_AT in pending else {}
+    date = dates.get("password") if isinstance(dates, dict) else None
+    return NewLogin(login.user, login.password, owner, former, date or datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+@dataclass(frozen=True)
+class RotationStore(SecretStore):
+    """One secret that is rotated."""
+
+    def begin(self, state: SecretState, document: Document) -> str:
+        """Create a version with `document` and attach AWSPENDING to it; return its ID. AWSCURRENT does not move.
+
+        Raises:
+            RotationInProgress: another rotation holds AWSPENDING, also one of AWS.
+            Refused: the secret is a replica.
+        """
+        self.progress.start("the new login")
+        self.require_writable(state)
+        self._end_finished_rotation(state)
+        version = self._put_rotating(document)
+        try:
+            self._move_label(PENDING, MoveToVersionId=version)  # Without a version to take it from, AWS refuses.
+        except AwsError:
+            after = self.read()
+            if PENDING not in after.labels.get(version, ()):
+                self.require_writable(after)
+                raise
+        return version
+
+    def switch(self, version: str, login: NewLogin) -> str:
+        """Make the rotation's version current, by compare-and-swap; return the ID of the version that is current now.
+
+        If another writer changed other keys since `begin`, a new version is made from what they wrote.
+
+        Raises:
+            SecretConflict: another writer changed the login, or kept writing.
+        """
+        for _ in range(WRITE_ATTEMPTS):
+            state = self.read()
+            if state.version == version:
+                return version
+            self._require_former(state, login)
+            document = login.merge_into(state.document)
+            if self._get_version(version) != document:
+                version = self._replace(version, document)
+            if self._promote(version, state.version):
+                self._read_until_moved(state.version)
+                return version
+        raise SecretConflict(
+            f"{self.name} was changed by another writer {WRITE_ATTEMPTS} times in a row. AWSCURRENT was not moved.",
+            hint=f"Find the writer in CloudTrail (UpdateSecretVersionStage, PutSecretValue), then {AGAIN}.",
+        )
+
+    def end(self, version: str) -> None:
+        """Detach the labels of the rotation from `version`."""
+        labels = self.read().labels.get(version, ())
+        for label in (PENDING, ROTATING):
+            if label in labels:
+                self._move_label(label, RemoveFromVersionId=version)
+
+    def _require_former(self, state: SecretState, login: NewLogin) -> None:
+        found = state.document["username"].reveal() if "username" in state.document else ""
+        if found != login.former:
+            raise SecretConflict(
+                f"Another writer changed username in {self.name} to {found or 'nothing'}. AWSCURRENT was not moved.",
+                hint="Find the writer in CloudTrail. To cancel this rotation, run: python manage.py "
+                "rotate_credentials password --abort",
+            )
+
+    def _replace(self, version: str, document: Document) -> str:
+        """Replace the rotation's version by one with `document`."""
+        replacement = self._put_rotating(document)
+        self._move_label(PENDING, MoveToVersionId=replacement, RemoveFromVersionId=version)
+        return replacement
+
+    def _put_rotating(self, document: Document) -> str:
+        """Put a version under our own label; its ID is random, as its password is."""
+        token, text = secrets.token_hex(16), document.to_json()
+
+        def put() -> Any:
+            return self.client.put_secret_value(
+                SecretId=self.name, SecretString=text.reveal(), ClientRequestToken=token, VersionStages=[ROTATING]
+            )
+
+        version = str(self._ask("PutSecretValue", "VersionId", put)["VersionId"])
+        if self._get_version(version) != document:
+            raise self._content_error(version)
+        return version
+
+
+def require_not_rotated_by_others(state: SecretState) -> None:
+    """Raise RotationInProgress if AWSPENDING is on a version that these commands did not create."""
+    pending = state.pending_version
+    if pending and ROTATING not in state.labels[pending]:
+        raise RotationInProgress(
+            f"Another rotation of {state.name} is in progress: AWSPENDING is on version {short_id(pending)}. Nothing "
+            "was changed.",
+            hint=f"Wait for it to finish. To end a rotation that failed, run: {state.end_rotation}",
+        )
+
+
+def is_current(state: SecretState, version: str) -> bool:
+    """Return whether AWSCURRENT is attached to `version`."""
+    return CURRENT in state.labels.get(version, ())

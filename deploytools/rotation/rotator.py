@@ -1,0 +1,253 @@
+"""One rotation of one secret: read the state, run the steps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from deploytools.errors import DatabaseError, DeployError, Refused
+from deploytools.postgres.connections import Connection, Login, translate_database_errors
+from deploytools.postgres.retries import RETRIES, backoff, retry
+from deploytools.rotation.rotation_state import (
+    SUFFIX,
+    LoginSession,
+    LoginState,
+    RotationState,
+    other_login,
+)
+from deploytools.rotation.rotation_store import (
+    NewLogin,
+    RotationStore,
+    is_current,
+    new_login,
+    require_not_rotated_by_others,
+)
+from deploytools.secrets.document import Document, Secret
+from deploytools.secrets.versions import PREVIOUS
+from deploytools.tenants.catalog import read_logins, read_roles
+from deploytools.tenants.credentials import new_password
+from deploytools.tenants.isolation import verify_tenant
+from deploytools.tenants.operations import CatalogCheck, Operation
+from deploytools.tenants.options import Tenant
+from deploytools.tenants.provisioning import FIRST_PAUSE, scram_verifier
+from deploytools.tenants.state import DesiredState, ServerState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Rotator:
+    """Reads the state of one secret and its logins, and executes steps.
+
+    Attributes:
+        connection: the master user's session; it holds the lock while steps are executed.
+        app: the login of the application, for its server.
+        owner: the role that owns the databases.
+        tenants: names of the tenants whose databases the new login is tried on.
+        one_login: the login in the secret gets the new password.
+        goes_back: the new version has the login of AWSPREVIOUS instead of a new password.
+    """
+
+    connection: Connection
+    store: RotationStore
+    app: Login
+    owner: str
+    tenants: Sequence[str]
+    one_login: bool = False
+    goes_back: bool = False
+    on_step: Callable[[Operation], None] = field(default=lambda step: None)
+
+    def read(self) -> RotationState:
+        """Return the state of the secret and of both logins.
+
+        Raises:
+            RotationInProgress: another rotation than one of these commands is in progress.
+            ConfigurationError: the login in the secret is not one of the two.
+        """
+        secret = self.store.read()
+        require_not_rotated_by_others(secret)
+        current = str(secret.document["username"].reveal())
+        names = [current] if self.one_login else [self.owner, self.owner + SUFFIX]
+        if not self.one_login:
+            other_login(self.owner, current)  # Validates the names.
+        with translate_database_errors("read the logins"):
+            logins, server = self._read_logins(names)
+            found = self.connection.execute(
+                "SELECT datname::text AS name FROM pg_database WHERE datname = ANY(%s) AND datallowconn",
+                [list(self.tenants)],
+            ).fetchall()
+        existing = {row.name for row in found}
+        if self.owner not in server.roles:
+            raise DatabaseError(
+                f"Role {self.owner} does not exist.", hint="Create it: python manage.py create_tenant_dbs"
+            )
+        state = RotationState(
+            secret,
+            server,
+            self.owner,
+            logins,
+            databases=tuple(name for name in self.tenants if name in existing),
+            missing_databases=tuple(name for name in self.tenants if name not in existing),
+        )
+        pending = state.pending_version
+        return replace(state, pending=self.store.read_version(pending).document) if pending else state
+
+    def run(self, steps: Sequence[Operation]) -> None:
+        """Execute the steps; after an error, another run continues.
+
+        Raises:
+            DeployError: a step failed, or the server or the secret has changed since the plan was made.
+        """
+        for step in steps:
+            with translate_database_errors(step.describe()):
+                self._require(step.precondition())
+                retry(partial(step.execute, self), backoff(RETRIES, FIRST_PAUSE))  # type: ignore[arg-type]
+                self._require(step.verify())
+            self.on_step(step)
+
+    # Called by the steps.
+
+    def execute_sql(self, operation: Operation) -> None:
+        """Execute the statement in the master user's session."""
+        verifier = scram_verifier(self.connection, self._pending_login()) if operation.password_role else ""
+        self.connection.execute(operation.sql(verifier))
+
+    def create_version(self) -> None:
+        """Create the version of the new login under AWSPENDING."""
+        state = self.store.read()
+        former = str(state.document["username"].reveal())
+        user = former if self.one_login else other_login(self.owner, former)
+        password = self._previous_password(user) if self.goes_back else new_password()
+        login = new_login(replace(self.app, user=user, password=password), self.owner, former)
+        self.store.begin(state, login.merge_into(state.document))
+
+    def require_pending(self, role: str) -> None:
+        """Raise Refused unless the version of AWSPENDING is of `role`: its password is about to be set."""
+        if self._pending_login().user != role:
+            raise Refused(f"The login of AWSPENDING is not {role}.", hint="Run the command again.")
+
+    def require_former(self, role: str) -> None:
+        """Raise Refused if `role` is the login of AWSCURRENT, which must not be closed."""
+        if self.store.read().document["username"].reveal() == role:
+            raise Refused(f"{role} is the login of AWSCURRENT; it was not closed.", hint="Run the command again.")
+
+    def test_login(self, databases: Sequence[str]) -> None:
+        """Log in with the new password to each database, and verify what `create_tenant_dbs` verifies."""
+        login = self._pending_login()
+        for database in databases:
+            verify_tenant(login, database, self.owner)
+
+    def switch(self) -> None:
+        """Make the version of AWSPENDING current, and detach its labels."""
+        version, login = self._pending()
+        current = self.store.switch(version, login)
+        self.store.end(current)
+
+    def end(self) -> None:
+        """Detach the labels of a rotation whose version is current."""
+        self.store.end(self.store.read().version)
+
+    def cancel(self) -> None:
+        """Detach the labels of the version of AWSPENDING."""
+        version, _ = self._pending()
+        if is_current(self.store.read(), version):
+            raise Refused(f"The new version of {self.store.name} is current already.", hint="Run the command again.")
+        self.store.end(version)
+
+    # Reading.
+
+    def _pending(self) -> tuple[str, NewLogin]:
+        """Return version and login of AWSPENDING. The secret is read each time: it is the only place for the password.
+
+        Raises:
+            Refused: another run has ended the rotation.
+        """
+        state = self.store.read()
+        pending = RotationState(state, ServerState(0, None), self.owner, {}).pending_version  # type: ignore[arg-type]
+        if not pending:
+            raise Refused(f"The rotation of {self.store.name} was ended by another run.", hint="Run the command again.")
+        document = self.store.read_version(pending).document
+        former = str(state.document["username"].reveal())
+        return pending, new_login(self._login_in(document), self.owner, former, document)
+
+    def _pending_login(self) -> Login:
+        login = self._pending()[1]
+        return replace(self.app, user=login.user, password=login.password)
+
+    def _login_in(self, document: Document) -> Login:
+        user, password = (str(document[key].reveal()) for key in ("username", "password"))
+        return replace(self.app, user=user, password=Secret(password))
+
+    def _previous_password(self, user: str) -> Secret[str]:
+        try:
+            previous = self._login_in(self.store.read_stage(PREVIOUS).document)
+        except DeployError:
+            previous = None
+        if previous is None or previous.user != user:
+            raise Refused(
+                f"AWSPREVIOUS of {self.store.name} does not have the login {user}.",
+                hint="Rotate to a new password: python manage.py rotate_credentials password",
+            )
+        return previous.password
+
+    def _require(self, checks: Sequence[CatalogCheck]) -> None:
+        for check in checks:
+            rows = self.connection.execute(check.query, list(check.parameters)).fetchall()
+            if error := check.find_error(rows):
+                raise error
+
+    def _read_logins(self, names: Sequence[str]) -> tuple[dict[str, LoginState], ServerState]:
+        master = self.connection.info.user
+        roles = read_roles(self.connection, [master, self.owner, *names])
+        server = ServerState(self.connection.info.server_version, roles[master], roles=roles)
+        desired = DesiredState(self.owner, tuple(map(Tenant, self.tenants)))
+        members = {login.name: login for login in read_logins(self.connection, desired).get(self.owner, ())}
+        rows = self.connection.execute(
+            """
+            SELECT rolname::text AS name, CASE WHEN isfinite(rolvaliduntil) THEN rolvaliduntil END AS until
+            FROM pg_roles WHERE rolname = ANY(%s)
+            """,
+            [list(names)],
+        ).fetchall()
+        until = {row.name: row.until.isoformat(timespec="seconds") if row.until else "" for row in rows}
+        owner = roles.get(self.owner)
+        expected = dict(owner.settings) if owner else {}
+
+        def one(name: str) -> LoginState:
+            role, member = roles.get(name), members.get(name)
+            has = role.settings if role else {}
+            return LoginState(
+                name,
+                role,
+                acts_as_owner=name == self.owner or bool(member and member.can_act and member.sets_role),
+                valid_until=until.get(name, ""),
+                missing_settings=tuple(key for key in expected if key != "role" and has.get(key) != expected[key]),
+                sessions=read_sessions(self.connection, [name]),
+            )
+
+        return {name: one(name) for name in names}, server
+
+
+def read_sessions(connection: Connection, logins: Sequence[str]) -> tuple[LoginSession, ...]:
+    """Return the sessions of these logins, the oldest first."""
+    rows = connection.execute(
+        """
+        SELECT pid, application_name::text AS application, coalesce(host(client_addr), 'local') AS address,
+               backend_start,
+               CASE WHEN state = 'idle' THEN extract(epoch FROM now() - state_change)::float END AS idle
+        FROM pg_stat_activity WHERE usename = ANY(%s) ORDER BY backend_start
+        """,
+        [list(logins)],
+    ).fetchall()
+    return tuple(
+        LoginSession(
+            row.pid,
+            row.application or "",
+            row.address,
+            row.backend_start.isoformat(timespec="seconds") if row.backend_start else "an unknown time",
+            row.idle,
+        )
+        for row in rows
+    )

@@ -1,0 +1,54 @@
+"""The least-privilege IAM policy of `sync_secrets` for one secret. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def policy(
+    name: str, region: str, *, with_create: bool = False, kms_key_arn: str = "", ecs: tuple[str, str] = ("", "")
+) -> dict[str, Any]:
+    """Return the policy document.
+
+    Args:
+        ecs: cluster and name, or ARN, of the ECS service that reads the secret: ``--restart`` restarts it, ``--unset``
+            reads its task definition. Empty: there is none.
+        kms_key_arn: ARN of the customer managed key that encrypts the secret. Empty: there is none.
+    """
+    arn = secret_arn(name, region)
+    actions = ("DescribeSecret", "GetSecretValue", "ListSecretVersionIds", "PutSecretValue", "UpdateSecretVersionStage")
+    statements = [_statement("SyncSecrets", "secretsmanager", actions, arn)]
+    if with_create:
+        statements.append(_statement("CreateSecret", "secretsmanager", ("CreateSecret", "TagResource"), arn))
+    if kms_key_arn:
+        statements.append(_statement("EncryptAndDecrypt", "kms", ("Decrypt", "GenerateDataKey"), kms_key_arn))
+    statements.append(_statement("History", "cloudtrail", ("LookupEvents",), "*"))
+    if ecs[1]:
+        statements.append(
+            _statement("EcsService", "ecs", ("DescribeServices", "UpdateService"), _ecs_arn(*ecs, region))
+        )
+        statements.append(_statement("TaskDefinition", "ecs", ("DescribeTaskDefinition",), "*"))
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def secret_arn(name: str, region: str) -> str:
+    """Return the ARN of a secret. AWS appends a hyphen and six characters to the name."""
+    if name.startswith("arn:"):
+        return name
+    return f"arn:{_partition(region)}:secretsmanager:{region}:*:secret:{name}-??????"
+
+
+def _ecs_arn(cluster: str, service: str, region: str) -> str:
+    if service.startswith("arn:"):
+        return service
+    return f"arn:{_partition(region)}:ecs:{region}:*:service/{cluster.rpartition('/')[2]}/{service}"
+
+
+def _partition(region: str) -> str:
+    return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
+def _statement(name: str, service: str, actions: Sequence[str], resource: str) -> dict[str, Any]:
+    allowed = [f"{service}:{action}" for action in actions]
+    return {"Sid": name, "Effect": "Allow", "Action": allowed, "Resource": resource}

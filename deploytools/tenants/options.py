@@ -1,0 +1,203 @@
+"""Tenants, their names and their options. Pure: no Django, no PostgreSQL."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from deploytools.errors import ConfigurationError
+
+#: PostgreSQL truncates longer names and only issues a NOTICE (NAMEDATALEN - 1 bytes).
+MAX_NAME_LENGTH = 63
+NAME_PATTERN = re.compile(rf"[a-z][a-z0-9_]{{0,{MAX_NAME_LENGTH - 1}}}")
+
+#: Names of extensions, for example ``uuid-ossp``.
+EXTENSION_PATTERN = re.compile(rf"[a-z][a-z0-9_-]{{0,{MAX_NAME_LENGTH - 1}}}")
+
+#: Names that PostgreSQL or RDS use for databases and roles.
+RESERVED_NAMES = frozenset(
+    {"postgres", "template0", "template1", "rdsadmin", "rdsrepladmin", "rdsproxyadmin", "public", "none"}
+)
+RESERVED_PREFIXES = ("pg_", "rds_", "test_", "deploytools_")
+
+#: Milliseconds in each of PostgreSQL's units of time.
+UNITS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+DURATION = re.compile(r"([0-9]{1,10})\s*(ms|s|min|h|d)?")
+MAX_MILLISECONDS = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class TenantOptions:
+    """Options of a tenant's database; None: not changed.
+
+    Attributes:
+        connection_limit: concurrent connections; -1: no limit.
+        statement_timeout: milliseconds; 0: none.
+        idle_in_transaction_session_timeout: milliseconds; 0: none.
+        extensions: extensions that the database has.
+    """
+
+    connection_limit: int | None = None
+    statement_timeout: int | None = None
+    idle_in_transaction_session_timeout: int | None = None
+    extensions: tuple[str, ...] = ()
+
+    @property
+    def database_settings(self) -> Mapping[str, int]:
+        """The parameters of ``ALTER DATABASE … SET``, in milliseconds."""
+        settings = {
+            "statement_timeout": self.statement_timeout,
+            "idle_in_transaction_session_timeout": self.idle_in_transaction_session_timeout,
+        }
+        return {name: value for name, value in settings.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A tenant, with its own database.
+
+    Attributes:
+        name: name of the database and, with a role per tenant, of the role.
+        options: options of the database.
+    """
+
+    name: str
+    options: TenantOptions = field(default_factory=TenantOptions)
+
+
+#: The keys of a tenant's dict beside ``NAME``, and of ``DEPLOYTOOLS["TENANT_OPTIONS"]``.
+OPTIONS: Mapping[str, str] = {
+    "CONNECTION_LIMIT": "an integer of at least 1, or -1 for no limit",
+    "STATEMENT_TIMEOUT": 'milliseconds, or text such as "30s"; 0: none',
+    "IDLE_IN_TRANSACTION_SESSION_TIMEOUT": 'milliseconds, or text such as "60s"; 0: none',
+    "EXTENSIONS": 'a list of names of extensions, for example ["pg_trgm", "hstore"]',
+}
+
+
+def milliseconds(value: object) -> int | None:
+    """Return the milliseconds of a time in PostgreSQL's notation, ``30000`` or ``"30s"``; None if it is invalid."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    match = DURATION.fullmatch(str(value).strip())
+    if match is None:
+        return None
+    length = int(match[1]) * UNITS[match[2] or "ms"]
+    return length if length <= MAX_MILLISECONDS else None
+
+
+def parse_tenants(value: Sequence[object], for_all: Mapping[str, object] | None = None) -> tuple[Tenant, ...]:
+    """Return the tenants of ``DEPLOYTOOLS["TENANTS"]``.
+
+    Args:
+        value: names, or dicts with ``NAME`` and `OPTIONS`.
+        for_all: options of tenants that do not set their own.
+
+    Raises:
+        ConfigurationError: with all violations in names and options.
+    """
+    violations = [*name_violations(value), *option_violations(for_all or {}, 'DEPLOYTOOLS["TENANT_OPTIONS"]')]
+    if violations:
+        raise ConfigurationError(
+            'DEPLOYTOOLS["TENANTS"] is invalid: ' + " ".join(sentence for sentence, _ in violations),
+            hint=" ".join(dict.fromkeys(hint for _, hint in violations)),
+        )
+    return tuple(Tenant(tenant_name(entry), _options({**(for_all or {}), **_own(entry)})) for entry in value)
+
+
+def name_violations(value: Sequence[object]) -> list[tuple[str, str]]:
+    """Return every violation in ``DEPLOYTOOLS["TENANTS"]`` as (message, hint), in the order of the setting."""
+    names = [tenant_name(entry) for entry in value]
+    return [
+        violation
+        for entry, name in zip(value, names, strict=True)
+        for violation in (*_entry_violations(entry), *_name_violations(name))
+    ] + list(_collisions(names))
+
+
+def option_violations(options: Mapping[str, object], owner: str) -> list[tuple[str, str]]:
+    """Return every violation in a dict of options as (message, hint).
+
+    Args:
+        owner: the subject of the messages: the setting or the tenant.
+    """
+    unknown = [
+        (f'{owner} has an unknown option: "{key}".', f"Use one of: {', '.join(OPTIONS)}.")
+        for key in options
+        if key not in OPTIONS
+    ]
+    wrong = [
+        (f"{owner} has an invalid {key}: {options[key]!r}.", f"Set {key} to {expected}.")
+        for key, expected in OPTIONS.items()
+        if key in options and _option(key, options[key]) is None
+    ]
+    return unknown + wrong
+
+
+def _collisions(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for name, count in Counter(name.lower() for name in names).items():
+        if count > 1:
+            yield f'Tenant "{name}" is listed {count} times (case is ignored).', "List each tenant once."
+    unique = {name.lower() for name in names}
+    for name, count in Counter(name[:MAX_NAME_LENGTH] for name in unique).items():
+        if count > 1:
+            message = f'{count} tenants are truncated by PostgreSQL to the same name: "{name}".'
+            yield message, f"Use names that differ within {MAX_NAME_LENGTH} characters."
+
+
+def tenant_name(entry: object) -> str:
+    """Return the name of an entry of ``DEPLOYTOOLS["TENANTS"]``."""
+    return str(entry.get("NAME", "")) if isinstance(entry, Mapping) else str(entry)
+
+
+def _own(entry: object) -> dict[str, object]:
+    return {key: value for key, value in entry.items() if key != "NAME"} if isinstance(entry, Mapping) else {}
+
+
+def _option(key: str, value: object) -> int | tuple[str, ...] | None:
+    if key == "EXTENSIONS":
+        return _extensions(value)
+    if key != "CONNECTION_LIMIT":
+        return milliseconds(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and isinstance(value, int) and (value == -1 or 0 < value < 10_000) else None
+
+
+def _extensions(value: object) -> tuple[str, ...] | None:
+    is_valid = isinstance(value, list | tuple) and all(
+        isinstance(name, str) and EXTENSION_PATTERN.fullmatch(name) for name in value
+    )
+    return tuple(dict.fromkeys(value)) if is_valid and isinstance(value, list | tuple) else None
+
+
+def _options(given: Mapping[str, Any]) -> TenantOptions:
+    values: dict[str, Any] = {key.lower(): _option(key, value) for key, value in given.items()}
+    return TenantOptions(**values)
+
+
+def _entry_violations(entry: object) -> list[tuple[str, str]]:
+    if isinstance(entry, Mapping):
+        return option_violations(_own(entry), f'Tenant "{tenant_name(entry)}"')
+    if not isinstance(entry, str):
+        return [(f"{entry!r} is neither a name nor a dict.", 'Set it to "name" or {"NAME": "name"}.')]
+    return []
+
+
+def _name_violations(name: str) -> list[tuple[str, str]]:
+    if not NAME_PATTERN.fullmatch(name):
+        return [
+            (
+                f'"{name}" is not a valid tenant name.',
+                f"Use 1 to {MAX_NAME_LENGTH} characters of a-z, 0-9 and _, beginning with a letter.",
+            )
+        ]
+    if name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES):
+        return [
+            (
+                f'"{name}" is a reserved name of PostgreSQL, RDS, Django\'s tests or deploytools.',
+                f"Avoid {', '.join(sorted(RESERVED_NAMES))} and the prefixes {', '.join(RESERVED_PREFIXES)}.",
+            )
+        ]
+    return []

@@ -1,0 +1,487 @@
+"""One run on one server: read its state, plan, apply, read again, verify."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, TypeVar
+
+import psycopg
+from psycopg import sql
+from psycopg.errors import Diagnostic
+
+from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, DeployError, Refused
+from deploytools.postgres.connections import Connection, Login, session, translate_database_errors
+from deploytools.postgres.retries import RETRIES, backoff, retry
+from deploytools.secrets.document import Secret
+from deploytools.secrets.store import SecretStore
+from deploytools.tenants.catalog import (
+    read_databases,
+    read_extensions,
+    read_roles,
+    read_slots,
+    read_state,
+    read_templates,
+)
+from deploytools.tenants.credentials import TenantSecrets, read_when_not_rotating
+from deploytools.tenants.database_operations import (
+    CreateExtension,
+    CreateSuperuser,
+    ReassignObjects,
+    RunMigrations,
+    VerifyMigrations,
+)
+from deploytools.tenants.isolation import (
+    DATABASE_OWNER,
+    ConnectPrivileges,
+    assert_login_denied,
+    evaluate_object_owners,
+    other_tenant_logins,
+    read_connect_privileges,
+    read_databases_with_foreign_objects,
+    read_foreign_owned_objects,
+    read_schema_problem,
+    read_unusable_objects,
+    require_no_violation,
+    verify_tenant,
+)
+from deploytools.tenants.migration_history import MigrationGraph
+from deploytools.tenants.operations import CatalogCheck, Operation, WriteSecret, changed
+from deploytools.tenants.options import Tenant
+from deploytools.tenants.ownership import reassign_objects
+from deploytools.tenants.plan import DatabasePlan, TenantPlan, plan_databases, transition_notes
+from deploytools.tenants.preflight import superuser_extension_error
+from deploytools.tenants.provisioning_result import ProvisioningResult, require_complete, updated, verify_all
+from deploytools.tenants.state import DatabaseState, DesiredState, RoleState, SecretChange, ServerState, UnusableObjects
+from deploytools.tenants.superuser import SuperuserAccount, create_superuser, has_superuser, with_superusers
+from deploytools.tenants.tables import run_migrations, verify_migrations
+from deploytools.wording import count
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+#: Concurrent logins: enough to hide latency. Half of the server's free connection slots stay free.
+MAX_WORKERS = 8
+
+#: Seconds of the longest first pause before a step is repeated.
+FIRST_PAUSE = 0.2
+
+#: Seconds between two attempts of a check that may take a moment to succeed.
+CHECK_PAUSE = 0.1
+
+
+class ProgressListener(Protocol):
+    """Receives progress events, from several threads."""
+
+    def step_done(self, step: Operation) -> None:
+        """One step was applied."""
+
+    def tenant_done(self, result: ProvisioningResult) -> None:
+        """One tenant was applied and verified, or failed."""
+
+
+@dataclass(frozen=True)
+class TenantProvisioner:
+    """Plans, applies and verifies the desired tenants on one server.
+
+    Attributes:
+        connection: the master user's session; it holds the lock while steps are applied.
+        master: the login of the master user.
+        app: the login of the shared role, with the password in the shared secret.
+        secrets: the tenants' own secrets, or None if they share the role.
+        shared_secret: read again before a password is set, or None.
+        graph: the code's migrations, if new tenants get their tables, or None.
+        account: the superuser that each tenant must have, or None.
+    """
+
+    connection: Connection
+    master: Login
+    app: Login
+    desired: DesiredState
+    secrets: TenantSecrets | None = None
+    shared_secret: SecretStore | None = None
+    graph: MigrationGraph | None = None
+    account: SuperuserAccount | None = None
+
+    @property
+    def workers(self) -> int:
+        return max(1, min(MAX_WORKERS, read_slots(self.connection).free // 2))
+
+    def plan(self) -> DatabasePlan:
+        """Return the steps from the state of the server to the desired state.
+
+        Raises:
+            DatabaseError: no tenant can be created, or the catalog could not be read.
+        """
+        changes, logins = self._read_secrets()
+        tried = [self.app, *logins.values()] if self.desired.is_shared else list(logins.values())
+        state = self._with_unusable_objects(
+            read_state(self.connection, self.desired, tried, changes, workers=self.workers)
+        )
+        plan = plan_databases(self.desired, state)
+        account = self.account
+        if account is None:
+            return plan
+        return with_superusers(plan, lambda tenant: has_superuser(self._login(tenant), tenant.name, account))
+
+    def _with_unusable_objects(self, state: ServerState) -> ServerState:
+        """Read what the application cannot use: in managed databases as the application, in others as the master."""
+
+        def one(tenant: Tenant) -> DatabaseState:
+            database = state.databases[tenant.name]
+            try:
+                if database.is_managed:
+                    with self._login(tenant).connect(tenant.name) as inside:
+                        extensions = read_extensions(inside) if tenant.options.extensions else None
+                        return replace(database, unusable=read_unusable_objects(inside), extensions=extensions)
+                with session(self.master, tenant.name) as inside:
+                    owners = (DATABASE_OWNER, database.owner, self.master.user)
+                    problem = read_schema_problem(inside, self.desired.role_of(tenant), owners=owners)
+                    unusable = UnusableObjects(0, "", (), *problem)
+                    return replace(database, unusable=unusable, extensions=read_extensions(inside))
+            except (DeployError, psycopg.Error):
+                return database  # The plan or the verification reports why the role cannot log in.
+
+        concerned = [
+            tenant
+            for tenant in self.desired.tenants
+            if (database := state.databases.get(tenant.name))
+            and database.allows_connections
+            and (database.is_managed or self.desired.adopt)
+            and not database.is_incomplete
+        ]
+        with ThreadPoolExecutor(self.workers) as pool:
+            found = {database.name: database for database in pool.map(one, concerned)}
+        return replace(state, databases={**state.databases, **found})
+
+    def apply(self, plan: DatabasePlan, listener: ProgressListener) -> tuple[ProvisioningResult, ...]:
+        """Apply `plan`, read the state again, and verify each tenant by logging in.
+
+        A tenant is verified while the next one is created. A failed tenant does not stop the others.
+
+        Raises:
+            DatabaseError: a step of the shared role or of the template failed; no tenant was changed.
+        """
+        workers = self.workers
+        for step in (*plan.role_steps, *plan.template_steps):
+            self._run_step(step, listener)
+        with ThreadPoolExecutor(workers) as pool:
+            running = [self._start(tenant, listener, pool) for tenant in plan.tenants]
+            results = tuple(result.result() for result in running)
+        return verify_all(results, lambda: self._verify_isolation(plan, self._read_back(results)))
+
+    def verify(self) -> tuple[ProvisioningResult, ...]:
+        """Verify the tenants without changing anything.
+
+        Raises:
+            Refused: the shared role is incomplete.
+        """
+        plan = self.plan()
+        if plan.role_steps:
+            raise Refused(
+                f"The shared role is incomplete. Remaining step: {plan.role_steps[0]}.",
+                hint="Run: python manage.py create_tenant_dbs",
+            )
+        with ThreadPoolExecutor(self.workers) as pool:
+            results = tuple(pool.map(self._verify_planned, plan.tenants))
+        return verify_all(results, lambda: self._verify_isolation(plan, results))
+
+    def notes(self) -> list[tuple[str, str]]:
+        """Return what no step changes but a person should know: which other roles can connect, and old templates.
+
+        Each note comes after the name of its tenant, which is empty for a note on the server.
+        """
+        with translate_database_errors("read who can connect"):
+            databases = read_databases(self.connection, [tenant.name for tenant in self.desired.tenants])
+            formers = [role for database in databases.values() for role in database.former_owners]
+            roles = read_roles(self.connection, [*self.desired.roles, *formers])
+        state = ServerState(0, RoleState(self.master.user), roles=roles)
+        transitions = [
+            (tenant.name, note)
+            for tenant in self.desired.tenants
+            if (database := databases.get(tenant.name))
+            for note in transition_notes(tenant, database, self.desired, state)
+        ]
+        unknown = self.connect_privileges().unknown
+        others = [
+            (name, f"Other roles that can connect to {name}: {', '.join(roles)}") for name, roles in unknown.items()
+        ]
+        templates = self.old_templates() if self.desired.migrate else ()
+        old = [("", f"Template {template.name} is outdated; --prune-templates drops it") for template in templates]
+        return [*transitions, *others, *old]
+
+    def master_note(self) -> str:
+        """Return how many of the tenant databases the master user can access."""
+        with translate_database_errors("read who can connect"):
+            found = read_databases(self.connection, [tenant.name for tenant in self.desired.tenants])
+        accessible = sum(database.master_owns for database in found.values())
+        return f"Master user {self.master.user} can access {accessible} of {count(len(found), 'tenant database')}"
+
+    def connect_privileges(self) -> ConnectPrivileges:
+        return read_connect_privileges(self.connection, self.desired)
+
+    def old_templates(self) -> tuple[DatabaseState, ...]:
+        found = read_templates(self.connection, [self.desired.app_role, self.master.user])
+        return tuple(template for template in found if template.name != self.desired.template)
+
+    def prune(self, steps: tuple[Operation, ...], listener: ProgressListener) -> None:
+        """Apply the steps that `templates.drop_steps` returned."""
+        for step in steps:
+            self._run_step(step, listener)
+
+    # One tenant.
+
+    def _start(
+        self, plan: TenantPlan, listener: ProgressListener, pool: ThreadPoolExecutor
+    ) -> Future[ProvisioningResult]:
+        """Apply the tenant's steps in the one session, and submit its verification."""
+        result = self._apply_tenant(plan, listener)
+
+        def finish() -> ProvisioningResult:
+            verified = updated(result, partial(self._verify_tenant, plan))
+            listener.tenant_done(verified)
+            return verified
+
+        return pool.submit(finish)
+
+    def _apply_tenant(self, plan: TenantPlan, listener: ProgressListener) -> ProvisioningResult:
+        if plan.error:
+            return ProvisioningResult(plan.tenant, error=plan.error)
+        done: list[Operation] = []
+        try:
+            if self.connection.broken and plan.steps:
+                raise DatabaseError(
+                    f"The master user's session was lost before {plan.tenant.name} was started.",
+                    hint="Run the command again. Completed steps are kept.",
+                )
+            for step in plan.steps:
+                self._run_step(step, listener)
+                done.append(step)
+        except DeployError as error:
+            return ProvisioningResult(plan.tenant, tuple(done), error)
+        return ProvisioningResult(plan.tenant, tuple(done))
+
+    def _run_step(self, step: Operation, listener: ProgressListener) -> None:
+        """Apply one step between its checks.
+
+        Raises:
+            DeployError: it failed, the server has changed since the plan was made, or it had no effect.
+        """
+        with translate_database_errors(step.describe()):
+            self._require(step.precondition())
+            self._execute(step)
+            self._require(step.verify())
+        listener.step_done(step)
+
+    def _execute(self, step: Operation) -> None:
+        """Execute `step`, again after an error that another session caused."""
+
+        def warn(pause: float, error: psycopg.Error) -> None:
+            logger.warning("Trying again in %.1f s: %s (%s)", pause, step, error.diag.message_primary)
+
+        retry(partial(step.execute, self), backoff(RETRIES, FIRST_PAUSE), on_retry=warn)
+
+    def _require(self, checks: tuple[CatalogCheck, ...]) -> None:
+        for check in checks:
+            deadline = time.monotonic() + check.wait
+            while error := check.find_error(self.connection.execute(check.query, list(check.parameters)).fetchall()):
+                if time.monotonic() >= deadline:
+                    raise error
+                time.sleep(CHECK_PAUSE)
+
+    # Called by the operations.
+
+    def execute_sql(self, operation: Operation) -> None:
+        """Execute the statement in the master user's session, as the operation's role."""
+        statement = operation.sql(self._verifier(operation.password_role))
+        with set_role(self.connection, operation.acting_role), fail_if_nothing_revoked(self.connection):
+            self.connection.execute(statement)
+
+    def _verifier(self, role: str) -> str:
+        """Return the verifier of the password of `role`; empty for no role."""
+        if not role:
+            return ""
+        login = self._current_login(role)
+        if login.user != role:
+            raise changed(f"username in the secret is {login.user}, not {role}")
+        return scram_verifier(self.connection, login)
+
+    def reassign_objects(self, operation: ReassignObjects) -> None:
+        """Change the owner of the objects in a session inside the database."""
+        with session(self.master, operation.database) as inside:
+            reassign_objects(inside, operation.previous, operation.to)
+
+    def create_extension(self, operation: CreateExtension) -> None:
+        """Create the extension in a session inside the database, in its first schema: public."""
+        with session(self.master, operation.database) as inside:
+            try:
+                inside.execute("SET search_path = public")
+                inside.execute(operation.sql())
+            except psycopg.errors.InsufficientPrivilege as error:
+                names = operation.database, operation.extension, self.master.user
+                raise superuser_extension_error(*names, error.diag.message_primary or "") from error
+
+    def write_secret(self, operation: WriteSecret) -> None:
+        if self.secrets:
+            self.secrets.write(operation)
+
+    def run_migrations(self, operation: RunMigrations) -> None:
+        run_migrations(self._table_login(operation.database), operation.database, self._graph)
+
+    def verify_migrations(self, operation: VerifyMigrations) -> None:
+        verify_migrations(self._table_login(operation.database), operation.database, self._graph)
+
+    def create_superuser(self, operation: CreateSuperuser) -> None:
+        if self.account:
+            create_superuser(self._table_login(operation.database), operation.database, self.account)
+
+    @property
+    def _graph(self) -> MigrationGraph:
+        return self.graph or MigrationGraph({})
+
+    # Secrets and logins.
+
+    def _read_secrets(self) -> tuple[Mapping[str, SecretChange], Mapping[str, Login]]:
+        return self.secrets.read(self.desired.tenants) if self.secrets else ({}, {})
+
+    def _login(self, tenant: Tenant) -> Login:
+        """Return the login that works in the tenant's database."""
+        return self.secrets.login(tenant.name) if self.secrets else self.app
+
+    def _table_login(self, database: str) -> Login:
+        """Return the login that owns the tables: the tenant's, or the one that creates the template."""
+        for tenant in self.desired.tenants:
+            if tenant.name == database:
+                return self._login(tenant)
+        return self.app if self.desired.is_shared else self.master
+
+    def _current_login(self, role: str) -> Login:
+        """Return the login of `role` in its secret now: a rotation might have changed it since the plan.
+
+        The shared secret might have another login by now.
+        """
+        if self.secrets:
+            return self.secrets.login_when_not_rotating(role)
+        if self.shared_secret is None:
+            return self.app
+        user, password = map(read_when_not_rotating(self.shared_secret).__getitem__, ("username", "password"))
+        return replace(self.app, user=str(user.reveal()), password=Secret(str(password.reveal())))
+
+    def _as_tenant(self, tenant: Tenant, task: Callable[[Login], T]) -> T:
+        """Run `task` with the tenant's login; if its password is rejected, once more with the secret's current one."""
+        login = self._login(tenant)
+        try:
+            return task(login)
+        except ConnectionFailed as failure:
+            if failure.kind is not ConnectionFailure.PASSWORD:
+                raise
+            current = self._current_login(login.user)
+            if current == login:
+                raise
+            return task(current)
+
+    # Verification.
+
+    def _verify_tenant(self, plan: TenantPlan) -> None:
+        tenant, owner = plan.tenant, self.desired.role_of(plan.tenant)
+        self._as_tenant(tenant, lambda login: verify_tenant(login, tenant.name, owner, transferring=plan.transferring))
+
+    def _verify_planned(self, plan: TenantPlan) -> ProvisioningResult:
+        def verify() -> tuple[str, ...]:
+            notes = require_complete(plan)
+            self._verify_tenant(plan)
+            return notes
+
+        return updated(ProvisioningResult(plan.tenant), verify)
+
+    def _read_back(self, results: tuple[ProvisioningResult, ...]) -> tuple[ProvisioningResult, ...]:
+        """Plan again: the applied steps must have left nothing to do."""
+        desired = replace(self.desired, template="")  # A later change of the template does not concern its copies.
+        state = read_state(self.connection, desired, ())
+        verified = {name: replace(role, password_works=True) for name, role in state.roles.items()}
+        left = plan_databases(desired, replace(state, roles=verified)).tenants
+        return tuple(
+            updated(result, partial(require_complete, plan)) for result, plan in zip(results, left, strict=True)
+        )
+
+    def _verify_isolation(
+        self, plan: DatabasePlan, results: tuple[ProvisioningResult, ...]
+    ) -> tuple[ProvisioningResult, ...]:
+        """Verify that no tenant can access another tenant's database: in the catalog, and by logins that are denied."""
+        privileges = self.connect_privileges()
+        mixed = read_databases_with_foreign_objects(self.connection, self.desired)
+        succeeded = {result.tenant.name for result in results if not result.error}
+        changes, readable = self._read_secrets()
+        logins = {name: login for name, login in readable.items() if name in succeeded}
+
+        transferring = {planned.tenant.name: planned.transferring for planned in plan.tenants}
+
+        def verify(tenant: Tenant) -> tuple[str, ...]:
+            name = tenant.name
+            require_no_violation(name, privileges)
+            if self.secrets and name not in logins:
+                raise changes[name].error or _no_password(changes[name])
+            for login in other_tenant_logins(name, logins) if self.secrets else ():
+                assert_login_denied(login, name)
+            return self._evaluate_object_owners(tenant, transferring[name]) if name in mixed else ()
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            return tuple(pool.map(lambda result: updated(result, partial(verify, result.tenant)), results))
+
+    def _evaluate_object_owners(self, tenant: Tenant, transferring: tuple[str, ...]) -> tuple[str, ...]:
+        found = self._as_tenant(tenant, lambda login: read_foreign_owned_objects(login, tenant.name, self.master.user))
+        return evaluate_object_owners(found, tenant, self.desired, transferring)
+
+
+def _no_password(change: SecretChange) -> DatabaseError:
+    return DatabaseError(
+        f"Secret {change.secret} has no password any more, so its login was not tried on other tenants' databases.",
+        hint="Find out who removed it (CloudTrail), then run: python manage.py create_tenant_dbs",
+    )
+
+
+def scram_verifier(connection: Connection, login: Login) -> str:
+    """Return the password as PostgreSQL stores it (RFC 5803), computed here: the server never sees the password."""
+    password = login.password.reveal().encode()
+    return connection.pgconn.encrypt_password(password, login.user.encode(), b"scram-sha-256").decode()
+
+
+@contextmanager
+def set_role(connection: Connection, role: str) -> Iterator[None]:
+    """Act as `role`; empty: as the session's user."""
+    if role in ("", connection.info.user):
+        yield
+        return
+    connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+    try:
+        yield
+    finally:
+        if not connection.broken:
+            connection.execute("RESET ROLE")
+
+
+@contextmanager
+def fail_if_nothing_revoked(connection: Connection) -> Iterator[None]:
+    """Raise DatabaseError for ``WARNING: no privileges could be revoked`` (01006): PostgreSQL reports success."""
+    warnings: list[str] = []
+
+    def listen(notice: Diagnostic) -> None:
+        if notice.sqlstate == "01006":
+            warnings.append(notice.message_primary or "no privileges could be revoked")
+
+    connection.add_notice_handler(listen)
+    try:
+        yield
+    finally:
+        connection.remove_notice_handler(listen)
+    if warnings:
+        raise DatabaseError(
+            f"PostgreSQL revoked nothing: {warnings[0]}.",
+            hint="Find out who granted it, in psql (\\l), and REVOKE it as that role.",
+        )

@@ -1,0 +1,269 @@
+"""Checks of the CloudWatch alarms of the RDS instance: metrics, actions, data and subscriptions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from deploytools.verification.alarms.facts import Alarm, Topic, TopicKey, is_topic
+from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.iam.policies import Policy, allowed_by, argument, principals
+from deploytools.verification.rds.facts import RdsInstance
+from deploytools.verification.registry import check
+
+CHECKLIST = "Security Checklist: CloudWatch alarms configured and email verified"
+
+GIB = 2**30
+
+#: GiB of memory of the size "large" of a family of instance classes, by its first letters.
+LARGE = {"t": 8, "m": 8, "r": 16, "x": 32, "c": 4, "z": 16}
+SIZES = {"micro": 1 / 8, "small": 1 / 4, "medium": 1 / 2, "large": 1.0}
+
+#: The longest time over which an alarm may evaluate its metric, in seconds.
+MAX_SECONDS = 3600
+
+ABOVE = ("GreaterThanThreshold", "GreaterThanOrEqualToThreshold")
+BELOW = ("LessThanThreshold", "LessThanOrEqualToThreshold")
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """How an alarm on a metric must be set so that it goes off in time.
+
+    Attributes:
+        operators: comparison operators of the direction in which the metric gets worse.
+        threshold: the recommended one.
+        least, most: the range of thresholds that are neither too late nor always exceeded.
+        unit: the unit of the metric. With another one, the alarm receives no data.
+    """
+
+    operators: tuple[str, ...]
+    threshold: int
+    least: float
+    most: float
+    unit: str
+
+    @property
+    def options(self) -> str:
+        return f"--comparison-operator {self.operators[0]} --threshold {self.threshold}"
+
+
+def memory(instance_class: str) -> float | None:
+    """Return the memory of an instance class in bytes; None: unknown."""
+    family, _, size = instance_class.removeprefix("db.").partition(".")
+    large, factor, xlarge = LARGE.get(family[:1]), SIZES.get(size), re.fullmatch(r"(\d*)xlarge", size)
+    if xlarge:
+        factor = 2.0 * int(xlarge[1] or 1)
+    return large * factor * GIB if large and factor else None
+
+
+def requirements(instance: RdsInstance) -> dict[str, Requirement]:
+    """Return the required metrics of an instance of this class and storage."""
+    instance_class = instance.instance_class or ""
+    of_memory, storage = memory(instance_class) or 2 * GIB, (instance.allocated or 20) * GIB
+    connections = min(int(of_memory / 9_531_392), 5000)  # The default of max_connections on RDS.
+    found = {
+        "CPUUtilization": Requirement(ABOVE, 80, 20, 95, "Percent"),
+        "FreeStorageSpace": Requirement(BELOW, storage // 10, storage / 20, storage * 0.9, "Bytes"),
+        "FreeableMemory": Requirement(BELOW, int(of_memory // 8), of_memory / 40, of_memory * 0.75, "Bytes"),
+        "DatabaseConnections": Requirement(ABOVE, connections * 2 // 3, 5, connections * 0.95, "Count"),
+    }
+    if instance_class.startswith("db.t"):  # Burstable classes slow down when their CPU credits are used up.
+        found["CPUCreditBalance"] = Requirement(BELOW, 50, 5, 500, "Count")
+    return found
+
+
+#: Seconds in which a new alarm has no data yet.
+NEW_ALARM_SECONDS = 30 * 60
+
+#: The service that publishes to an alarm's topic, and the actions on the topic's KMS key that it needs.
+CLOUDWATCH, KEY_ACTIONS = "cloudwatch.amazonaws.com", ("kms:Decrypt", "kms:GenerateDataKey*")
+
+NO_ALARM = "there is no alarm (see alarms.metrics)"
+
+alarm_check = partial(check, guide=CHECKLIST)
+
+
+@alarm_check(
+    "alarms.metrics",
+    title="Every required metric has an alarm that goes off in time",
+    severity=Severity.HIGH,
+    hint="Run: aws cloudwatch put-metric-alarm",
+)
+def metrics(rds_instance: RdsInstance, alarms: tuple[Alarm, ...]) -> Iterable[Verdict]:
+    """Without an alarm, a full disk or exhausted memory is noticed only when the application stops working."""
+    for metric, required in requirements(rds_instance).items():
+        of_metric = [alarm for alarm in alarms if alarm.metric == metric]
+        problems = {alarm.name: _problem(alarm, required) for alarm in of_metric}
+        effective = [name for name, problem in problems.items() if not problem]
+        hint = (
+            f"Run: aws cloudwatch put-metric-alarm --alarm-name {rds_instance.identifier}-{metric} --namespace "
+            f"AWS/RDS --metric-name {metric} "
+            f"--dimensions Name=DBInstanceIdentifier,Value={rds_instance.identifier} "
+            f"--statistic Average --period 300 --evaluation-periods 2 {required.options} --alarm-actions TOPIC_ARN"
+        )
+        if effective:
+            yield passed(", ".join(effective), metric)
+        elif not of_metric:
+            yield failed(f"no alarm monitors this metric of {rds_instance.identifier}", metric, hint)
+        elif all(alarm.is_expression for alarm in of_metric):
+            yield unknown(f"{', '.join(problems)}: metric math is not evaluated", metric, hint)
+        else:
+            yield failed("; ".join(f"{name}: {problem}" for name, problem in problems.items()), metric, hint)
+
+
+def _problem(alarm: Alarm, required: Requirement) -> str:
+    """Return why an alarm does not go off in time; empty: it does."""
+    is_below = alarm.operator in BELOW
+    statistics = {"Average", "Minimum"} if is_below else {"Average", "Maximum"}
+    is_percentile = alarm.statistic.startswith(("p", "tm"))
+    if alarm.is_expression:
+        return "metric math is not evaluated"
+    if alarm.operator not in required.operators:
+        return f"it compares with {alarm.operator or 'nothing'}, expected {required.operators[0]}"
+    if alarm.threshold is None or not required.least <= alarm.threshold <= required.most:
+        expected = f"{required.least:,.0f} to {required.most:,.0f}"
+        return f"its threshold is {alarm.threshold}, expected {expected}"
+    if alarm.statistic not in statistics and not is_percentile:
+        return f"its statistic is {alarm.statistic or 'not set'}, expected {' or '.join(sorted(statistics))}"
+    if not 0 < alarm.seconds <= MAX_SECONDS:
+        return f"it evaluates {alarm.seconds:,} seconds, expected at most {MAX_SECONDS:,}"
+    if alarm.unit not in {"", required.unit}:
+        return f"its unit is {alarm.unit}, in which there is no data"
+    if alarm.dimensions:
+        return f"its dimension {alarm.dimensions[0]} does not exist on this metric"
+    return ""
+
+
+@alarm_check(
+    "alarms.actions",
+    title="Every alarm notifies an SNS topic",
+    severity=Severity.HIGH,
+    hint="Run: aws cloudwatch enable-alarm-actions --alarm-names NAME",
+    references=(
+        "FSBP CloudWatch.15",
+        "FSBP CloudWatch.17",
+        "Prowler cloudwatch_alarm_actions_enabled",
+        "Prowler cloudwatch_alarm_actions_alarm_state_configured",
+    ),
+)
+def actions(alarms: tuple[Alarm, ...]) -> Iterable[Verdict]:
+    """An alarm without an action sends no notification."""
+    if not alarms:
+        yield not_applicable(NO_ALARM)
+    for alarm in alarms:
+        if topics := list(filter(is_topic, alarm.via)):
+            yield passed(f"a composite alarm notifies {', '.join(topics)}", alarm.name)
+        elif alarm.actions_enabled is None:
+            yield unknown("the AWS response has no ActionsEnabled", alarm.name)
+        elif not alarm.actions_enabled:
+            hint = f"Run: aws cloudwatch enable-alarm-actions --alarm-names {alarm.name}"
+            yield failed("its actions are disabled", alarm.name, hint)
+        elif not alarm.actions:
+            hint = f"Run aws cloudwatch put-metric-alarm for {alarm.name} again, with --alarm-actions TOPIC_ARN"
+            yield failed("it has no action", alarm.name, hint)
+        elif not any(map(is_topic, alarm.actions)):
+            hint = f"Add an SNS topic: run aws cloudwatch put-metric-alarm for {alarm.name} again with --alarm-actions"
+            evidence = f"only SNS topics are verified; its actions are {', '.join(alarm.actions)}"
+            yield warned(evidence, alarm.name, hint)
+        else:
+            yield passed(f"notifies {', '.join(alarm.actions)}", alarm.name)
+
+
+@alarm_check(
+    "alarms.have-data",
+    title="Every alarm receives metric data",
+    severity=Severity.MEDIUM,
+    hint="Check the alarm's metric and dimensions: aws cloudwatch describe-alarms --alarm-names NAME",
+)
+def have_data(rds_instance: RdsInstance, alarms: tuple[Alarm, ...]) -> Iterable[Verdict]:
+    """An alarm with a wrong dimension receives no data and never goes into the ALARM state."""
+    if not alarms:
+        yield not_applicable(NO_ALARM)
+    for alarm in alarms:
+        age = (rds_instance.read_at - alarm.changed_at).total_seconds() if alarm.changed_at else None
+        if alarm.state is None:
+            yield unknown("the AWS response has no StateValue", alarm.name)
+        elif alarm.state != "INSUFFICIENT_DATA":
+            yield passed(f"the state is {alarm.state}", alarm.name)
+        elif age is not None and age < NEW_ALARM_SECONDS:
+            yield passed("it is new and has no data yet", alarm.name)
+        elif rds_instance.status == "stopped":
+            yield not_applicable("the instance is stopped", alarm.name)
+        else:
+            hint = f"Check its metric and dimensions: aws cloudwatch describe-alarms --alarm-names {alarm.name}"
+            yield warned("it has no data (INSUFFICIENT_DATA)", alarm.name, hint)
+
+
+@alarm_check(
+    "alarms.subscriptions",
+    title="Every alarm topic has a confirmed subscription without a filter",
+    severity=Severity.HIGH,
+    hint="Open the confirmation link in the email from AWS, or subscribe again: aws sns subscribe",
+)
+def subscriptions(alarm_topics: tuple[Topic, ...], alarms: tuple[Alarm, ...]) -> Iterable[Verdict]:
+    """SNS sends no notification to a subscription that is not confirmed."""
+    if not alarms:
+        yield not_applicable(NO_ALARM)
+    elif not alarm_topics:
+        yield not_applicable("no alarm notifies an SNS topic (see alarms.actions)")
+    for topic in alarm_topics:
+        subscribe = f"aws sns subscribe --topic-arn {topic.arn} --protocol email --notification-endpoint ADDRESS"
+        if not topic.exists:
+            yield failed("the topic does not exist", topic.arn, f"Create it: aws sns create-topic; then {subscribe}")
+        elif topic.confirmed:
+            yield passed(f"notifies {', '.join(topic.confirmed)}", topic.arn)
+        elif topic.filtered:
+            hint = f"Remove the filter policy, or subscribe without one. Run: {subscribe}"
+            yield failed(f"only with a filter policy: {', '.join(topic.filtered)}", topic.arn, hint)
+        elif topic.pending:
+            hint = f"Open the confirmation link in the email from AWS, or request it again. Run: {subscribe}"
+            yield failed(f"not confirmed: {', '.join(topic.pending)}", topic.arn, hint)
+        else:
+            yield failed("it has no subscription", topic.arn, f"Run: {subscribe}")
+
+
+@alarm_check(
+    "alarms.topic-key",
+    title="CloudWatch can use the KMS key of every alarm topic",
+    severity=Severity.HIGH,
+    hint="Use a customer managed key whose policy allows cloudwatch.amazonaws.com kms:Decrypt and kms:GenerateDataKey*",
+)
+def topic_key(alarm_topics: tuple[Topic, ...], topic_keys: tuple[TopicKey, ...]) -> Iterable[Verdict]:
+    """Without access to the key, CloudWatch cannot publish to the topic, and no notification is sent."""
+    keys = {key.topic: key for key in topic_keys}
+    existing = [topic for topic in alarm_topics if topic.exists]
+    if not existing:
+        yield not_applicable("no alarm notifies an existing SNS topic")
+    for topic in existing:
+        yield _evaluate_key(topic, keys[topic.arn]) if topic.key else passed("not encrypted with a KMS key", topic.arn)
+
+
+def _evaluate_key(topic: Topic, key: TopicKey) -> Verdict:
+    replace_key = (
+        f"Run: aws sns set-topic-attributes --topic-arn {topic.arn} --attribute-name KmsMasterKeyId "
+        f"--attribute-value KEY, with a customer managed key that {CLOUDWATCH} can use"
+    )
+    if not key.arn:
+        return failed(f"its key {topic.key} does not exist", topic.arn, replace_key)
+    if key.is_aws_managed:
+        return failed(f"its key {topic.key} is an AWS managed key, which CloudWatch cannot use", topic.arn, replace_key)
+    policy = Policy("default", tuple(filter(_applies_to_cloudwatch, key.statements)))
+    missing = [action for action in KEY_ACTIONS if not allowed_by([policy], action.removesuffix("*"), "*")]
+    if not missing:
+        return passed(f"the policy of its key {topic.key} allows CloudWatch to use it", topic.arn)
+    added = {"Effect": "Allow", "Principal": {"Service": CLOUDWATCH}, "Action": list(KEY_ACTIONS), "Resource": "*"}
+    hint = (
+        f"Run: aws kms put-key-policy --key-id {key.arn} --policy-name default --policy "
+        f"{argument([*key.statements, added])} (adds the last statement; the others are unchanged)"
+    )
+    return failed(f"the policy of its key {topic.key} does not allow CloudWatch {', '.join(missing)}", topic.arn, hint)
+
+
+def _applies_to_cloudwatch(statement: Mapping[str, Any]) -> bool:
+    """``"*"`` includes AWS services in a Deny statement; an Allow statement must name the service."""
+    named = principals(statement)
+    return CLOUDWATCH in named or ("*" in named and statement.get("Effect") == "Deny")

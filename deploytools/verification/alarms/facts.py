@@ -1,0 +1,206 @@
+"""Facts of the CloudWatch alarms of the RDS instance, and of the SNS topics that they notify."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from deploytools import aws
+from deploytools.conf import Settings
+from deploytools.errors import NotFound
+from deploytools.verification.iam.policies import parse_policy
+from deploytools.verification.rds.facts import RdsInstance
+from deploytools.verification.registry import fact
+
+if TYPE_CHECKING:
+    from types_boto3_sns import SNSClient
+
+CONFIRMED_PREFIX = "arn:"
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One CloudWatch alarm on a metric of the RDS instance.
+
+    Attributes:
+        actions: ARNs of the actions in the ALARM state.
+        changed_at: when its configuration last changed; None: not in the AWS response.
+        operator, threshold, statistic, unit: as in the AWS API; empty or None: not set.
+        seconds: the period times the number of evaluated periods.
+        dimensions: names of further dimensions; the metric of an RDS instance has none.
+        via: ARNs of the actions of composite alarms that go off with this alarm.
+        is_expression: whether it evaluates metric math, or a band of anomaly detection.
+    """
+
+    name: str
+    metric: str
+    actions_enabled: bool | None
+    actions: tuple[str, ...]
+    state: str | None
+    changed_at: datetime | None
+    operator: str = ""
+    threshold: float | None = None
+    statistic: str = ""
+    seconds: int = 0
+    unit: str = ""
+    dimensions: tuple[str, ...] = ()
+    via: tuple[str, ...] = ()
+    is_expression: bool = False
+
+
+@fact(actions=("cloudwatch:DescribeAlarms",), deadline=30)
+def alarms(rds_instance: RdsInstance, settings: Settings) -> tuple[Alarm, ...]:
+    """The alarms of the Region on metrics of the RDS instance, directly or in a metric math expression."""
+    pages = aws.client("cloudwatch", settings.region).get_paginator("describe_alarms")
+    with aws.translate_aws_errors("cloudwatch:DescribeAlarms", f"the Region {settings.region}"):
+        found: Any = pages.paginate(AlarmTypes=["MetricAlarm", "CompositeAlarm"]).build_full_result()
+    composite = found.get("CompositeAlarms") or ()
+    return tuple(
+        _alarm(item, metric, rds_instance.identifier, composite)
+        for item in sorted(found.get("MetricAlarms") or (), key=lambda item: item["AlarmName"])
+        for metric in _metrics(item, rds_instance.identifier)
+    )
+
+
+def _alarm(item: Any, metric: str, instance: str, composite: Iterable[Any]) -> Alarm:
+    own = {"Name": DIMENSION, "Value": instance}
+    return Alarm(
+        item["AlarmName"],
+        metric,
+        item.get("ActionsEnabled"),
+        tuple(sorted(item.get("AlarmActions") or ())),
+        item.get("StateValue"),
+        item.get("AlarmConfigurationUpdatedTimestamp"),
+        item.get("ComparisonOperator", ""),
+        item.get("Threshold"),
+        item.get("Statistic") or item.get("ExtendedStatistic") or "",
+        int(item.get("Period") or 0) * int(item.get("EvaluationPeriods") or 0),
+        item.get("Unit", ""),
+        tuple(sorted(part["Name"] for part in item.get("Dimensions") or () if part != own)),
+        tuple(sorted({action for other in composite if _includes(other, item) for action in other["AlarmActions"]})),
+        bool(item.get("Metrics") or item.get("ThresholdMetricId")),
+    )
+
+
+def _includes(composite: Any, alarm: Any) -> bool:
+    """Return whether a composite alarm with enabled actions goes off whenever `alarm` does: its rule has only OR."""
+    rule = re.sub(r'ALARM\(\s*"?([^")]+)"?\s*\)', r"\1\n", composite.get("AlarmRule", ""))
+    parts = {part.strip(" ()\n") for part in re.split(r"\bOR\b", rule)}
+    return bool(composite.get("ActionsEnabled")) and bool({alarm["AlarmName"], alarm.get("AlarmArn")} & parts)
+
+
+DIMENSION = "DBInstanceIdentifier"
+
+
+def _metrics(alarm: Any, instance: str) -> list[str]:
+    metrics = [alarm, *(item["MetricStat"]["Metric"] for item in alarm.get("Metrics") or () if "MetricStat" in item)]
+    dimension = {"Name": DIMENSION, "Value": instance}
+    return [
+        metric["MetricName"]
+        for metric in metrics
+        if metric.get("Namespace") == "AWS/RDS" and dimension in (metric.get("Dimensions") or ())
+    ]
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One SNS topic that an alarm notifies.
+
+    Attributes:
+        key: the KMS key that encrypts it; empty: none.
+        confirmed, pending: protocol and endpoint of its subscriptions: ``email operations@example.com``.
+        filtered: confirmed subscriptions with a filter policy, which the message of an alarm might not meet.
+    """
+
+    arn: str
+    exists: bool = True
+    key: str = ""
+    confirmed: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    filtered: tuple[str, ...] = ()
+
+
+def redact_endpoint(endpoint: str) -> str:
+    """Return an endpoint without the path and the query of a URL: they often hold a credential."""
+    if "://" not in endpoint:
+        return endpoint
+    scheme, _, rest = endpoint.partition("://")
+    return f"{scheme}://{re.split('[/?#]', rest)[0].rpartition('@')[2]}"
+
+
+def is_topic(arn: str) -> bool:
+    """Return whether an ARN is that of an SNS topic."""
+    return arn.split(":")[2:3] == ["sns"]
+
+
+@fact(actions=("sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:GetSubscriptionAttributes"), deadline=30)
+def alarm_topics(alarms: tuple[Alarm, ...], settings: Settings) -> tuple[Topic, ...]:
+    arns = {action for alarm in alarms for action in (*alarm.actions, *alarm.via) if is_topic(action)}
+    return tuple(_topic(arn, settings.region) for arn in sorted(arns))
+
+
+def _topic(arn: str, region: str) -> Topic:
+    client = aws.client("sns", arn.split(":")[3] or region)
+    try:
+        with aws.translate_aws_errors("sns:GetTopicAttributes", f"the topic {arn}"):
+            attributes = client.get_topic_attributes(TopicArn=arn)["Attributes"]
+        with aws.translate_aws_errors("sns:ListSubscriptionsByTopic", f"the topic {arn}"):
+            pages = client.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
+            subscriptions = pages.build_full_result()["Subscriptions"]
+    except NotFound:
+        return Topic(arn, exists=False)
+    confirmed, pending, filtered = list[str](), list[str](), list[str]()
+    for item in subscriptions:
+        subscription = item.get("SubscriptionArn", "")
+        endpoint = f"{item.get('Protocol', '')} {redact_endpoint(item.get('Endpoint', ''))}".strip()
+        if not subscription.startswith(CONFIRMED_PREFIX):
+            pending.append(endpoint)
+        else:
+            (filtered if _is_filtered(client, subscription) else confirmed).append(endpoint)
+    key = attributes.get("KmsMasterKeyId", "")
+    return Topic(arn, True, key, *(tuple(sorted(found)) for found in (confirmed, pending, filtered)))
+
+
+def _is_filtered(client: SNSClient, subscription: str) -> bool:
+    with aws.translate_aws_errors("sns:GetSubscriptionAttributes", f"the subscription {subscription}"):
+        attributes = client.get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]
+    return attributes.get("FilterPolicy", "{}").strip() not in {"", "{}", "null"}
+
+
+@dataclass(frozen=True)
+class TopicKey:
+    """The KMS key of a topic.
+
+    Attributes:
+        topic: ARN of the topic.
+        arn: ARN of the key; empty: the key does not exist.
+        is_aws_managed: whether it is an AWS managed key, whose policy cannot be changed.
+        statements: the statements of its policy; none for an AWS managed key.
+    """
+
+    topic: str
+    arn: str = ""
+    is_aws_managed: bool = False
+    statements: tuple[Mapping[str, Any], ...] = ()
+
+
+@fact(actions=("kms:DescribeKey", "kms:GetKeyPolicy"), deadline=30)
+def topic_keys(alarm_topics: tuple[Topic, ...], settings: Settings) -> tuple[TopicKey, ...]:
+    return tuple(_key(topic, settings.region) for topic in alarm_topics if topic.key)
+
+
+def _key(topic: Topic, region: str) -> TopicKey:
+    client = aws.client("kms", topic.arn.split(":")[3] or region)
+    try:
+        with aws.translate_aws_errors("kms:DescribeKey", f"the key {topic.key}"):
+            metadata = client.describe_key(KeyId=topic.key)["KeyMetadata"]
+    except NotFound:
+        return TopicKey(topic.arn)
+    if metadata.get("KeyManager") == "AWS":
+        return TopicKey(topic.arn, metadata["Arn"], is_aws_managed=True)
+    with aws.translate_aws_errors("kms:GetKeyPolicy", f"the key {topic.key}"):
+        document = client.get_key_policy(KeyId=metadata["Arn"], PolicyName="default")["Policy"]
+    return TopicKey(topic.arn, metadata["Arn"], statements=parse_policy("default", document).statements)

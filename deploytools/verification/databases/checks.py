@@ -1,0 +1,311 @@
+"""Checks of the tenant databases, of the roles that own them, and of the server's connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+
+from deploytools.conf import Settings
+from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, DeployError, NotFound, SecretError
+from deploytools.postgres.connection_probe import ProbeResult, SessionReport
+from deploytools.postgres.failures import BUNDLE_URL
+from deploytools.secrets.plan import SecretState
+from deploytools.tenants.credentials import owner_role
+from deploytools.tenants.migration_history import MigrationGraph, dotted
+from deploytools.tenants.state import ENCODING, ConnectionSlots, DatabaseState, ServerCatalog
+from deploytools.verification.databases.facts import TenantReport
+from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.registry import check
+
+MISSING = "the database does not exist (see databases.exists)"
+CREATE = "Run: python manage.py create_tenant_dbs"
+TRANSFER = "Show how to transfer them: python manage.py create_tenant_dbs --plan"
+tenant_check = partial(check, guide="Step 5", hint=CREATE, per_tenant=True)
+
+#: The share of the connection slots above which the server is nearly full.
+FULL = 0.8
+
+
+def _each(
+    server_catalog: ServerCatalog, tenants: Iterable[str], evaluate: Callable[[DatabaseState], Verdict]
+) -> Iterable[Verdict]:
+    """`evaluate` for each tenant database. `databases.exists` reports those that do not exist."""
+    for name in tenants:
+        database = server_catalog.databases.get(name)
+        yield replace(evaluate(database) if database else not_applicable(MISSING), resource=name)
+
+
+@tenant_check(
+    "databases.exists",
+    title="Every tenant has a database that allows connections and is not read-only",
+    severity=Severity.CRITICAL,
+)
+def exists(server_catalog: ServerCatalog, tenants: tuple[str, ...]) -> Iterable[Verdict]:
+    """Every request for a tenant without a database fails."""
+    for name in tenants:
+        database = server_catalog.databases.get(name)
+        if database is None:
+            yield failed("the database does not exist", name)
+        elif not database.allows_connections:
+            yield failed("connections to the database are disabled", name)
+        elif reason := _read_only(server_catalog, database):
+            hint = "Run in psql: ALTER DATABASE … or ALTER ROLE … RESET default_transaction_read_only"
+            yield failed(f"{reason} has default_transaction_read_only = on", name, hint)
+        else:
+            yield passed("the database exists", name)
+
+
+def _read_only(catalog: ServerCatalog, database: DatabaseState) -> str:
+    """Return the role or the database whose setting makes every session read-only; empty: none has it."""
+    settings = {"the database": database.settings, **{f"the role {role.name}": role.settings for role in catalog.roles}}
+    on = {"on", "true", "yes", "1"}
+    return next((name for name, found in settings.items() if found.get("default_transaction_read_only", "") in on), "")
+
+
+@tenant_check("databases.owner", title="Tenant databases are owned by the application role", severity=Severity.HIGH)
+def owner(
+    server_catalog: ServerCatalog, tenants: tuple[str, ...], settings: Settings, secret: SecretState
+) -> Iterable[Verdict]:
+    """Since PostgreSQL 15 only the owner can create tables in it by default: with another owner, migrations fail."""
+    memberships = {role.name: role.memberships for role in server_catalog.roles}
+
+    def evaluate(database: DatabaseState) -> Verdict:
+        expected = owner_role(settings, secret.document) if settings.is_shared else database.name
+        if database.owner == expected:
+            return passed(f"owned by {expected}")
+        found = f"owned by {database.owner}, expected {expected}"
+        if settings.is_shared and database.owner in memberships.get(expected, ()):
+            hint = f"Name the owner: python manage.py sync_secrets --set owner={database.owner}"
+            return failed(f"{found}, which is a member of {database.owner}", hint=hint)
+        return failed(found)
+
+    return _each(server_catalog, tenants, evaluate)
+
+
+@tenant_check(
+    "databases.encoding",
+    title="Tenant databases use UTF-8",
+    severity=Severity.MEDIUM,
+    hint="The encoding cannot be changed. Restore a dump into a database of another name",
+)
+def encoding(server_catalog: ServerCatalog, tenants: tuple[str, ...]) -> Iterable[Verdict]:
+    """Other encodings cannot store every character, and the encoding of a database cannot be changed."""
+
+    def evaluate(database: DatabaseState) -> Verdict:
+        verdict = passed if database.encoding == ENCODING else failed
+        return verdict(f"encoding {database.encoding}, locale {database.locale}")
+
+    return _each(server_catalog, tenants, evaluate)
+
+
+@tenant_check(
+    "databases.public-connect-revoked",
+    title="PUBLIC cannot connect to tenant databases",
+    severity=Severity.CRITICAL,
+    guide="Security Checklist: access only from the backend application",
+)
+def public_connect_revoked(server_catalog: ServerCatalog, tenants: tuple[str, ...]) -> Iterable[Verdict]:
+    """PostgreSQL grants CONNECT on a new database to every role: the login of one tenant can read the others."""
+
+    def evaluate(database: DatabaseState) -> Verdict:
+        if database.public_can_connect:
+            return failed("PUBLIC has CONNECT or TEMPORARY")
+        return passed("PUBLIC has neither CONNECT nor TEMPORARY")
+
+    return _each(server_catalog, tenants, evaluate)
+
+
+@tenant_check("databases.login", title="Application can log in to every tenant database", severity=Severity.CRITICAL)
+def login(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdict]:
+    """If the login to a database fails, no request for its tenant can be served."""
+    for tenant in tenant_logins:
+        if _is_missing(tenant):
+            yield not_applicable(MISSING, tenant.name)
+        elif tenant.error and not _is_logged_in(tenant.error):
+            verdict = failed if isinstance(tenant.error, ConnectionFailed | SecretError | NotFound) else unknown
+            yield verdict(str(tenant.error), tenant.name, tenant.error.hint)
+        else:
+            yield passed("the login succeeded", tenant.name)
+
+
+@tenant_check(
+    "databases.table-privileges",
+    title="Application role can use the tables of its tenants and create new ones",
+    severity=Severity.CRITICAL,
+    hint=TRANSFER,
+)
+def table_privileges(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdict]:
+    """After a restore without owners, every table belongs to the master user, and the application can read none. If the
+    schema is another role's, migrations cannot create tables."""
+    for tenant in tenant_logins:
+        if _is_missing(tenant):
+            yield not_applicable(MISSING, tenant.name)
+        elif tenant.unusable:
+            hint = tenant.unusable.hint(tenant.name, TRANSFER)
+            yield failed(tenant.unusable.describe("the application role", tenant.name), tenant.name, hint)
+        elif tenant.error and tenant.unusable is None:
+            yield unknown(str(tenant.error), tenant.name, tenant.error.hint)
+        else:
+            yield passed("it can use the tables and sequences in its schemas, and create tables", tenant.name)
+
+
+def _is_logged_in(error: DeployError) -> bool:
+    """Whether the login succeeded before the error. `databases.migrated` reports such an error."""
+    return isinstance(error, DatabaseError) and not isinstance(error, ConnectionFailed)
+
+
+def _is_missing(tenant: TenantReport) -> bool:
+    return isinstance(tenant.error, ConnectionFailed) and tenant.error.kind is ConnectionFailure.NO_DATABASE
+
+
+@tenant_check(
+    "databases.migrated",
+    title="All migrations are applied to every tenant database",
+    severity=Severity.HIGH,
+    guide="Step 7",
+    hint="Run: python manage.py migrate_tenants",
+)
+def migrated(tenant_logins: tuple[TenantReport, ...], migration_graph: MigrationGraph) -> Iterable[Verdict]:
+    """Queries fail if the tables are older than the code. Like ``migrate --check``, for all tenants."""
+    for tenant in tenant_logins:
+        if _is_missing(tenant):
+            yield not_applicable(MISSING, tenant.name)
+            continue
+        if tenant.error:
+            yield unknown(str(tenant.error), tenant.name, tenant.error.hint)
+            continue
+        history = migration_graph.compare(tenant.applied)
+        missing, ahead = history.unapplied, history.unknown
+        hint = f"Run: python manage.py migrate_tenants --tenant {tenant.name}"
+        if missing:
+            yield failed(f"{len(missing)} not applied, first {dotted(missing[0])}", tenant.name, hint)
+        elif history.unrecorded:
+            first = dotted(history.unrecorded[0])
+            yield failed(f"{len(history.unrecorded)} squashed but not recorded, first {first}", tenant.name, hint)
+        elif ahead:
+            yield warned(
+                f"{len(ahead)} applied but not in this code, first {dotted(ahead[0])}",
+                tenant.name,
+                "The database is ahead of this code. Deploy the newer release",
+            )
+        else:
+            yield passed(f"all {len(migration_graph.replaces)} applied", tenant.name)
+
+
+@tenant_check(
+    "databases.role-privileges",
+    title="Application roles have no administrative privileges",
+    severity=Severity.CRITICAL,
+    guide="Security Checklist: least privilege",
+    hint="As the role that granted it: ALTER ROLE … NOSUPERUSER NOCREATEDB NOCREATEROLE; REVOKE … FROM …",
+)
+def role_privileges(server_catalog: ServerCatalog) -> Iterable[Verdict]:
+    """With CREATEROLE or rds_superuser, an attacker in the application controls every database on the server."""
+    for role in server_catalog.roles:
+        yield from [failed(f"has {privilege}", f"{role.name} {privilege}") for privilege in role.excess_permissions]
+        if not role.excess_permissions:
+            yield passed("has LOGIN only", role.name)
+
+
+@check(
+    "databases.no-test-databases",
+    title="Server contains no test databases",
+    severity=Severity.MEDIUM,
+    guide="Step 10",
+    hint="Check that the database is not in use, drop it, and run tests against another server",
+)
+def no_test_databases(server_catalog: ServerCatalog) -> Iterable[Verdict]:
+    """A test run against the production server creates test_* databases, and leaves them if it is interrupted."""
+    found = [warned("it exists", name) for name in server_catalog.test_databases]
+    return found or [passed("no database is named test_*")]
+
+
+@check(
+    "databases.tls-verified",
+    title="Connections are encrypted and verify the server's certificate",
+    severity=Severity.HIGH,
+    guide="Step 6",
+    hint=f'Download {BUNDLE_URL}, set DEPLOYTOOLS["SSLROOTCERT"] to its path and DEPLOYTOOLS["SSLMODE"] to verify-full',
+)
+def tls_verified(connection: SessionReport, django_connection: ProbeResult | None, settings: Settings) -> Verdict:
+    """sslmode=require encrypts but does not authenticate the server: an attacker in the network can read the data."""
+    if not connection.tls:
+        return failed("the connection is not encrypted")
+    if settings.sslmode != "verify-full":
+        return failed(f"sslmode is {settings.sslmode}: the server's certificate is not verified")
+    if django_connection and django_connection.error:
+        return failed("Django could not connect (see connection.django)", hint="Run: python manage.py check_rds")
+    django = django_connection.report if django_connection else None
+    if django and (not django.tls or django.sslmode != "verify-full"):
+        tls = "encrypted" if django.tls else "not encrypted"
+        return failed(
+            f"Django's own connection is {tls}, its sslmode is {django.sslmode}",
+            hint="Set DATABASES['default']['OPTIONS']['sslmode'] to verify-full, and sslrootcert to the CA bundle",
+        )
+    return passed(f"verify-full, {connection.tls}")
+
+
+@check(
+    "databases.connection-budget",
+    title="Connection limit of the server covers the processes of all tenants",
+    severity=Severity.HIGH,
+    guide="Next Steps: Phase 10",
+    hint="Reduce CONN_MAX_AGE or the number of workers, or use a larger instance class",
+)
+def connection_budget(
+    connection_slots: ConnectionSlots, server_catalog: ServerCatalog, tenants: tuple[str, ...], settings: Settings
+) -> Verdict:
+    """Each process keeps a connection to its tenant. Above the limit, new connections of all tenants are rejected."""
+    if not settings.processes:
+        return not_applicable('DEPLOYTOOLS["PROCESSES"] is not set')
+    needed = len(tenants) * settings.processes
+    available = connection_slots.available
+    if limited := _limits(server_catalog, tenants, settings, needed):
+        hint = "As the role that may change it, run ALTER ROLE … or ALTER DATABASE … CONNECTION LIMIT -1"
+        return failed(f"tenants × processes: {needed} connections; CONNECTION LIMIT of {', '.join(limited)}", hint=hint)
+    evidence = (
+        f"tenants × processes: {len(tenants)} × {settings.processes} = {needed} connections, {available} available "
+        f"({connection_slots.maximum} minus {connection_slots.reserved} reserved)"
+    )
+    return (failed if needed > available else passed)(evidence)
+
+
+def _limits(catalog: ServerCatalog, tenants: Iterable[str], settings: Settings, needed: int) -> list[str]:
+    """Return the roles and databases with a lower CONNECTION LIMIT than their processes need."""
+    of_role = needed if settings.is_shared else settings.processes
+    databases = [catalog.databases[name] for name in tenants if name in catalog.databases]
+    return [
+        *(f"{role.name} is {role.connection_limit}" for role in catalog.roles if 0 <= role.connection_limit < of_role),
+        *(f"{db.name} is {db.connection_limit}" for db in databases if 0 <= db.connection_limit < settings.processes),
+    ]
+
+
+@check(
+    "databases.connections-free",
+    title=f"At most {FULL:.0%} of the server's connections are in use",
+    severity=Severity.HIGH,
+    guide="Next Steps: Phase 12",
+    hint="List them: SELECT usename, datname, state, count(*) FROM pg_stat_activity GROUP BY 1, 2, 3",
+)
+def connections_free(connection_slots: ConnectionSlots) -> Verdict:
+    """A deployment starts its new processes before the old ones stop, and needs connections for both."""
+    available, used = connection_slots.available, connection_slots.used
+    measured = f"{used} of {available} in use"
+    if used > FULL * available:
+        return warned(f"more than {FULL:.0%} of {available} are in use", measured=measured)
+    return passed(f"at most {FULL:.0%} of {available} are in use", measured=measured)
+
+
+@check(
+    "databases.all-listed",
+    title="All databases of the application are listed in TENANTS",
+    severity=Severity.MEDIUM,
+    guide="Step 5",
+    hint="Add the database to TENANTS, or dump and drop it",
+)
+def all_listed(server_catalog: ServerCatalog) -> Iterable[Verdict]:
+    """A database that is not listed is neither migrated nor checked, and still contains customer data."""
+    owners = ", ".join(role.name for role in server_catalog.roles)
+    found = [warned("it is not in TENANTS", name) for name in server_catalog.unlisted]
+    return found or [passed(f"no other database is owned by {owners}")]

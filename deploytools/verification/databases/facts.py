@@ -1,0 +1,137 @@
+"""Facts of the tenant databases, read as the application's role: verification does not need the master user."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+
+from deploytools.conf import Settings
+from deploytools.errors import DeployError
+from deploytools.postgres.connection_probe import SessionReport
+from deploytools.postgres.connections import CONNECT_TIMEOUT, TRUSTED_SEARCH_PATH
+from deploytools.secrets.document import Document
+from deploytools.secrets.plan import SecretState
+from deploytools.tenants.catalog import read_server_catalog, read_slots
+from deploytools.tenants.credentials import configured_tenants, owner_role, tenant_login
+from deploytools.tenants.isolation import read_unusable_objects
+from deploytools.tenants.migration_graph import read_applied, read_graph
+from deploytools.tenants.migration_history import Migration, MigrationGraph
+from deploytools.tenants.state import ConnectionSlots, ServerCatalog, UnusableObjects
+from deploytools.verification.registry import fact
+from deploytools.verification.unexpected import unexpected_error
+
+#: Concurrent logins: enough to hide latency, few enough for the connection slots of a small instance.
+CONCURRENT_LOGINS = 8
+
+#: Seconds for all logins in addition to the connection timeouts.
+LOGINS_BASE = 20.0
+
+#: Seconds between the end of the logins and the deadline of the fact, so that completed logins are reported.
+LOGINS_REST = 10.0
+
+
+@fact()
+def tenants(settings: Settings) -> tuple[str, ...]:
+    return tuple(tenant.name for tenant in configured_tenants(settings))
+
+
+@fact()
+def server_catalog(
+    secret: SecretState, tenants: tuple[str, ...], settings: Settings, connection: SessionReport
+) -> ServerCatalog:
+    """The server's roles and databases, read with the successful connection."""
+    login = tenant_login(settings, secret.document, connection.database)
+    owner = owner_role(settings, secret.document)
+    roles = list(dict.fromkeys([owner, login.user])) if settings.is_shared else list(tenants)
+    return read_server_catalog(login, connection.database, list(tenants), roles)
+
+
+@fact()
+def connection_slots(secret: SecretState, settings: Settings, connection: SessionReport) -> ConnectionSlots:
+    """The server's connection limit, and the connections in use."""
+    login = tenant_login(settings, secret.document, connection.database)
+    with login.connect(connection.database, settings=TRUSTED_SEARCH_PATH) as session:
+        return read_slots(session)
+
+
+@fact()
+def migration_graph() -> MigrationGraph:
+    return read_graph()
+
+
+@dataclass(frozen=True)
+class TenantReport:
+    """The result of a login to one tenant database: what was read before the error, if any."""
+
+    name: str
+    applied: frozenset[Migration] = frozenset()
+    unusable: UnusableObjects | None = None
+    error: DeployError | None = None
+
+
+def login_timeout(tenants: int) -> float:
+    """Return the seconds in which so many logins have succeeded or timed out."""
+    return LOGINS_BASE + CONNECT_TIMEOUT * math.ceil(tenants / CONCURRENT_LOGINS)
+
+
+@fact(
+    actions=("secretsmanager:GetSecretValue",),
+    deadline=lambda settings: login_timeout(len(settings.tenants)) + LOGINS_REST,
+)
+def tenant_logins(
+    secret: SecretState, tenants: tuple[str, ...], settings: Settings, connection: SessionReport
+) -> tuple[TenantReport, ...]:
+    """A login as the application to each tenant database. A tenant that does not respond does not delay the others."""
+    return log_in_to_all(tenants, lambda name: _log_in(settings, secret.document, name), login_timeout(len(tenants)))
+
+
+def log_in_to_all(
+    names: Sequence[str], log_in: Callable[[str], TenantReport], seconds: float
+) -> tuple[TenantReport, ...]:
+    """Call `log_in` for each name, a few at a time. A name without a result after `seconds` gets an error.
+
+    The threads are daemons: one that hangs delays neither the report nor the exit of the process.
+    """
+    futures: dict[str, Future[TenantReport]] = {name: Future() for name in names}
+    remaining = iter(futures.items())
+    until = time.monotonic() + seconds
+    lock = threading.Lock()
+
+    def work() -> None:
+        while time.monotonic() < until:
+            with lock:
+                name, future = next(remaining, ("", None))
+            if future is None:
+                return
+            future.set_result(_guarded(log_in, name))
+
+    for _ in range(min(CONCURRENT_LOGINS, len(futures))):
+        threading.Thread(target=work, daemon=True, name="tenant-login").start()
+    wait(futures.values(), timeout=seconds)
+    return tuple(future.result() if future.done() else _timed_out(name, seconds) for name, future in futures.items())
+
+
+def _guarded(log_in: Callable[[str], TenantReport], name: str) -> TenantReport:
+    try:
+        return log_in(name)
+    except Exception as error:
+        return TenantReport(name, error=unexpected_error(f"The login to {name}", error))
+
+
+def _timed_out(name: str, seconds: float) -> TenantReport:
+    hint = f"Check this tenant alone: python manage.py check_rds --tenant {name}"
+    return TenantReport(name, error=DeployError(f"The login to {name} timed out after {seconds:g} s.", hint=hint))
+
+
+def _log_in(settings: Settings, secret: Document, name: str) -> TenantReport:
+    unusable = None
+    try:
+        with tenant_login(settings, secret, name).connect(name) as session:
+            unusable = read_unusable_objects(session)
+            return TenantReport(name, read_applied(session), unusable)
+    except DeployError as error:
+        return TenantReport(name, unusable=unusable, error=error)

@@ -1,0 +1,443 @@
+"""Checks of the ECS service: deployment, task definition, cluster, load balancer targets and database access."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from operator import attrgetter
+
+from deploytools.conf import Settings
+from deploytools.secrets.plan import SecretState
+from deploytools.verification.ecs.facts import (
+    Cluster,
+    Container,
+    Deployment,
+    Service,
+    TargetGroup,
+    TaskDefinition,
+    secret_arn,
+)
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.network.checks import allow_hint, missing_groups
+from deploytools.verification.network.facts import Network, SecurityGroup
+from deploytools.verification.rds.facts import RdsInstance
+from deploytools.verification.registry import check
+from deploytools.verification.secret.facts import SecretDescription
+
+GUIDE = "Next Steps: Phase 10"
+IN_SECRETS_MANAGER = "Security Checklist: All production secrets stored in AWS Secrets Manager (not in code)"
+NO_SERVICE = 'DEPLOYTOOLS["ECS_SERVICE"] is not set'
+NO_OWN_NETWORK = "its tasks do not use the awsvpc network mode"
+
+#: A completed deployment: `rolloutState` of a deployment, `stabilityStatus` of a task set.
+DONE = {"COMPLETED", "STEADY_STATE"}
+#: Length of the suffix of a secret's ARN: a hyphen and six characters.
+SUFFIX = 7
+
+#: The effect of a new deployment.
+REPLACES_TASKS = "replaces all running tasks"
+#: How to deploy a service whose deployment controller is not ECS: UpdateService is refused.
+OTHER_CONTROLLERS = {
+    "CODE_DEPLOY": "Create a new deployment with CodeDeploy (aws deploy create-deployment)",
+    "EXTERNAL": "Create a new task set (aws ecs create-task-set)",
+}
+
+#: States of a target that should receive requests and does not. A draining target is being stopped.
+BROKEN = {"unhealthy", "unused", "unavailable"}
+
+#: The usual cause for each reason code of a target.
+CAUSES = {
+    "Target.Timeout": "no response: allow the load balancer's security group on the container's port",
+    "Target.FailedHealthChecks": "the connection is refused or closed: read the container's log",
+    "Target.ResponseCodeMismatch": "check the response of the health check path: 400 means that ALLOWED_HOSTS rejects "
+    "the task's address, 301 means SECURE_SSL_REDIRECT",
+    "Target.NotInUse": "no listener forwards to the target group, or the load balancer is not in the task's zone",
+}
+
+#: The name of the security group that AWS creates with every VPC.
+DEFAULT = "default"
+
+
+container_check = partial(check, guide=GUIDE, not_set=NO_SERVICE, setting="ECS_SERVICE")
+service_check = partial(container_check, resource_of=attrgetter("name"))
+
+
+def _each(definition: TaskDefinition, evaluate: Callable[[Container], Verdict]) -> list[Verdict]:
+    return [replace(evaluate(container), resource=container.name) for container in definition.containers]
+
+
+def _deploy(service: Service) -> str:
+    return OTHER_CONTROLLERS.get(service.controller, f"Create a new deployment with {service.controller}")
+
+
+@service_check(
+    "ecs.deployment-complete",
+    title="Last deployment of the ECS service is complete",
+    severity=Severity.HIGH,
+    hint="Read the service's events: aws ecs describe-services --cluster CLUSTER --services SERVICE",
+)
+def deployment_complete(ecs_service: Service) -> Verdict:
+    """After a failed deployment, the tasks still run the previous version."""
+    service = ecs_service
+    hint = f"Read its events: aws ecs describe-services --cluster {service.cluster} --services {service.name}"
+    if service.status is None or service.desired is None or service.running is None:
+        return unknown("the AWS response has no status, desiredCount or runningCount")
+    if service.status != "ACTIVE":
+        return failed(f"its status is {service.status}", hint=hint)
+    rollout = f"rollout {service.rollout}" if service.rollout else f"deployments: {service.deployments or 'none'}"
+    evidence, is_complete = f"{service.running} of {service.desired} tasks running, {rollout}", _is_complete(service)
+    if service.running < service.desired or not service.desired or is_complete is False:
+        return failed(evidence, hint=hint)
+    return passed(evidence) if is_complete else unknown(evidence, hint=hint)
+
+
+def _is_complete(service: Service) -> bool | None:
+    """Whether no deployment is in progress; None: not in the AWS response.
+
+    Behind a Classic Load Balancer, ECS returns no rollout state. As for ``aws ecs wait services-stable``, a single
+    deployment is then complete.
+    """
+    if service.rollout:
+        return service.rollout in DONE
+    if service.controller != "ECS" or not service.deployments:
+        return None
+    return service.deployments == 1
+
+
+@service_check(
+    "ecs.deployed-since-rotation",
+    title="ECS tasks were started after the last rotation of the secret",
+    severity=Severity.HIGH,
+    hint="Run: aws ecs update-service --cluster CLUSTER --service SERVICE --force-new-deployment, after each rotation",
+)
+def deployed_since_rotation(ecs_service: Service, secret_description: SecretDescription) -> Verdict:
+    """A task keeps the credentials that it read at its start: after a rotation, its new connections fail."""
+    service, rotated = ecs_service, secret_description.rotated_at
+    if rotated is None:
+        return not_applicable("Secrets Manager has not rotated the secret")
+    if service.deployed_at is None:
+        return unknown("the AWS response has no createdAt of the deployment")
+    deployed = service.deployed_at
+    evidence = f"deployed {deployed:%Y-%m-%d %H:%M%z}, secret rotated {rotated:%Y-%m-%d %H:%M%z}"
+    if rotated <= deployed:
+        return passed(evidence)
+    automate = "to automate it, add an EventBridge rule for RotationSucceeded"
+    command = f"aws ecs update-service --cluster {service.cluster} --service {service.name} --force-new-deployment"
+    start = f"Run: {command}" if service.controller == "ECS" else _deploy(service)
+    return warned(evidence, hint=f"{start} ({REPLACES_TASKS}; {automate})")
+
+
+@service_check(
+    "ecs.circuit-breaker",
+    title="Failed deployments of the ECS service are rolled back automatically",
+    severity=Severity.MEDIUM,
+    stage=Stage.LAUNCH,
+    hint="Run: aws ecs update-service --cluster CLUSTER --service SERVICE --deployment-configuration "
+    "'deploymentCircuitBreaker={enable=true,rollback=true}'",
+)
+def circuit_breaker(ecs_service: Service) -> Verdict:
+    """Without the circuit breaker, ECS restarts a failing task for hours."""
+    if ecs_service.controller != "ECS":
+        return not_applicable(f"its deployment controller is {ecs_service.controller}")
+    if ecs_service.has_circuit_breaker and ecs_service.rolls_back:
+        return passed("deploymentCircuitBreaker is enabled with rollback")
+    hint = (
+        f"Run: aws ecs update-service --cluster {ecs_service.cluster} --service {ecs_service.name} "
+        '--deployment-configuration "deploymentCircuitBreaker={enable=true,rollback=true}"'
+    )
+    state = "enabled without rollback" if ecs_service.has_circuit_breaker else "disabled"
+    return warned(f"deploymentCircuitBreaker is {state}", hint=hint)
+
+
+@service_check(
+    "ecs.no-public-address",
+    title="ECS tasks have no public IP address",
+    severity=Severity.HIGH,
+    hint="Set assignPublicIp to DISABLED in the service's network configuration",
+    references=("FSBP ECS.2", "Prowler ecs_service_no_assign_public_ip"),
+)
+def no_public_address(ecs_service: Service) -> Verdict:
+    """A request to a public address bypasses the load balancer, its TLS and its firewall."""
+    if ecs_service.has_public_address is None:
+        return not_applicable(NO_OWN_NETWORK)
+    evidence = f"assignPublicIp is {'ENABLED' if ecs_service.has_public_address else 'DISABLED'}"
+    return (failed if ecs_service.has_public_address else passed)(evidence)
+
+
+@container_check(
+    "ecs.no-plaintext-secrets",
+    title="Task definition has no value of the secret and nothing that looks like a credential",
+    severity=Severity.CRITICAL,
+    guide=IN_SECRETS_MANAGER,
+    hint="Remove it from the task definition. Let the application read the secret, or use secrets with valueFrom",
+    references=("FSBP ECS.8", "Prowler ecs_task_definitions_no_environment_secrets"),
+)
+def no_plaintext_secrets(task_definition: TaskDefinition) -> Iterable[Verdict]:
+    """Any principal with ecs:DescribeTaskDefinition can read it, also in old revisions."""
+    return [verdict for container in task_definition.containers for verdict in _plaintext(container)]
+
+
+def _plaintext(container: Container) -> list[Verdict]:
+    found = dict.fromkeys(container.credentials, "it has a plaintext value")
+    found |= dict.fromkeys(container.leaked, "it contains a value of the secret")
+    if found:
+        return [failed(problem, f"{container.name} {name}") for name, problem in found.items()]
+    if container.environment_files:
+        files = ", ".join(container.environment_files)
+        hint = "Check these files, and move each credential to secrets with valueFrom"
+        return [unknown(f"environment files are not read: {files}", container.name, hint)]
+    return [passed("no value of the secret, and nothing that looks like a credential", container.name)]
+
+
+@container_check(
+    "ecs.expected-secret",
+    title="Task definition uses the secret of this deployment",
+    severity=Severity.HIGH,
+    guide=IN_SECRETS_MANAGER,
+    hint="Set the variable that names the secret, and each valueFrom, to the secret of this deployment",
+)
+def expected_secret(
+    task_definition: TaskDefinition, secret_description: SecretDescription, secret: SecretState
+) -> Iterable[Verdict]:
+    """Otherwise the application reads another secret than the one that is checked."""
+    arn = secret_description.arn
+
+    def used(container: Container) -> list[str]:
+        injected = {secret_arn(source) for _, source in container.secrets if ":secretsmanager:" in source}
+        return sorted({*injected, *(value or f"the one of {variable}" for variable, value in container.secret_names)})
+
+    def is_own(name: str) -> bool:
+        return name == secret.name or _is_same(name, arn)
+
+    is_named = any(is_own(value) for container in task_definition.containers for _, value in container.secret_names)
+
+    def evaluate(container: Container) -> Verdict:
+        names = used(container)
+        for variable, value in container.secret_names:
+            if not is_named and not is_own(value):
+                found = f"is {value}, expected" if value else "is not"
+                return failed(f"{variable} {found} {secret.name}")
+        if other := [name for name in names if not is_own(name)]:
+            return warned(f"it uses values of other secrets: {', '.join(other)}")
+        if not names and container.environment_files:
+            return unknown("the name of the secret might be in its environment files, which are not read")
+        return passed(secret.name) if names else not_applicable("it uses no secret")
+
+    return _each(task_definition, evaluate)
+
+
+def _is_same(name: str, arn: str) -> bool:
+    """Compare by name or ARN; the ARN can be without the suffix that AWS appends to the name."""
+    whole = name if name.startswith("arn:") else f"{arn.rpartition(':')[0]}:{name}"
+    return arn in {whole, f"{whole}{arn[-SUFFIX:]}"}
+
+
+@container_check(
+    "ecs.image-pinned",
+    title="Container images are pinned by digest",
+    severity=Severity.MEDIUM,
+    stage=Stage.LAUNCH,
+    hint="Use REPOSITORY@sha256:…; to show the digest: aws ecr describe-images --repository-name REPOSITORY",
+    references=("FSBP ECR.2",),
+)
+def image_pinned(task_definition: TaskDefinition) -> Iterable[Verdict]:
+    """A tag can be moved to another image: tasks of one service then run different code."""
+    return _each(task_definition, lambda found: (passed if "@sha256:" in found.image else warned)(found.image))
+
+
+@container_check(
+    "ecs.logs",
+    title="Every container has a log driver",
+    severity=Severity.MEDIUM,
+    hint="Set logConfiguration with the driver awslogs",
+    references=("FSBP ECS.9",),
+)
+def logs(task_definition: TaskDefinition) -> Iterable[Verdict]:
+    """On Fargate, output that no log driver sends is lost when the task stops."""
+
+    def evaluate(container: Container) -> Verdict:
+        has_driver = container.log_driver not in {None, "", "none"}
+        return passed(str(container.log_driver)) if has_driver else failed("it has no log driver")
+
+    return _each(task_definition, evaluate)
+
+
+@container_check(
+    "ecs.unprivileged",
+    title="Containers run as an unprivileged user with a read-only root file system",
+    severity=Severity.MEDIUM,
+    stage=Stage.LAUNCH,
+    hint="Set user, readonlyRootFilesystem: true and privileged: false in the task definition",
+    references=("FSBP ECS.4", "FSBP ECS.5", "FSBP ECS.20", "Prowler ecs_task_definitions_containers_readonly_access"),
+)
+def unprivileged(task_definition: TaskDefinition) -> Iterable[Verdict]:
+    """An attacker in the application can then change neither its code nor the host."""
+
+    def evaluate(container: Container) -> Verdict:
+        if container.is_privileged:
+            return failed("it is privileged")
+        if _is_root(container.user or ""):
+            return failed(f"its user is {container.user}, which is root")
+        problems = [] if container.user else ["its user is the one of the image"]
+        problems += [] if container.has_readonly_root else ["its root file system is writable"]
+        if problems:
+            return warned(", ".join(problems))
+        return passed(f"user {container.user}")
+
+    return _each(task_definition, evaluate)
+
+
+def _is_root(user: str) -> bool:
+    """Whether ``USER`` or ``USER:GROUP`` is root, by name or by any spelling of zero."""
+    name = user.partition(":")[0].strip()
+    return name == "root" or re.fullmatch(r"[+-]?0+", name) is not None
+
+
+@service_check(
+    "ecs.not-rolled-back",
+    title="Last deployment of the ECS service was not rolled back",
+    severity=Severity.HIGH,
+    hint="Read the reason: aws ecs list-service-deployments --cluster CLUSTER --service SERVICE",
+)
+def not_rolled_back(ecs_service: Service, ecs_deployment: Deployment | None) -> Verdict:
+    """After a rollback the service is healthy again, but runs the previous version."""
+    service, deployment = ecs_service, ecs_deployment
+    if service.controller != "ECS":
+        return not_applicable(f"its deployment controller is {service.controller}")
+    if deployment is None:
+        return not_applicable("no deployment in the last 90 days")
+    if deployment.status is None:
+        return unknown("the AWS response has no status of the deployment")
+    evidence = f"the deployment of {deployment.created_at:%Y-%m-%d} is {deployment.status}"
+    if deployment.status == "SUCCESSFUL":
+        return passed(evidence)
+    if deployment.status in {"PENDING", "IN_PROGRESS"}:
+        return not_applicable(f"{evidence} (see ecs.deployment-complete)")
+    hint = (
+        f"Read the reason, fix it and deploy again. Run: aws ecs list-service-deployments --cluster {service.cluster} "
+        f"--service {service.name}"
+    )
+    return failed(f"{evidence}: {deployment.reason}" if deployment.reason else evidence, hint=hint)
+
+
+@service_check(
+    "ecs.container-insights",
+    title="Container Insights is enabled on the ECS cluster",
+    severity=Severity.MEDIUM,
+    stage=Stage.LAUNCH,
+    hint="Run: aws ecs update-cluster-settings --cluster CLUSTER --settings name=containerInsights,value=enabled",
+    references=("FSBP ECS.12", "Prowler ecs_cluster_container_insights_enabled", "checkov CKV_AWS_65"),
+)
+def container_insights(ecs_cluster: Cluster) -> Verdict:
+    """Without it, CloudWatch has no memory and restart metrics of the containers. CloudWatch charges for them."""
+    if ecs_cluster.insights is None:
+        return unknown("the AWS response has no setting containerInsights")
+    if ecs_cluster.insights in {"enabled", "enhanced"}:
+        return passed(f"containerInsights is {ecs_cluster.insights}")
+    hint = (
+        f"Run: aws ecs update-cluster-settings --cluster {ecs_cluster.name} "
+        "--settings name=containerInsights,value=enabled (CloudWatch charges for the metrics)"
+    )
+    return warned(f"containerInsights is {ecs_cluster.insights}", hint=hint)
+
+
+@container_check(
+    "ecs.targets-healthy",
+    title="Load balancer targets of the ECS service are healthy",
+    severity=Severity.HIGH,
+    hint="Read the reason of each target: aws elbv2 describe-target-health --target-group-arn ARN",
+)
+def targets_healthy(ecs_targets: tuple[TargetGroup, ...]) -> Iterable[Verdict]:
+    """A task that fails the load balancer's health check receives no requests, and ECS restarts it repeatedly."""
+    return [_evaluate_targets(group) for group in ecs_targets] or [not_applicable("it has no target group")]
+
+
+def _evaluate_targets(group: TargetGroup) -> Verdict:
+    states = Counter(target.state or "" for target in group.targets)
+    broken = [target for target in group.targets if target.state in BROKEN]
+    hint = f"Run: aws elbv2 describe-target-health --target-group-arn {group.arn}"
+    if "" in states:
+        return unknown("the AWS response has no TargetHealth.State", group.name)
+    if not states:
+        return failed("no target is registered", group.name, hint)
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    if broken:
+        seen = ", ".join(f"{target.address} is {target.state} ({target.reason or 'no reason'})" for target in broken)
+        causes = dict.fromkeys(CAUSES[target.reason] for target in broken if target.reason in CAUSES)
+        return failed(f"{counts}: {seen}", group.name, f"{hint} ({'; '.join(causes)})" if causes else hint)
+    if "healthy" not in states:
+        return failed(f"none is healthy: {counts}", group.name, hint)
+    if "initial" in states:
+        return warned(f"{counts}: health checks are not complete yet", group.name, hint)
+    return passed(counts, group.name)
+
+
+@service_check(
+    "ecs.reaches-database",
+    title="ECS service has a security group with access to the database",
+    severity=Severity.HIGH,
+    guide="Security Checklist: RDS security group only allows access from backend application",
+    hint="Run: aws ecs update-service --cluster CLUSTER --service SERVICE --network-configuration …, with the "
+    "application's security group",
+)
+def reaches_database(ecs_service: Service, rds_instance: RdsInstance, network: Network, settings: Settings) -> Verdict:
+    """If the database allows none of the service's security groups, no task can connect."""
+    service, own = ecs_service, ecs_service.security_groups
+    if own is None:
+        return not_applicable(NO_OWN_NETWORK)
+    port = rds_instance.port
+    if port is None:
+        return unknown("the AWS response has no Endpoint.Port", rds_instance.identifier)
+    allowed = {
+        group.identifier: group for group in _allowed_groups(network, port) if _is_application_group(group, settings)
+    }
+    if in_use := sorted(set(allowed) & set(own)):
+        return passed(f"the database allows {', '.join(in_use)}")
+    if missing := missing_groups(network.of_database, network.groups):
+        return missing[0]
+    hint = _assign_hint(service, sorted(allowed)) if allowed else _authorize_hint(service, network, settings, port)
+    default = [name for name, group in allowed.items() if group.name == DEFAULT]
+    if default and not own:
+        evidence = f"it uses the default group of its VPC, which might be {default[0]}; the database allows that group"
+        return unknown(evidence, hint=hint)
+    expected = 'both in DEPLOYTOOLS["APP_SECURITY_GROUPS"] and ' if settings.app_security_groups else ""
+    groups = ", ".join(own) or "the default one of the VPC"
+    return failed(f"none of its security groups ({groups}) is {expected}allowed by the database", hint=hint)
+
+
+def _allowed_groups(network: Network, port: int) -> list[SecurityGroup]:
+    own = [network.groups[group] for group in network.of_database if group in network.groups]
+    allowed = {rule.group for group in own for rule in group.rules if rule.covers(port) and not rule.account}
+    return [group for group in network.groups.values() if group.identifier in allowed]
+
+
+def _is_application_group(group: SecurityGroup, settings: Settings) -> bool:
+    """Whether the settings list the group; if they list none, whether it is not the bastion host's."""
+    if settings.app_security_groups:
+        return group.is_one_of(settings.app_security_groups)
+    return not group.is_one_of(settings.bastion_security_groups)
+
+
+def _assign_hint(service: Service, allowed: list[str]) -> str:
+    groups = ",".join([*(service.security_groups or ()), allowed[0]])
+    if service.controller != "ECS":
+        return f"{_deploy(service)}, with the security groups {groups} in its network configuration"
+    address = {None: "", True: ",assignPublicIp=ENABLED", False: ",assignPublicIp=DISABLED"}
+    return (
+        f"Run: aws ecs update-service --cluster {service.cluster} --service {service.name} --network-configuration "
+        f'"awsvpcConfiguration={{subnets=[{",".join(service.subnets)}],securityGroups=[{groups}]'
+        f'{address[service.has_public_address]}}}" ({REPLACES_TASKS})'
+    )
+
+
+def _authorize_hint(service: Service, network: Network, settings: Settings, port: int) -> str:
+    """How to allow the application's group; without the settings it is not known which group that is."""
+    named = [name for name, group in network.groups.items() if group.is_one_of(settings.app_security_groups)]
+    if not named or not network.of_database:
+        return 'Set DEPLOYTOOLS["APP_SECURITY_GROUPS"] to the application\'s group, and allow it on the database'
+    own = [name for name in named if name in (service.security_groups or ())]
+    then = "" if own else " (then run verify_deploy again, which reports how to assign it to the service)"
+    return allow_hint(network, port, (own or named)[0]) + then

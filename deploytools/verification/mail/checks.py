@@ -1,0 +1,137 @@
+"""Checks of outgoing email."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from operator import attrgetter
+
+from deploytools.conf import Settings
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, passed, unknown, warned
+from deploytools.verification.mail.facts import MailLogin, SesAccount, SesIdentity
+from deploytools.verification.registry import check
+
+CHECKLIST = "Security Checklist: Email SMTP credentials configured and tested"
+NOT_SES = "the SMTP server is not Amazon SES"
+
+HINTS = {
+    "DNS": "Correct email_host in the secret: python manage.py sync_secrets FILE",
+    "TCP": "Set email_port to 587, or allow the port in the security group's egress rules and the NAT gateway. A "
+    "server is also silent without EMAIL_USE_SSL on port 465",
+    "TLS": "EMAIL_USE_SSL is for port 465, EMAIL_USE_TLS for 587. The server's certificate must be valid for its name",
+    "EHLO": "The server is not an SMTP server. Correct email_host and email_port: python manage.py sync_secrets FILE",
+    "STARTTLS": "The server's certificate must be valid for the name in email_host",
+    "MAIL FROM": "If the server requires a login, set email_user and email_password in the secret: python manage.py "
+    "sync_secrets FILE. Otherwise allow this network and the address of DEFAULT_FROM_EMAIL on the server",
+    "AUTH": "Correct email_user and email_password in the secret: python manage.py sync_secrets FILE",
+}
+GMAIL = "Gmail requires an app password of 16 letters; create it at myaccount.google.com/apppasswords"
+
+#: Backends of Django that send no email.
+NOT_SENDING = re.compile(r"django\.core\.mail\.backends\.(console|dummy|filebased|locmem)\.")
+
+#: Domains that receive no email: without a dot, or reserved.
+NO_DOMAIN = re.compile(r"[^.]*|(.*\.)?(example\.(com|org|net)|(example|invalid|localhost|test|local))", re.IGNORECASE)
+
+
+@check(
+    "mail.login",
+    title="Django can log in to its SMTP server, which accepts the sender",
+    severity=Severity.HIGH,
+    guide=CHECKLIST,
+    hint="Correct the email_* keys in the secret: python manage.py sync_secrets FILE",
+    references=("django-health-check Mail",),
+    preset="email",
+)
+def login(mail_login: MailLogin, settings: Settings) -> Verdict:
+    """If the server rejects the application, no email is sent, and no user can reset a password."""
+    domain, stage = mail_login.sender.rpartition("@")[2], mail_login.failed_stage
+    if mail_login.backend:
+        if NOT_SENDING.match(mail_login.backend):
+            verdict = failed if settings.stage == Stage.LAUNCH else warned
+            hint = "Run the command with the production settings, or set EMAIL_BACKEND to Django's backend for SMTP"
+            return verdict(f"{mail_login.backend} sends no email", hint=hint)
+        return unknown(f"{mail_login.backend} is not Django's backend for SMTP", hint="Send a message with it")
+    if not stage and NO_DOMAIN.fullmatch(domain):
+        hint = "Set DEFAULT_FROM_EMAIL to an address of your domain"
+        return failed(f"DEFAULT_FROM_EMAIL is {mail_login.sender or 'not an address'}", hint=hint)
+    if not stage and mail_login.has_login and not mail_login.is_encrypted:
+        hint = "Set EMAIL_USE_TLS, or EMAIL_USE_SSL for port 465"
+        return failed(f"{mail_login.server}: the login is sent unencrypted", hint=hint)
+    if not stage:
+        times = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in mail_login.seconds)
+        accepted = "the login and" if mail_login.has_login else "without a login"
+        evidence = f"{mail_login.server} accepts {accepted} the sender {mail_login.sender}; no message was sent"
+        return passed(evidence, measured=times)
+    done = ", ".join(name for name, _ in mail_login.seconds)
+    reason, response = mail_login.reason, ""
+    if mail_login.code:  # The text of a response can contain a session id, which differs in each run.
+        reason, response = str(mail_login.code), mail_login.reason
+    evidence = f"{mail_login.server}: {stage} failed: {reason}" + (f" (completed: {done})" if done else "")
+    is_gmail = stage == "AUTH" and mail_login.server == "Gmail"
+    return failed(evidence, hint=GMAIL if is_gmail else HINTS[stage], measured=response)
+
+
+#: The share of the daily quota above which mail is about to be rejected.
+QUOTA = 0.8
+
+ses_check = partial(
+    check,
+    severity=Severity.HIGH,
+    stage=Stage.LAUNCH,
+    guide="Next Steps: Migrate to AWS SES",
+    not_set=NOT_SES,
+    preset="email",
+)
+
+
+@ses_check(
+    "mail.ses-production",
+    resource_of=attrgetter("region"),
+    title="SES account has production access, is in good standing, and has quota left",
+    hint="Run: aws sesv2 put-account-details --production-access-enabled",
+)
+def ses_production(ses_account: SesAccount) -> Verdict:
+    """In the sandbox SES accepts the login but sends to verified addresses only: customers receive nothing."""
+    if ses_account.has_production_access is None or ses_account.can_send is None:
+        return unknown("the AWS response has no ProductionAccessEnabled or no SendingEnabled")
+    if not ses_account.has_production_access:
+        return failed("the account is in the sandbox")
+    if not ses_account.can_send:
+        hint = f"Run: aws sesv2 put-account-sending-attributes --sending-enabled --region {ses_account.region}"
+        return failed("sending is disabled", hint=hint)
+    if ses_account.enforcement not in {None, "HEALTHY"}:
+        hint = f"Read the reason and request a review. Run: aws sesv2 get-account --region {ses_account.region}"
+        return failed(f"the enforcement status is {ses_account.enforcement}", hint=hint)
+    sent, quota = ses_account.sent, ses_account.quota
+    if sent is not None and quota is not None and 0 <= quota * QUOTA < sent:
+        verdict = failed if sent >= quota else warned
+        return verdict(f"more than {QUOTA:.0%} of {quota:,.0f} messages a day are used", measured=f"{sent:,.0f} sent")
+    return passed("production access")
+
+
+@ses_check(
+    "mail.ses-identity",
+    resource_of=attrgetter("domain"),
+    title="Sender domain is verified in SES, and DKIM signs its messages",
+    hint="Run: aws sesv2 create-email-identity --email-identity DOMAIN, and add its DNS records",
+    references=("Prowler ses_identity_dkim_enabled",),
+)
+def ses_identity_verified(ses_identity: SesIdentity) -> Verdict:
+    """SES rejects email from a domain that is not verified, and receivers treat unsigned email as spam."""
+    if ses_identity.is_verified is None:
+        return unknown("the AWS response has no VerifiedForSendingStatus")
+    hint = f"Run: aws sesv2 create-email-identity --email-identity {ses_identity.domain}, and add its DNS records"
+    if not ses_identity.is_verified:
+        return failed("it does not exist in SES or is not verified", hint=hint)
+    if ses_identity.dkim != "SUCCESS":
+        return warned(f"DKIM is {ses_identity.dkim or 'not set up'}", hint=hint)
+    if ses_identity.is_signing is not True:
+        command = (
+            f"aws sesv2 put-email-identity-dkim-attributes --email-identity {ses_identity.domain} --signing-enabled"
+        )
+        return warned("DKIM signing is not enabled", hint=f"Run: {command}")
+    if ses_identity.mail_from not in {None, "SUCCESS"}:
+        hint = f"Correct the MX record. Run: aws sesv2 get-email-identity --email-identity {ses_identity.domain}"
+        return warned(f"the custom MAIL FROM domain is {ses_identity.mail_from}", hint=hint)
+    return passed("verified, signed with DKIM")

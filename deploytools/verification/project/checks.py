@@ -1,0 +1,152 @@
+"""Checks of the Django project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from urllib.parse import urlsplit
+
+from deploytools.conf import Settings
+from deploytools.verification.connection.database_settings import DatabaseSettings
+from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, warned
+from deploytools.verification.project.facts import ProjectReport, SecretKeyFallbacks
+from deploytools.verification.registry import check
+from deploytools.verification.secret.facts import SettingsInUse
+
+HTTPS = 443
+
+startup_check = partial(check, severity=Severity.HIGH, tags=("startup",))
+
+
+@startup_check(
+    "django.check-deploy",
+    title="Django's check --deploy reports no issues and silences none",
+    guide="Security Checklist: Django SECRET_KEY is unique for production",
+    hint="Run: python manage.py check --deploy",
+    references=("Django check --deploy",),
+)
+def check_deploy(project: ProjectReport) -> Verdict:
+    """Each issue is a known weakness of a production deployment. The settings of this process are checked."""
+    if not project.messages and project.silenced:
+        hint = "Fix the issue, or replace SILENCED_SYSTEM_CHECKS by a waiver with a reason and an expiry date"
+        return warned(f"with {project.settings_module}; silenced: {', '.join(project.silenced)}", hint=hint)
+    if not project.messages:
+        return passed(f"with {project.settings_module}")
+    found = "; ".join(f"{identifier} {text.split('. ')[0].rstrip('.')}" for identifier, text in project.messages)
+    hint = "Run the command with the production settings. For details, run: python manage.py check --deploy"
+    return failed(f"with {project.settings_module}: {found}", hint=hint)
+
+
+@startup_check(
+    "django.allowed-hosts",
+    title="ALLOWED_HOSTS contains only the application's hosts",
+    guide="Step 6",
+    hint="Set ALLOWED_HOSTS to the host names that the load balancer forwards",
+    references=("Django security.W020",),
+)
+def allowed_hosts(project: ProjectReport, settings: Settings) -> Verdict:
+    """With *, an attacker can put any host into password reset links; requests for a host that is missing are"
+    " rejected with 400."""
+    host = urlsplit(settings.url).hostname or ""
+    if "*" in project.allowed_hosts:
+        return failed("ALLOWED_HOSTS contains *, which matches every host")
+    if not project.allowed_hosts:
+        return failed("ALLOWED_HOSTS is empty")
+    if wide := [pattern for pattern in project.allowed_hosts if _is_wide(pattern)]:
+        return failed(f"ALLOWED_HOSTS contains {', '.join(wide)}, which matches every host of a top-level domain")
+    if host and not _is_allowed(host, project.allowed_hosts):
+        return failed(f"ALLOWED_HOSTS does not contain {host}", hint=f"Add {host} to ALLOWED_HOSTS")
+    return passed(", ".join(project.allowed_hosts))
+
+
+@startup_check(
+    "django.trusted-origins",
+    title="CSRF_TRUSTED_ORIGINS contains the application's address",
+    guide="Next Steps: Phase 10",
+    hint="Add https:// and the host name to CSRF_TRUSTED_ORIGINS",
+)
+def trusted_origins(project: ProjectReport, settings: Settings) -> Verdict:
+    """Behind a load balancer that changes the Host header, Django otherwise rejects every form with 403."""
+    plain = [origin for origin in project.trusted_origins if not origin.startswith("https://")]
+    if plain:
+        return failed(f"not https: {', '.join(plain)}")
+    if wide := [origin for origin in project.trusted_origins if _is_wide(_pattern(origin))]:
+        return failed(f"{', '.join(wide)} matches every host of a top-level domain")
+    if not settings.url:
+        return not_applicable('DEPLOYTOOLS["URL"] is not set')
+    url = urlsplit(settings.url)
+    host, port = url.hostname or "", url.port or HTTPS
+    same_port = [origin for origin in project.trusted_origins if (urlsplit(origin).port or HTTPS) == port]
+    if not any(_is_allowed(host, [_pattern(origin)]) for origin in same_port):
+        expected = f"https://{host}" + (f":{port}" if port != HTTPS else "")
+        return failed(
+            f"CSRF_TRUSTED_ORIGINS does not contain {expected}", hint=f"Add {expected} to CSRF_TRUSTED_ORIGINS"
+        )
+    return passed(", ".join(project.trusted_origins))
+
+
+def _is_allowed(host: str, patterns: Iterable[str]) -> bool:
+    """Match as ALLOWED_HOSTS does: without case, and a leading dot matches the domain and its subdomains."""
+    patterns = [pattern.lower() for pattern in patterns]
+    return any(host == pattern.lstrip(".") or (pattern[:1] == "." and host.endswith(pattern)) for pattern in patterns)
+
+
+def _is_wide(pattern: str) -> bool:
+    """Return whether a pattern for subdomains has only one label: ``.com``."""
+    return pattern[:1] == "." and "." not in pattern.strip(".")
+
+
+def _pattern(origin: str) -> str:
+    """The host of an origin in the form of ALLOWED_HOSTS."""
+    return origin.removeprefix("https://").removeprefix("*").partition(":")[0]
+
+
+@startup_check(
+    "django.proxy-ssl-header",
+    title="SECURE_PROXY_SSL_HEADER is set behind a load balancer",
+    guide="Next Steps: Phase 10",
+    hint='Set SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")',
+)
+def proxy_ssl_header(project: ProjectReport, settings: Settings) -> Verdict:
+    """If the load balancer terminates TLS, Django otherwise redirects every request to https in a loop."""
+    if project.proxy_ssl_header:
+        return passed(" = ".join(project.proxy_ssl_header))
+    if not settings.url and not settings.ecs_service:
+        return not_applicable('neither DEPLOYTOOLS["URL"] nor DEPLOYTOOLS["ECS_SERVICE"] is set')
+    return failed("SECURE_PROXY_SSL_HEADER is not set")
+
+
+@startup_check(
+    "django.secret-key-fallbacks",
+    title="SECRET_KEY_FALLBACKS contains only strong keys",
+    guide="Security Checklist: Django SECRET_KEY is unique for production (50+ characters)",
+    hint="Remove the key from SECRET_KEY_FALLBACKS; sessions that it signed end and their users must log in again",
+    references=("Django security.W025",),
+)
+def strong_fallbacks(secret_key_fallbacks: SecretKeyFallbacks) -> Iterable[Verdict]:
+    """Django accepts signatures of an old key: an attacker who guesses it can log in as any user."""
+    if not secret_key_fallbacks.number:
+        return [not_applicable("SECRET_KEY_FALLBACKS is empty")]
+    found = [failed(problem, f"SECRET_KEY_FALLBACKS[{index}]") for index, problem in secret_key_fallbacks.problems]
+    return found or [passed(f"{secret_key_fallbacks.number} beside the key in use")]
+
+
+@startup_check(
+    "django.credentials-match-secret",
+    title="Credentials in Django's settings match the secret",
+    guide="Security Checklist: All production secrets stored in AWS Secrets Manager (not in code)",
+    hint="Use the production settings, and restart processes that started before the secret was changed",
+)
+def credentials_match_secret(settings_in_use: SettingsInUse, database_settings: DatabaseSettings | None) -> Verdict:
+    """A value from the environment or a default overrides the secret's, and stops working at the next rotation."""
+    database = database_settings or DatabaseSettings()
+    different = [*settings_in_use.different, *([database.sentence] if database.different else [])]
+    equal = [
+        *settings_in_use.equal,
+        *([f"DATABASES['default']: {', '.join(database.equal)}"] if database.equal else []),
+    ]
+    if different:
+        return failed(f"different: {'; '.join(different)}", hint="" if settings_in_use.different else database.hint)
+    if not equal:
+        return failed("the secret contains none of them")
+    return passed(f"same values: {'; '.join(equal)}")

@@ -1,0 +1,188 @@
+"""Checks of the configuration of the RDS instance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
+
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, passed, unknown, warned
+from deploytools.verification.rds.facts import RdsInstance
+from deploytools.verification.registry import check
+
+#: PostgreSQL logs that RDS can export.
+LOGS = ("postgresql", "upgrade")
+
+instance_check = partial(check, resource_of=attrgetter("identifier"))
+
+
+def modify_hint(instance: RdsInstance, option: str, note: str = "") -> str:
+    """Return the command that changes a property which AWS always changes immediately."""
+    command = f"Run: aws rds modify-db-instance --db-instance-identifier {instance.identifier} {option}"
+    return f"{command} ({note})" if note else command
+
+
+def modify_now_hint(instance: RdsInstance, option: str, note: str = "") -> str:
+    """Return the command that changes a property immediately, which also applies all pending changes."""
+    pending = f"this also applies the pending changes, which can restart it: {', '.join(instance.pending)}"
+    notes = [note] * bool(note) + [pending] * bool(instance.pending)
+    return modify_hint(instance, f"{option} --apply-immediately", "; ".join(notes))
+
+
+def missing_field(field: str, resource: str = "") -> Verdict:
+    return unknown(f"the AWS response has no {field}", resource)
+
+
+def _switch(
+    field: str, value: bool | None, *, expected: bool = True, hint: str = "", otherwise: Callable[..., Verdict] = failed
+) -> Verdict:
+    """Evaluate a Boolean property by its name in the AWS API."""
+    if value is None:
+        return missing_field(field)
+    evidence = f"{field} is {str(value).lower()}"
+    return passed(evidence) if value is expected else otherwise(evidence, hint=hint)
+
+
+@instance_check(
+    "rds.deletion-protection",
+    title="Deletion protection is enabled",
+    severity=Severity.HIGH,
+    guide="Security Checklist: RDS deletion protection enabled",
+    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --deletion-protection",
+    references=("FSBP RDS.8", "Prowler rds_instance_deletion_protection", "checkov CKV_AWS_293"),
+)
+def deletion_protection(rds_instance: RdsInstance) -> Verdict:
+    """Without it, one command or `terraform destroy` deletes the instance and its automated backups."""
+    hint = modify_hint(rds_instance, "--deletion-protection", "no downtime")
+    return _switch("DeletionProtection", rds_instance.deletion_protection, hint=hint)
+
+
+@instance_check(
+    "rds.not-public",
+    title="RDS instance is not publicly accessible",
+    severity=Severity.CRITICAL,
+    guide="Security Checklist: RDS security group only allows access from backend application",
+    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --no-publicly-accessible",
+    references=("FSBP RDS.2", "Prowler rds_instance_no_public_access", "checkov CKV_AWS_17"),
+)
+def not_public(rds_instance: RdsInstance) -> Verdict:
+    """With a public IP address, one wrong security group rule exposes the database to the internet."""
+    hint = modify_hint(rds_instance, "--no-publicly-accessible")
+    return _switch("PubliclyAccessible", rds_instance.is_public, expected=False, hint=hint)
+
+
+@instance_check(
+    "rds.storage-encrypted",
+    title="Storage is encrypted",
+    severity=Severity.HIGH,
+    guide="Security Checklist",
+    hint="Encryption cannot be enabled later: copy a snapshot with --kms-key-id and restore the copy",
+    references=("FSBP RDS.3", "Prowler rds_instance_storage_encrypted", "checkov CKV_AWS_16"),
+)
+def storage_encrypted(rds_instance: RdsInstance) -> Verdict:
+    """Without encryption, data, backups and snapshots are stored in plaintext. It cannot be enabled later."""
+    return _switch("StorageEncrypted", rds_instance.is_encrypted)
+
+
+@instance_check(
+    "rds.multi-az",
+    title="Multi-AZ is enabled",
+    severity=Severity.MEDIUM,
+    stage=Stage.LAUNCH,
+    guide="Next Steps: Phase 12",
+    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --multi-az (doubles the price of the "
+    "instance)",
+    references=("FSBP RDS.5", "Trusted Advisor f2iK5R6Dep", "Prowler rds_instance_multi_az", "checkov CKV_AWS_157"),
+)
+def multi_az(rds_instance: RdsInstance) -> Verdict:
+    """With one Availability Zone, its failure or a change of the instance class stops all tenants."""
+    hint = modify_now_hint(rds_instance, "--multi-az", "doubles the price of the instance")
+    return _switch("MultiAZ", rds_instance.is_multi_az, hint=hint, otherwise=warned)
+
+
+@instance_check(
+    "rds.log-exports",
+    title="PostgreSQL logs are exported to CloudWatch Logs",
+    severity=Severity.MEDIUM,
+    stage=Stage.LAUNCH,
+    guide="Next Steps: Phase 12",
+    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --cloudwatch-logs-export-configuration "
+    "EnableLogTypes=postgresql",
+    references=("FSBP RDS.9", "FSBP RDS.36", "Prowler rds_instance_integration_cloudwatch_logs", "checkov CKV_AWS_129"),
+)
+def log_exports(rds_instance: RdsInstance) -> Verdict:
+    """RDS keeps the logs on the instance for three days only."""
+    missing = [name for name in LOGS if name not in rds_instance.log_exports]
+    option = f"""--cloudwatch-logs-export-configuration '{{"EnableLogTypes":["{'","'.join(missing)}"]}}'"""
+    if missing:
+        return warned(f"not exported: {', '.join(missing)}", hint=modify_hint(rds_instance, option))
+    return passed(f"exported: {', '.join(rds_instance.log_exports)}")
+
+
+@instance_check(
+    "rds.minor-upgrades",
+    title="Automatic minor version upgrades are enabled",
+    severity=Severity.HIGH,
+    guide="Next Steps: Phase 12",
+    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --auto-minor-version-upgrade",
+    references=("FSBP RDS.13", "Prowler rds_instance_minor_version_upgrade_enabled", "checkov CKV_AWS_226"),
+)
+def minor_upgrades(rds_instance: RdsInstance) -> Verdict:
+    """Minor versions of PostgreSQL fix security vulnerabilities and bugs that cause data loss."""
+    hint = modify_hint(rds_instance, "--auto-minor-version-upgrade", "no downtime until the next upgrade")
+    return _switch("AutoMinorVersionUpgrade", rds_instance.has_minor_upgrades, hint=hint)
+
+
+@instance_check(
+    "rds.storage-autoscaling",
+    title="Storage autoscaling is enabled",
+    severity=Severity.MEDIUM,
+    stage=Stage.LAUNCH,
+    guide="Next Steps: Phase 12",
+    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --max-allocated-storage GIB",
+)
+def storage_autoscaling(rds_instance: RdsInstance) -> Verdict:
+    """A full disk stops all tenants."""
+    allocated, maximum = rds_instance.allocated, rds_instance.maximum
+    if allocated is None:
+        return missing_field("AllocatedStorage")
+    if maximum is None or maximum <= allocated:
+        hint = modify_hint(rds_instance, f"--max-allocated-storage {allocated * 5}", "no downtime")
+        return warned(f"{allocated} GiB, without autoscaling", hint=hint)
+    return passed(f"{allocated} GiB, up to {maximum} GiB")
+
+
+@instance_check(
+    "rds.snapshot-tags",
+    title="Tags are copied to snapshots",
+    severity=Severity.LOW,
+    stage=Stage.LAUNCH,
+    guide="Next Steps: Phase 12",
+    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --copy-tags-to-snapshot",
+    references=("FSBP RDS.17", "Prowler rds_instance_copy_tags_to_snapshots"),
+)
+def snapshot_tags(rds_instance: RdsInstance) -> Verdict:
+    """Untagged snapshots are easily deleted by mistake."""
+    hint = modify_hint(rds_instance, "--copy-tags-to-snapshot", "no downtime")
+    return _switch("CopyTagsToSnapshot", rds_instance.copies_tags, hint=hint, otherwise=warned)
+
+
+@instance_check(
+    "rds.enhanced-monitoring",
+    title="Enhanced Monitoring is enabled",
+    severity=Severity.LOW,
+    stage=Stage.LAUNCH,
+    guide="Next Steps: Phase 12",
+    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --monitoring-interval 60 "
+    "--monitoring-role-arn ROLE",
+    references=("FSBP RDS.6", "Prowler rds_instance_enhanced_monitoring_enabled", "checkov CKV_AWS_118"),
+)
+def enhanced_monitoring(rds_instance: RdsInstance) -> Verdict:
+    """Only Enhanced Monitoring shows which process uses CPU, memory or disk."""
+    if rds_instance.monitoring is None:
+        return missing_field("MonitoringInterval")
+    if rds_instance.monitoring == 0:
+        note = "no downtime; ROLE needs the policy AmazonRDSEnhancedMonitoringRole; the metrics are charged"
+        hint = modify_hint(rds_instance, "--monitoring-interval 60 --monitoring-role-arn ROLE", note)
+        return warned("MonitoringInterval is 0", hint=hint)
+    return passed(f"every {rds_instance.monitoring} seconds")

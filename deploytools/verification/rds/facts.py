@@ -1,0 +1,305 @@
+"""Facts of the RDS instance: its configuration, parameters, snapshots, maintenance and engine support."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, date, datetime
+from typing import Any
+
+from deploytools import aws
+from deploytools.conf import Settings
+from deploytools.errors import ConfigurationError, NotFound
+from deploytools.secrets.contract import INSTANCE_ENDPOINT, host_name, instance_identifier
+from deploytools.secrets.plan import SecretState
+from deploytools.verification.fact_result import UnsupportedError
+from deploytools.verification.registry import fact
+
+STANDARD, EXTENDED = "open-source-rds-standard-support", "open-source-rds-extended-support"
+
+#: The endpoint of a DB cluster: Aurora, or Multi-AZ with two readable standbys.
+CLUSTER_ENDPOINT = re.compile(r"([a-z0-9-]+)\.cluster-[a-z0-9-]+\.[a-z0-9-]+\.rds\.amazonaws\.com(\.cn)?")
+
+
+def _from(key: str) -> Any:
+    """Return a field whose value is a member of the AWS response as it is."""
+    return field(default=None, metadata={"key": key})
+
+
+@dataclass(frozen=True)
+class RdsInstance:
+    """The response of DescribeDBInstances; None: the response does not have the value.
+
+    Attributes:
+        read_at: the time of the response.
+        pending: names of the pending changes.
+        parameter_groups: name and ``ParameterApplyStatus`` of each group.
+        security_groups: ID and status of each group.
+        allocated: storage in GiB.
+        maximum: maximum storage of autoscaling in GiB.
+        master_secret: ``SecretStatus`` of the managed secret of the master user; None: it is not managed.
+        lifecycle: ``EngineLifecycleSupport``: whether Extended Support is enabled.
+        monitoring: the interval of Enhanced Monitoring in seconds; 0: disabled.
+        tags: key and value of each tag.
+    """
+
+    identifier: str
+    read_at: datetime
+    arn: str = ""
+    status: str | None = _from("DBInstanceStatus")
+    endpoint: str | None = None
+    port: int | None = None
+    engine: str | None = _from("Engine")
+    engine_version: str | None = _from("EngineVersion")
+    lifecycle: str | None = _from("EngineLifecycleSupport")
+    instance_class: str | None = _from("DBInstanceClass")
+    deletion_protection: bool | None = _from("DeletionProtection")
+    backup_days: int | None = _from("BackupRetentionPeriod")
+    backup_window: str | None = _from("PreferredBackupWindow")
+    maintenance_window: str | None = _from("PreferredMaintenanceWindow")
+    latest_restorable: datetime | None = _from("LatestRestorableTime")  # noqa: RUF009 - it is a field
+    is_public: bool | None = _from("PubliclyAccessible")
+    is_encrypted: bool | None = _from("StorageEncrypted")
+    is_multi_az: bool | None = _from("MultiAZ")
+    has_minor_upgrades: bool | None = _from("AutoMinorVersionUpgrade")
+    copies_tags: bool | None = _from("CopyTagsToSnapshot")
+    log_exports: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    parameter_groups: tuple[tuple[str, str], ...] = ()
+    security_groups: tuple[tuple[str, str], ...] = ()
+    subnets: tuple[str, ...] = ()
+    vpc: str | None = None
+    certificate: str | None = None
+    certificate_until: datetime | None = None
+    allocated: int | None = _from("AllocatedStorage")
+    maximum: int | None = _from("MaxAllocatedStorage")
+    replica_of: str | None = _from("ReadReplicaSourceDBInstanceIdentifier")
+    master_secret: str | None = None
+    created_at: datetime | None = _from("InstanceCreateTime")  # noqa: RUF009 - it is a field
+    monitoring: int | None = _from("MonitoringInterval")
+    tags: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def major(self) -> int | None:
+        """The major version of PostgreSQL."""
+        return int(self.engine_version.split(".")[0]) if self.engine_version else None
+
+    def days_since(self, day: str) -> int | None:
+        """Return the days from `day`, for example ``2026-10-01``, to `read_at`; None: not a date."""
+        try:
+            return (self.read_at.date() - date.fromisoformat(day)).days
+        except ValueError:
+            return None
+
+
+@fact(actions=("rds:DescribeDBInstances",))
+def rds_instance(secret: SecretState, settings: Settings) -> RdsInstance:
+    """The instance of ``DEPLOYTOOLS["RDS_INSTANCE"]``, or else ``dbClusterIdentifier`` or ``host`` in the secret."""
+    if cluster := CLUSTER_ENDPOINT.fullmatch(host_name(secret.document)):
+        raise _unsupported(f"{cluster[1]} is an Aurora or Multi-AZ DB cluster")
+    identifier = settings.rds_instance or instance_identifier(secret.document)
+    if not identifier:
+        raise ConfigurationError(
+            "The RDS instance is not set, and the host in the secret is not the endpoint of one.",
+            hint='Set DEPLOYTOOLS["RDS_INSTANCE"].',
+        )
+    with aws.translate_aws_errors("rds:DescribeDBInstances", f"the RDS instance {identifier} in {settings.region}"):
+        answer = aws.client("rds", settings.region).describe_db_instances(DBInstanceIdentifier=identifier)
+    if not answer["DBInstances"]:
+        raise NotFound(f"The RDS instance {identifier} does not exist.", hint="Check the identifier and the Region.")
+    instance = _instance(identifier, dict(answer["DBInstances"][0]))
+    if (instance.engine or "").startswith("aurora"):
+        raise _unsupported(f"{identifier} is an instance of an Aurora cluster")
+    return instance
+
+
+def _unsupported(finding: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{finding}, which verify_deploy does not support.",
+        hint="Check deletion protection, backups, encryption, network access and alarms of the cluster yourself.",
+    )
+
+
+def _instance(identifier: str, item: Mapping[str, Any]) -> RdsInstance:
+    subnet_group = item.get("DBSubnetGroup") or {}
+    certificate = item.get("CertificateDetails") or {}
+    groups = item.get("VpcSecurityGroups") or ()
+    return RdsInstance(
+        **{field.name: item.get(field.metadata["key"]) for field in fields(RdsInstance) if field.metadata},
+        identifier=identifier,
+        read_at=datetime.now(UTC),
+        arn=item.get("DBInstanceArn", ""),
+        endpoint=item.get("Endpoint", {}).get("Address"),
+        port=item.get("Endpoint", {}).get("Port"),
+        log_exports=tuple(sorted(item.get("EnabledCloudwatchLogsExports") or ())),
+        pending=tuple(sorted(item.get("PendingModifiedValues") or ())),
+        parameter_groups=tuple(
+            (group["DBParameterGroupName"], group.get("ParameterApplyStatus", ""))
+            for group in item.get("DBParameterGroups") or ()
+        ),
+        security_groups=tuple(sorted((group["VpcSecurityGroupId"], group.get("Status", "")) for group in groups)),
+        subnets=tuple(sorted(subnet["SubnetIdentifier"] for subnet in subnet_group.get("Subnets") or ())),
+        vpc=subnet_group.get("VpcId"),
+        certificate=certificate.get("CAIdentifier") or item.get("CACertificateIdentifier"),
+        certificate_until=certificate.get("ValidTill"),
+        master_secret=(item.get("MasterUserSecret") or {}).get("SecretStatus"),
+        tags=tuple((tag["Key"], tag.get("Value", "")) for tag in item.get("TagList") or ()),
+    )
+
+
+@dataclass(frozen=True)
+class ServerInUse:
+    """Whether the server in the secret is the RDS instance.
+
+    Attributes:
+        is_instance: whether the host is the endpoint of the instance; None: the instance has no endpoint yet.
+        is_rds_endpoint: whether the host is the endpoint of any RDS instance.
+    """
+
+    is_instance: bool | None
+    is_rds_endpoint: bool
+
+
+@fact()
+def server_in_use(secret: SecretState, rds_instance: RdsInstance) -> ServerInUse:
+    """The host in the secret, compared with the endpoint of the instance."""
+    host = host_name(secret.document)
+    is_instance = None if rds_instance.endpoint is None else host == rds_instance.endpoint.lower()
+    return ServerInUse(is_instance, bool(INSTANCE_ENDPOINT.fullmatch(host)))
+
+
+@fact(actions=("rds:DescribeDBParameters",), deadline=30)
+def rds_parameters(rds_instance: RdsInstance, settings: Settings) -> dict[str, str | None]:
+    pages = aws.client("rds", settings.region).get_paginator("describe_db_parameters")
+    values: dict[str, str | None] = {}
+    for group, _ in rds_instance.parameter_groups:
+        with aws.translate_aws_errors("rds:DescribeDBParameters", f"the parameter group {group}"):
+            for page in pages.paginate(DBParameterGroupName=group):
+                values |= {item["ParameterName"]: item.get("ParameterValue") for item in page["Parameters"]}
+    return values
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One snapshot of the instance; None: the AWS response does not have the value."""
+
+    identifier: str
+    kind: str
+    is_encrypted: bool | None
+    status: str = ""
+    created_at: datetime | None = None
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether RDS or AWS Backup created it."""
+        return self.kind in {"automated", "awsbackup"}
+
+
+@fact(actions=("rds:DescribeDBSnapshots",))
+def rds_snapshots(rds_instance: RdsInstance, settings: Settings) -> tuple[Snapshot, ...]:
+    """All snapshots of the instance, manual and automatic."""
+    pages = aws.client("rds", settings.region).get_paginator("describe_db_snapshots")
+    with aws.translate_aws_errors("rds:DescribeDBSnapshots", f"the RDS instance {rds_instance.identifier}"):
+        answer = pages.paginate(DBInstanceIdentifier=rds_instance.identifier).build_full_result()
+    return tuple(
+        Snapshot(
+            found["DBSnapshotIdentifier"],
+            found.get("SnapshotType", ""),
+            found.get("Encrypted"),
+            found.get("Status", ""),
+            found.get("SnapshotCreateTime"),
+        )
+        for found in sorted(answer["DBSnapshots"], key=lambda item: item["DBSnapshotIdentifier"])
+    )
+
+
+@dataclass(frozen=True)
+class SharedSnapshot:
+    """The accounts that can restore a snapshot; ``all``: any account."""
+
+    identifier: str
+    accounts: tuple[str, ...]
+
+
+@fact(actions=("rds:DescribeDBSnapshotAttributes",), deadline=60)
+def rds_shares(rds_snapshots: tuple[Snapshot, ...], settings: Settings) -> tuple[SharedSnapshot, ...]:
+    """The accounts that the snapshots are shared with. Automated snapshots cannot be shared."""
+    client = aws.client("rds", settings.region)
+    shares = []
+    for snapshot in rds_snapshots:
+        if snapshot.kind == "automated":
+            continue
+        with aws.translate_aws_errors("rds:DescribeDBSnapshotAttributes", f"the snapshot {snapshot.identifier}"):
+            answer = client.describe_db_snapshot_attributes(DBSnapshotIdentifier=snapshot.identifier)
+        attributes = answer["DBSnapshotAttributesResult"].get("DBSnapshotAttributes", [])
+        accounts = [a for item in attributes if item["AttributeName"] == "restore" for a in item["AttributeValues"]]
+        shares.append(SharedSnapshot(snapshot.identifier, tuple(sorted(accounts))))
+    return tuple(shares)
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """One pending maintenance action.
+
+    Attributes:
+        action: for example ``system-update``.
+        forced_at: ``ForcedApplyDate``; None: it is not forced.
+        window_after: ``AutoAppliedAfterDate``: it is applied in the first maintenance window after it; None: not set.
+        chosen: ``OptInStatus``: ``next-maintenance``, ``immediate``, …; empty: not set.
+    """
+
+    action: str
+    description: str
+    forced_at: datetime | None
+    chosen: str = ""
+    window_after: datetime | None = None
+
+
+@fact(actions=("rds:DescribePendingMaintenanceActions",))
+def rds_maintenance(rds_instance: RdsInstance, settings: Settings) -> tuple[Maintenance, ...]:
+    with aws.translate_aws_errors(
+        "rds:DescribePendingMaintenanceActions", f"the RDS instance {rds_instance.identifier}"
+    ):
+        answer = aws.client("rds", settings.region).describe_pending_maintenance_actions(
+            ResourceIdentifier=rds_instance.arn
+        )
+    return tuple(
+        Maintenance(
+            action["Action"],
+            action.get("Description", ""),
+            action.get("ForcedApplyDate"),
+            action.get("OptInStatus", ""),
+            action.get("AutoAppliedAfterDate"),
+        )
+        for resource in answer["PendingMaintenanceActions"]
+        for action in sorted(resource["PendingMaintenanceActionDetails"], key=lambda item: item["Action"])
+    )
+
+
+@dataclass(frozen=True)
+class EngineSupport:
+    """The end of support of the major version; None: the AWS response does not have it."""
+
+    standard_until: datetime | None = None
+    extended_until: datetime | None = None
+
+
+@fact(actions=("rds:DescribeDBMajorEngineVersions",))
+def engine_support(rds_instance: RdsInstance, settings: Settings) -> EngineSupport:
+    engine, major = rds_instance.engine or "postgres", rds_instance.major
+    if major is None:
+        return EngineSupport()
+    client = aws.client("rds", settings.region)
+    if not hasattr(client, "describe_db_major_engine_versions"):
+        raise ConfigurationError(
+            "The installed boto3 does not have rds:DescribeDBMajorEngineVersions.", hint="Upgrade boto3."
+        )
+    with aws.translate_aws_errors("rds:DescribeDBMajorEngineVersions", f"the engine {engine} {major}"):
+        answer = client.describe_db_major_engine_versions(Engine=engine, MajorEngineVersion=str(major))
+    ends: dict[str, datetime] = {
+        period["LifecycleSupportName"]: period["LifecycleSupportEndDate"]
+        for version in answer["DBMajorEngineVersions"]
+        for period in version.get("SupportedEngineLifecycles") or ()
+    }
+    return EngineSupport(ends.get(STANDARD), ends.get(EXTENDED))

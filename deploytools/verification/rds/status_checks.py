@@ -1,0 +1,288 @@
+"""Checks of the status of the RDS instance: server, parameters, pending changes, certificate, maintenance, support."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.rds.checks import instance_check, missing_field, modify_hint, modify_now_hint
+from deploytools.verification.rds.facts import (
+    EXTENDED,
+    EngineSupport,
+    Maintenance,
+    RdsInstance,
+    ServerInUse,
+)
+from deploytools.verification.registry import check
+
+#: Prefixes of the statuses in which the instance accepts connections.
+SERVING = (
+    "available",
+    "backing-up",
+    "modifying",
+    "storage-",
+    "configuring-",
+    "converting-",
+    "moving-",
+    "upgrading-storage",
+)
+
+CERTIFICATE_DAYS = 60
+
+#: The certificate authority to use, and what must be done first.
+AUTHORITY = "rds-ca-rsa2048-g1"
+BEFORE = (
+    "this can restart the instance: run it at a time of low traffic, after all clients use AWS's global-bundle.pem as "
+    "sslrootcert"
+)
+
+#: The first major version of PostgreSQL for which rds.force_ssl is 1 by default.
+FORCE_SSL_DEFAULT_FROM = 15
+
+#: Opt-in types of a maintenance action with a chosen time.
+CHOSEN = {"next-maintenance", "immediate"}
+
+#: Days to test a major version upgrade on a copy.
+UPGRADE_DAYS = 180
+
+
+@check(
+    "rds.instance-in-use",
+    title="Checked RDS instance is the server in the secret",
+    severity=Severity.HIGH,
+    guide="Step 6",
+    hint='Correct DEPLOYTOOLS["RDS_INSTANCE"], or the host in the secret: python manage.py sync_secrets FILE',
+)
+def instance_in_use(server_in_use: ServerInUse, rds_instance: RdsInstance, secret_port: int | None) -> Verdict:
+    """Otherwise backups, alarms and rules of an unused instance are checked, and those of the server in use are not."""
+    name = rds_instance.identifier
+    if server_in_use.is_instance is None:
+        return missing_field("Endpoint", name)
+    if server_in_use.is_instance:
+        if rds_instance.port is None:
+            return missing_field("Endpoint.Port", name)
+        if secret_port in {None, rds_instance.port}:
+            return passed(f"the host in the secret is {rds_instance.endpoint}", name)
+        hint = f"Run: python manage.py sync_secrets --set port={rds_instance.port}"
+        return failed(f"its port is {rds_instance.port}, but the secret has {secret_port}", name, hint)
+    evidence = f"the host in the secret is not {rds_instance.endpoint}"
+    if server_in_use.is_rds_endpoint:
+        return failed(f"{evidence}, but the endpoint of another instance", name)
+    return warned(f"{evidence}, and not an endpoint of an RDS instance", name)
+
+
+@instance_check(
+    "rds.available",
+    title="RDS instance is available",
+    severity=Severity.HIGH,
+    guide="Step 6",
+    hint="Run: aws rds describe-events --source-type db-instance --source-identifier INSTANCE --duration 1440",
+)
+def available(rds_instance: RdsInstance) -> Verdict:
+    """An instance that is stopped or has full storage accepts no connections."""
+    status = rds_instance.status
+    if status is None:
+        return missing_field("DBInstanceStatus")
+    if status == "stopped":
+        hint = f"Run: aws rds start-db-instance --db-instance-identifier {rds_instance.identifier}"
+        return failed("the instance is stopped", hint=hint)
+    if status.startswith(("failed", "incompatible", "inaccessible", "storage-full", "restore-error", "deleting")):
+        return failed(f"the status is {status}")
+    return (passed if status.startswith(SERVING) else warned)(f"the status is {status}", rds_instance.identifier)
+
+
+@instance_check(
+    "rds.tls-required",
+    title="TLS is required for connections",
+    severity=Severity.HIGH,
+    guide="Security Checklist",
+    hint="Set rds.force_ssl=1 in the DB parameter group",
+    references=("FSBP RDS.38", "Prowler rds_instance_transport_encrypted", "checkov CKV2_AWS_69"),
+)
+def tls_required(rds_instance: RdsInstance, rds_parameters: dict[str, str | None]) -> Verdict:
+    """Without it, a client with sslmode=disable sends all data unencrypted."""
+    value, major = rds_parameters.get("rds.force_ssl"), rds_instance.major
+    groups = ", ".join(name for name, _ in rds_instance.parameter_groups)
+    if not groups:
+        return missing_field("DBParameterGroups")
+    if value == "1":
+        return passed(f"rds.force_ssl is 1 in {groups}")
+    if value is None and major is None:
+        return missing_field("EngineVersion")
+    if value is None and major is not None and major >= FORCE_SSL_DEFAULT_FROM:
+        return passed(f"rds.force_ssl is not set; its default in PostgreSQL {major} is 1")
+    return failed(f"rds.force_ssl is {value or 'not set'} in {groups}", hint=_force_ssl_hint(groups))
+
+
+def _force_ssl_hint(groups: str) -> str:
+    if groups.startswith("default."):
+        return f"{groups} cannot be changed: create a DB parameter group with rds.force_ssl=1 and assign it"
+    return (
+        f"Run: aws rds modify-db-parameter-group --db-parameter-group-name {groups} "
+        "--parameters ParameterName=rds.force_ssl,ParameterValue=1,ApplyMethod=immediate"
+    )
+
+
+@instance_check(
+    "rds.parameters-applied",
+    title="Parameter changes are applied",
+    severity=Severity.MEDIUM,
+    guide="Step 11",
+    hint="Run: aws rds reboot-db-instance --db-instance-identifier INSTANCE (interrupts connections: run it at a "
+    "time of low traffic)",
+)
+def parameters_applied(rds_instance: RdsInstance) -> Verdict:
+    """A changed static parameter has no effect until the instance is rebooted."""
+    if not rds_instance.parameter_groups:
+        return missing_field("DBParameterGroups")
+    pending = [f"{name}: {status}" for name, status in rds_instance.parameter_groups if status != "in-sync"]
+    if pending:
+        hint = (
+            f"Run: aws rds reboot-db-instance --db-instance-identifier {rds_instance.identifier} "
+            "(interrupts connections: run it at a time of low traffic)"
+        )
+        return failed(", ".join(pending), hint=hint)
+    return passed(f"parameter groups: {len(rds_instance.parameter_groups)}, all in sync")
+
+
+@instance_check(
+    "rds.no-pending-changes",
+    title="No changes of the RDS instance are pending",
+    severity=Severity.MEDIUM,
+    guide="Step 11",
+    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --apply-immediately",
+)
+def no_pending_changes(rds_instance: RdsInstance) -> Verdict:
+    """A pending change is applied in the next maintenance window and can restart the instance."""
+    if rds_instance.pending:
+        evidence = f"pending until the maintenance window: {', '.join(rds_instance.pending)}"
+        hint = modify_hint(
+            rds_instance, "--apply-immediately", "this can restart the instance: run it at a time of low traffic"
+        )
+        return warned(evidence, hint=hint)
+    return passed("no changes are pending")
+
+
+@instance_check(
+    "rds.certificate",
+    title=f"Server certificate is valid for at least {CERTIFICATE_DAYS} days",
+    severity=Severity.HIGH,
+    guide="Step 6",
+    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --ca-certificate-identifier "
+    "rds-ca-rsa2048-g1",
+    references=("Prowler rds_instance_certificate_expiration", "checkov CKV_AWS_211"),
+)
+def certificate(rds_instance: RdsInstance) -> Verdict:
+    """With verify-full, clients cannot connect after the certificate has expired."""
+    until = rds_instance.certificate_until
+    if until is None:
+        return missing_field("CertificateDetails")
+    days = (until - rds_instance.read_at).days
+    evidence = f"{rds_instance.certificate}, valid until {until:%Y-%m-%d}"
+    measured = f"{days} days left"
+    hint = modify_now_hint(rds_instance, f"--ca-certificate-identifier {AUTHORITY}", BEFORE)
+    if days < 0:
+        return failed(f"{rds_instance.certificate}, expired on {until:%Y-%m-%d}", hint=hint)
+    if days < CERTIFICATE_DAYS:
+        return warned(evidence, hint=hint, measured=measured)
+    return passed(evidence, measured=measured)
+
+
+@instance_check(
+    "rds.master-secret",
+    title="Managed secret of the master user is active",
+    severity=Severity.MEDIUM,
+    guide="Step 5",
+    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --manage-master-user-password "
+    "--rotate-master-user-password",
+    references=("checkov CKV_AWS_161",),
+)
+def master_secret(rds_instance: RdsInstance) -> Verdict:
+    """RDS cannot rotate an impaired secret, and the next change of the master password fails."""
+    status = rds_instance.master_secret
+    if status is None:
+        return not_applicable("RDS does not manage the master password")
+    if status in {"active", "rotating", "creating"}:
+        return passed(f"the secret is {status}")
+    hint = modify_now_hint(rds_instance, "--manage-master-user-password --rotate-master-user-password")
+    return failed(f"the secret is {status}", hint=hint)
+
+
+@instance_check(
+    "rds.maintenance",
+    title="No forced maintenance is scheduled",
+    severity=Severity.MEDIUM,
+    guide="Next Steps: Phase 12",
+    hint="Run: aws rds apply-pending-maintenance-action --resource-identifier ARN --apply-action ACTION "
+    "--opt-in-type next-maintenance",
+)
+def maintenance(rds_instance: RdsInstance, rds_maintenance: tuple[Maintenance, ...]) -> Iterable[Verdict]:
+    """AWS applies forced maintenance at the scheduled time, which can restart the instance."""
+    if not rds_maintenance:
+        yield passed("no maintenance action is pending")
+    for item in rds_maintenance:
+        hint = (
+            f"Run: aws rds apply-pending-maintenance-action --resource-identifier {rds_instance.arn} "
+            f"--apply-action {item.action} --opt-in-type next-maintenance"
+        )
+        is_chosen = item.chosen in CHOSEN
+        evidence = f"{item.action} ({item.description}), {_when(item)}"
+        evidence += f", opted in: {item.chosen}" if is_chosen else ""
+        if (item.forced_at or item.window_after) and not is_chosen:
+            yield warned(evidence, f"{rds_instance.identifier} {item.action}", hint)
+        else:
+            yield passed(evidence, f"{rds_instance.identifier} {item.action}")
+
+
+def _when(item: Maintenance) -> str:
+    dates = [f"in the first maintenance window after {item.window_after:%Y-%m-%d}"] if item.window_after else []
+    dates += [f"forced on {item.forced_at:%Y-%m-%d}"] if item.forced_at else []
+    return ", ".join(dates) or "not forced"
+
+
+@instance_check(
+    "rds.engine-supported",
+    title=f"PostgreSQL major version has at least {UPGRADE_DAYS} days of standard support",
+    severity=Severity.HIGH,
+    guide="Next Steps: Phase 12",
+    hint="Drop the template databases, which block an upgrade: python manage.py create_tenant_dbs --prune-templates "
+    "--no-template. Test the upgrade on a copy, then run: aws rds modify-db-instance --db-instance-identifier "
+    "INSTANCE --engine-version VERSION --allow-major-version-upgrade",
+    references=("Prowler rds_instance_deprecated_engine_version", "Prowler rds_instance_extended_support"),
+)
+def engine_supported(rds_instance: RdsInstance, engine_support: EngineSupport) -> Verdict:
+    """After the end of standard support, AWS charges for Extended Support or upgrades the instance automatically."""
+    until, version = engine_support.standard_until, f"PostgreSQL {rds_instance.major}"
+    if rds_instance.major is None:
+        return missing_field("EngineVersion")
+    if until is None:
+        return unknown(f"the AWS response has no end of standard support for {version}")
+    days, then = (until.date() - rds_instance.read_at.date()).days, _afterwards(rds_instance, engine_support)
+    if days < 0:
+        evidence = f"{version}: standard support ended on {until:%Y-%m-%d}; {then}"
+        return failed(evidence, hint=_upgrade_hint(rds_instance))
+    if days < UPGRADE_DAYS:
+        evidence = f"{version}: standard support ends on {until:%Y-%m-%d}; then {then}"
+        return warned(evidence, hint=_upgrade_hint(rds_instance))
+    return passed(f"{version}: standard support ends on {until:%Y-%m-%d}")
+
+
+def _afterwards(instance: RdsInstance, support: EngineSupport) -> str:
+    """Return what follows standard support: Extended Support, unless it is disabled for the instance."""
+    if instance.lifecycle not in {None, EXTENDED}:
+        return "AWS upgrades the instance automatically"
+    if support.extended_until is None:
+        return "there is no Extended Support"
+    if support.extended_until < instance.read_at:
+        return f"Extended Support ended on {support.extended_until:%Y-%m-%d}"
+    return f"Extended Support, which is charged, until {support.extended_until:%Y-%m-%d}"
+
+
+def _upgrade_hint(instance: RdsInstance) -> str:
+    return (
+        f"Run: aws rds describe-db-engine-versions --engine {instance.engine or 'postgres'} --engine-version "
+        f"{instance.engine_version} --query 'DBEngineVersions[].ValidUpgradeTarget[].EngineVersion' (lists the "
+        "target versions). Test the upgrade on a restored copy, drop the template databases, which block it: python "
+        "manage.py create_tenant_dbs --prune-templates --no-template, then upgrade: aws rds modify-db-instance "
+        f"--db-instance-identifier {instance.identifier} --engine-version VERSION --allow-major-version-upgrade"
+    )

@@ -1,0 +1,175 @@
+"""Search the files of the project for the values of the secret."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+import re
+import zipfile
+import zlib
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from deploytools.secrets.contract import Field, by_name, is_placeholder
+from deploytools.secrets.document import Document
+
+#: Directories without source code of the project.
+EXCLUDED = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".tox"}
+
+#: Bytes of the largest file that is read, also decompressed, and the number of files.
+MAX_SIZE, MAX_FILES = 20_000_000, 20_000
+
+#: How compressed files are opened, and the suffixes of formats that are not read.
+COMPRESSED: Mapping[str, Any] = {
+    ".gz": gzip.open,
+    ".tgz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
+ZIP, UNREAD = {".zip", ".whl", ".jar", ".docx", ".xlsx"}, {".7z", ".rar", ".zst", ".lz4", ".gpg"}
+
+#: Characters. A shorter value can occur in any text.
+MIN_LENGTH = 12
+
+#: Different characters of a credential.
+MIN_DISTINCT = 10
+
+#: Fields of the contract that are public: users see them on pages and in email.
+PUBLIC = {"stripe_publishable_key", "superuser_username", "superuser_email", "superuser_extra", "rotated_at"}
+
+
+@dataclass(frozen=True)
+class LeakedSecrets:
+    """The result of the search.
+
+    Attributes:
+        directory: the directory that was searched; empty: the project has no ``BASE_DIR``.
+        files: number of files found, up to `MAX_FILES`.
+        is_complete: whether there are no more files.
+        found: key, file and line of each value; never the value.
+        unreadable: files that could not be read.
+        oversized: files that were not read: larger than `MAX_SIZE`, or of a compressed format that is not known.
+    """
+
+    directory: str
+    files: int
+    is_complete: bool
+    found: tuple[tuple[str, str, int], ...]
+    unreadable: tuple[str, ...] = ()
+    oversized: tuple[str, ...] = ()
+
+
+def scan(root: Path, values: Mapping[str, str]) -> LeakedSecrets:
+    """Search all files below `root` for `values`.
+
+    Args:
+        values: the values to search for, by key.
+    """
+    forms = {key: encoded_forms(value) for key, value in values.items()}
+    found: list[tuple[str, str, int]] = []
+    unreadable, oversized = list[str](), list[str]()
+    paths = list(islice(_files(root), MAX_FILES + 1))
+    for path in paths[:MAX_FILES]:
+        name = str(path.relative_to(root))
+        try:
+            content = _read(path)
+        except OSError:
+            unreadable.append(name)
+            continue
+        if content is None:
+            oversized.append(name)
+        else:
+            found += [(key, name, line) for key, line in _lines(content, forms)]
+    is_complete = len(paths) <= MAX_FILES
+    return LeakedSecrets(
+        str(root), min(len(paths), MAX_FILES), is_complete, tuple(found), tuple(unreadable), tuple(oversized)
+    )
+
+
+def _lines(content: bytes, forms: Mapping[str, tuple[bytes, ...]]) -> Iterator[tuple[str, int]]:
+    """The key and the line of each value that `content` contains."""
+    for key, encodings in forms.items():
+        if positions := [at for form in encodings if (at := content.find(form)) >= 0]:
+            yield key, content.count(b"\n", 0, min(positions)) + 1
+
+
+def encoded_forms(value: str) -> tuple[bytes, ...]:
+    """Return the forms of a value in files: plain, in a URL, in JSON, and in base64 as in a Kubernetes Secret.
+
+    The base64 form is the part that does not depend on what follows the value, such as a line end.
+    """
+    plain = value.encode()
+    encoded = b64encode(plain[: len(plain) // 3 * 3])
+    return tuple({plain, quote(value, safe="").encode(), json.dumps(value)[1:-1].encode(), encoded})
+
+
+def credential_values(document: Document, fields: Sequence[Field]) -> dict[str, str]:
+    """Return the values of the secret that are credentials: long, sensitive, and not a placeholder.
+
+    Args:
+        fields: the contract with the host's own fields.
+    """
+    texts = {key: secret.reveal() for key, secret in document.items()}
+    known = by_name(fields)
+    return {
+        key: value
+        for key, value in texts.items()
+        if isinstance(value, str)
+        and len(value) >= MIN_LENGTH
+        and (known[key].is_sensitive if key in known else _looks_random(value))
+        and key not in PUBLIC
+        and not is_placeholder(value)
+    }
+
+
+def _looks_random(value: str) -> bool:
+    """Whether the value of an unknown key looks like a credential, not like a name or an address."""
+    is_mixed = any(letter.isdigit() for letter in value) and any(letter.isalpha() for letter in value)
+    return is_mixed and len(set(value)) >= MIN_DISTINCT and not re.search(r"://|@|\s|\.[a-z]+$", value)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """The files below `root`, sorted. Symbolic links to directories are not followed."""
+    for directory, names, files in os.walk(root):
+        names[:] = sorted(set(names) - EXCLUDED)
+        yield from (Path(directory, name) for name in sorted(files))
+
+
+def _read(path: Path) -> bytes | None:
+    """The content without NUL bytes, which turns UTF-16 text into ASCII; None: too large, or an unknown format.
+
+    The content of a symbolic link is empty: its target is read at its own path.
+    """
+    suffix = path.suffix.lower()
+    if path.is_symlink() or not path.is_file():
+        return b""
+    if path.stat().st_size > MAX_SIZE or suffix in UNREAD:
+        return None
+    content = path.read_bytes()
+    try:
+        if suffix in COMPRESSED:
+            with COMPRESSED[suffix](path) as file:
+                content = file.read(MAX_SIZE + 1)
+        elif suffix in ZIP:
+            content = _unzip(path)
+    except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, RuntimeError, gzip.BadGzipFile):
+        return None
+    return None if len(content) > MAX_SIZE else content.replace(b"\0", b"")
+
+
+def _unzip(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        content = b""
+        for member in archive.infolist():
+            if len(content) + member.file_size > MAX_SIZE:
+                return b" " * (MAX_SIZE + 1)
+            content += archive.read(member) + b"\n"
+    return content

@@ -1,0 +1,1 @@
+"""Database backends as other packages have them: their names do not show what they are for."""

@@ -1,0 +1,7 @@
+"""A backend for PostgreSQL."""
+
+from django.db.backends.postgresql import base
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Django's, in another package."""

@@ -1,0 +1,11 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = []
+    operations = [
+        migrations.CreateModel(
+            "Note", [("id", models.BigAutoField(primary_key=True, serialize=False)), ("text", models.TextField())]
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""An app with custom user models. AUTH_USER_MODEL selects one."""

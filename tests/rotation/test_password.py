@@ -1,0 +1,266 @@
+"""`rotate_credentials password` on a real server with an emulated Secrets Manager."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from deploytools.errors import ConnectionFailed
+from deploytools.postgres.connections import Login
+from deploytools.secrets.document import Secret
+from tests.conftest import versions
+from tests.deployment import Deployment
+from tests.management.runner import ROTATE, Result, run
+
+LABEL = "deploytools-rotation"
+
+
+@pytest.fixture
+def made(capsys, deployment: Deployment) -> Deployment:
+    """The deployment with its databases."""
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    return deployment
+
+
+def rotate(capsys: pytest.CaptureFixture[str], *options: str) -> Result:
+    return run(capsys, "rotate_credentials", "password", *ROTATE, *options)
+
+
+def status(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """Return the status of each login."""
+    result = rotate(capsys, "--status", "--format", "json")
+    assert result.code == 0, result
+    return {login["name"]: login["status"] for login in json.loads(result.out)["logins"]}
+
+
+def login_of(made: Deployment, document: dict[str, Any]) -> Login:
+    return Login(made.postgres.address, document["username"], Secret(document["password"]))
+
+
+def can_log_in(login: Login, database: str) -> bool:
+    try:
+        login.connect(database).close()
+    except ConnectionFailed:
+        return False
+    return True
+
+
+def labels(made: Deployment) -> set[str]:
+    return {label for found in made.versions().values() for label in found}
+
+
+@pytest.mark.parametrize("one_postgres", versions({14, 15, 16, 17, 18}), indirect=True)
+def test_two_rotations(capsys, made: Deployment):
+    """The logins take turns; each former one works until it is closed; all objects belong to the owner."""
+    first = made.document()
+    owner, second = made.role, f"{made.role}_b"
+    with made.postgres.admin() as admin:
+        admin.execute(f"ALTER ROLE {owner} SET search_path TO \"$user\", public; ALTER ROLE {owner} "
+                      f"SET work_mem TO '5MB'; ALTER ROLE {owner} CONNECTION LIMIT 40".encode())  # fmt: skip
+
+    plan = rotate(capsys, "--plan")
+    assert (plan.code, made.document(), status(capsys)[second]) == (0, first, "does not exist yet")
+    assert [line.split()[1] for line in plan.out.splitlines()] == [
+        "create", "grant", "copy", "grant", "create", "set", "log", "move",
+    ]  # fmt: skip
+
+    result = rotate(capsys)
+    assert result.code == 0, result
+    assert result.out.endswith("Next: when every process uses the new login: python manage.py rotate_credentials "
+                               "password --finish\n")  # fmt: skip
+    new = made.document()
+    assert (new["username"], new["owner"], new["password"] != first["password"]) == (second, owner, True)
+    assert {key: value for key, value in new.items() if key not in ("username", "password", "owner", "rotated_at")} == {
+        key: value for key, value in first.items() if key not in ("username", "password")
+    }
+    assert labels(made) == {"AWSCURRENT", "AWSPREVIOUS"}
+    assert all(can_log_in(login_of(made, document), made.tenants[0]) for document in (first, new))
+    with login_of(made, new).connect(made.tenants[1]) as session:
+        session.execute("CREATE TABLE made_by_the_second_login (id integer)")
+        row = session.execute(
+            "SELECT tableowner::text, current_setting('search_path') AS path, current_setting('work_mem') AS memory, "
+            "(SELECT rolconnlimit FROM pg_roles WHERE rolname = session_user) "
+            "FROM pg_tables WHERE tablename = 'made_by_the_second_login'"
+        ).fetchone()
+    assert row == (owner, '"$user", public', "5MB", 40)
+    assert run(capsys, "create_tenant_dbs", "--check").code == 0
+    assert run(capsys, "create_tenant_dbs", "--verify").code == 0
+
+    assert rotate(capsys, "--finish").code == 0
+    assert status(capsys) == {owner: "closed", second: "in AWSCURRENT"}
+    assert (can_log_in(login_of(made, first), made.tenants[0]), can_log_in(login_of(made, new), made.tenants[0])) == (
+        False, True,
+    )  # fmt: skip
+    assert run(capsys, "create_tenant_dbs", "--check").code == 0
+    result = rotate(capsys, "--finish")
+    assert (result.code, "No changes" in result.out) == (0, True)
+
+    assert rotate(capsys).code == 0
+    third = made.document()
+    assert (third["username"], third["owner"]) == (owner, owner)
+    assert third["password"] not in (first["password"], new["password"])
+    assert rotate(capsys, "--finish").code == 0
+    assert [can_log_in(login_of(made, document), made.tenants[0]) for document in (first, new, third)] == [
+        False, False, True,
+    ]  # fmt: skip
+    assert run(capsys, "create_tenant_dbs", "--check").code == 0
+    assert run(capsys, "create_tenant_dbs", "--verify").code == 0
+    shown = made.postgres.log()
+    assert not [document for document in (first, new, third) if document["password"] in shown]
+
+
+@pytest.mark.slow
+def test_a_former_login_in_use_is_not_closed(capsys, made: Deployment):
+    former = login_of(made, made.document())
+    with former.connect(made.tenants[0]) as session:
+        assert rotate(capsys).code == 0
+        for options in (("--finish",), ("--finish", "--end-sessions"), ("--wait-for-sessions", "1m", "--plan"), ()):
+            result = rotate(capsys, *options)
+            assert (result.code, f"The former login {made.role} is in use by deploytools from" in result.err) == (
+                1, True,
+            ), (options, result)  # fmt: skip
+        assert session.execute("SELECT 1").fetchone() == (1,)
+        assert status(capsys)[made.role] == "open"
+        assert rotate(capsys, "--finish", "--now").code == 0
+        assert session.pgconn.socket  # The client does not know yet.
+    assert (status(capsys)[made.role], can_log_in(former, made.tenants[0])) == ("closed", False)
+
+
+@pytest.mark.slow
+def test_idle_sessions_are_ended(capsys, made: Deployment, monkeypatch):
+    monkeypatch.setattr("deploytools.rotation.rotation_plan.IDLE", 1)
+    former = login_of(made, made.document())
+    with former.connect(made.tenants[0]) as idle, former.connect(made.tenants[0]) as busy:
+        assert rotate(capsys).code == 0
+        busy.execute("BEGIN")
+        result = rotate(capsys, "--finish", "--end-sessions")
+        assert (result.code, result.err.count("connected since")) == (1, 2)
+        busy.execute("ROLLBACK")
+        assert idle.execute("SELECT 1").fetchone() == (1,)
+        while (result := rotate(capsys, "--finish", "--end-sessions")).code:
+            assert "is in use by" in result.err
+    assert status(capsys)[made.role] == "closed"
+
+
+@pytest.mark.slow
+def test_the_former_login_is_closed_in_the_same_run(capsys, made: Deployment):
+    former = login_of(made, made.document())
+    session = former.connect(made.tenants[0])
+    timer = threading.Timer(3, session.close)
+    timer.start()
+    result = rotate(capsys, "--wait-for-sessions", "1m")
+    timer.join()
+    assert (result.code, status(capsys)[made.role]) == (0, "closed"), result
+
+
+@pytest.mark.slow
+def test_grace(capsys, made: Deployment):
+    """PostgreSQL's clock decides."""
+    former = login_of(made, made.document())
+    assert rotate(capsys, "--grace", "24h").code == 0
+    with made.postgres.admin() as admin:
+        row = admin.execute(
+            "SELECT rolvaliduntil BETWEEN now() + interval '23:59' AND now() + interval '24:00' FROM pg_roles "
+            "WHERE rolname = %s", [made.role]
+        ).fetchone()  # fmt: skip
+        assert row == (True,)
+        assert status(capsys)[made.role].startswith("open until ")
+        assert can_log_in(former, made.tenants[0])
+        admin.execute(f"ALTER ROLE {made.role} VALID UNTIL 'yesterday'".encode())
+    assert status(capsys)[made.role].startswith("expired at ")
+    assert not can_log_in(former, made.tenants[0])
+    assert rotate(capsys).code == 0
+    assert can_log_in(login_of(made, made.document()), made.tenants[0])
+
+
+@pytest.mark.slow
+def test_back(capsys, made: Deployment):
+    first = made.document()
+    assert rotate(capsys, "--grace", "1h").code == 0
+    assert rotate(capsys, "--back").code == 0
+    found = made.document()
+    assert (found["username"], found["password"]) == (first["username"], first["password"])
+    assert can_log_in(login_of(made, found), made.tenants[0])
+    assert status(capsys)[made.role] == "in AWSCURRENT"
+    with made.postgres.admin() as admin:  # It does not expire.
+        row = admin.execute("SELECT rolvaliduntil::text FROM pg_roles WHERE rolname = %s", [made.role]).fetchone()
+    assert row == ("infinity",)
+    assert rotate(capsys, "--finish").code == 0
+    result = rotate(capsys, "--back")
+    assert (result.code, f"The former login {made.role}_b is closed." in result.err) == (1, True)
+
+
+@pytest.mark.slow
+def test_the_secret_is_not_rolled_back_to_a_former_login(capsys, made: Deployment):
+    """It can be closed: new connections would fail."""
+    assert run(capsys, "sync_secrets", "--set", "email_host=smtp.other-host.net", "--noinput").code == 0
+    assert rotate(capsys).code == 0
+    assert rotate(capsys, "--finish").code == 0
+    rotated = made.document()
+    result = run(capsys, "sync_secrets", "--rollback", "--noinput")
+    assert (result.code, "password was rotated since version" in result.err, made.document()) == (1, True, rotated)
+    for key in ("username", "password", "owner", "rotated_at"):
+        result = run(capsys, "sync_secrets", "--rollback", "--key", key, "--noinput")
+        assert (result.code, "password was rotated since version" in result.err, made.document()) == (1, True, rotated)
+    assert run(capsys, "sync_secrets", "--set", "email_host=smtp.third-host.net", "--noinput").code == 0
+    assert run(capsys, "sync_secrets", "--rollback", "--noinput").code == 0
+    assert made.document() == rotated
+
+
+@pytest.mark.slow
+def test_one_login(capsys, made: Deployment):
+    first = made.document()
+    assert rotate(capsys, "--one-login").code == 0
+    new = made.document()
+    assert (new["username"], can_log_in(login_of(made, first), made.tenants[0])) == (made.role, False)
+    assert can_log_in(login_of(made, new), made.tenants[0])
+    assert labels(made) == {"AWSCURRENT", "AWSPREVIOUS"}
+
+
+@pytest.mark.slow
+def test_another_rotation_in_progress(capsys, made: Deployment):
+    """AWSPENDING is the lock against AWS's rotation, too."""
+    made.client.put_secret_value(SecretId=made.name, SecretString="{}", VersionStages=["AWSPENDING"])
+    before = made.versions()
+    for option in ((), ("--finish",), ("--abort",), ("--back",), ("--status",)):
+        result = rotate(capsys, *option)
+        assert (result.code, "Another rotation of" in result.err) == (1, True), result
+        assert "update-secret-version-stage" in result.err
+    assert made.versions() == before
+
+
+@pytest.mark.slow
+def test_another_run(capsys, made: Deployment):
+    from deploytools.postgres.connections import locked_session
+
+    before = made.versions()
+    with locked_session(made.postgres.master, wait=60):
+        result = run(capsys, "rotate_credentials", "password", "--noinput")
+    assert (result.code, "Another run has held the lock" in result.err) == (1, True)
+    assert made.versions() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--finish", "--back"), "--finish cannot be combined with --back."),
+        (("--finish", "--grace", "1h"), "--grace cannot be combined with --finish."),
+        (("--now",), "--now requires --finish."),
+        (("--end-sessions",), "--end-sessions requires --finish or --wait-for-sessions."),
+        (("--status", "--plan"), "--plan cannot be combined with --status."),
+    ],
+)
+def test_options_that_do_nothing_are_refused(capsys, options, message):
+    result = rotate(capsys, *options)
+    assert (result.code, message in result.err) == (2, True), result
+
+
+@pytest.mark.slow
+def test_a_login_that_is_neither(capsys, made: Deployment):
+    made.put(owner="another_owner")
+    result = rotate(capsys)
+    assert result.code == 2
+    assert f"The login in the secret is {made.role}, which is neither another_owner nor another_owner_b." in result.err

@@ -1,0 +1,182 @@
+"""No request fails while credentials are rotated: gunicorn with the shop, PostgreSQL, two clients without pause."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from deploytools.errors import ConnectionFailed
+from deploytools.local.ports import reserve
+from deploytools.postgres.connections import Login
+from deploytools.secrets.document import Secret
+from tests.deployment import Deployment
+from tests.management.runner import ROTATE, run
+from tests.postgres_server import scram
+
+ROOT = Path(__file__).parents[2]
+CLIENTS, ROTATIONS = 2, 10
+READY = 600
+
+pytestmark = pytest.mark.slow
+
+
+class Client(threading.Thread):
+    """Requests a page that reads the database, without pause; counts the responses by status."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self.port, self.results, self.is_done = port, Counter[str](), threading.Event()
+        self.seconds: list[float] = []
+
+    def run(self) -> None:
+        while not self.is_done.is_set():
+            started = time.monotonic()
+            self.results[self.request()] += 1
+            self.seconds.append(time.monotonic() - started)
+
+    def request(self) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            headers = {"Host": "localhost", "X-Forwarded-Proto": "https"}
+            connection.request("GET", "/order/products", headers=headers)
+            return str(connection.getresponse().status)
+        except OSError as error:
+            return type(error).__name__
+        finally:
+            connection.close()
+
+
+@contextmanager
+def serving(deployment: Deployment, load: str, log: Path) -> Iterator[int]:
+    """Run gunicorn with the first tenant; yield its port."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        **deployment.environment,
+        "DJANGO_SETTINGS_MODULE": "tests.rotation.load_settings",
+        "LOAD": load,
+    }
+    migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+    subprocess.run(migrate, cwd=ROOT, env=environment, check=True, timeout=300)
+    command = [sys.executable, "-m", "gunicorn", "StartupWebApp.wsgi", "--workers", "2", "--threads", "2"]
+    with reserve() as port, log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, "--bind", f"fd://{port.fileno()}"],
+            cwd=ROOT, env=environment, pass_fds=[port.fileno()], stdout=output, stderr=output,
+        )  # fmt: skip
+        number = port.getsockname()[1]
+    try:
+        probe = Client(number)
+        for _ in range(READY):
+            if probe.request() == "200":
+                break
+            time.sleep(0.1)
+        else:
+            raise AssertionError(log.read_text())
+        yield number
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+@contextmanager
+def clients(port: int) -> Iterator[list[Client]]:
+    running = [Client(port) for _ in range(CLIENTS)]
+    for client in running:
+        client.start()
+    try:
+        yield running
+    finally:
+        for client in running:
+            client.is_done.set()
+        for client in running:
+            client.join()
+
+
+def results(running: list[Client]) -> Counter[str]:
+    return sum((client.results for client in running), Counter[str]())
+
+
+def percentile(running: list[Client]) -> float:
+    seconds = sorted(value for client in running for value in client.seconds)
+    return seconds[int(len(seconds) * 0.99)]
+
+
+def can_log_in(deployment: Deployment, document: dict[str, Any]) -> bool:
+    login = Login(deployment.postgres.address, document["username"], Secret(document["password"]))
+    try:
+        login.connect(deployment.tenants[0]).close()
+    except ConnectionFailed:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("load", ["0", "3", "pool"])
+def test_ten_rotations(capsys, deployment: Deployment, tmp_path: Path, load: str):
+    if load == "pool":
+        pytest.importorskip("psycopg_pool")
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    with serving(deployment, load, tmp_path / "log") as port:
+        with clients(port) as quiet:
+            time.sleep(5)
+        with clients(port) as running:
+            for _ in range(ROTATIONS):
+                former = deployment.document()
+                assert run(capsys, "rotate_credentials", "password", *ROTATE).code == 0
+                finish = ("rotate_credentials", "password", *ROTATE, "--finish", "--end-sessions")
+                while (result := run(capsys, *finish)).code:
+                    assert "is in use by" in result.err or "was opened since" in result.err, result
+                    time.sleep(0.5)
+                assert (can_log_in(deployment, former), can_log_in(deployment, deployment.document())) == (False, True)
+        assert set(results(running)) == {"200"}
+        assert run(capsys, "create_tenant_dbs", "--check").code == 0
+    with capsys.disabled():
+        print(load, results(running), f"p99 {percentile(running) / percentile(quiet):.2f} of a quiet run")  # noqa: T201
+
+
+def rotate_as_aws(deployment: Deployment) -> None:
+    """Do the four steps of AWS's function for a single user, one second apart. It knows nothing of these tools."""
+    secret, client = deployment.name, deployment.client
+    current = client.get_secret_value(SecretId=secret, VersionStage="AWSCURRENT")
+    values = json.loads(current["SecretString"]) | {"password": f"{time.monotonic_ns():040}"}
+    new = client.put_secret_value(SecretId=secret, SecretString=json.dumps(values), VersionStages=["AWSPENDING"])
+    time.sleep(1)
+    with deployment.postgres.admin() as admin:
+        verifier = scram(admin, values["username"], Secret(values["password"]))
+        statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+        admin.execute(statement.format(sql.Identifier(values["username"]), sql.Literal(verifier)))
+    time.sleep(1)
+    assert can_log_in(deployment, values)
+    time.sleep(1)
+    client.update_secret_version_stage(
+        SecretId=secret, VersionStage="AWSCURRENT",
+        MoveToVersionId=new["VersionId"], RemoveFromVersionId=current["VersionId"],
+    )  # fmt: skip
+    time.sleep(1)
+
+
+@pytest.mark.parametrize("load", ["0", "pool", "django"])
+def test_the_rotation_of_aws_for_a_single_user(capsys, deployment: Deployment, tmp_path: Path, load: str):
+    """Without the backend, requests fail: the control."""
+    if load == "pool":
+        pytest.importorskip("psycopg_pool")
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    with serving(deployment, load, tmp_path / "log") as port, clients(port) as running:
+        for _ in range(3):
+            rotate_as_aws(deployment)
+    print(load, results(running))  # noqa: T201
+    assert ("500" in results(running)) is (load == "django")
+    assert set(results(running)) <= {"200", "500"}

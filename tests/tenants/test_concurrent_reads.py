@@ -1,0 +1,51 @@
+"""What the application role can read from the server: connection slots, unlisted databases, test databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from psycopg import sql
+
+from deploytools.postgres.connections import Login
+from deploytools.secrets.document import Secret
+from deploytools.tenants.catalog import read_server_catalog, read_slots
+from tests.postgres_server import Postgres
+
+
+@pytest.fixture
+def owner(postgres: Postgres) -> Iterator[Login]:
+    """A role with two databases, and one that a test run left behind."""
+    name = postgres.fresh_name()
+    login = postgres.make_role(name, Secret("Aq7kP0mZx2Lw9RtY4vBn6HsD1fGjE3cU"))
+    databases = [f"{name}_one", f"{name}_old", f"test_{name}"]
+    with postgres.admin() as admin:
+        for database in databases:
+            command = sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), sql.Identifier(name))
+            admin.execute(command)
+    yield login
+    with postgres.admin() as admin:
+        for database in databases:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
+        admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+@pytest.mark.slow
+def test_unlisted_and_test_databases(owner):
+    found = read_server_catalog(owner, f"{owner.user}_one", [f"{owner.user}_one"], [owner.user])
+    assert [role.name for role in found.roles] == [owner.user]
+    assert set(found.databases) == {f"{owner.user}_one"}
+    assert found.unlisted == (f"{owner.user}_old",)
+    assert f"test_{owner.user}" in found.test_databases
+    assert f"test_{owner.user}" not in found.unlisted
+
+
+@pytest.mark.slow
+def test_connection_slots(owner, postgres):
+    with postgres.admin() as admin:
+        (maximum,) = admin.execute("SHOW max_connections").fetchone()
+        (reserved,) = admin.execute("SHOW superuser_reserved_connections").fetchone()
+        with owner.connect(f"{owner.user}_one") as connection:
+            slots = read_slots(connection)
+    assert (slots.maximum, slots.reserved) == (int(maximum), int(reserved))
+    assert 2 <= slots.used <= slots.maximum

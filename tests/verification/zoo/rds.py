@@ -1,0 +1,274 @@
+"""Worlds of the area rds: faults with the statuses that they change, and good variations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from deploytools.verification.rds.facts import (
+    EngineSupport,
+    Maintenance,
+    ServerInUse,
+    SharedSnapshot,
+    Snapshot,
+)
+from tests.verification.zoo.row import FAIL, NA, UNKNOWN, WARN, Row
+from tests.verification.zoo.world import (
+    DAILY,
+    NOW,
+    Changes,
+    expect,
+    rds,
+)
+
+DAY = timedelta(days=1)
+
+
+def snapshots(*found: Snapshot) -> Changes:
+    """The snapshots of the instance."""
+    return {"rds_snapshots": found}
+
+
+def missing_field(field: str, check: str, name: str) -> Row:
+    return Row(rds(**{field: None}), {check: UNKNOWN}, f"the AWS response has no {name}")
+
+
+#: The verdicts of other checks without backups.
+WITHOUT_BACKUPS = {"rds.restorable": NA, "rds.separate-windows": NA, "rds.restore-drill": NA}
+
+SWITCHES = [
+    Row(rds(deletion_protection=False), {"rds.deletion-protection": FAIL}, "DeletionProtection is false"),
+    Row(rds(backup_days=6), {"rds.automated-backups": FAIL}, "retention period: 6 days, expected at least 7"),
+    Row(
+        rds(backup_days=1) | expect(stage="pre-launch"),
+        {"rds.automated-backups": WARN},
+        "retention period: 1 day, expected at least 7",
+    ),
+    Row(
+        rds(backup_days=0, latest_restorable=None),
+        {"rds.automated-backups": FAIL, **WITHOUT_BACKUPS},
+        "automated backups are disabled",
+    ),
+    Row(rds(backup_days=7), {}),
+    Row(
+        rds(backup_days=0, latest_restorable=None, replica_of="main"),
+        {"rds.automated-backups": NA, **WITHOUT_BACKUPS},
+        "the instance is a replica of main",
+    ),
+    Row(rds(replica_of="main"), {"rds.automated-backups": NA}, "the instance is a replica of main"),
+    Row(rds(is_public=True), {"rds.not-public": FAIL}, "PubliclyAccessible is true"),
+    Row(rds(is_encrypted=False), {"rds.storage-encrypted": FAIL}, "StorageEncrypted is false"),
+    Row(rds(is_multi_az=False), {"rds.multi-az": WARN}, "MultiAZ is false"),
+    Row(rds(log_exports=("upgrade",)), {"rds.log-exports": WARN}, "not exported: postgresql"),
+    Row(rds(has_minor_upgrades=False), {"rds.minor-upgrades": FAIL}, "AutoMinorVersionUpgrade is false"),
+    Row(rds(maximum=None), {"rds.storage-autoscaling": WARN}, "20 GiB, without autoscaling"),
+    Row(rds(maximum=20), {"rds.storage-autoscaling": WARN}, "20 GiB, without autoscaling"),
+    Row(rds(monitoring=0), {"rds.enhanced-monitoring": WARN}, "MonitoringInterval is 0"),
+    missing_field("monitoring", "rds.enhanced-monitoring", "MonitoringInterval"),
+    Row(rds(copies_tags=False), {"rds.snapshot-tags": WARN}, "CopyTagsToSnapshot is false"),
+    missing_field("deletion_protection", "rds.deletion-protection", "DeletionProtection"),
+    missing_field("backup_days", "rds.automated-backups", "BackupRetentionPeriod"),
+    missing_field("is_public", "rds.not-public", "PubliclyAccessible"),
+    missing_field("is_encrypted", "rds.storage-encrypted", "StorageEncrypted"),
+    missing_field("is_multi_az", "rds.multi-az", "MultiAZ"),
+    missing_field("has_minor_upgrades", "rds.minor-upgrades", "AutoMinorVersionUpgrade"),
+    missing_field("allocated", "rds.storage-autoscaling", "AllocatedStorage"),
+    missing_field("copies_tags", "rds.snapshot-tags", "CopyTagsToSnapshot"),
+]
+
+STATE = [
+    Row({"server_in_use": ServerInUse(False, True)}, {"rds.instance-in-use": FAIL}, "the endpoint of another instance"),
+    Row(
+        {"server_in_use": ServerInUse(False, False)},
+        {"rds.instance-in-use": WARN},
+        "not an endpoint of an RDS",
+    ),
+    Row({"secret_port": None}, {}),
+    Row(
+        {"server_in_use": ServerInUse(False, True), "secret_port": 6432},
+        {"rds.instance-in-use": FAIL},
+        "the endpoint of another instance",
+    ),
+    Row(
+        {"server_in_use": ServerInUse(None, True)}, {"rds.instance-in-use": UNKNOWN}, "the AWS response has no Endpoint"
+    ),
+    Row(rds(status="stopped"), {"rds.available": FAIL, "rds.restorable": NA}, "the instance is stopped"),
+    Row(rds(status="storage-full"), {"rds.available": FAIL}, "the status is storage-full"),
+    *(Row(rds(status=status), {}) for status in ("backing-up", "modifying", "storage-optimization")),
+    *(
+        Row(rds(status=status), {"rds.available": WARN}, f"the status is {status}")
+        for status in ("rebooting", "starting", "upgrading", "unheard-of")
+    ),
+    missing_field("status", "rds.available", "DBInstanceStatus"),
+    Row(
+        rds(latest_restorable=NOW - timedelta(minutes=16)),
+        {"rds.restorable": FAIL},
+        "point: 16 minutes ago",
+    ),
+    Row(rds(latest_restorable=None), {"rds.restorable": FAIL}, "there is no restore point"),
+    Row({"rds_parameters": {"rds.force_ssl": "0"}}, {"rds.tls-required": FAIL}, "rds.force_ssl is 0"),
+    Row({"rds_parameters": {}}, {}),
+    Row(
+        {"rds_parameters": {}, **rds(engine_version="14.13")},
+        {"rds.tls-required": FAIL},
+        "rds.force_ssl is not set",
+    ),
+    Row(
+        {"rds_parameters": {}, **rds(engine_version=None)},
+        {"rds.tls-required": UNKNOWN, "rds.engine-supported": UNKNOWN},
+        "EngineVersion",
+    ),
+    Row(
+        rds(parameter_groups=()), {"rds.tls-required": UNKNOWN, "rds.parameters-applied": UNKNOWN}, "DBParameterGroups"
+    ),
+    Row(rds(parameter_groups=(("mine", "pending-reboot"),)), {"rds.parameters-applied": FAIL}, "mine: pending-reboot"),
+    Row(
+        rds(pending=("DBInstanceClass",)),
+        {"rds.no-pending-changes": WARN},
+        "window: DBInstanceClass",
+    ),
+    Row(
+        {"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY),)},
+        {"rds.maintenance": WARN},
+        "system-update (New OS), forced on 2026-03-02",
+    ),
+    Row({"rds_maintenance": (Maintenance("system-update", "New OS", None),)}, {}),
+    Row(
+        {"rds_maintenance": (Maintenance("db-upgrade", "16.12", None, window_after=NOW + DAY),)},
+        {"rds.maintenance": WARN},
+        "db-upgrade (16.12), in the first maintenance window after 2026-03-02",
+    ),
+    Row(
+        {"rds_maintenance": (Maintenance("db-upgrade", "16.12", NOW + 30 * DAY, window_after=NOW + DAY),)},
+        {"rds.maintenance": WARN},
+        "in the first maintenance window after 2026-03-02, forced on 2026-03-31",
+    ),
+    Row({"rds_maintenance": (Maintenance("db-upgrade", "16.12", None, "immediate", NOW + DAY),)}, {}),
+    Row({"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY, "next-maintenance"),)}, {}),
+    Row(
+        {"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY, "undo-opt-in"),)},
+        {"rds.maintenance": WARN},
+        "forced on 2026-03-02",
+    ),
+    Row(rds(certificate_until=NOW + 59 * DAY), {"rds.certificate": WARN}, "59 days left"),
+    Row(rds(certificate_until=NOW - DAY), {"rds.certificate": FAIL}, "expired on 2026-02-28"),
+    missing_field("certificate_until", "rds.certificate", "CertificateDetails"),
+    Row(
+        {"rds_shares": (SharedSnapshot("by-hand", ("all",)),)},
+        {"rds.snapshots-private": FAIL},
+        "any AWS account can restore it",
+    ),
+    Row(
+        {"rds_shares": (SharedSnapshot("by-hand", ("999999999999",)),)},
+        {"rds.snapshots-private": WARN},
+        "by-hand 999999999999: this account can restore it",
+    ),
+    Row(
+        snapshots(DAILY, Snapshot("old", "manual", False)),
+        {"rds.snapshots-encrypted": FAIL},
+        "is not encrypted",
+    ),
+    Row(
+        snapshots(DAILY, Snapshot("old", "manual", None)),
+        {"rds.snapshots-encrypted": UNKNOWN},
+        "response has no Encrypted",
+    ),
+    Row(snapshots(DAILY), {}),
+    Row(snapshots(replace(DAILY, kind="awsbackup")), {}),
+    Row(snapshots(DAILY, Snapshot("rds:old", "automated", False)), {}),
+    Row(snapshots(DAILY, Snapshot("rds:old", "automated", None)), {}),
+    Row(snapshots(), {"rds.restorable": FAIL}, "no automatic snapshot is available"),
+    Row(snapshots(replace(DAILY, status="creating")), {"rds.restorable": FAIL}, "no automatic snapshot is available"),
+    Row(snapshots(replace(DAILY, kind="manual")), {"rds.restorable": FAIL}, "no automatic snapshot is available"),
+    Row(
+        snapshots(replace(DAILY, created_at=NOW - timedelta(hours=27))),
+        {"rds.restorable": WARN},
+        "latest snapshot: 27 hours",
+    ),
+    Row(
+        snapshots(replace(DAILY, created_at=NOW - timedelta(hours=51))),
+        {"rds.restorable": FAIL},
+        "latest snapshot: 51 hours",
+    ),
+    Row({**snapshots(), **rds(created_at=NOW - timedelta(hours=25))}, {}),
+    Row(
+        {**snapshots(), **rds(created_at=NOW - timedelta(hours=27))}, {"rds.restorable": FAIL}, "no automatic snapshot"
+    ),
+    Row(rds(master_secret="impaired"), {"rds.master-secret": FAIL}, "the secret is impaired"),
+    Row(rds(master_secret="rotating"), {}),
+    Row(rds(master_secret=None), {"rds.master-secret": NA}, "RDS does not manage the master password"),
+]
+
+
+def support(days: float | None, extended: float = 2190, **changes: Any) -> Changes:
+    """The end of support of the engine, in days from now."""
+    until = None if days is None else NOW + days * DAY
+    return {"engine_support": EngineSupport(until, NOW + extended * DAY), **rds(**changes)}
+
+
+def windows(backup: str | None, maintenance: str | None) -> Changes:
+    return rds(backup_window=backup, maintenance_window=maintenance)
+
+
+def drill(date: str) -> Changes:
+    return rds(tags=(("Name", "good"), ("deploytools:restore-drill", date)))
+
+
+UPKEEP = [
+    Row(support(180), {}),
+    Row(
+        support(179),
+        {"rds.engine-supported": WARN},
+        "standard support ends on 2026-08-27; then Extended Support, which is charged, until 2032-02-28",
+    ),
+    Row(
+        support(100, lifecycle="open-source-rds-extended-support-disabled"),
+        {"rds.engine-supported": WARN},
+        "ends on 2026-06-09; then AWS upgrades the instance automatically",
+    ),
+    Row(
+        support(-1, lifecycle=None),
+        {"rds.engine-supported": FAIL},
+        "PostgreSQL 16: standard support ended on 2026-02-28; Extended Support, which is charged",
+    ),
+    Row(support(-1, -1), {"rds.engine-supported": FAIL}, "Extended Support ended on 2026-02-28"),
+    Row({"engine_support": EngineSupport(NOW - DAY)}, {"rds.engine-supported": FAIL}, "there is no Extended Support"),
+    Row(
+        support(None),
+        {"rds.engine-supported": UNKNOWN},
+        "has no end of standard support for PostgreSQL 16",
+    ),
+    Row(
+        {"engine_support": EngineSupport(), **rds(engine_version=None)},
+        {"rds.engine-supported": UNKNOWN},
+        "the AWS response has no EngineVersion",
+    ),
+    Row(windows("04:00-04:30", "sun:05:00-sun:05:30"), {}),
+    Row(windows("04:01-04:31", "sun:05:00-sun:05:30"), {"rds.separate-windows": WARN}, "29 minutes apart"),
+    Row(windows("05:30-06:00", "sun:05:00-sun:05:30"), {"rds.separate-windows": WARN}, "0 minutes apart"),
+    Row(windows("23:45-00:15", "wed:00:40-wed:01:10"), {"rds.separate-windows": WARN}, "25 minutes apart"),
+    Row(windows("00:20-00:50", "sun:23:00-mon:00:00"), {"rds.separate-windows": WARN}, "20 minutes apart"),
+    Row(windows("05:15-05:45", "sun:05:00-sun:05:30"), {"rds.separate-windows": FAIL}, "they overlap"),
+    Row(windows("04:00-08:00", "sun:05:00-sun:05:30"), {"rds.separate-windows": FAIL}, "they overlap"),
+    Row(windows("00:00-00:30", "sun:23:45-mon:00:15"), {"rds.separate-windows": FAIL}, "they overlap"),
+    Row(
+        windows(None, "sun:05:00-sun:05:30"),
+        {"rds.separate-windows": UNKNOWN},
+        "has no PreferredBackupWindow",
+    ),
+    Row(
+        windows("03:00-03:30", "someday"),
+        {"rds.separate-windows": UNKNOWN},
+        "has no PreferredMaintenanceWindow",
+    ),
+    Row(rds(tags=()), {"rds.restore-drill": WARN}, "no restore drill is recorded (tag deploytools:restore-drill)"),
+    Row(drill("2025-12-01"), {}),
+    Row(
+        drill("2025-11-30"),
+        {"rds.restore-drill": WARN},
+        "drill was on 2025-11-30, more than 90 days ago",
+    ),
+    Row(drill("2026-03-02"), {"rds.restore-drill": WARN}, "restore drill, 2026-03-02, is in the future"),
+    Row(drill("last week"), {"rds.restore-drill": WARN}, "is not a date: last week"),
+]
