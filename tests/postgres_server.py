@@ -16,6 +16,9 @@ from psycopg import sql
 from deploytools.postgres.connections import Login, ServerAddress
 from deploytools.secrets.document import Secret
 
+#: The names of one test begin with it.
+PREFIX = r"t[0-9a-f]{10}"
+
 
 @dataclass(frozen=True)
 class Postgres:
@@ -72,7 +75,8 @@ class Postgres:
             ]
 
     def terminate(self, user: str) -> None:
-        """Terminate every session of `user`."""
+        """Terminate every session of `user`, which is a role of this test: other tests use the same server."""
+        assert re.match(PREFIX, user), user
         with self.admin() as admin:
             admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s", [user])
 
@@ -82,7 +86,7 @@ class Postgres:
 
     def sweep(self, prefix: str) -> None:
         """Drop every database and role whose name begins with `prefix`."""
-        assert re.fullmatch(r"t[0-9a-f]{10}", prefix)
+        assert re.fullmatch(PREFIX, prefix)
         with self.admin() as admin:
             admin.execute(
                 "UPDATE pg_database SET datconnlimit = -1 WHERE datconnlimit = -2 AND datname LIKE %s", [f"{prefix}%"]

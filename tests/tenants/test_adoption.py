@@ -41,10 +41,12 @@ def own(site: Site, database: str) -> Login:
     """Create a database of another role with a table and a comment; the master user is a member of the role."""
     old = site.postgres.make_role(f"{site.app.user}_old", PASSWORD)
     with site.postgres.admin() as admin:
-        names = {"database": sql.Identifier(database), "old": sql.Identifier(old.user)}
+        names = {name: sql.Identifier(value) for name, value in (
+            ("database", database), ("old", old.user), ("master", site.master.user)
+        )}  # fmt: skip
         admin.execute(sql.SQL("CREATE DATABASE {database} OWNER {old}").format(**names))
         admin.execute(sql.SQL("COMMENT ON DATABASE {database} IS {text}").format(**names, text=sql.Literal(TEXT)))
-        admin.execute(sql.SQL("GRANT {old} TO postgres").format(**names))
+        admin.execute(sql.SQL("GRANT {old} TO {master}").format(**names))
     with old.connect(database) as application:
         application.execute("CREATE TABLE stock (id bigserial PRIMARY KEY, text text); CREATE TABLE other (id integer)")
     return old
@@ -154,14 +156,16 @@ def test_plan_names_sessions_losses_and_the_comment(capsys, deployment):
 @pytest.mark.slow
 @pytest.mark.parametrize("survived", range(12))
 def test_next_run_continues_an_adoption_after_a_kill_at_any_step(one_site, survived):
-    site, one = one_site, one_site.names[0]
+    """With a separate master: all its sessions are terminated, and other tests use the other role."""
+    master = one_site.postgres.make_role(f"{one_site.app.user}_master", PASSWORD, "CREATEDB CREATEROLE")
+    site, one = replace(one_site, master=master), one_site.names[0]
     old = own(site, one)
     left = [survived]
 
     def kill(step: Operation) -> None:
         left[0] -= 1
         if left[0] < 0:
-            site.postgres.terminate("postgres")
+            site.postgres.terminate(master.user)
 
     with suppress(DeployError):  # A step of the shared role failed.
         site.run(kill, adopt=True)
