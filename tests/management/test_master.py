@@ -10,8 +10,8 @@ import pytest
 from deploytools import aws
 from deploytools.conf import read_settings
 from deploytools.errors import AwsError, ConfigurationError, SecretIncomplete
-from deploytools.management.master import Master, find_master
 from deploytools.tenants.credentials import read_secret
+from deploytools.tenants.master import Master, find_master
 from tests.fakes.errors import client_error
 from tests.management.runner import run
 

@@ -16,7 +16,6 @@ from django.db import connections
 from deploytools.conf import Settings, read_settings
 from deploytools.errors import ConfigurationError, DeployError, Refused, format_error
 from deploytools.management.base import FINDINGS, FINISH_HELP, OK, DeployCommand, raise_unless_ok
-from deploytools.management.master import find_master
 from deploytools.management.modes import Modes, refuse_idle_options
 from deploytools.management.private_files import write_private
 from deploytools.postgres.connections import Login, locked_session, server_version, session
@@ -33,6 +32,7 @@ from deploytools.tenants.credentials import (
     read_when_not_rotating,
     tenant_secrets,
 )
+from deploytools.tenants.master import find_master
 from deploytools.tenants.migration_graph import read_graph
 from deploytools.tenants.operations import WriteSecret
 from deploytools.tenants.plan import DatabasePlan

@@ -15,7 +15,6 @@ from django.core.management.base import CommandParser
 from deploytools.conf import Settings, read_settings
 from deploytools.errors import ConfigurationError, DatabaseError, Refused
 from deploytools.management.base import FINDINGS, FINISH_HELP, LEAKED_HELP, DeployCommand, raise_unless_ok
-from deploytools.management.master import find_master
 from deploytools.management.modes import flag
 from deploytools.postgres.connections import Connection, locked_session, session
 from deploytools.postgres.server_identity import read_identity, require_expected_server
@@ -36,6 +35,7 @@ from deploytools.tenants.credentials import (
     read_secret,
     server_address,
 )
+from deploytools.tenants.master import find_master
 from deploytools.tenants.operations import Operation
 
 Options = dict[str, Any]
