@@ -56,13 +56,14 @@ class AwsAccount:
         self.cloudwatch = session.client("cloudwatch", **options)
         self.sns = session.client("sns", **options)
 
-    def create_resources(self, port: int, master_password: str, document: Mapping[str, Any]) -> None:
-        """Create all resources: the instance with the port of the real database, the secret with `document`."""
+    def create_resources(
+        self, port: int, master_password: str, document: Mapping[str, Any], version: str = ENGINE_VERSION
+    ) -> None:
+        """Create all resources: the instance with port and version of the real database, the secret with `document`."""
         self.secretsmanager.create_secret(Name=self.names.secret, SecretString=json.dumps(document))
         vpc = self.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-        self._create_instance(
-            self._create_subnet_group(vpc), self._create_security_group(vpc, port), port, master_password
-        )
+        groups = (self._create_subnet_group(vpc), self._create_security_group(vpc, port))
+        self._create_instance(*groups, port, master_password, version)
         self._create_alarms()
 
     def close(self) -> None:
@@ -107,12 +108,14 @@ class AwsAccount:
         self.ec2.authorize_security_group_ingress(GroupId=groups["rds"], IpPermissions=[permission])
         return groups["rds"]
 
-    def _create_instance(self, subnet_group: str, security_group: str, port: int, master_password: str) -> None:
+    def _create_instance(
+        self, subnet_group: str, security_group: str, port: int, master_password: str, version: str
+    ) -> None:
         self.rds.create_db_instance(
             DBInstanceIdentifier=self.names.instance,
             DBInstanceClass="db.t4g.small",
             Engine="postgres",
-            EngineVersion=ENGINE_VERSION,
+            EngineVersion=version,
             AllocatedStorage=20,
             MaxAllocatedStorage=100,
             AutoMinorVersionUpgrade=True,

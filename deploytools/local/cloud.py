@@ -69,7 +69,7 @@ def local_cloud(
             server.check_initdb()
         port = ports.number(listeners[0])
         document = secret_document(names, port, passwords[1], smtp, fields=fields)
-        endpoint_url = _start_aws(names, port, passwords[1], document | dict(secret or {}))
+        endpoint_url = _start_aws(names, port, passwords[1], document | dict(secret or {}), servers[0].binaries.version)
         _start_servers(servers, listeners, passwords[1], stack)
         yield CloudState(
             directory=str(directory),
@@ -145,7 +145,7 @@ def _start_servers(
             stack.enter_context(TlsProxy(listener, server.port, context))
 
 
-def _start_aws(names: CloudNames, port: int, master_password: str, document: Mapping[str, Any]) -> str:
+def _start_aws(names: CloudNames, port: int, master_password: str, document: Mapping[str, Any], version: str) -> str:
     """Start the AWS emulator in a daemon thread and create the resources of the account. Return its URL."""
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # They take megabytes and are not used.
     botocore.session.create_loader = cache(create_loader)  # moto creates many sessions, and each reads megabytes.
@@ -158,6 +158,6 @@ def _start_aws(names: CloudNames, port: int, master_password: str, document: Map
     server.start()
     endpoint_url = "http://{}:{}".format(*server.get_host_and_port())
     account = AwsAccount(endpoint_url, names)
-    account.create_resources(port, master_password, document)
+    account.create_resources(port, master_password, document, version)
     account.close()
     return endpoint_url

@@ -22,6 +22,7 @@ def install() -> None:
     """Patch moto in this process."""
     setattr(RDSResponse, "describe_pending_maintenance_actions", _pending_maintenance)  # noqa: B010
     setattr(RDSResponse, "describe_db_major_engine_versions", _major_versions)  # noqa: B010
+    setattr(RDSResponse, "describe_db_engine_versions", _engine_versions)  # noqa: B010
     setattr(CloudTrailResponse, "lookup_events", _no_events)  # noqa: B010
     secretsmanager_patches.install()
     setattr(DBInstance, "address", property(_address))  # noqa: B010
@@ -61,6 +62,13 @@ def _major_versions(response: RDSResponse) -> ActionResult:
         "SupportedEngineLifecycles": periods,
     }
     return ActionResult({"DBMajorEngineVersions": [version]})
+
+
+def _engine_versions(response: RDSResponse) -> ActionResult:
+    """Every minor version is the newest one."""
+    names = ("Engine", "EngineVersion")
+    version = {name: response.params[name] for name in names} | {"ValidUpgradeTarget": []}
+    return ActionResult({"DBEngineVersions": [version]})
 
 
 def _certificate_details(instance: Any) -> dict[str, Any]:

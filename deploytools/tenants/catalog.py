@@ -300,6 +300,34 @@ def read_templates(connection: Connection, owners: list[str]) -> tuple[DatabaseS
     return tuple(found[row.datname] for row in rows if found[row.datname].is_own_template)
 
 
+#: Who has CONNECT on the databases of the parameter, and through which role; 0: PUBLIC.
+CONNECT_HOLDERS = """WITH RECURSIVE holder(database, role, via) AS (
+                SELECT d.datname, acl.grantee, acl.grantee FROM pg_database d,
+                       aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS acl
+                WHERE d.datname = ANY(%s) AND acl.privilege_type = 'CONNECT'
+                UNION SELECT holder.database, m.member, holder.via
+                FROM holder JOIN pg_auth_members m ON m.roleid = holder.role
+            )"""
+
+
+def _read_other_logins(connection: Connection, names: list[str]) -> dict[str, tuple[str, ...]]:
+    """Return, by database, the login roles with CONNECT that are neither administrators nor logins of its owner."""
+    rows = connection.execute(
+        f"""
+            {CONNECT_HOLDERS}
+            SELECT DISTINCT d.datname::text AS name, r.rolname::text AS role
+            FROM holder JOIN pg_database d ON d.datname = holder.database
+            JOIN pg_roles o ON o.oid = d.datdba JOIN pg_roles r ON r.oid = holder.role
+            LEFT JOIN pg_db_role_setting s ON s.setrole = r.oid AND s.setdatabase = 0
+            WHERE r.rolcanlogin AND NOT r.rolsuper AND NOT r.rolcreaterole AND r.oid <> o.oid
+              AND r.rolname <> o.rolname || %s AND NOT coalesce('role=' || o.rolname = ANY(s.setconfig), false)
+            ORDER BY 1, 2
+        """,  # noqa: S608 - a constant
+        [names, CLONE_SUFFIX],
+    ).fetchall()
+    return {name: tuple(row.role for row in group) for name, group in groupby(rows, attrgetter("name"))}
+
+
 def read_server_catalog(login: Login, database: str, names: list[str], roles: list[str]) -> ServerCatalog:
     """Return the catalog as one of the application roles sees it.
 
@@ -323,9 +351,11 @@ def read_server_catalog(login: Login, database: str, names: list[str], roles: li
             [roles, names],
         ).fetchall()
         databases = read_databases(connection, names)
+        other_logins = _read_other_logins(connection, names)
     tests = tuple(row.datname for row in rows if row.is_test)
     unlisted = tuple(row.datname for row in rows if not row.is_test)
-    return ServerCatalog(tuple(found[name] for name in roles if name in found), databases, tests, unlisted)
+    existing = tuple(found[name] for name in roles if name in found)
+    return ServerCatalog(existing, databases, tests, unlisted, other_logins)
 
 
 def read_slots(connection: Connection) -> ConnectionSlots:

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
 from deploytools.postgres.connections import TRUSTED_SEARCH_PATH, Connection, Login, translate_database_errors
-from deploytools.tenants.catalog import read_logins
+from deploytools.tenants.catalog import CONNECT_HOLDERS, read_logins
 from deploytools.tenants.options import Tenant
 from deploytools.tenants.ownership import EXTENSION, OWNED, Owned
 from deploytools.tenants.state import DesiredState, UnusableObjects
@@ -266,19 +266,13 @@ def read_connect_privileges(connection: Connection, desired: DesiredState) -> Co
     """Return which roles have CONNECT on the tenants' databases, directly or through a membership; not superusers."""
     with translate_database_errors("read who can connect"):
         rows = connection.execute(
-            """
-            WITH RECURSIVE holder(database, role, via) AS (
-                SELECT d.datname, acl.grantee, acl.grantee FROM pg_database d,
-                       aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS acl
-                WHERE d.datname = ANY(%s) AND acl.privilege_type = 'CONNECT'
-                UNION SELECT holder.database, m.member, holder.via
-                FROM holder JOIN pg_auth_members m ON m.roleid = holder.role
-            )
+            f"""
+            {CONNECT_HOLDERS}
             SELECT holder.database::text, coalesce(r.rolname::text, 'PUBLIC') AS role,
                    pg_get_userbyid(holder.via)::text AS via
             FROM holder LEFT JOIN pg_roles r ON r.oid = holder.role
             WHERE holder.role = 0 OR (r.rolcanlogin AND NOT r.rolsuper) ORDER BY 1, 2, 3
-            """,
+            """,  # noqa: S608 - a constant
             [[tenant.name for tenant in desired.tenants]],
         ).fetchall()
         logins = read_logins(connection, desired)

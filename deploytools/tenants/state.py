@@ -355,6 +355,7 @@ class ServerCatalog:
     Attributes:
         roles: the application roles that exist: the shared role, or each tenant's own.
         databases: the tenant databases that exist, by name.
+        other_logins: by database, the login roles with CONNECT that do not act as its owner; not administrators.
         test_databases: databases that Django's test runner left behind.
         unlisted: databases of the application roles that are not in the settings.
     """
@@ -363,6 +364,7 @@ class ServerCatalog:
     databases: dict[str, DatabaseState]
     test_databases: tuple[str, ...]
     unlisted: tuple[str, ...] = ()
+    other_logins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

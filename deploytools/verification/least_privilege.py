@@ -24,6 +24,7 @@ SCOPES: Mapping[str, Set[str]] = {
         "ec2:DescribeSecurityGroups",
         "ecs:DescribeTaskDefinition",
         "elasticloadbalancing:DescribeTargetHealth",
+        "rds:DescribeDBEngineVersions",
         "rds:DescribeDBMajorEngineVersions",
         "ses:GetAccount",
         "ssm:DescribeInstanceInformation",

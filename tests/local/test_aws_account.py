@@ -54,7 +54,7 @@ def test_port_of_the_instance(cloud: CloudState, client: Callable[[str], Any]) -
     assert instance["Endpoint"]["Port"] == cloud.main.port
 
 
-def test_instance(client: Callable[[str], Any]) -> None:
+def test_instance(cloud: CloudState, client: Callable[[str], Any]) -> None:
     (instance,) = client("rds").describe_db_instances(DBInstanceIdentifier=INSTANCE)["DBInstances"]
     expected = {
         "Engine": "postgres",
@@ -67,7 +67,7 @@ def test_instance(client: Callable[[str], Any]) -> None:
         "PubliclyAccessible": False,
     }
     assert {key: instance[key] for key in expected} == expected
-    assert instance["EngineVersion"].startswith("16.")
+    assert instance["EngineVersion"] == cloud.main.version
 
 
 @pytest.mark.slow

@@ -41,6 +41,36 @@ def test_unlisted_and_test_databases(owner):
 
 
 @pytest.mark.slow
+def test_other_logins(owner, postgres):
+    """Roles with CONNECT, directly or through a membership; not administrators, nor logins of the owner."""
+    database, analyst, group, member, clone, acting, master, idle = (
+        f"{owner.user}_{name}" for name in ("one", "analyst", "readers", "member", "clone", "acting", "master", "idle")
+    )
+    statements = (
+        f"CREATE ROLE {analyst} LOGIN",
+        f"CREATE ROLE {group}",
+        f"CREATE ROLE {member} LOGIN IN ROLE {group}",
+        f"CREATE ROLE {clone} LOGIN IN ROLE {owner.user}",
+        f"CREATE ROLE {acting} LOGIN IN ROLE {owner.user}",
+        f"ALTER ROLE {acting} SET role = {owner.user}",
+        f"CREATE ROLE {master} LOGIN CREATEROLE",
+        f"CREATE ROLE {idle} LOGIN",
+        f"REVOKE ALL ON DATABASE {database} FROM PUBLIC",
+        f"GRANT CONNECT ON DATABASE {database} TO {analyst}, {group}, {master}",
+    )
+    with postgres.admin() as admin:
+        for statement in statements:
+            admin.execute(statement)
+        try:
+            found = read_server_catalog(owner, database, [database], [owner.user])
+        finally:
+            admin.execute(f"REVOKE ALL ON DATABASE {database} FROM {analyst}, {group}, {master}")
+            for role in (analyst, member, group, clone, acting, master, idle):
+                admin.execute(f"DROP ROLE {role}")
+    assert found.other_logins == {database: (analyst, member)}
+
+
+@pytest.mark.slow
 def test_connection_slots(owner, postgres):
     with postgres.admin() as admin:
         (maximum,) = admin.execute("SHOW max_connections").fetchone()

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from deploytools.conf import read_settings
-from deploytools.verification.databases.facts import CONCURRENT_LOGINS, TenantReport, log_in_to_all, login_timeout
+from deploytools.secrets.reader import SecretReader
+from deploytools.verification.databases.facts import (
+    CONCURRENT_LOGINS,
+    TenantReport,
+    log_in_to_all,
+    login_timeout,
+    tenant_logins,
+)
 from deploytools.verification.findings import Status
-from tests.verification.zoo.world import FIRST, REGISTRY, findings
+from tests.management.runner import run
+from tests.verification.zoo.world import FIRST, REGISTRY, REPORT, findings
 
 DONE = frozenset({FIRST})
 
@@ -66,3 +77,26 @@ def test_each_tenant_is_logged_in_to_once_and_reported_in_order():
     assert tuple(report.name for report in log_in_to_all(names, log_in, 30)) == names
     assert sorted(seen) == sorted(names)
     assert log_in_to_all((), log_in, 30) == ()
+
+
+@pytest.mark.slow
+def test_session_settings_and_recorded_tables(capsys, deployment):
+    """A setting of the role in one database, VALID UNTIL, and a recorded migration whose table does not exist."""
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    one, other = deployment.tenants
+    with deployment.postgres.admin() as admin:
+        admin.execute(f"ALTER ROLE {deployment.role} VALID UNTIL '{datetime.now(UTC) + timedelta(days=2, hours=1)}'")
+        admin.execute(f"ALTER DATABASE {other} SET default_transaction_read_only = on")
+        admin.execute(f"ALTER ROLE {deployment.role} IN DATABASE {one} SET default_transaction_read_only = on")
+        admin.execute(f"ALTER ROLE {deployment.role} IN DATABASE {other} SET default_transaction_read_only = off")
+    with deployment.postgres.admin(one) as admin:
+        admin.execute("CREATE TABLE django_migrations (app text, name text)")
+        admin.execute("INSERT INTO django_migrations VALUES ('contenttypes', '0001_initial')")
+        admin.execute(f"GRANT SELECT ON django_migrations TO {deployment.role}")
+    settings = read_settings()
+    secret = SecretReader.connect(deployment.name, settings.region).read()
+    found = tenant_logins(secret, tuple(deployment.tenants), settings, REPORT)
+    assert [(report.is_read_only, report.password_days, report.missing_tables) for report in found] == [
+        (True, 2, ('"django_content_type"',)),
+        (False, 2, ()),
+    ]

@@ -9,7 +9,7 @@ from functools import partial
 from deploytools.conf import Settings
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, DeployError, NotFound, SecretError
 from deploytools.postgres.connection_probe import ProbeResult, SessionReport
-from deploytools.postgres.failures import BUNDLE_URL
+from deploytools.postgres.failures import BUNDLE_URL, REPLICA_HINT
 from deploytools.secrets.plan import SecretState
 from deploytools.tenants.credentials import owner_role
 from deploytools.tenants.migration_history import MigrationGraph, dotted
@@ -17,11 +17,17 @@ from deploytools.tenants.state import ENCODING, ConnectionSlots, DatabaseState, 
 from deploytools.verification.databases.facts import TenantReport
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
+from deploytools.wording import count, join_names
 
 MISSING = "the database does not exist (see databases.exists)"
 CREATE = "Run: python manage.py create_tenant_dbs"
 TRANSFER = "Show how to transfer them: python manage.py create_tenant_dbs --plan"
 tenant_check = partial(check, guide="Step 5", hint=CREATE, per_tenant=True)
+
+FINISH = "python manage.py create_tenant_dbs --finish"
+
+#: Days in which the expiry of a password (VALID UNTIL) is reported.
+EXPIRY_DAYS = 30
 
 #: The share of the connection slots above which the server is nearly full.
 FULL = 0.8
@@ -38,7 +44,7 @@ def _each(
 
 @tenant_check(
     "databases.exists",
-    title="Every tenant has a database that allows connections and is not read-only",
+    title="Every tenant has a database that allows connections",
     severity=Severity.CRITICAL,
 )
 def exists(server_catalog: ServerCatalog, tenants: tuple[str, ...]) -> Iterable[Verdict]:
@@ -49,18 +55,8 @@ def exists(server_catalog: ServerCatalog, tenants: tuple[str, ...]) -> Iterable[
             yield failed("the database does not exist", name)
         elif not database.allows_connections:
             yield failed("connections to the database are disabled", name)
-        elif reason := _read_only(server_catalog, database):
-            hint = "Run in psql: ALTER DATABASE … or ALTER ROLE … RESET default_transaction_read_only"
-            yield failed(f"{reason} has default_transaction_read_only = on", name, hint)
         else:
             yield passed("the database exists", name)
-
-
-def _read_only(catalog: ServerCatalog, database: DatabaseState) -> str:
-    """Return the role or the database whose setting makes every session read-only; empty: none has it."""
-    settings = {"the database": database.settings, **{f"the role {role.name}": role.settings for role in catalog.roles}}
-    on = {"on", "true", "yes", "1"}
-    return next((name for name, found in settings.items() if found.get("default_transaction_read_only", "") in on), "")
 
 
 @tenant_check("databases.owner", title="Tenant databases are owned by the application role", severity=Severity.HIGH)
@@ -101,17 +97,28 @@ def encoding(server_catalog: ServerCatalog, tenants: tuple[str, ...]) -> Iterabl
 
 @tenant_check(
     "databases.public-connect-revoked",
-    title="PUBLIC cannot connect to tenant databases",
+    title="Only the application role can connect to tenant databases",
     severity=Severity.CRITICAL,
     guide="Security Checklist: access only from the backend application",
 )
-def public_connect_revoked(server_catalog: ServerCatalog, tenants: tuple[str, ...]) -> Iterable[Verdict]:
-    """PostgreSQL grants CONNECT on a new database to every role: the login of one tenant can read the others."""
+def public_connect_revoked(
+    server_catalog: ServerCatalog, tenants: tuple[str, ...], settings: Settings
+) -> Iterable[Verdict]:
+    """PostgreSQL grants CONNECT on a new database to every role: the login of one tenant can read the others.
+
+    Superusers and roles with CREATEROLE, such as the master user, are not reported.
+    """
+    application = {role.name for role in server_catalog.roles} if settings.is_shared else set()
 
     def evaluate(database: DatabaseState) -> Verdict:
         if database.public_can_connect:
             return failed("PUBLIC has CONNECT or TEMPORARY")
-        return passed("PUBLIC has neither CONNECT nor TEMPORARY")
+        others = [role for role in server_catalog.other_logins.get(database.name, ()) if role not in application]
+        if others:
+            of_tenants = not settings.is_shared and set(others) & set(tenants)
+            hint = f"Find the grant in psql (\\l {database.name} and \\drg) and REVOKE it. A previous owner: {FINISH}"
+            return (failed if of_tenants else warned)(f"other roles can connect: {join_names(others)}", hint=hint)
+        return passed("PUBLIC has neither CONNECT nor TEMPORARY, and no other role can connect")
 
     return _each(server_catalog, tenants, evaluate)
 
@@ -125,6 +132,10 @@ def login(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdict]:
         elif tenant.error and not _is_logged_in(tenant.error):
             verdict = failed if isinstance(tenant.error, ConnectionFailed | SecretError | NotFound) else unknown
             yield verdict(str(tenant.error), tenant.name, tenant.error.hint)
+        elif tenant.password_days is not None and tenant.password_days < EXPIRY_DAYS:
+            hint = "As the master user, run ALTER ROLE … VALID UNTIL 'infinity'"
+            evidence = f"the login succeeded, but the password expires in less than {EXPIRY_DAYS} days"
+            yield warned(evidence, tenant.name, hint, measured=f"{count(tenant.password_days, 'day')} left")
         else:
             yield passed("the login succeeded", tenant.name)
 
@@ -146,6 +157,9 @@ def table_privileges(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdic
             yield failed(tenant.unusable.describe("the application role", tenant.name), tenant.name, hint)
         elif tenant.error and tenant.unusable is None:
             yield unknown(str(tenant.error), tenant.name, tenant.error.hint)
+        elif tenant.is_read_only:
+            hint = f"Run in psql: ALTER ROLE … or ALTER DATABASE … RESET default_transaction_read_only. {REPLICA_HINT}"
+            yield failed("its sessions are read-only", tenant.name, hint)
         else:
             yield passed("it can use the tables and sequences in its schemas, and create tables", tenant.name)
 
@@ -183,6 +197,10 @@ def migrated(tenant_logins: tuple[TenantReport, ...], migration_graph: Migration
         elif history.unrecorded:
             first = dotted(history.unrecorded[0])
             yield failed(f"{len(history.unrecorded)} squashed but not recorded, first {first}", tenant.name, hint)
+        elif tenant.missing_tables:
+            tables = f"{count(len(tenant.missing_tables), 'table')} of recorded migrations not found"
+            hint = "Restore them from a backup. If they were never created: python manage.py makemigrations --check"
+            yield failed(f"{tables}, first {tenant.missing_tables[0]}", tenant.name, hint)
         elif ahead:
             yield warned(
                 f"{len(ahead)} applied but not in this code, first {dotted(ahead[0])}",

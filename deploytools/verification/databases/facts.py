@@ -8,11 +8,16 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import cache
+
+from django.apps import apps
+from django.db import router
 
 from deploytools.conf import Settings
 from deploytools.errors import DeployError
 from deploytools.postgres.connection_probe import SessionReport
-from deploytools.postgres.connections import CONNECT_TIMEOUT, TRUSTED_SEARCH_PATH
+from deploytools.postgres.connections import CONNECT_TIMEOUT, TRUSTED_SEARCH_PATH, translate_database_errors
+from deploytools.postgres.default_connection import ALIAS
 from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
 from deploytools.tenants.catalog import read_server_catalog, read_slots
@@ -65,12 +70,39 @@ def migration_graph() -> MigrationGraph:
 
 @dataclass(frozen=True)
 class TenantReport:
-    """The result of a login to one tenant database: what was read before the error, if any."""
+    """The result of a login to one tenant database: what was read before the error, if any.
+
+    Attributes:
+        is_read_only: whether its sessions are read-only: by a setting, or because the server is a replica.
+        password_days: the days until the password expires (VALID UNTIL); None: it does not expire.
+        missing_tables: the tables of models that do not exist, although migrations of their apps are recorded.
+    """
 
     name: str
     applied: frozenset[Migration] = frozenset()
     unusable: UnusableObjects | None = None
     error: DeployError | None = None
+    is_read_only: bool = False
+    password_days: int | None = None
+    missing_tables: tuple[str, ...] = ()
+
+
+SESSION = """
+    SELECT current_setting('transaction_read_only')::boolean AS is_read_only,
+           (SELECT CASE WHEN isfinite(rolvaliduntil) THEN floor(extract(epoch FROM rolvaliduntil - now()) / 86400)::int
+            END FROM pg_catalog.pg_roles WHERE rolname = session_user) AS password_days,
+           ARRAY(SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NULL) AS missing
+"""
+
+
+@cache
+def model_tables() -> tuple[tuple[str, str], ...]:
+    """Return the quoted table and the app of each model that migrations create in a tenant database."""
+    return tuple(
+        (table if (table := model._meta.db_table).startswith('"') else f'"{table}"', model._meta.app_label)
+        for model in apps.get_models(include_auto_created=True)
+        if model._meta.can_migrate(ALIAS) and router.allow_migrate_model(ALIAS, model)
+    )
 
 
 def login_timeout(tenants: int) -> float:
@@ -132,6 +164,11 @@ def _log_in(settings: Settings, secret: Document, name: str) -> TenantReport:
     try:
         with tenant_login(settings, secret, name).connect(name) as session:
             unusable = read_unusable_objects(session)
-            return TenantReport(name, read_applied(session), unusable)
+            applied = read_applied(session)
+            with translate_database_errors("read the settings of its session"):
+                (row,) = session.execute(SESSION, [[table for table, _ in model_tables()]]).fetchall()
+            recorded = {app for app, _ in applied}
+            missing = tuple(table for table, app in model_tables() if table in row.missing and app in recorded)
+            return TenantReport(name, applied, unusable, None, row.is_read_only, row.password_days, missing)
     except DeployError as error:
         return TenantReport(name, unusable=unusable, error=error)

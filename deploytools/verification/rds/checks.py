@@ -121,15 +121,20 @@ def log_exports(rds_instance: RdsInstance) -> Verdict:
 
 @instance_check(
     "rds.minor-upgrades",
-    title="Automatic minor version upgrades are enabled",
+    title="Minor version upgrades are automatic, and the newest is installed",
     severity=Severity.HIGH,
     guide="Next Steps: Phase 12",
     hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --auto-minor-version-upgrade",
     references=("FSBP RDS.13", "Prowler rds_instance_minor_version_upgrade_enabled", "checkov CKV_AWS_226"),
 )
-def minor_upgrades(rds_instance: RdsInstance) -> Verdict:
+def minor_upgrades(rds_instance: RdsInstance, newer_minor_versions: tuple[str, ...]) -> Verdict:
     """Minor versions of PostgreSQL fix security vulnerabilities and bugs that cause data loss."""
     hint = modify_hint(rds_instance, "--auto-minor-version-upgrade", "no downtime until the next upgrade")
+    if rds_instance.has_minor_upgrades and newer_minor_versions:
+        newest = newer_minor_versions[-1]
+        note = "restarts the instance: run it at a time of low traffic"
+        hint = modify_now_hint(rds_instance, f"--engine-version {newest}", note)
+        return warned(f"{rds_instance.engine_version} is installed, {newest} is available", hint=hint)
     return _switch("AutoMinorVersionUpgrade", rds_instance.has_minor_upgrades, hint=hint)
 
 

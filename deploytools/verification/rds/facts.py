@@ -277,6 +277,16 @@ def rds_maintenance(rds_instance: RdsInstance, settings: Settings) -> tuple[Main
     )
 
 
+@fact(actions=("rds:DescribeDBEngineVersions",))
+def newer_minor_versions(rds_instance: RdsInstance, settings: Settings) -> tuple[str, ...]:
+    """The minor versions to which the instance can be upgraded, in order."""
+    engine, version = rds_instance.engine or "postgres", rds_instance.engine_version or ""
+    with aws.translate_aws_errors("rds:DescribeDBEngineVersions", f"the engine {engine} {version}"):
+        answer = aws.client("rds", settings.region).describe_db_engine_versions(Engine=engine, EngineVersion=version)
+    targets = [target for found in answer["DBEngineVersions"] for target in found.get("ValidUpgradeTarget", ())]
+    return tuple(target["EngineVersion"] for target in targets if not target.get("IsMajorVersionUpgrade"))
+
+
 @dataclass(frozen=True)
 class EngineSupport:
     """The end of support of the major version; None: the AWS response does not have it."""

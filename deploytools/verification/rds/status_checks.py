@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
+from deploytools.postgres.connection_probe import ProbeResult, SessionReport
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.rds.checks import instance_check, missing_field, modify_hint, modify_now_hint
 from deploytools.verification.rds.facts import (
@@ -42,18 +44,23 @@ FORCE_SSL_DEFAULT_FROM = 15
 #: Opt-in types of a maintenance action with a chosen time.
 CHOSEN = {"next-maintenance", "immediate"}
 
+#: The numbers of a version, for example of ``16.10-R2``.
+NUMBERS = re.compile(r"\d+")
+
 #: Days to test a major version upgrade on a copy.
 UPGRADE_DAYS = 180
 
 
 @check(
     "rds.instance-in-use",
-    title="Checked RDS instance is the server in the secret",
+    title="Checked RDS instance is the server in the secret, and the one in use",
     severity=Severity.HIGH,
     guide="Step 6",
     hint='Correct DEPLOYTOOLS["RDS_INSTANCE"], or the host in the secret: python manage.py sync_secrets FILE',
 )
-def instance_in_use(server_in_use: ServerInUse, rds_instance: RdsInstance, secret_port: int | None) -> Verdict:
+def instance_in_use(
+    server_in_use: ServerInUse, rds_instance: RdsInstance, secret_port: int | None, connection_attempt: ProbeResult
+) -> Verdict:
     """Otherwise backups, alarms and rules of an unused instance are checked, and those of the server in use are not."""
     name = rds_instance.identifier
     if server_in_use.is_instance is None:
@@ -62,13 +69,22 @@ def instance_in_use(server_in_use: ServerInUse, rds_instance: RdsInstance, secre
         if rds_instance.port is None:
             return missing_field("Endpoint.Port", name)
         if secret_port in {None, rds_instance.port}:
-            return passed(f"the host in the secret is {rds_instance.endpoint}", name)
+            return _of_its_version(rds_instance, connection_attempt.report)
         hint = f"Run: python manage.py sync_secrets --set port={rds_instance.port}"
         return failed(f"its port is {rds_instance.port}, but the secret has {secret_port}", name, hint)
     evidence = f"the host in the secret is not {rds_instance.endpoint}"
     if server_in_use.is_rds_endpoint:
         return failed(f"{evidence}, but the endpoint of another instance", name)
     return warned(f"{evidence}, and not an endpoint of an RDS instance", name)
+
+
+def _of_its_version(instance: RdsInstance, report: SessionReport | None) -> Verdict:
+    """Compare the versions: a tunnel can lead to another server."""
+    found, expected = (report.server_version if report else None), instance.engine_version
+    if found and expected and NUMBERS.findall(found)[:2] != NUMBERS.findall(expected)[:2]:
+        evidence = f"the connected server is PostgreSQL {found}, but the instance is {expected}"
+        return failed(evidence, instance.identifier, "Check which host and port the tunnel forwards to")
+    return passed(f"the host in the secret is {instance.endpoint}", instance.identifier)
 
 
 @instance_check(

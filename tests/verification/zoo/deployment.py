@@ -32,6 +32,7 @@ from tests.verification.zoo.world import (
     FIRST,
     NOW,
     REPORT,
+    SHOP,
     STAGES,
     WORLD,
     Changes,
@@ -223,7 +224,8 @@ SECRET = [
     Row(secret(**GUIDE_EXAMPLE), missed=("secret.mail",)),
     Row(
         {"connection_attempt": ProbeResult(replace(REPORT, server_version="15.18"), stages=STAGES)},
-        missed=("rds.instance-in-use",),
+        {"rds.instance-in-use": FAIL},
+        "the connected server is PostgreSQL 15.18, but the instance is 16.10",
     ),
     Row(secret(email_user=None), {"secret.complete": FAIL}, "missing: email_user"),
     Row(
@@ -481,6 +483,18 @@ PROJECT += [
     ),
 ]
 
+PER_TENANT = {"isolation": "role-per-tenant", "tenants": ("shop", "clinic")}
+
+
+def connecting(*roles: str, **settings: Any) -> Changes:
+    """Roles that can connect to the tenant's database."""
+    tenants = {"tenants": settings["tenants"]} if settings else {}
+    owner = replace(SHOP, owner="shop") if settings else SHOP
+    databases = {"shop": owner, **{name: replace(owner, name=name, owner=name) for name in settings.get("tenants", ())}}
+    catalog = replace(CATALOGUE, databases=databases, other_logins={"shop": roles})
+    return {**tenants, **expect(**settings), "server_catalog": catalog}
+
+
 MISSING = "the database does not exist (see databases.exists)"
 DATABASES = [
     Row(
@@ -494,14 +508,31 @@ DATABASES = [
         "the database does not exist",
     ),
     Row(shop(allows_connections=False), {"databases.exists": FAIL}, "connections to the database are disabled"),
+    Row(tenant(is_read_only=True), {"databases.table-privileges": FAIL}, "its sessions are read-only"),
+    Row(  # The role overrides the database: a session shows what applies.
+        shop(settings={"default_transaction_read_only": "on"})
+        | role(settings={"default_transaction_read_only": "off"}),
+        good=("databases.exists", "databases.table-privileges"),
+    ),
     *(
-        Row(changes, {"databases.exists": FAIL}, f"{what} has default_transaction_read_only = on")
-        for changes, what in (
-            (shop(settings={"default_transaction_read_only": "on"}), "the database"),
-            (role(settings={"default_transaction_read_only": "true"}), "the role django_app"),
+        Row(tenant(password_days=days), {"databases.login": WARN}, f"less than 30 days; {left} left")
+        for days, left in ((2, "2 days"), (1, "1 day"), (29, "29 days"))
+    ),
+    Row(tenant(password_days=30), good=("databases.login",)),
+    *(
+        Row(tenant(missing_tables=tables), {"databases.migrated": FAIL}, f"{number} of recorded migrations not found")
+        for tables, number in ((('"order_order"',), "1 table"), (('"order_order"', '"user_member"'), "2 tables"))
+    ),
+    *(
+        Row(connecting(*roles, **settings), {"databases.public-connect-revoked": status}, seen)
+        for roles, settings, status, seen in (
+            (("analyst",), {}, WARN, "shop: other roles can connect: analyst"),
+            (("analyst", "backup", "django_app"), {}, WARN, "can connect: analyst, backup"),
+            (("analyst",), PER_TENANT, WARN, "shop: other roles can connect: analyst"),
+            (("clinic",), PER_TENANT, FAIL, "shop: other roles can connect: clinic"),
         )
     ),
-    Row(shop(settings={"default_transaction_read_only": "off"}), good=("databases.exists",)),
+    Row(connecting("django_app"), good=("databases.public-connect-revoked",)),
     *(
         Row(changes, {"databases.connection-budget": FAIL}, f"CONNECTION LIMIT of {what}")
         for changes, what in (

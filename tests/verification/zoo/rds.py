@@ -62,6 +62,8 @@ SWITCHES = [
     Row(rds(is_multi_az=False), {"rds.multi-az": WARN}, "MultiAZ is false"),
     Row(rds(log_exports=("upgrade",)), {"rds.log-exports": WARN}, "not exported: postgresql"),
     Row(rds(has_minor_upgrades=False), {"rds.minor-upgrades": FAIL}, "AutoMinorVersionUpgrade is false"),
+    Row({"newer_minor_versions": ("16.11", "16.12")}, {"rds.minor-upgrades": WARN}, "16.12 is available"),
+    Row({"newer_minor_versions": ("16.12",), **rds(has_minor_upgrades=False)}, {"rds.minor-upgrades": FAIL}, "false"),
     Row(rds(maximum=None), {"rds.storage-autoscaling": WARN}, "20 GiB, without autoscaling"),
     Row(rds(maximum=20), {"rds.storage-autoscaling": WARN}, "20 GiB, without autoscaling"),
     Row(rds(monitoring=0), {"rds.enhanced-monitoring": WARN}, "MonitoringInterval is 0"),
@@ -111,8 +113,8 @@ STATE = [
     Row({"rds_parameters": {}}, {}),
     Row(
         {"rds_parameters": {}, **rds(engine_version="14.13")},
-        {"rds.tls-required": FAIL},
-        "rds.force_ssl is not set",
+        {"rds.instance-in-use": FAIL, "rds.tls-required": FAIL},
+        "the connected server is PostgreSQL 16.10, but the instance is 14.13",
     ),
     Row(
         {"rds_parameters": {}, **rds(engine_version=None)},

@@ -102,7 +102,10 @@ OTHER_INSTANCE = rds(
     "alarms": tuple(
         replace(item, threshold={"FreeStorageSpace": 50 * 2**30, "FreeableMemory": 2**30}.get(item.metric, 80))
         for item in WORLD["alarms"]
-    )
+    ),
+    "connection_attempt": ProbeResult(
+        replace(REPORT, server_version="17.6"), stages=WORLD["connection_attempt"].stages
+    ),
 }
 RDS_SWITCHES = (
     *("rds.deletion-protection", "rds.not-public", "rds.storage-encrypted", "rds.multi-az", "rds.log-exports"),
@@ -234,7 +237,8 @@ VARIATIONS = [
         {
             "connection_attempt": ProbeResult(
                 replace(REPORT, server_version="18.1"), stages=WORLD["connection_attempt"].stages
-            )
+            ),
+            **rds(engine_version="18.1-R2"),
         },
         *("connection.connect", "connection.query"),
     ),
