@@ -81,7 +81,7 @@ def _put_once_within_limits(
         raise InvalidRequestException("You can't perform this operation on the secret: it is marked for deletion.")
     if len((secret_string or "").encode()) > MAXIMUM_BYTES:
         raise InvalidParameterException(f"SecretString has at most {MAXIMUM_BYTES} bytes.")
-    if stored:
+    if stored and (stored.get("secret_string") or stored.get("secret_binary")):  # A rotation begins without a value.
         raise ResourceExistsException("A version with this ClientRequestToken exists and has another value.")
     return _put_secret_value(backend, secret_id, secret_string, secret_binary, client_request_token, version_stages)
 

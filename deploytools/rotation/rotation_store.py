@@ -51,7 +51,14 @@ def new_login(login: Login, owner: str, former: str, pending: Mapping[str, Secre
 
 @dataclass(frozen=True)
 class RotationStore(SecretStore):
-    """One secret that is rotated."""
+    """One secret that is rotated.
+
+    Attributes:
+        aws_version: the version, without a value, that AWS has attached AWSPENDING to. Empty: AWS has not begun this
+            rotation.
+    """
+
+    aws_version: str = ""
 
     def begin(self, state: SecretState, document: Document) -> str:
         """Create a version with `document` and attach AWSPENDING to it; return its ID. AWSCURRENT does not move.
@@ -61,6 +68,8 @@ class RotationStore(SecretStore):
             Refused: the secret is a replica.
         """
         self.progress.start("the new login")
+        if self.aws_version:
+            return self._put_rotating(document, PENDING, version=self.aws_version)
         self.require_writable(state)
         self._end_finished_rotation(state)
         version = self._put_rotating(document)
@@ -88,7 +97,7 @@ class RotationStore(SecretStore):
             self._require_former(state, login)
             document = login.merge_into(state.document)
             if self._get_version(version) != document:
-                version = self._replace(version, document)
+                version = self._put_rotating(document, PENDING)  # Both labels at once: it is one rotation.
             if self._promote(version, state.version):
                 self._read_until_moved(state.version)
                 return version
@@ -113,19 +122,16 @@ class RotationStore(SecretStore):
                 "rotate_credentials password --abort",
             )
 
-    def _replace(self, version: str, document: Document) -> str:
-        """Replace the rotation's version by one with `document`."""
-        replacement = self._put_rotating(document)
-        self._move_label(PENDING, MoveToVersionId=replacement, RemoveFromVersionId=version)
-        return replacement
-
-    def _put_rotating(self, document: Document) -> str:
-        """Put a version under our own label; its ID is random, as its password is."""
-        token, text = secrets.token_hex(16), document.to_json()
+    def _put_rotating(self, document: Document, *labels: str, version: str = "") -> str:
+        """Put a version under our own label and `labels`; a new version's ID is random, as its password is."""
+        token, text = version or secrets.token_hex(16), document.to_json()
 
         def put() -> Any:
             return self.client.put_secret_value(
-                SecretId=self.name, SecretString=text.reveal(), ClientRequestToken=token, VersionStages=[ROTATING]
+                SecretId=self.name,
+                SecretString=text.reveal(),
+                ClientRequestToken=token,
+                VersionStages=[ROTATING, *labels],
             )
 
         version = str(self._ask("PutSecretValue", "VersionId", put)["VersionId"])
@@ -134,10 +140,10 @@ class RotationStore(SecretStore):
         return version
 
 
-def require_not_rotated_by_others(state: SecretState) -> None:
-    """Raise RotationInProgress if AWSPENDING is on a version that these commands did not create."""
+def require_not_rotated_by_others(state: SecretState, aws_version: str = "") -> None:
+    """Raise RotationInProgress if AWSPENDING is on another version than `aws_version` and those of these commands."""
     pending = state.pending_version
-    if pending and ROTATING not in state.labels[pending]:
+    if pending and pending != aws_version and ROTATING not in state.labels[pending]:
         raise RotationInProgress(
             f"Another rotation of {state.name} is in progress: AWSPENDING is on version {short_id(pending)}. Nothing "
             "was changed.",

@@ -67,7 +67,7 @@ class Rotator:
             ConfigurationError: the login in the secret is not one of the two.
         """
         secret = self.store.read()
-        require_not_rotated_by_others(secret)
+        require_not_rotated_by_others(secret, self.store.aws_version)
         current = str(secret.document["username"].reveal())
         names = [current] if self.one_login else [self.owner, self.owner + SUFFIX]
         if not self.one_login:

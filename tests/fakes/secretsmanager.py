@@ -222,6 +222,20 @@ class Fake:
 
         return self._write(f"{'Move' if MoveToVersionId else 'Drop'} {VersionStage}", update)
 
+    def rotate_secret(self, *, SecretId: str, ClientRequestToken: str) -> dict[str, Any]:
+        """Attach AWSPENDING to a version without a value, as AWS does before it invokes the rotation function."""
+
+        def rotate() -> dict[str, Any]:
+            secret = self._find(SecretId)
+            if secret.labels.get(PENDING) not in (None, secret.labels.get(CURRENT)):
+                fail("InvalidRequestException", "A previous rotation isn't complete.")
+            secret.versions[ClientRequestToken] = None
+            secret.move(PENDING, ClientRequestToken)
+            secret.description["RotationEnabled"] = True
+            return {"Name": SecretId, "VersionId": ClientRequestToken}
+
+        return self._write("Rotate", rotate)
+
     def _put(
         self, name: str, *, ClientRequestToken: str = "", VersionStages: list[str] | None = None, **value: Any
     ) -> dict[str, Any]:

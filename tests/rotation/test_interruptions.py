@@ -109,6 +109,20 @@ def test_another_writer_before_the_switch(made: World):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_what_another_writer_wrote_is_merged(made: World, when: str):
+    with pytest.raises(Crash):
+        made.rotate(after=STEPS.index("TestLogin") + 1)
+    made.fake.put_secret_value(SecretId=NAME, SecretString=json.dumps(made.document() | {"added": [1]}))
+    made.fake.on("Put", Crash(), when=when)
+    with pytest.raises(Crash):
+        made.rotate()
+    made.rotate()
+    made.require_rotated()
+    assert made.document()["added"] == [1]
+
+
+@pytest.mark.slow
 def test_another_writer_during_the_switch(made: World):
     def write() -> None:
         values = made.document() | {"added": made.document().get("added", 0) + 1}
