@@ -84,7 +84,7 @@ def _execute(secret_id: str, token: str, step: str) -> None:
     if step not in STEPS:
         raise ConfigurationError(f"{step} is not a step of AWS's rotation.", hint=f"The steps are {', '.join(STEPS)}.")
     grace = _grace()
-    store = replace(RotationStore.connect(secret_id, os.environ["AWS_REGION"]), aws_version=token)
+    store = replace(RotationStore.connect(secret_id, os.environ["AWS_DEFAULT_REGION"]), aws_version=token)
     secret = store.read()
     is_switched = _is_switched(store, secret)
     if is_switched and step != "finishSecret":

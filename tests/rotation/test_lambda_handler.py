@@ -26,7 +26,7 @@ TOKEN, OTHER_TOKEN = "t" * 32, "o" * 32
 
 def set_environment(monkeypatch: pytest.MonkeyPatch, address: ServerAddress) -> None:
     for name, value in {
-        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
         "PGHOSTADDR": address.hostaddr,
         "PGPORT": str(address.port),
         "PGSSLROOTCERT": address.sslrootcert,
