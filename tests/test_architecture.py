@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -48,15 +49,21 @@ PURE = {
     "scaffold.file_plan",
     "reports.github", "reports.markdown", "reports.findings_text",
 }  # fmt: skip
+#: The way of a tenant through create_tenant_dbs, from the settings to the report, in the order of imports.
+WAY = (
+    "conf", "tenants.options", "tenants.catalog", "tenants.operations", "tenants.database_operations", "tenants.plan",
+    "tenants.provisioning", "reports.tenants_text",
+)  # fmt: skip
 IMPURE = {"django", "boto3", "botocore", "psycopg", "os", "time", "datetime", "random", "secrets"}
 #: Days and times are values of theirs; the clock is not.
 HOLD_DAYS = {"secrets.versions", "verification.waivers", "rotation.key_phases"}
 
 
-def imports(path: Path) -> set[str]:
-    """The modules that `path` imports when it runs; those for type checkers only do not count."""
+def imports(path: Path, *, for_types: bool = False) -> set[str]:
+    """The modules that `path` imports when it runs and, on demand, those for type checkers only."""
     tree = ast.parse(path.read_text())
     guarded = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    guarded = [] if for_types else guarded
     skipped = {id(inner) for node in guarded for inner in ast.walk(node)}
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -81,6 +88,23 @@ def test_imports_point_one_way(module):
     for imported in imports(MODULES[module]):
         if imported.startswith("deploytools.") and room(imported) not in allowed:
             assert any(imported.startswith(f"deploytools.{also}") for also in MAY_ALSO.get(here, ())), imported
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Not even for type checkers."""
+    graph = {module: imports(path, for_types=True) & set(MODULES) for module, path in MODULES.items()}
+    TopologicalSorter(graph).prepare()  # Raises CycleError.
+
+
+def test_a_tenants_way_is_short_and_has_no_returns():
+    """What is beside the way serves one module of it, to which the tenant comes back."""
+    way = [f"deploytools.{name}" for name in WAY]
+    assert len(way) <= 8
+    for number, module in enumerate(way):
+        assert not imports(MODULES[module], for_types=True) & set(way[number:]), module
+    for module, path in MODULES.items():
+        if room(module) == "tenants" and "deploytools.tenants.options.Tenant" in imports(path) and module not in way:
+            assert len([station for station in way if module in imports(MODULES[station])]) <= 1, module
 
 
 @pytest.mark.parametrize("module", sorted(f"deploytools.{name}" for name in PURE))

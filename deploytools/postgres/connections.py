@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg import sql
+from psycopg.errors import Diagnostic
 from psycopg.rows import namedtuple_row
 
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
@@ -266,3 +268,44 @@ def lock_holder(connection: psycopg.Connection[Any], key: int) -> str:
     pid, user, address, start = row
     since = start.isoformat(timespec="seconds") if start else "an unknown time"
     return f"process {pid} of {user} from {address}, connected since {since}"
+
+
+def scram_verifier(connection: Connection, login: Login) -> str:
+    """Return the password as PostgreSQL stores it (RFC 5803), computed here: the server never sees the password."""
+    password = login.password.reveal().encode()
+    return connection.pgconn.encrypt_password(password, login.user.encode(), b"scram-sha-256").decode()
+
+
+@contextmanager
+def set_role(connection: Connection, role: str) -> Iterator[None]:
+    """Act as `role`; empty: as the session's user."""
+    if role in ("", connection.info.user):
+        yield
+        return
+    connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+    try:
+        yield
+    finally:
+        if not connection.broken:
+            connection.execute("RESET ROLE")
+
+
+@contextmanager
+def fail_if_nothing_revoked(connection: Connection) -> Iterator[None]:
+    """Raise DatabaseError for ``WARNING: no privileges could be revoked`` (01006): PostgreSQL reports success."""
+    warnings: list[str] = []
+
+    def listen(notice: Diagnostic) -> None:
+        if notice.sqlstate == "01006":
+            warnings.append(notice.message_primary or "no privileges could be revoked")
+
+    connection.add_notice_handler(listen)
+    try:
+        yield
+    finally:
+        connection.remove_notice_handler(listen)
+    if warnings:
+        raise DatabaseError(
+            f"PostgreSQL revoked nothing: {warnings[0]}.",
+            hint="Find out who granted it, in psql (\\l), and REVOKE it as that role.",
+        )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from deploytools.reports.tenants_text import plan_status, result_status
 from deploytools.tenants.operations import Operation
 from deploytools.tenants.plan import DatabasePlan, TenantPlan
-from deploytools.tenants.provisioning_result import ProvisioningResult
+from deploytools.tenants.provisioning import ProvisioningResult
 
 #: Version of the document; it is incremented when a member or an action changes its meaning or is removed.
 VERSION = 1

@@ -13,7 +13,7 @@ from deploytools.reports.tenant_groups import for_each, group_tenants, tenant_co
 from deploytools.tenants.database_operations import CloneTemplate, CreateDatabase
 from deploytools.tenants.operations import Operation
 from deploytools.tenants.plan import DatabasePlan, TenantPlan
-from deploytools.tenants.provisioning_result import ProvisioningResult
+from deploytools.tenants.provisioning import ProvisioningResult
 from deploytools.wording import count, join_names
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from deploytools.errors import DatabaseError, DeployError, Refused
-from deploytools.postgres.connections import Connection, Login, translate_database_errors
+from deploytools.postgres.connections import Connection, Login, scram_verifier, translate_database_errors
 from deploytools.postgres.retries import RETRIES, backoff, retry
 from deploytools.rotation.rotation_state import (
     SUFFIX,
@@ -30,9 +30,9 @@ from deploytools.tenants.catalog import read_logins, read_roles
 from deploytools.tenants.credentials import new_password
 from deploytools.tenants.isolation import verify_tenant
 from deploytools.tenants.operations import CatalogCheck, Operation
-from deploytools.tenants.options import Tenant
-from deploytools.tenants.provisioning import FIRST_PAUSE, scram_verifier
-from deploytools.tenants.state import DesiredState, ServerState
+from deploytools.tenants.options import DesiredState, Tenant
+from deploytools.tenants.provisioning import FIRST_PAUSE
+from deploytools.tenants.state import ServerState
 
 logger = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from deploytools.postgres.connections import (
     Login,
     translate_database_errors,
 )
+from deploytools.tenants.options import DesiredState
 from deploytools.tenants.state import (
     CLONE_SUFFIX,
     GRANT_OPTIONS_VERSION,
@@ -27,7 +28,6 @@ from deploytools.tenants.state import (
     Client,
     ConnectionSlots,
     DatabaseState,
-    DesiredState,
     Extension,
     OwnerLogin,
     RoleState,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from deploytools import aws
 from deploytools.conf import Settings
 from deploytools.errors import (
-    ConfigurationError,
     DeployError,
     RotationInProgress,
     SecretEmpty,
@@ -25,7 +24,7 @@ from deploytools.secrets.document import Document, Secret
 from deploytools.secrets.plan import SecretState, SyncPlan, plan_sync
 from deploytools.secrets.store import SecretStore
 from deploytools.tenants.operations import WriteSecret
-from deploytools.tenants.options import Tenant, parse_tenants
+from deploytools.tenants.options import Tenant
 from deploytools.tenants.state import SecretChange
 
 if TYPE_CHECKING:
@@ -39,21 +38,6 @@ PASSWORD_CHARACTERS = string.ascii_letters + string.digits
 
 #: Concurrent reads of secrets; AWS allows thousands per second.
 CONCURRENT_READS = 8
-
-
-def configured_tenants(settings: Settings) -> tuple[Tenant, ...]:
-    """Return the tenants of ``DEPLOYTOOLS["TENANTS"]``.
-
-    Raises:
-        ConfigurationError: there are none, or with every violation in their names and options.
-    """
-    tenants = parse_tenants(settings.tenants, settings.tenant_options)
-    if not tenants:
-        raise ConfigurationError(
-            'DEPLOYTOOLS["TENANTS"] is empty.',
-            hint='Set it, for example: DEPLOYTOOLS = {"TENANTS": ["shop_one"]}',
-        )
-    return tenants
 
 
 def server_address(settings: Settings, secret: Document) -> ServerAddress:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, ClassVar, LiteralString
+from typing import Any, ClassVar, LiteralString
 
 from psycopg.sql import SQL, Composed
 
 from deploytools.errors import DatabaseError
 from deploytools.tenants.migration_marker import IN_PROGRESS_SUFFIX, comment_statement
-from deploytools.tenants.operations import CatalogCheck, Operation, changed, compose, must_be_false
+from deploytools.tenants.operations import CatalogCheck, Executor, Operation, changed, compose, must_be_false
 from deploytools.tenants.state import (
     ENCODING,
     FORMER_OWNER_MARKER,
@@ -25,9 +25,6 @@ from deploytools.tenants.state import (
     template_comment,
 )
 from deploytools.wording import count
-
-if TYPE_CHECKING:
-    from deploytools.tenants.provisioning import TenantProvisioner
 
 #: Seconds to wait for other sessions to leave a template; PostgreSQL's CREATE DATABASE waits as long.
 TEMPLATE_WAIT = 5.0
@@ -132,8 +129,8 @@ class ReassignObjects(Operation):
     def precondition(self) -> tuple[CatalogCheck, ...]:
         return (_owned_by(self.database, self.to),)
 
-    def execute(self, provisioner: TenantProvisioner) -> None:
-        provisioner.reassign_objects(self)
+    def execute(self, executor: Executor) -> None:
+        executor.reassign_objects(self.database, self.previous, self.to)
 
 
 @dataclass(frozen=True)
@@ -239,6 +236,10 @@ class ChangeOwner(OwnerOperation):
         )
 
 
+def _clear_marker(database: str, marker: str) -> Composed:
+    return comment_statement(database, compose("regexp_replace(comment, {marker}, '', 'g')", marker=marker))
+
+
 @dataclass(frozen=True)
 class ClearReassignMarker(OwnerOperation):
     """Remove the marker from the comment once all objects have their new owner."""
@@ -246,9 +247,7 @@ class ClearReassignMarker(OwnerOperation):
     description = "clear the marker of an unfinished ownership transfer in the comment on {database}"
 
     def sql(self, scram_verifier: str = "") -> Composed:
-        return comment_statement(
-            self.database, compose("regexp_replace(comment, {marker}, '', 'g')", marker=REASSIGN_MARKER)
-        )
+        return _clear_marker(self.database, REASSIGN_MARKER)
 
 
 @dataclass(frozen=True)
@@ -258,9 +257,7 @@ class ClearFormerOwners(OwnerOperation):
     description = "remove the former owner from the comment on {database}"
 
     def sql(self, scram_verifier: str = "") -> Composed:
-        return comment_statement(
-            self.database, compose("regexp_replace(comment, {marker}, '', 'g')", marker=FORMER_OWNER_MARKER)
-        )
+        return _clear_marker(self.database, FORMER_OWNER_MARKER)
 
 
 @dataclass(frozen=True)
@@ -325,8 +322,19 @@ class CreateExtension(Operation):
     description = "create extension {extension} in {database}"
     statement = "CREATE EXTENSION IF NOT EXISTS {extension} CASCADE"
 
-    def execute(self, provisioner: TenantProvisioner) -> None:
-        provisioner.create_extension(self)
+    def execute(self, executor: Executor) -> None:
+        executor.create_extension(self.database, self.extension, self.sql())
+
+
+def superuser_extension_error(
+    database: str, extension: str, master: str, reason: str = "it is not a trusted extension"
+) -> DatabaseError:
+    return DatabaseError(
+        f"{master} is not allowed to create the extension {extension} in {database}: {reason}.",
+        hint=f'Run in {database}, as a superuser: CREATE EXTENSION "{extension}". On RDS, use a member of '
+        "rds_superuser as the master user, and allow it in rds.allowed_extensions.",
+        sqlstate="42501",
+    )
 
 
 @dataclass(frozen=True)
@@ -338,8 +346,8 @@ class RunMigrations(Operation):
 
     description = "run migrations in {database}"
 
-    def execute(self, provisioner: TenantProvisioner) -> None:
-        provisioner.run_migrations(self)
+    def execute(self, executor: Executor) -> None:
+        executor.run_migrations(self.database)
 
 
 @dataclass(frozen=True)
@@ -351,8 +359,8 @@ class VerifyMigrations(Operation):
 
     description = "verify that all migrations are applied in {database}"
 
-    def execute(self, provisioner: TenantProvisioner) -> None:
-        provisioner.verify_migrations(self)
+    def execute(self, executor: Executor) -> None:
+        executor.verify_migrations(self.database)
 
 
 @dataclass(frozen=True)
@@ -363,8 +371,8 @@ class CreateSuperuser(Operation):
 
     description = "create the superuser from the secret in {database}"
 
-    def execute(self, provisioner: TenantProvisioner) -> None:
-        provisioner.create_superuser(self)
+    def execute(self, executor: Executor) -> None:
+        executor.create_superuser(self.database)
 
 
 # Templates.

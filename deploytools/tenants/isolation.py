@@ -10,9 +10,9 @@ from psycopg import sql
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
 from deploytools.postgres.connections import TRUSTED_SEARCH_PATH, Connection, Login, translate_database_errors
 from deploytools.tenants.catalog import CONNECT_HOLDERS, read_logins
-from deploytools.tenants.options import Tenant
+from deploytools.tenants.options import DesiredState, Tenant
 from deploytools.tenants.ownership import EXTENSION, OWNED, Owned
-from deploytools.tenants.state import DesiredState, UnusableObjects
+from deploytools.tenants.state import UnusableObjects
 from deploytools.wording import join_names
 
 #: With more pairs of a login and another tenant's database, each login is tried on two other databases only. The

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, LiteralString
+from typing import Any, ClassVar, LiteralString, Protocol
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from deploytools.errors import DatabaseError
-
-if TYPE_CHECKING:
-    from deploytools.tenants.provisioning import TenantProvisioner
 
 
 @dataclass(frozen=True)
@@ -85,9 +82,21 @@ class Operation:
         """Return what must be true after it: PostgreSQL reports success for some statements that change nothing."""
         return ()
 
-    def execute(self, provisioner: TenantProvisioner) -> None:
-        """Call the method of `provisioner` that executes this kind of operation."""
-        provisioner.execute_sql(self)
+    def execute(self, executor: Executor) -> None:
+        """Call the method of `executor` that executes this kind of operation."""
+        executor.execute_sql(self)
+
+
+class Executor(Protocol):
+    """Executes operations; each method is one kind. Most are one statement in the master user's session."""
+
+    def execute_sql(self, operation: Operation) -> None: ...
+    def write_secret(self, operation: WriteSecret) -> None: ...
+    def reassign_objects(self, database: str, previous: str, to: str) -> None: ...
+    def create_extension(self, database: str, extension: str, statement: Composed) -> None: ...
+    def run_migrations(self, database: str) -> None: ...
+    def verify_migrations(self, database: str) -> None: ...
+    def create_superuser(self, database: str) -> None: ...
 
 
 def compose(text: LiteralString, *names: str, **literals: object) -> Composed:
@@ -155,8 +164,8 @@ class WriteSecret(Operation):
             return f"create secret {self.secret} with a new password for role {self.tenant}"
         return f"update {', '.join(self.keys)} in secret {self.secret}"
 
-    def execute(self, provisioner: TenantProvisioner) -> None:
-        provisioner.write_secret(self)
+    def execute(self, executor: Executor) -> None:
+        executor.write_secret(self)
 
 
 @dataclass(frozen=True)

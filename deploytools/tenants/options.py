@@ -1,4 +1,4 @@
-"""Tenants, their names and their options. Pure: no Django, no PostgreSQL."""
+"""The desired state: tenants, their names and their options. Pure: no Django, no PostgreSQL."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deploytools.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from deploytools.conf import Settings
 
 #: PostgreSQL truncates longer names and only issues a NOTICE (NAMEDATALEN - 1 bytes).
 MAX_NAME_LENGTH = 63
@@ -68,6 +71,82 @@ class Tenant:
     options: TenantOptions = field(default_factory=TenantOptions)
 
 
+@dataclass(frozen=True)
+class DesiredState:
+    """The state that the settings, the secret and the options ask for.
+
+    Attributes:
+        app_role: the role that the tenants share; with a role per tenant, the role that they shared before.
+        login: the role that logs in for `app_role`: ``username`` of the secret. Empty: `app_role`.
+        tenants: the tenants of this run, each with one database.
+        other_tenants: the tenants in the settings that this run does not concern; their roles are other tenants', too.
+        locale: locale of new databases; empty: the server's.
+        adopt: whether unmanaged databases can be adopted.
+        is_shared: whether one role owns all databases; else each tenant has a role of the tenant's name.
+        finish: whether roles that owned a tenant's database before lose access to it.
+        migrate: whether new databases get their tables.
+        template: the database from which new databases are copied; empty: the migrations are run in each.
+        timezone: the time zone of Django's connections.
+    """
+
+    app_role: str
+    tenants: tuple[Tenant, ...]
+    locale: str = ""
+    adopt: bool = False
+    is_shared: bool = True
+    finish: bool = False
+    migrate: bool = False
+    template: str = ""
+    timezone: str = "UTC"
+    login: str = ""
+    other_tenants: tuple[Tenant, ...] = ()
+
+    @property
+    def all_tenants(self) -> tuple[Tenant, ...]:
+        """The tenants in the settings."""
+        return (*self.tenants, *self.other_tenants)
+
+    @property
+    def template_extensions(self) -> tuple[str, ...]:
+        """The extensions that all tenants have, and so their template."""
+        first, *others = [tenant.options.extensions for tenant in self.all_tenants] or [()]
+        return tuple(name for name in first if all(name in other for other in others))
+
+    @property
+    def separate_login(self) -> str:
+        """The role that logs in as a member of the shared role; empty: the shared role itself."""
+        return self.login if self.is_shared and self.login not in ("", self.app_role) else ""
+
+    @property
+    def role_defaults(self) -> Mapping[str, str]:
+        """Settings that Django would otherwise set in each new connection, with one query each.
+
+        See "Optimizing PostgreSQL's configuration" in its documentation.
+        """
+        return {
+            "client_encoding": "UTF8",
+            "default_transaction_isolation": "read committed",
+            "timezone": self.timezone,
+        }
+
+    def role_of(self, tenant: Tenant) -> str:
+        """Return the role that owns the tenant's database and logs in to it."""
+        return self.app_role if self.is_shared else tenant.name
+
+    def previous_role_of(self, tenant: Tenant) -> str:
+        """Return the role that owns the tenant's database under the other ``ISOLATION``."""
+        return tenant.name if self.is_shared else self.app_role
+
+    def template_owner(self, master: str) -> str:
+        """Return the role that owns the template: the shared role, or `master` with a role per tenant."""
+        return self.app_role if self.is_shared else master
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that own databases of the tenants, desired and previous, each once."""
+        return tuple(dict.fromkeys([self.app_role, *(tenant.name for tenant in self.all_tenants)]))
+
+
 #: The keys of a tenant's dict beside ``NAME``, and of ``DEPLOYTOOLS["TENANT_OPTIONS"]``.
 OPTIONS: Mapping[str, str] = {
     "CONNECTION_LIMIT": "an integer of at least 1, or -1 for no limit",
@@ -86,6 +165,21 @@ def milliseconds(value: object) -> int | None:
         return None
     length = int(match[1]) * UNITS[match[2] or "ms"]
     return length if length <= MAX_MILLISECONDS else None
+
+
+def configured_tenants(settings: Settings) -> tuple[Tenant, ...]:
+    """Return the tenants of ``DEPLOYTOOLS["TENANTS"]``.
+
+    Raises:
+        ConfigurationError: there are none, or with every violation in their names and options.
+    """
+    tenants = parse_tenants(settings.tenants, settings.tenant_options)
+    if not tenants:
+        raise ConfigurationError(
+            'DEPLOYTOOLS["TENANTS"] is empty.',
+            hint='Set it, for example: DEPLOYTOOLS = {"TENANTS": ["shop_one"]}',
+        )
+    return tenants
 
 
 def parse_tenants(value: Sequence[object], for_all: Mapping[str, object] | None = None) -> tuple[Tenant, ...]:

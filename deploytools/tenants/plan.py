@@ -41,7 +41,7 @@ from deploytools.tenants.operations import (
     SetRoleDefaults,
     WriteSecret,
 )
-from deploytools.tenants.options import Tenant, milliseconds
+from deploytools.tenants.options import DesiredState, Tenant, milliseconds
 from deploytools.tenants.preflight import (
     database_error,
     extension_error,
@@ -60,7 +60,6 @@ from deploytools.tenants.state import (
     INCOMPLETE_LIMIT,
     REASSIGN_MARKER,
     DatabaseState,
-    DesiredState,
     RoleState,
     ServerState,
 )

@@ -9,7 +9,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from deploytools.errors import DatabaseError, DeployError, UnmanagedDatabase
-from deploytools.tenants.options import Tenant
+from deploytools.tenants.database_operations import superuser_extension_error
+from deploytools.tenants.options import DesiredState, Tenant
 from deploytools.tenants.state import (
     ENCODING,
     GRANT_OPTIONS_VERSION,
@@ -17,7 +18,6 @@ from deploytools.tenants.state import (
     REASSIGN_MARKER,
     TENANT_COMMENT,
     DatabaseState,
-    DesiredState,
     RoleState,
     ServerState,
 )
@@ -385,17 +385,6 @@ def extension_error(
     if not is_able and (refused := [name for name in missing if state.extensions[name].needs_superuser]):
         return superuser_extension_error(tenant.name, refused[0], state.master.name)
     return None
-
-
-def superuser_extension_error(
-    database: str, extension: str, master: str, reason: str = "it is not a trusted extension"
-) -> DatabaseError:
-    return DatabaseError(
-        f"{master} is not allowed to create the extension {extension} in {database}: {reason}.",
-        hint=f'Run in {database}, as a superuser: CREATE EXTENSION "{extension}". On RDS, use a member of '
-        "rds_superuser as the master user, and allow it in rds.allowed_extensions.",
-        sqlstate="42501",
-    )
 
 
 def transferring_roles(

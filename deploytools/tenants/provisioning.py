@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
 import psycopg
-from psycopg import sql
-from psycopg.errors import Diagnostic
+from psycopg.sql import Composed
 
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, DeployError, Refused
-from deploytools.postgres.connections import Connection, Login, session, translate_database_errors
+from deploytools.postgres.connections import (
+    Connection,
+    Login,
+    fail_if_nothing_revoked,
+    scram_verifier,
+    session,
+    set_role,
+    translate_database_errors,
+)
 from deploytools.postgres.retries import RETRIES, backoff, retry
 from deploytools.secrets.document import Secret
 from deploytools.secrets.store import SecretStore
@@ -29,13 +35,7 @@ from deploytools.tenants.catalog import (
     read_templates,
 )
 from deploytools.tenants.credentials import TenantSecrets, read_when_not_rotating
-from deploytools.tenants.database_operations import (
-    CreateExtension,
-    CreateSuperuser,
-    ReassignObjects,
-    RunMigrations,
-    VerifyMigrations,
-)
+from deploytools.tenants.database_operations import ReassignObjects, superuser_extension_error
 from deploytools.tenants.isolation import (
     DATABASE_OWNER,
     ConnectPrivileges,
@@ -52,12 +52,10 @@ from deploytools.tenants.isolation import (
 )
 from deploytools.tenants.migration_history import MigrationGraph
 from deploytools.tenants.operations import CatalogCheck, Operation, WriteSecret, changed
-from deploytools.tenants.options import Tenant
+from deploytools.tenants.options import DesiredState, Tenant
 from deploytools.tenants.ownership import reassign_objects
 from deploytools.tenants.plan import DatabasePlan, TenantPlan, plan_databases, transition_notes
-from deploytools.tenants.preflight import superuser_extension_error
-from deploytools.tenants.provisioning_result import ProvisioningResult, require_complete, updated, verify_all
-from deploytools.tenants.state import DatabaseState, DesiredState, RoleState, SecretChange, ServerState, UnusableObjects
+from deploytools.tenants.state import DatabaseState, RoleState, SecretChange, ServerState, UnusableObjects
 from deploytools.tenants.superuser import SuperuserAccount, create_superuser, has_superuser, with_superusers
 from deploytools.tenants.tables import run_migrations, verify_migrations
 from deploytools.wording import count
@@ -74,6 +72,22 @@ FIRST_PAUSE = 0.2
 
 #: Seconds between two attempts of a check that may take a moment to succeed.
 CHECK_PAUSE = 0.1
+
+
+@dataclass(frozen=True)
+class ProvisioningResult:
+    """The result for one tenant.
+
+    Attributes:
+        done: the steps that were applied.
+        error: why it failed, or None if the tenant was verified.
+        notes: information from the verification.
+    """
+
+    tenant: Tenant
+    done: tuple[Operation, ...] = ()
+    error: DeployError | None = None
+    notes: tuple[str, ...] = ()
 
 
 class ProgressListener(Protocol):
@@ -312,34 +326,34 @@ class TenantProvisioner:
             raise changed(f"username in the secret is {login.user}, not {role}")
         return scram_verifier(self.connection, login)
 
-    def reassign_objects(self, operation: ReassignObjects) -> None:
+    def reassign_objects(self, database: str, previous: str, to: str) -> None:
         """Change the owner of the objects in a session inside the database."""
-        with session(self.master, operation.database) as inside:
-            reassign_objects(inside, operation.previous, operation.to)
+        with session(self.master, database) as inside:
+            reassign_objects(inside, previous, to)
 
-    def create_extension(self, operation: CreateExtension) -> None:
+    def create_extension(self, database: str, extension: str, statement: Composed) -> None:
         """Create the extension in a session inside the database, in its first schema: public."""
-        with session(self.master, operation.database) as inside:
+        with session(self.master, database) as inside:
             try:
                 inside.execute("SET search_path = public")
-                inside.execute(operation.sql())
+                inside.execute(statement)
             except psycopg.errors.InsufficientPrivilege as error:
-                names = operation.database, operation.extension, self.master.user
-                raise superuser_extension_error(*names, error.diag.message_primary or "") from error
+                reason = error.diag.message_primary or ""
+                raise superuser_extension_error(database, extension, self.master.user, reason) from error
 
     def write_secret(self, operation: WriteSecret) -> None:
         if self.secrets:
             self.secrets.write(operation)
 
-    def run_migrations(self, operation: RunMigrations) -> None:
-        run_migrations(self._table_login(operation.database), operation.database, self._graph)
+    def run_migrations(self, database: str) -> None:
+        run_migrations(self._table_login(database), database, self._graph)
 
-    def verify_migrations(self, operation: VerifyMigrations) -> None:
-        verify_migrations(self._table_login(operation.database), operation.database, self._graph)
+    def verify_migrations(self, database: str) -> None:
+        verify_migrations(self._table_login(database), database, self._graph)
 
-    def create_superuser(self, operation: CreateSuperuser) -> None:
+    def create_superuser(self, database: str) -> None:
         if self.account:
-            create_superuser(self._table_login(operation.database), operation.database, self.account)
+            create_superuser(self._table_login(database), database, self.account)
 
     @property
     def _graph(self) -> MigrationGraph:
@@ -446,42 +460,48 @@ def _no_password(change: SecretChange) -> DatabaseError:
     )
 
 
-def scram_verifier(connection: Connection, login: Login) -> str:
-    """Return the password as PostgreSQL stores it (RFC 5803), computed here: the server never sees the password."""
-    password = login.password.reveal().encode()
-    return connection.pgconn.encrypt_password(password, login.user.encode(), b"scram-sha-256").decode()
-
-
-@contextmanager
-def set_role(connection: Connection, role: str) -> Iterator[None]:
-    """Act as `role`; empty: as the session's user."""
-    if role in ("", connection.info.user):
-        yield
-        return
-    connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+def updated(result: ProvisioningResult, verify: Callable[[], tuple[str, ...] | None]) -> ProvisioningResult:
+    """Return `result` with the notes or the error of `verify`; a failed result is unchanged."""
+    if result.error:
+        return result
     try:
-        yield
-    finally:
-        if not connection.broken:
-            connection.execute("RESET ROLE")
+        return replace(result, notes=(*result.notes, *(verify() or ())))
+    except DeployError as error:
+        return replace(result, error=error)
 
 
-@contextmanager
-def fail_if_nothing_revoked(connection: Connection) -> Iterator[None]:
-    """Raise DatabaseError for ``WARNING: no privileges could be revoked`` (01006): PostgreSQL reports success."""
-    warnings: list[str] = []
-
-    def listen(notice: Diagnostic) -> None:
-        if notice.sqlstate == "01006":
-            warnings.append(notice.message_primary or "no privileges could be revoked")
-
-    connection.add_notice_handler(listen)
+def verify_all(
+    results: tuple[ProvisioningResult, ...], verify: Callable[[], tuple[ProvisioningResult, ...]]
+) -> tuple[ProvisioningResult, ...]:
+    """Return the results of `verify`; if it fails, every tenant stays in the report, marked as not verified."""
     try:
-        yield
-    finally:
-        connection.remove_notice_handler(listen)
-    if warnings:
+        return verify()
+    except DeployError as error:
+        return tuple(result if result.error else _not_verified(result, error) for result in results)
+
+
+def _not_verified(result: ProvisioningResult, error: DeployError) -> ProvisioningResult:
+    sentence = f"{result.tenant.name} was not verified: {error}"
+    hint = "Verify it: python manage.py create_tenant_dbs --verify"
+    return replace(result, error=DatabaseError(sentence, hint=hint))
+
+
+def require_complete(plan: TenantPlan) -> tuple[str, ...]:
+    """Return notes on objects that processes of a previous owner have created since the transfer.
+
+    Raises:
+        DeployError: any other step is left.
+    """
+    if plan.error:
+        raise plan.error
+    created = [step for step in plan.steps if isinstance(step, ReassignObjects) and step.previous in plan.transferring]
+    if len(created) < len(plan.steps):
         raise DatabaseError(
-            f"PostgreSQL revoked nothing: {warnings[0]}.",
-            hint="Find out who granted it, in psql (\\l), and REVOKE it as that role.",
+            f"{plan.tenant.name} is incomplete. Remaining step: {plan.steps[0]}.",
+            hint="Run: python manage.py create_tenant_dbs",
         )
+    return tuple(
+        f"{step.previous} has created {count(step.count, 'object')} in {step.database} since the transfer; the next "
+        f"run transfers {'it' if step.count == 1 else 'them'} to {step.to}"
+        for step in created
+    )

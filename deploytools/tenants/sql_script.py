@@ -29,7 +29,7 @@ from deploytools.tenants.operations import (
     Operation,
     SetRoleDefaults,
 )
-from deploytools.tenants.options import Tenant
+from deploytools.tenants.options import DesiredState, Tenant
 from deploytools.tenants.state import (
     FORBIDDEN_ROLES,
     INCOMPLETE_LIMIT,
@@ -37,7 +37,6 @@ from deploytools.tenants.state import (
     PREDEFINED_ROLES,
     ROLE_COMMENT,
     TENANT_COMMENT,
-    DesiredState,
 )
 
 HEAD = f"""\

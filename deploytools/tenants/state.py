@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from deploytools.errors import DatabaseError, DeployError
-from deploytools.tenants.options import Tenant
 from deploytools.wording import count
 
 #: Prefix of the comment on a database that is managed by deploytools: created or adopted by create_tenant_dbs.
@@ -390,79 +389,3 @@ class ConnectionSlots:
     def free(self) -> int:
         """Slots that are free for roles that are not superusers."""
         return self.available - self.used
-
-
-@dataclass(frozen=True)
-class DesiredState:
-    """The state that the settings, the secret and the options ask for.
-
-    Attributes:
-        app_role: the role that the tenants share; with a role per tenant, the role that they shared before.
-        login: the role that logs in for `app_role`: ``username`` of the secret. Empty: `app_role`.
-        tenants: the tenants of this run, each with one database.
-        other_tenants: the tenants in the settings that this run does not concern; their roles are other tenants', too.
-        locale: locale of new databases; empty: the server's.
-        adopt: whether unmanaged databases can be adopted.
-        is_shared: whether one role owns all databases; else each tenant has a role of the tenant's name.
-        finish: whether roles that owned a tenant's database before lose access to it.
-        migrate: whether new databases get their tables.
-        template: the database from which new databases are copied; empty: the migrations are run in each.
-        timezone: the time zone of Django's connections.
-    """
-
-    app_role: str
-    tenants: tuple[Tenant, ...]
-    locale: str = ""
-    adopt: bool = False
-    is_shared: bool = True
-    finish: bool = False
-    migrate: bool = False
-    template: str = ""
-    timezone: str = "UTC"
-    login: str = ""
-    other_tenants: tuple[Tenant, ...] = ()
-
-    @property
-    def all_tenants(self) -> tuple[Tenant, ...]:
-        """The tenants in the settings."""
-        return (*self.tenants, *self.other_tenants)
-
-    @property
-    def template_extensions(self) -> tuple[str, ...]:
-        """The extensions that all tenants have, and so their template."""
-        first, *others = [tenant.options.extensions for tenant in self.all_tenants] or [()]
-        return tuple(name for name in first if all(name in other for other in others))
-
-    @property
-    def separate_login(self) -> str:
-        """The role that logs in as a member of the shared role; empty: the shared role itself."""
-        return self.login if self.is_shared and self.login not in ("", self.app_role) else ""
-
-    @property
-    def role_defaults(self) -> Mapping[str, str]:
-        """Settings that Django would otherwise set in each new connection, with one query each.
-
-        See "Optimizing PostgreSQL's configuration" in its documentation.
-        """
-        return {
-            "client_encoding": "UTF8",
-            "default_transaction_isolation": "read committed",
-            "timezone": self.timezone,
-        }
-
-    def role_of(self, tenant: Tenant) -> str:
-        """Return the role that owns the tenant's database and logs in to it."""
-        return self.app_role if self.is_shared else tenant.name
-
-    def previous_role_of(self, tenant: Tenant) -> str:
-        """Return the role that owns the tenant's database under the other ``ISOLATION``."""
-        return tenant.name if self.is_shared else self.app_role
-
-    def template_owner(self, master: str) -> str:
-        """Return the role that owns the template: the shared role, or `master` with a role per tenant."""
-        return self.app_role if self.is_shared else master
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """The roles that own databases of the tenants, desired and previous, each once."""
-        return tuple(dict.fromkeys([self.app_role, *(tenant.name for tenant in self.all_tenants)]))

@@ -17,7 +17,8 @@ from deploytools.errors import DatabaseError
 from deploytools.postgres.connections import Login
 from deploytools.tenants.migration_graph import load_migrations
 from deploytools.tenants.migration_history import MigrationGraph
-from deploytools.tenants.state import ENCODING, TEMPLATE_PREFIX, DesiredState
+from deploytools.tenants.options import DesiredState
+from deploytools.tenants.state import ENCODING, TEMPLATE_PREFIX
 from deploytools.tenants.tenant_migration import (
     MigrationLimits,
     MigrationOutcome,

@@ -22,7 +22,8 @@ from deploytools.tenants.database_operations import (
     UnmarkTemplate,
 )
 from deploytools.tenants.operations import Operation
-from deploytools.tenants.state import TEMPLATE_COMMENT, DatabaseState, DesiredState, ServerState
+from deploytools.tenants.options import DesiredState
+from deploytools.tenants.state import TEMPLATE_COMMENT, DatabaseState, ServerState
 
 
 def build_steps(desired: DesiredState, state: ServerState) -> Iterator[Operation]:

@@ -13,12 +13,11 @@ from statistics import median
 
 from psycopg import sql
 
-from deploytools.postgres.connections import Login, ServerAddress, locked_session, server_version
+from deploytools.postgres.connections import Login, ServerAddress, locked_session, scram_verifier, server_version
 from deploytools.secrets.document import Secret
 from deploytools.tenants.operations import Operation
-from deploytools.tenants.options import Tenant
-from deploytools.tenants.provisioning import TenantProvisioner, scram_verifier
-from deploytools.tenants.state import DesiredState
+from deploytools.tenants.options import DesiredState, Tenant
+from deploytools.tenants.provisioning import TenantProvisioner
 from tests.bench.measure import environment_line, table, timed
 from tests.local_cloud import separate_cloud
 

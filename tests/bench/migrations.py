@@ -144,7 +144,7 @@ class OneTenant:
 
     def __init__(self, bench: Bench, connection: Any) -> None:
         from deploytools.tenants.migration_graph import read_graph
-        from deploytools.tenants.state import DesiredState
+        from deploytools.tenants.options import DesiredState
         from deploytools.tenants.tables import template_name
 
         self.bench, self.connection = bench, connection

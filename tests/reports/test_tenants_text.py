@@ -15,7 +15,7 @@ from deploytools.tenants.database_operations import AllowConnections, CreateData
 from deploytools.tenants.operations import CreateRole, Operation, WriteSecret
 from deploytools.tenants.options import Tenant
 from deploytools.tenants.plan import DatabasePlan, TenantPlan
-from deploytools.tenants.provisioning_result import ProvisioningResult
+from deploytools.tenants.provisioning import ProvisioningResult
 
 REFERENCE = Path(__file__).parent.parent.parent / "docs" / "reference.md"
 TENANTS = [Tenant(f"shop_{number:03}") for number in range(300)]

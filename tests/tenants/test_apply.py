@@ -28,11 +28,10 @@ from deploytools.tenants.operations import (
     SetPassword,
     SetRoleDefaults,
 )
-from deploytools.tenants.options import Tenant
+from deploytools.tenants.options import DesiredState, Tenant
 from deploytools.tenants.plan import DatabasePlan
-from deploytools.tenants.provisioning import TenantProvisioner
-from deploytools.tenants.provisioning_result import ProvisioningResult
-from deploytools.tenants.state import INCOMPLETE_LIMIT, TENANT_COMMENT, DesiredState
+from deploytools.tenants.provisioning import ProvisioningResult, TenantProvisioner
+from deploytools.tenants.state import INCOMPLETE_LIMIT, TENANT_COMMENT
 from tests.fleet.world import wait_until
 from tests.postgres_server import Postgres
 

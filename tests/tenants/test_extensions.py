@@ -9,9 +9,9 @@ import pytest
 from psycopg import sql
 
 from deploytools.tenants.database_operations import CreateExtension
-from deploytools.tenants.options import Tenant, TenantOptions
+from deploytools.tenants.options import DesiredState, Tenant, TenantOptions
 from deploytools.tenants.plan import plan_databases
-from deploytools.tenants.state import DesiredState, Extension, RoleState, ServerState
+from deploytools.tenants.state import Extension, RoleState, ServerState
 from tests.management.runner import run
 from tests.postgres_server import Postgres
 from tests.tenants.test_apply import Site, errors, make_site

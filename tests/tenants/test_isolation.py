@@ -38,11 +38,10 @@ from deploytools.tenants.operations import (
     SetRoleDefaults,
     WriteSecret,
 )
-from deploytools.tenants.options import Tenant
+from deploytools.tenants.options import DesiredState, Tenant
 from deploytools.tenants.plan import DatabasePlan
-from deploytools.tenants.provisioning import TenantProvisioner
-from deploytools.tenants.provisioning_result import ProvisioningResult
-from deploytools.tenants.state import TENANT_COMMENT, DesiredState
+from deploytools.tenants.provisioning import ProvisioningResult, TenantProvisioner
+from deploytools.tenants.state import TENANT_COMMENT
 from tests.fakes.secretsmanager import Fake
 from tests.postgres_server import Postgres, scram
 from tests.tenants.test_apply import Killed, Listener, errors

@@ -12,10 +12,10 @@ from deploytools.errors import ConnectionFailed, DatabaseError, UnmanagedDatabas
 from deploytools.postgres.connections import session
 from deploytools.tenants.catalog import password_works
 from deploytools.tenants.operations import AssignLogin, CreateOwner, CreateRole, Operation
+from deploytools.tenants.options import DesiredState
 from deploytools.tenants.plan import DatabasePlan
 from deploytools.tenants.provisioning import TenantProvisioner
 from deploytools.tenants.sql_script import sql_script
-from deploytools.tenants.state import DesiredState
 from tests.management.runner import run
 from tests.postgres_server import Postgres, scram
 from tests.tenants import test_isolation as isolation

@@ -30,14 +30,13 @@ from deploytools.tenants.operations import (
     SetPassword,
     SetRoleDefaults,
 )
-from deploytools.tenants.options import Tenant
+from deploytools.tenants.options import DesiredState, Tenant
 from deploytools.tenants.plan import plan_databases
 from deploytools.tenants.state import (
     INCOMPLETE_LIMIT,
     INVALID_LIMIT,
     TENANT_COMMENT,
     DatabaseState,
-    DesiredState,
     RoleState,
     SecretChange,
     ServerState,

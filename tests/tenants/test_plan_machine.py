@@ -40,7 +40,7 @@ from deploytools.tenants.operations import (
     SetRoleDefaults,
     WriteSecret,
 )
-from deploytools.tenants.options import Tenant, TenantOptions
+from deploytools.tenants.options import DesiredState, Tenant, TenantOptions
 from deploytools.tenants.plan import DatabasePlan, plan_databases
 from deploytools.tenants.state import (
     FORMER_OWNER_MARKER,
@@ -52,7 +52,6 @@ from deploytools.tenants.state import (
     TENANT_COMMENT,
     Client,
     DatabaseState,
-    DesiredState,
     RoleState,
     SecretChange,
     ServerState,

@@ -13,9 +13,8 @@ from psycopg import sql
 
 from deploytools.postgres.connections import Login
 from deploytools.secrets.document import Secret
-from deploytools.tenants.options import Tenant, TenantOptions
+from deploytools.tenants.options import DesiredState, Tenant, TenantOptions
 from deploytools.tenants.sql_script import scram_verifier, sql_script
-from deploytools.tenants.state import DesiredState
 from tests.postgres_server import Postgres
 from tests.tenants.test_apply import Site, errors
 

@@ -32,10 +32,10 @@ from deploytools.tenants.database_operations import (
 )
 from deploytools.tenants.migration_graph import read_graph
 from deploytools.tenants.operations import Operation
-from deploytools.tenants.options import Tenant
+from deploytools.tenants.options import DesiredState, Tenant
 from deploytools.tenants.plan import DatabasePlan
 from deploytools.tenants.provisioning import TenantProvisioner
-from deploytools.tenants.state import INCOMPLETE_LIMIT, DesiredState, template_comment
+from deploytools.tenants.state import INCOMPLETE_LIMIT, template_comment
 from deploytools.tenants.tables import template_name
 from deploytools.tenants.templates import drop_steps
 from tests.fleet.world import FIRST, SECOND

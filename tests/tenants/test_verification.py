@@ -13,9 +13,8 @@ from deploytools.tenants.isolation import (
     evaluate_object_owners,
     other_tenant_logins,
 )
-from deploytools.tenants.options import Tenant
+from deploytools.tenants.options import DesiredState, Tenant
 from deploytools.tenants.ownership import Owned
-from deploytools.tenants.state import DesiredState
 
 APART = DesiredState("app", (Tenant("one"), Tenant("two")), is_shared=False)
 SHARED = DesiredState("app", (Tenant("one"), Tenant("two")))

@@ -26,7 +26,6 @@ from deploytools.secrets.store import SecretStore
 from deploytools.tenants.credentials import (
     CONCURRENT_READS,
     application_login,
-    configured_tenants,
     owner_role,
     read_secret,
     read_when_not_rotating,
@@ -35,11 +34,10 @@ from deploytools.tenants.credentials import (
 from deploytools.tenants.master import find_master
 from deploytools.tenants.migration_graph import read_graph
 from deploytools.tenants.operations import WriteSecret
+from deploytools.tenants.options import DesiredState, configured_tenants
 from deploytools.tenants.plan import DatabasePlan
-from deploytools.tenants.provisioning import TenantProvisioner
-from deploytools.tenants.provisioning_result import ProvisioningResult
+from deploytools.tenants.provisioning import ProvisioningResult, TenantProvisioner
 from deploytools.tenants.sql_script import sql_script
-from deploytools.tenants.state import DesiredState
 from deploytools.tenants.superuser import read_account
 from deploytools.tenants.tables import template_name
 from deploytools.tenants.templates import drop_steps

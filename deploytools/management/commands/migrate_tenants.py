@@ -26,9 +26,10 @@ from deploytools.rollout.results import (
     shard_from_environment,
 )
 from deploytools.rollout.workers import WorkerPool, inspect_tenants, migrate_pending, read_warnings
-from deploytools.tenants.credentials import configured_tenants, read_secret
+from deploytools.tenants.credentials import read_secret
 from deploytools.tenants.lock_warnings import LockWarning
 from deploytools.tenants.migration_graph import read_graph
+from deploytools.tenants.options import configured_tenants
 from deploytools.tenants.tenant_migration import MigrationLimits, MigrationOutcome, MigrationResult
 
 LIMITS = MigrationLimits()

@@ -30,13 +30,13 @@ from deploytools.secrets.store import SecretStore
 from deploytools.secrets.versions import parse_age
 from deploytools.tenants.credentials import (
     application_login,
-    configured_tenants,
     owner_role,
     read_secret,
     server_address,
 )
 from deploytools.tenants.master import find_master
 from deploytools.tenants.operations import Operation
+from deploytools.tenants.options import configured_tenants
 
 Options = dict[str, Any]
 

@@ -21,10 +21,11 @@ from deploytools.postgres.default_connection import ALIAS
 from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
 from deploytools.tenants.catalog import read_server_catalog, read_slots
-from deploytools.tenants.credentials import configured_tenants, owner_role, tenant_login
+from deploytools.tenants.credentials import owner_role, tenant_login
 from deploytools.tenants.isolation import read_unusable_objects
 from deploytools.tenants.migration_graph import read_applied, read_graph
 from deploytools.tenants.migration_history import Migration, MigrationGraph
+from deploytools.tenants.options import configured_tenants
 from deploytools.tenants.state import ConnectionSlots, ServerCatalog, UnusableObjects
 from deploytools.verification.registry import fact
 from deploytools.verification.unexpected import unexpected_error
