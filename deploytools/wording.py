@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 import textwrap
 from collections.abc import Sequence
 
 #: Number of names that `join_names` returns before it counts the others.
 MAX_NAMES = 8
 
-#: Width of text for a terminal.
-COLUMNS = 80
+#: Width of text without a terminal, and the limits on one.
+COLUMNS, NARROWEST, WIDEST = 80, 40, 120
 
 #: A command for a shell, up to the prose after it. Quoted arguments can contain anything.
 COMMAND = re.compile(
@@ -51,8 +52,13 @@ def join_names(names: Sequence[str], most: int = MAX_NAMES) -> str:
     return ", ".join(names[:most]) + more
 
 
+def columns() -> int:
+    """Return the width of the terminal, or the value of the environment variable COLUMNS, within limits."""
+    return max(NARROWEST, min(shutil.get_terminal_size((COLUMNS, 24)).columns, WIDEST))
+
+
 def wrapped(text: str, *, indent: str, hanging: str = "") -> list[str]:
-    """Return `text` in lines of at most `COLUMNS` characters; an identifier or a command is on one line in any case.
+    """Return `text` in lines of at most `columns()` characters; an identifier or a command is on one line in any case.
 
     Args:
         indent: prefix of the first line.
@@ -60,7 +66,7 @@ def wrapped(text: str, *, indent: str, hanging: str = "") -> list[str]:
     """
     lines = textwrap.wrap(
         COMMAND.sub(lambda found: found[0].replace(" ", "\xa0"), text),
-        COLUMNS,
+        columns(),
         initial_indent=indent,
         subsequent_indent=" " * len(indent) + hanging,
         break_long_words=False,

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 import deploytools
 from deploytools.errors import ConfigurationError, DeployError, Refused, format_error
 from deploytools.management.signals import exit_on_sigterm
-from deploytools.management.standard_streams import tolerate_ascii
+from deploytools.management.standard_streams import discard_output, tolerate_ascii
 from deploytools.reports.formats import Destination, destinations
 
 OK, FINDINGS, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
@@ -248,12 +248,16 @@ class DeployCommand(BaseCommand):
 
     def report(self, text: str, output: Path | None) -> None:
         """Write a report to a file, or to stdout."""
-        if output is None:
-            self.stdout.write(text)
-            return
         try:
-            output.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+            if output is None:
+                self.stdout.write(text)
+                self.stdout.flush()
+            else:
+                output.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
         except OSError as error:
-            raise ConfigurationError(
-                f"The report could not be written to {output}: {error.strerror}.", hint="Specify another --output."
-            ) from error
+            if output is None:
+                discard_output()
+            where = output or "standard output"
+            hint = "Specify another --output." if output else "Redirect it to a file with space, or use --output."
+            message = f"The report could not be written to {where}: {error.strerror}."
+            raise ConfigurationError(message, hint=hint) from error

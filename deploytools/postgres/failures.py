@@ -98,6 +98,12 @@ FAILURES: tuple[tuple[str, ConnectionFailure, str], ...] = (
         "requires TLS (rds.force_ssl).",
     ),
     (
+        r"pg_hba\.conf",
+        ConnectionFailure.OTHER,
+        "Check the role and the database: the server's pg_hba.conf has no rule for them from this address. On RDS, it "
+        "cannot be changed: the database must not be rdsadmin, and host must be the instance's endpoint.",
+    ),
+    (
         r'database ".*" does not exist',
         ConnectionFailure.NO_DATABASE,
         "Create the tenant databases: python manage.py create_tenant_dbs",

@@ -17,7 +17,7 @@ from deploytools.reports.grouping import (
     urgency,
 )
 from deploytools.verification.findings import Change, Finding, Report, Status
-from deploytools.wording import COLUMNS, wrapped
+from deploytools.wording import columns, wrapped
 
 #: Colors a line by its status; the identity if there is no terminal.
 Paint = Callable[[Status, str], str]
@@ -151,6 +151,6 @@ def check_rds_lines(report: Report, paint: Paint = plain) -> str:
 
 
 def _with_evidence(title: str, evidence: str, status: Status, paint: Paint) -> list[str]:
-    if len(f"{title} ({evidence})") <= COLUMNS:
+    if len(f"{title} ({evidence})") <= columns():
         return [f"{paint(status, title)} ({evidence})"]
     return [paint(status, title), *_indented(evidence)]
