@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from deploytools.local.aws_account import AwsAccount, secret_document
+from deploytools.verification.alarms.facts import INVOKER
 from tests.local_cloud import INSTANCE, NAMES
 from tests.verification.zoo.world import DOCUMENT
 
@@ -76,6 +77,7 @@ def _looked_up(token: str | None) -> dict[str, Any]:
     refused = {"userIdentity": {"type": "Root"}, "errorCode": "Client.UnauthorizedOperation", "responseElements": None}
     made = {
         "userIdentity": {"type": "AssumedRole", "arn": "arn:aws:sts::123456789012:assumed-role/Admin/alice"},
+        "sessionCredentialFromConsole": "true",
         "responseElements": {
             "_return": True,
             "securityGroupRuleSet": {
@@ -196,11 +198,39 @@ def account(endpoint_url: str) -> Iterator[str]:
     world.sns.set_topic_attributes(
         TopicArn=topic["TopicArn"], AttributeName="KmsMasterKeyId", AttributeValue=_make_key(endpoint_url)
     )
+    _add_functions(world, endpoint_url)
     _widen(world.ec2)
     _make_role(endpoint_url)
     _make_service(endpoint_url, world.ec2, made["ARN"])
     yield _make_bastion(world.ec2)
     world.close()
+
+
+def _add_functions(world: AwsAccount, endpoint_url: str) -> None:
+    """An alarm that invokes three functions: CloudWatch can invoke one, cannot invoke another, and one is gone."""
+    code = {"ZipFile": b"PK\x05\x06" + bytes(18)}  # An empty archive.
+    iam, functions = _client("iam", endpoint_url), _client("lambda", endpoint_url)
+    trust = json.dumps(_policy("sts:AssumeRole", "*"))
+    role = iam.create_role(RoleName="functions", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    for name in ("pager", "closed"):
+        functions.create_function(FunctionName=name, Runtime="python3.13", Role=role, Handler="pager.page", Code=code)
+    functions.add_permission(
+        FunctionName="pager", StatementId="alarms", Action="lambda:InvokeFunction", Principal=INVOKER
+    )
+    world.cloudwatch.put_metric_alarm(
+        AlarmName="functions",
+        Namespace="AWS/RDS",
+        MetricName="DatabaseConnections",
+        Dimensions=[{"Name": "DBInstanceIdentifier", "Value": INSTANCE}],
+        Statistic="Average",
+        Period=300,
+        EvaluationPeriods=1,
+        ComparisonOperator="GreaterThanThreshold",
+        Threshold=100,
+        AlarmActions=[f"arn:aws:lambda:us-east-1:123456789012:function:{name}" for name in ("pager", "closed", "gone")],
+    )
+    iam.close()
+    functions.close()
 
 
 def _policy(action: str, resource: str) -> dict[str, Any]:

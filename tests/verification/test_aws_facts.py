@@ -152,7 +152,15 @@ def test_all_facts(wire):
     assert all(rule.covers(5432) for rule in names.values())
     assert not [rule for rule in names.values() if rule.account]
     assert seen["rule_history"].created == {
-        names["203.0.113.7/32"].identifier: RuleCreation(datetime(2026, 10, 1, tzinfo=UTC), "assumed-role/Admin/alice")
+        names[cidr].identifier: RuleCreation(
+            datetime(2026, 10, 1, tzinfo=UTC), "assumed-role/Admin/alice", by_hand=True
+        )
+        for cidr in ("203.0.113.7/32", "::/0")
+    }
+    assert {arn.rpartition(":")[2]: works for arn, works in seen["alarm_functions"].items()} == {
+        "pager": True,
+        "closed": False,
+        "gone": False,
     }
     assert list(seen["prefix_lists"].values()) == [("192.0.2.0/24",)]
     assert sorted(gateway[:4] for gateway in seen["routes"].values()) == ["", "igw-"]
@@ -252,7 +260,10 @@ FALLS_BACK = {
         {Status.PASS, Status.WARN, Status.FAIL},
         "; policy simulator not used: AWS denied iam:SimulatePrincipalPolicy",
     ),
-    "cloudtrail:LookupEvents": ({Status.FAIL}, "creator and date are unknown (AWS denied cloudtrail:LookupEvents)"),
+    "cloudtrail:LookupEvents": (
+        {Status.FAIL, Status.UNKNOWN},
+        "creator and date are unknown (AWS denied cloudtrail:LookupEvents)",
+    ),
 }
 
 

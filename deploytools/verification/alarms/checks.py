@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from deploytools.verification.alarms.facts import Alarm, Topic, TopicKey, is_topic
+from deploytools.verification.alarms.facts import INVOKER, Alarm, Topic, TopicKey, is_function, is_topic
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.iam.policies import Policy, allowed_by, argument, principals
 from deploytools.verification.rds.facts import RdsInstance
@@ -76,6 +76,9 @@ def requirements(instance: RdsInstance) -> dict[str, Requirement]:
     return found
 
 
+#: ``TreatMissingData`` with which an alarm without data stays in the state OK.
+HIDING = {"notBreaching", "ignore"}
+
 #: Seconds in which a new alarm has no data yet.
 NEW_ALARM_SECONDS = 30 * 60
 
@@ -140,7 +143,7 @@ def _problem(alarm: Alarm, required: Requirement) -> str:
 
 @alarm_check(
     "alarms.actions",
-    title="Every alarm notifies an SNS topic",
+    title="Every alarm notifies an SNS topic, or invokes a function that exists",
     severity=Severity.HIGH,
     hint="Run: aws cloudwatch enable-alarm-actions --alarm-names NAME",
     references=(
@@ -150,13 +153,14 @@ def _problem(alarm: Alarm, required: Requirement) -> str:
         "Prowler cloudwatch_alarm_actions_alarm_state_configured",
     ),
 )
-def actions(alarms: tuple[Alarm, ...]) -> Iterable[Verdict]:
+def actions(alarms: tuple[Alarm, ...], alarm_functions: dict[str, bool]) -> Iterable[Verdict]:
     """An alarm without an action sends no notification."""
+    invoked = {function for function, works in alarm_functions.items() if works}
     if not alarms:
         yield not_applicable(NO_ALARM)
     for alarm in alarms:
-        if topics := list(filter(is_topic, alarm.via)):
-            yield passed(f"a composite alarm notifies {', '.join(topics)}", alarm.name)
+        if called := [action for action in alarm.via if is_topic(action) or action in invoked]:
+            yield passed(f"a composite alarm notifies {', '.join(called)}", alarm.name)
         elif alarm.actions_enabled is None:
             yield unknown("the AWS response has no ActionsEnabled", alarm.name)
         elif not alarm.actions_enabled:
@@ -165,12 +169,17 @@ def actions(alarms: tuple[Alarm, ...]) -> Iterable[Verdict]:
         elif not alarm.actions:
             hint = f"Run aws cloudwatch put-metric-alarm for {alarm.name} again, with --alarm-actions TOPIC_ARN"
             yield failed("it has no action", alarm.name, hint)
-        elif not any(map(is_topic, alarm.actions)):
-            hint = f"Add an SNS topic: run aws cloudwatch put-metric-alarm for {alarm.name} again with --alarm-actions"
-            evidence = f"only SNS topics are verified; its actions are {', '.join(alarm.actions)}"
-            yield warned(evidence, alarm.name, hint)
-        else:
+        elif invoked & set(alarm.actions) or any(map(is_topic, alarm.actions)):
             yield passed(f"notifies {', '.join(alarm.actions)}", alarm.name)
+        elif functions := list(filter(is_function, alarm.actions)):
+            evidence = f"{', '.join(functions)} does not exist, or does not allow {INVOKER} to invoke it"
+            hint = f"Run: aws lambda add-permission --function-name {functions[0]} --statement-id alarms --action "
+            hint += f"lambda:InvokeFunction --principal {INVOKER}"
+            yield failed(evidence, alarm.name, hint)
+        else:
+            hint = f"Add an SNS topic: run aws cloudwatch put-metric-alarm for {alarm.name} again with --alarm-actions"
+            evidence = f"only SNS topics and functions are verified; its actions are {', '.join(alarm.actions)}"
+            yield warned(evidence, alarm.name, hint)
 
 
 @alarm_check(
@@ -187,6 +196,9 @@ def have_data(rds_instance: RdsInstance, alarms: tuple[Alarm, ...]) -> Iterable[
         age = (rds_instance.read_at - alarm.changed_at).total_seconds() if alarm.changed_at else None
         if alarm.state is None:
             yield unknown("the AWS response has no StateValue", alarm.name)
+        elif alarm.state == "OK" and alarm.missing_data in HIDING:
+            hint = f"Run aws cloudwatch put-metric-alarm for {alarm.name} again, with --treat-missing-data missing"
+            yield warned(f"it can be OK without data: TreatMissingData is {alarm.missing_data}", alarm.name, hint)
         elif alarm.state != "INSUFFICIENT_DATA":
             yield passed(f"the state is {alarm.state}", alarm.name)
         elif age is not None and age < NEW_ALARM_SECONDS:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from deploytools import aws
 from deploytools.conf import Settings
 from deploytools.errors import NotFound
-from deploytools.verification.iam.policies import parse_policy
+from deploytools.verification.iam.policies import parse_policy, principals
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import fact
 
 if TYPE_CHECKING:
     from types_boto3_sns import SNSClient
+
+#: The service that invokes an alarm's function.
+INVOKER = "lambda.alarms.cloudwatch.amazonaws.com"
 
 CONFIRMED_PREFIX = "arn:"
 
@@ -33,6 +36,7 @@ class Alarm:
         dimensions: names of further dimensions; the metric of an RDS instance has none.
         via: ARNs of the actions of composite alarms that go off with this alarm.
         is_expression: whether it evaluates metric math, or a band of anomaly detection.
+        missing_data: ``TreatMissingData``; empty: not set.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Alarm:
     dimensions: tuple[str, ...] = ()
     via: tuple[str, ...] = ()
     is_expression: bool = False
+    missing_data: str = ""
 
 
 @fact(actions=("cloudwatch:DescribeAlarms",), deadline=30)
@@ -82,6 +87,7 @@ def _alarm(item: Any, metric: str, instance: str, composite: Iterable[Any]) -> A
         tuple(sorted(part["Name"] for part in item.get("Dimensions") or () if part != own)),
         tuple(sorted({action for other in composite if _includes(other, item) for action in other["AlarmActions"]})),
         bool(item.get("Metrics") or item.get("ThresholdMetricId")),
+        item.get("TreatMissingData", ""),
     )
 
 
@@ -168,6 +174,30 @@ def _is_filtered(client: SNSClient, subscription: str) -> bool:
     with aws.translate_aws_errors("sns:GetSubscriptionAttributes", f"the subscription {subscription}"):
         attributes = client.get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]
     return attributes.get("FilterPolicy", "{}").strip() not in {"", "{}", "null"}
+
+
+@fact(actions=("lambda:GetPolicy",), deadline=30)
+def alarm_functions(alarms: tuple[Alarm, ...], settings: Settings) -> dict[str, bool]:
+    """The Lambda functions that alarms invoke, and whether each exists and allows CloudWatch to invoke it."""
+    arns = {action for alarm in alarms for action in (*alarm.actions, *alarm.via) if is_function(action)}
+    return {arn: _is_invoked(arn, settings.region) for arn in sorted(arns)}
+
+
+def is_function(arn: str) -> bool:
+    """Return whether an ARN is that of a Lambda function."""
+    return arn.split(":")[2:3] == ["lambda"]
+
+
+def _is_invoked(arn: str, region: str) -> bool:
+    """A function without a policy, and one that does not exist, have the same response."""
+    client = aws.client("lambda", arn.split(":")[3] or region)
+    try:
+        with aws.translate_aws_errors("lambda:GetPolicy", f"the function {arn}"):
+            document = client.get_policy(FunctionName=arn)["Policy"]
+    except NotFound:
+        return False
+    named = (name for item in parse_policy("function", document).statements for name in principals(item))
+    return any(name == INVOKER or name == "*" for name in named)
 
 
 @dataclass(frozen=True)

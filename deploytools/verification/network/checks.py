@@ -8,11 +8,13 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from deploytools.conf import Settings
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.network.facts import (
+    WEB,
     Network,
     PrefixLists,
     Rule,
     RuleHistory,
     SecurityGroup,
+    range_rules,
     temporary_rules,
 )
 from deploytools.verification.rds.facts import RdsInstance
@@ -41,8 +43,8 @@ PRIVATE = tuple(
     for cidr in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
 )
 
-#: Ports that a load balancer opens to the internet, and protocols without connections.
-WEB, ICMP = {80, 443}, {"icmp", "1", "icmpv6", "58"}
+#: Protocols without connections.
+ICMP = {"icmp", "1", "icmpv6", "58"}
 
 
 def revoke_hint(group: SecurityGroup, rule: Rule) -> str:
@@ -268,7 +270,7 @@ def _is_part(cidr: str, ranges: Iterable[IPv4Network | IPv6Network]) -> bool:
 
 @check(
     "network.no-temporary-rules",
-    title="No security group rule is described as temporary or allows a single address",
+    title="No security group rule is described as temporary, allows a single address, or was added by hand",
     severity=Severity.HIGH,
     guide="Security Checklist: No temporary security group rules left open",
     hint="Remove it: aws ec2 revoke-security-group-ingress --group-id GROUP --security-group-rule-ids RULE",
@@ -290,7 +292,25 @@ def no_temporary_rules(
         )
         for group, rule in temporary_rules(network, settings, balancer_nodes)
     ]
+    reported = {verdict.resource for verdict in found}
+    for group, rule in range_rules(network, settings):
+        if (resource := rule_resource(group, rule)) not in reported:
+            found += _added_by_hand(rule, resource, rule_history, balancer_nodes)
     return found or [passed(f"security groups: {len(network.groups)}, no temporary rules")]
+
+
+def _added_by_hand(rule: Rule, resource: str, history: RuleHistory, known: Container[str]) -> list[Verdict]:
+    """Return a warning if a person created the rule in the last 90 days, none if it is older or a tool's."""
+    creation = history.created.get(rule.identifier)
+    if rule.cidr.partition("/")[0] in known or (creation is None and not history.denied):
+        return []
+    if creation is None:
+        hint = f"Allow {history.denied} for the identity that runs this command"
+        return [unknown(f"from {rule.cidr}, by an unknown identity", resource, hint)]
+    group, _, _ = resource.partition(" ")
+    hint = f"Remove it, or define it in your deployment tool. {revoke_hint(SecurityGroup(group, ''), rule)}"
+    measured = _creation(rule, history)
+    return [warned(f"from {rule.cidr}, added by hand", resource, hint, measured=measured)] if creation.by_hand else []
 
 
 def _creation(rule: Rule, history: RuleHistory) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_network
@@ -26,6 +26,12 @@ TEMPORARY = re.compile(
     r"|debug(ging)?|for now|until|during|quick ?fix|hot ?fix|todo|fixme)(?![a-z])",
     re.IGNORECASE,
 )
+
+#: Ports that a load balancer opens to the internet.
+WEB = {80, 443}
+
+#: The user agents of deployment tools.
+TOOLS = re.compile(r"terraform|pulumi|cloudformation|cdk|ansible|crossplane", re.IGNORECASE)
 
 #: Seconds to read events: CloudTrail returns 50 events per request and allows two requests a second.
 MAX_HISTORY_SECONDS = 10
@@ -236,22 +242,41 @@ def _gateway(route: Any) -> str:
 
 @dataclass(frozen=True)
 class RuleCreation:
-    """When a rule was created, and by which identity: ``user/alice``, ``assumed-role/Admin/alice``."""
+    """When a rule was created, and by which identity: ``user/alice``, ``assumed-role/Admin/alice``.
+
+    Attributes:
+        by_hand: whether a person created it: as an IAM user, with IAM Identity Center or in the console.
+    """
 
     at: datetime
     by: str
+    by_hand: bool = False
 
 
 @dataclass(frozen=True)
 class RuleHistory:
-    """The creation of temporary rules, by the id of the rule.
+    """The creation of rules that can be temporary, by the id of the rule.
 
     Attributes:
         gap: why the creation of other rules is unknown.
+        denied: the action that AWS denied; empty: none.
     """
 
     created: dict[str, RuleCreation] = field(default_factory=dict)
     gap: str = NINETY_DAYS
+    denied: str = ""
+
+
+def range_rules(network: Network, settings: Settings) -> list[tuple[SecurityGroup, Rule]]:
+    """Return the rules for address ranges, except on the bastion host and for the web."""
+    return [
+        (group, rule)
+        for group in network.groups.values()
+        for rule in group.rules
+        if rule.cidr
+        and not group.is_one_of(settings.bastion_security_groups)
+        and not (rule.first == rule.last and rule.first in WEB)
+    ]
 
 
 def temporary_rules(
@@ -279,16 +304,18 @@ def is_single(rule: Rule) -> bool:
 
 @fact(actions=("cloudtrail:LookupEvents",), deadline=45)
 def rule_history(network: Network, settings: Settings) -> RuleHistory:
-    """The creation of temporary rules, if there are any. It is only reported, so a denied action is not an error."""
-    wanted = {rule.identifier for _, rule in temporary_rules(network, settings)}
+    """The creation of rules that can be temporary, if there are any. A denied action is not an error."""
+    rules = [*temporary_rules(network, settings), *range_rules(network, settings)]
+    wanted = {rule.identifier for _, rule in rules}
     created: dict[str, RuleCreation] = {}
+    denied = ""
     try:
         gap = _read_history(wanted, created, settings.region) if wanted else NINETY_DAYS
     except AccessDenied as error:
-        gap = f"AWS denied {error.action}"
+        gap, denied = f"AWS denied {error.action}", error.action
     except AwsError as error:
         gap = str(error).rstrip(".")
-    return RuleHistory(created, gap)
+    return RuleHistory(created, gap, denied)
 
 
 def _read_history(wanted: set[str], created: dict[str, RuleCreation], region: str) -> str:
@@ -315,7 +342,16 @@ def _created_by(event: Any) -> Iterator[tuple[str, RuleCreation]]:
         return
     arn = (detail.get("userIdentity") or {}).get("arn") or ""
     by = arn.split(":", 5)[-1] or event.get("Username") or "unknown identity"
-    creation = RuleCreation(event["EventTime"], by)
+    creation = RuleCreation(event["EventTime"], by, _is_by_hand(detail))
     rules = ((detail.get("responseElements") or {}).get("securityGroupRuleSet") or {}).get("items") or ()
     for rule in rules:
         yield rule.get("securityGroupRuleId", ""), creation
+
+
+def _is_by_hand(detail: Mapping[str, Any]) -> bool:
+    """Return whether a person made a request, not a deployment tool."""
+    identity = detail.get("userIdentity") or {}
+    if TOOLS.search(f"{detail.get('userAgent', '')} {identity.get('invokedBy', '')}"):
+        return False
+    is_person = identity.get("type") in {"IAMUser", "Root"} or "/AWSReservedSSO_" in str(identity.get("arn", ""))
+    return is_person or detail.get("sessionCredentialFromConsole") == "true"

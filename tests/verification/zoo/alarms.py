@@ -85,7 +85,26 @@ ALARM = [
     Row({"alarms": (replace(ALARMS[0], threshold=100), *ALARMS)}, good=("alarms.metrics",)),
     Row({"alarms": tuple(replace(a, actions=(), via=(TOPIC,)) for a in ALARMS)}, good=("alarms.actions",)),
     Row(alarm(actions=(), via=(FUNCTION,)), {"alarms.actions": FAIL}, "it has no action"),
-    Row(alarm(actions=(FUNCTION,)), {"alarms.actions": WARN}, "only SNS topics are verified"),
+    Row(
+        alarm(actions=("arn:aws:ssm:us-east-1:123456789012:opsitem:1",)),
+        {"alarms.actions": WARN},
+        "only SNS topics and functions are verified",
+    ),
+    Row(
+        alarm(actions=(FUNCTION,)) | {"alarm_functions": {FUNCTION: False}},
+        {"alarms.actions": FAIL},
+        "function:gone does not exist, or does not allow lambda.alarms.cloudwatch.amazonaws.com to invoke it",
+    ),
+    *(
+        Row(alarm(**changes) | {"alarm_functions": {FUNCTION: True}}, good=("alarms.actions",))
+        for changes in ({"actions": (FUNCTION,)}, {"actions": (), "via": (FUNCTION,)})
+    ),
+    *(
+        Row(alarm(missing_data=value), {"alarms.have-data": WARN}, f"TreatMissingData is {value}")
+        for value in ("notBreaching", "ignore")
+    ),
+    *(Row(alarm(missing_data=value), good=("alarms.have-data",)) for value in ("missing", "breaching")),
+    Row(alarm(missing_data="notBreaching", state="ALARM"), good=("alarms.have-data",)),
     Row(
         {"alarm_topics": (Topic(TOPIC, filtered=("email ops@shop.net",)),)},
         {"alarms.subscriptions": FAIL},

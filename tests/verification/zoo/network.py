@@ -69,6 +69,10 @@ def far_away() -> Changes:
     return {"network": Network({**GROUPS, **chain}, ("sg-db",))}
 
 
+BY_ALICE, BY_TOOL = (
+    RuleHistory({"sgr-x": RuleCreation(NOW - 12 * DAY, by, by_hand)})
+    for by, by_hand in (("user/alice", True), ("assumed-role/deploy/ci", False))
+)
 NETWORK = [
     database_rule(
         OPEN,
@@ -263,7 +267,29 @@ NETWORK = [
         {"network.no-temporary-rules": FAIL},
         "without a description; created on 2026-02-17 by assumed-role/Admin/alice",
     ),
-    Row({"rule_history": RuleHistory(gap="AWS denied cloudtrail:LookupEvents")}, {}),
+    Row({"rule_history": RuleHistory(gap="AWS denied x", denied="x")}, good=("network.no-temporary-rules",)),
+    *(
+        Row(
+            rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, cidr="10.0.0.0/24")) | {"rule_history": history},
+            flips,
+            seen,
+            good=() if flips else ("network.no-temporary-rules",),
+        )
+        for history, flips, seen in (
+            (BY_ALICE, {"network.no-temporary-rules": WARN}, "added by hand; created on 2026-02-17 by user/alice"),
+            (BY_TOOL, {}, ""),
+            (RuleHistory(), {}, ""),
+            (
+                RuleHistory(denied="cloudtrail:LookupEvents"),
+                {"network.no-temporary-rules": UNKNOWN},
+                "by an unknown identity",
+            ),
+        )
+    ),
+    Row(
+        rules("sg-balancer", Rule("sgr-x", "tcp", 443, 443, cidr="0.0.0.0/0")) | {"rule_history": BY_ALICE},
+        good=("network.no-temporary-rules",),
+    ),
     Row(
         rules("sg-app", Rule("sgr-x", "tcp", 80, 80, group="sg-balancer", description="tmp")),
         {"network.no-temporary-rules": FAIL},

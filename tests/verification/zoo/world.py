@@ -282,6 +282,7 @@ WORLD: dict[str, Any] = {
     "bastion_groups": BastionGroups((GROUPS["sg-bastion"],), {}),
     "bastion_agent": True,
     "alarms": ALARMS,
+    "alarm_functions": {},
     "alarm_topics": (Topic(TOPIC, confirmed=("email ops@shop.net",)),),
     "topic_keys": (),
     "custom_fields": CustomFields(("sentry_dsn",), (), ()),
