@@ -7,6 +7,7 @@
 - ``deploytools.E005``: an invalid AWS account ID
 - ``deploytools.E006``: an invalid row of ``SECRET_FIELDS``
 - ``deploytools.E007``: a required setting is not set
+- ``deploytools.E008``: the database of a tenant in another alias than ``default``
 
 They import neither boto3 nor psycopg, because Django runs them at every start.
 """
@@ -23,7 +24,7 @@ from django.core.checks import CheckMessage, Error
 
 from deploytools.conf import ALWAYS, SETTINGS, is_valid
 from deploytools.secrets.custom_fields import violations as field_violations
-from deploytools.tenants.options import name_violations, option_violations
+from deploytools.tenants.options import alias_violations, name_violations, option_violations, tenant_name
 from deploytools.verification.waivers import EXAMPLE
 from deploytools.verification.waivers import violations as waiver_violations
 
@@ -110,5 +111,6 @@ def _parsed(given: Mapping[str, Any]) -> list[CheckMessage]:
         ],
         "deploytools.E004": [(f'DEPLOYTOOLS["WAIVERS"]: {item}', f"For example: {EXAMPLE}") for item in waivers],
         "deploytools.E006": field_violations(rows.get("SECRET_FIELDS", {}), presets),
+        "deploytools.E008": alias_violations(settings.DATABASES, [*map(tenant_name, rows.get("TENANTS", ()))]),
     }
     return [Error(message, hint=hint, id=id) for id, items in found.items() for message, hint in items]

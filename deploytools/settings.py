@@ -33,6 +33,7 @@ from deploytools.loader import FIX_COMMAND, TENANT_FIX_COMMAND, load_tenant_secr
 from deploytools.secrets import contract
 from deploytools.secrets.custom_fields import custom_fields, violations
 from deploytools.secrets.document import Document
+from deploytools.tenants.options import alias_violations, tenant_name
 
 __all__ = ["production_settings"]
 
@@ -89,10 +90,11 @@ def production_settings(
         - the settings of `from_secret`
 
     Raises:
-        ConfigurationError: `tenant`, `allowed_hosts` or ``SECRET_NAME`` is not set, or ``DEPLOYTOOLS`` is not valid.
+        ConfigurationError: `tenant`, `allowed_hosts` or ``SECRET_NAME`` is not set, ``DEPLOYTOOLS`` is not valid, or
+            only another alias than ``default`` has a tenant in ``DATABASES``.
         DeployError: as `deploytools.loader.load_secrets`.
     """
-    settings = _parse(base.get("DEPLOYTOOLS", {}), tenant)
+    settings = _parse(base, tenant)
     hosts = [host.strip() for host in allowed_hosts if host.strip()]
     _require_values(settings, hosts)
     own, fields = from_secret or {}, custom_fields(settings.secret_fields)
@@ -119,11 +121,16 @@ def production_settings(
     }
 
 
-def _parse(given: object, tenant: str) -> Settings:
+def _parse(base: Mapping[str, Any], tenant: str) -> Settings:
+    given = base.get("DEPLOYTOOLS", {})
     if not isinstance(given, dict):
         raise ConfigurationError("DEPLOYTOOLS is not a dict.", hint='Write: DEPLOYTOOLS = {"SECRET_NAME": "prod/shop"}')
     settings = parse_settings(given, database=tenant)
-    for message, hint in violations(settings.secret_fields, settings.presets):
+    tenants = {tenant, *map(tenant_name, settings.tenants)} - {""}
+    for message, hint in (
+        *violations(settings.secret_fields, settings.presets),
+        *alias_violations(base.get("DATABASES", {}), tenants),
+    ):
         raise ConfigurationError(message, hint=hint)
     return settings
 

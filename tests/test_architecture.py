@@ -33,6 +33,7 @@ LAYERS = [
 ]
 MAY_ALSO = {
     "checks": {"tenants.options", "secrets.custom_fields", "verification.waivers"},
+    "settings": {"tenants.options"},
     "apps": {"checks"},
     "": {"local", "conf"},
 }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings as django_settings
 from django.core.checks import Error
+from django.core.management import call_command, get_commands
+from django.core.management.base import SystemCheckError
 
 from deploytools.checks import check_settings
 from deploytools.conf import SETTINGS, read_setting, read_settings
@@ -165,6 +168,44 @@ def test_tenants(settings):
             id="deploytools.E003",
         )
     ]
+
+
+DESK = {"NAME": "desk_north", "ENGINE": "django.db.backends.postgresql"}
+SQLITE = {"NAME": "/srv/db.sqlite3", "ENGINE": "django.db.backends.sqlite3"}
+
+
+@pytest.mark.parametrize(
+    ("databases", "alias"),
+    [
+        ({"default": SQLITE, "desk": DESK}, "desk"),
+        ({"default": {}, "desk": DESK}, "desk"),
+        ({"desk": DESK}, "desk"),
+        ({"default": DESK, "replica": DESK}, ""),
+        ({"default": DESK | {"NAME": "desk_south"}, "desk": DESK}, ""),
+        ({"default": SQLITE, "archive": DESK | {"NAME": "archive"}}, ""),
+    ],
+)
+def test_a_tenant_in_another_alias_than_default(settings, monkeypatch, databases, alias):
+    settings.DEPLOYTOOLS = {"SECRET_NAME": "prod/desk", "TENANTS": ["desk_south", {"NAME": "desk_north"}]}
+    monkeypatch.setattr(django_settings, "DATABASES", databases)
+    expected = Error(
+        f"The tenant desk_north is DATABASES['{alias}'], but the database of a tenant must be DATABASES['default'].",
+        hint=f"Rename the alias {alias} to default, in DATABASES and in DATABASE_ROUTERS.",
+        id="deploytools.E008",
+    )
+    assert check_settings() == [expected] * bool(alias)
+
+
+def test_every_command_refuses_another_alias_than_default(settings, monkeypatch, tmp_path):
+    settings.DEPLOYTOOLS = {"SECRET_NAME": "prod/desk", "TENANTS": ["desk_north"]}
+    monkeypatch.setattr(django_settings, "DATABASES", {"default": SQLITE, "desk": DESK})
+    names = [name for name, app in get_commands().items() if app == "deploytools"]
+    assert len(names) >= 8
+    arguments = {"sync_secrets": [tmp_path / "values.json"], "rotate_credentials": ["password"], "localcloud": ["up"]}
+    for name in names:
+        with pytest.raises(SystemCheckError, match="deploytools.E008") as caught:
+            call_command(name, *arguments.get(name, []), skip_checks=False)
+        assert caught.value.returncode == 2
 
 
 def test_defaults(settings):

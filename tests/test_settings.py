@@ -103,6 +103,20 @@ def test_a_project_without_databases(deployment):
     assert load(deployment, base={"DATABASES": {}})["DATABASES"]["default"]["NAME"] == deployment.tenants[0]
 
 
+@pytest.mark.parametrize("name", ["desk_north", ""], ids=["a tenant", "the tenant of this process"])
+def test_a_tenant_in_another_alias_than_default(deployment, name):
+    desk = {"ENGINE": "django.db.backends.postgresql", "NAME": name or deployment.tenants[0]}
+    with pytest.raises(ConfigurationError, match=r"is DATABASES\['desk'\], but the database of a tenant must be") as error:
+        load(deployment, base={"DATABASES": {"default": SQLITE, "desk": desk}}, options={"TENANTS": ["desk_north"]})
+    assert error.value.hint == "Rename the alias desk to default, in DATABASES and in DATABASE_ROUTERS."
+
+
+def test_other_databases_are_kept(deployment):
+    archive = {"ENGINE": "django.db.backends.postgresql", "NAME": "archive", "HOST": "archive.example"}
+    databases = load(deployment, base={"DATABASES": {"default": SQLITE, "archive": archive}})["DATABASES"]
+    assert (databases["archive"], databases["default"]["NAME"]) == (archive, deployment.tenants[0])
+
+
 def test_what_the_base_settings_decide(deployment):
     """Its own options and other databases; not where the connection goes and how it is verified."""
     default = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -228,6 +228,21 @@ def option_violations(options: Mapping[str, object], owner: str) -> list[tuple[s
         if key in options and _option(key, options[key]) is None
     ]
     return unknown + wrong
+
+
+def alias_violations(databases: Mapping[str, Mapping[str, Any]], tenants: Collection[str]) -> list[tuple[str, str]]:
+    """Return each tenant that only another alias than ``default`` has in ``DATABASES``, as (message, hint)."""
+    names = {alias: str(database.get("NAME", "")) for alias, database in databases.items()}
+    if names.get("default") in tenants:  # Another alias can be its replica.
+        return []
+    return [
+        (
+            f"The tenant {name} is DATABASES['{alias}'], but the database of a tenant must be DATABASES['default'].",
+            f"Rename the alias {alias} to default, in DATABASES and in DATABASE_ROUTERS.",
+        )
+        for alias, name in names.items()
+        if name in tenants
+    ]
 
 
 def _collisions(names: Sequence[str]) -> Iterator[tuple[str, str]]:
