@@ -126,6 +126,9 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+#: Django 6.1 has no default mailer. Earlier versions do not read it.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}}
+
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LOGGING = logging_configuration(level=env.str("LOG_LEVEL", default="INFO"), style=env.str("LOG_FORMAT", default="text"))

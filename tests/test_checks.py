@@ -203,7 +203,7 @@ def test_every_command_refuses_another_alias_than_default(settings, monkeypatch,
     assert len(names) >= 8
     arguments = {"sync_secrets": [tmp_path / "values.json"], "rotate_credentials": ["password"], "localcloud": ["up"]}
     for name in names:
-        with pytest.raises(SystemCheckError, match="deploytools.E008") as caught:
+        with pytest.raises(SystemCheckError, match="E008") as caught:
             call_command(name, *arguments.get(name, []), skip_checks=False)
         assert caught.value.returncode == 2
 

@@ -106,7 +106,9 @@ def test_a_project_without_databases(deployment):
 @pytest.mark.parametrize("name", ["desk_north", ""], ids=["a tenant", "the tenant of this process"])
 def test_a_tenant_in_another_alias_than_default(deployment, name):
     desk = {"ENGINE": "django.db.backends.postgresql", "NAME": name or deployment.tenants[0]}
-    with pytest.raises(ConfigurationError, match=r"is DATABASES\['desk'\], but the database of a tenant must be") as error:
+    with pytest.raises(
+        ConfigurationError, match=r"is DATABASES\['desk'\], but the database of a tenant must be"
+    ) as error:
         load(deployment, base={"DATABASES": {"default": SQLITE, "desk": desk}}, options={"TENANTS": ["desk_north"]})
     assert error.value.hint == "Rename the alias desk to default, in DATABASES and in DATABASE_ROUTERS."
 

@@ -15,11 +15,12 @@ from django.http import HttpRequest
 if TYPE_CHECKING:
     BaseInlineFormSet = forms.BaseInlineFormSet[Any, Any, Any]
     ModelAdmin = admin.ModelAdmin[Any]
+    ModelForm = forms.ModelForm[Any]
     StackedInline = admin.StackedInline[Any, Any]
     TabularInline = admin.TabularInline[Any, Any]
 else:
     from django.contrib.admin import ModelAdmin, StackedInline, TabularInline
-    from django.forms import BaseInlineFormSet
+    from django.forms import BaseInlineFormSet, ModelForm
 
 #: For `formfield_overrides`: https is the default scheme of a URL.
 ASSUME_HTTPS: dict[type[Field[Any, Any]], dict[str, Any]] = {URLField: {"assume_scheme": "https"}}
@@ -31,6 +32,7 @@ __all__ = [
     "FixedRows",
     "Inline",
     "ModelAdmin",
+    "ModelForm",
     "ReadOnly",
     "ReadOnlyInline",
     "StackedInline",

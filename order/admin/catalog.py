@@ -26,7 +26,7 @@ from order.models import (
 )
 from order.models.money import format_money
 from order.shop import current_shop
-from user.admin_classes import ASSUME_HTTPS, BaseInlineFormSet, FixedRows, Inline, ModelAdmin
+from user.admin_classes import ASSUME_HTTPS, BaseInlineFormSet, FixedRows, Inline, ModelAdmin, ModelForm
 
 
 class ProductSkuInline(Inline):
@@ -83,8 +83,16 @@ class SkuPriceFormSet(BaseInlineFormSet):
             raise ValidationError("Only one current price per currency is allowed. Set “valid until” of the old price.")
 
 
+class SkuPriceForm(ModelForm):
+    def _get_validation_exclusions(self) -> set[str]:
+        # SkuPriceFormSet checks the constraint. Django 6.0 would also, before the form of the old price is saved.
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
+        return excluded | {"sku"}
+
+
 class SkuPriceInline(Inline):
     model = SkuPrice
+    form = SkuPriceForm
     formset = SkuPriceFormSet
 
 

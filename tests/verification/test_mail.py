@@ -17,6 +17,7 @@ from aiosmtpd.handlers import Sink
 from aiosmtpd.smtp import AuthResult
 
 from deploytools.conf import Settings
+from deploytools.errors import ConfigurationError
 from deploytools.local import certificates, ports
 from deploytools.local.smtp_server import smtp_server
 from deploytools.verification.fact_result import Value
@@ -40,10 +41,10 @@ def login(cloud, monkeypatch, settings) -> Any:
         values |= {"USE_TLS": True, "USE_SSL": False, "BACKEND": SMTP, **changes}
         settings.DEFAULT_FROM_EMAIL = values.pop("FROM", "Shop <orders@shop.net>")
         if django.VERSION >= (6, 1):
-            options = {OPTIONS[key]: value for key, value in values.items() if key != "BACKEND"}
-            settings.MAILERS = {
-                "default": {"BACKEND": values["BACKEND"], "OPTIONS": options if values["BACKEND"] == SMTP else {}}
-            }
+            backend = values.pop("BACKEND")
+            given = values if backend == SMTP else values.keys() & {"FILE_PATH"}
+            options = {OPTIONS[key]: values[key] for key in given}
+            settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": options}}
         else:
             for key, value in values.items():
                 setattr(settings, f"EMAIL_{key}", value)
@@ -60,6 +61,7 @@ OPTIONS = {
     "USE_TLS": "use_tls",
     "USE_SSL": "use_ssl",
     "TIMEOUT": "timeout",
+    "FILE_PATH": "file_path",
 }
 
 
@@ -152,14 +154,24 @@ def test_implicit_tls(login, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["console", "dummy", "locmem", "filebased"])
-def test_backends_that_send_nothing(login, name, tmp_path, settings):
-    if django.VERSION < (6, 1):
-        settings.EMAIL_FILE_PATH = str(tmp_path)
-    elif name == "filebased":
-        pytest.skip("MAILERS needs the option file_path.")
-    found = login(BACKEND=f"django.core.mail.backends.{name}.EmailBackend")
+def test_backends_that_send_nothing(login, name, tmp_path):
+    options = {"FILE_PATH": str(tmp_path)} if name == "filebased" else {}
+    found = login(BACKEND=f"django.core.mail.backends.{name}.EmailBackend", **options)
     assert found.backend == f"django.core.mail.backends.{name}.EmailBackend"
     assert (evaluated(found), evaluated(found, "pre-launch")) == (Status.FAIL, Status.WARN)
+
+
+def test_a_backend_that_cannot_be_loaded(login):
+    with pytest.raises(ConfigurationError, match=r"Django could not create its mailer: .*shop_mail") as caught:
+        login(BACKEND="shop_mail.Backend")
+    assert caught.value.hint == "Correct MAILERS['default'], or EMAIL_BACKEND before Django 6.1"
+
+
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="Django has no MAILERS")
+def test_no_default_mailer(settings):
+    settings.MAILERS = {}
+    with pytest.raises(ConfigurationError, match="The mailer 'default' is not configured"):
+        mail.mail_login()
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,11 @@ from typing import Any
 import django
 from django.conf import settings as django_settings
 from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
 from django.core.mail.backends.smtp import EmailBackend
 
 from deploytools import aws
-from deploytools.errors import NotFound
+from deploytools.errors import ConfigurationError, NotFound
 from deploytools.secrets.contract import GMAIL_HOST, SES_HOST
 from deploytools.secrets.plan import SecretState
 from deploytools.verification.registry import fact
@@ -104,11 +105,17 @@ def mail_login() -> MailLogin:
 
 
 def _connection() -> Any:
-    """The connection that ``send_mail`` uses: of the mailer "default", or of the settings before Django 6.1."""
-    if django.VERSION >= (6, 1) and hasattr(django_settings, "MAILERS"):
-        mailers: Any = getattr(mail, "mailers")  # noqa: B009
-        return mailers["default"]
-    return mail.get_connection()
+    """The connection that ``send_mail`` uses. Django 6.1 creates its mailer also from ``EMAIL_…`` settings."""
+    try:
+        if django.VERSION >= (6, 1):
+            mailers: Any = getattr(mail, "mailers")  # noqa: B009
+            return mailers["default"]
+        return mail.get_connection()
+    except (ImproperlyConfigured, ImportError) as error:
+        raise ConfigurationError(
+            f"Django could not create its mailer: {' '.join(str(error).split())}",
+            hint="Correct MAILERS['default'], or EMAIL_BACKEND before Django 6.1",
+        ) from None
 
 
 def _observe(connection: Any, advance: Callable[[str], None]) -> None:
