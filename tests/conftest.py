@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import pytest
 from django.conf import settings as django_settings
 from filelock import FileLock
 
+from deploytools import aws
 from deploytools.local import CloudState, PostgresBinaries, PostgresState, find_installations
 from deploytools.local.cloud_environment import CONFLICTING
 from deploytools.postgres.connections import Login, ServerAddress
@@ -234,3 +236,19 @@ def accessible() -> Iterator[Path]:
     path.chmod(0o711)
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def actions(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The IAM actions of all calls."""
+    seen: set[str] = set()
+    translate = aws.translate_aws_errors
+
+    @contextmanager
+    def recorded(action: str, resource: str) -> Any:
+        seen.add(action)
+        with translate(action, resource):
+            yield
+
+    monkeypatch.setattr(aws, "translate_aws_errors", recorded)
+    return seen

@@ -49,6 +49,9 @@ FINISH_HELP = (
 )
 
 
+IAM_POLICY_HELP = "Print the least-privilege IAM policy for this command."
+
+
 def read_report(path: Path, command: str) -> str:
     """Return the text of an earlier report of `command`."""
     try:

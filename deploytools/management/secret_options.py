@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from deploytools.errors import ConfigurationError
-from deploytools.management.base import LEAKED_HELP
+from deploytools.management.base import IAM_POLICY_HELP, LEAKED_HELP
 from deploytools.secrets.contract import DJANGO_KEY
 
 #: Options that do something else than write values; at most one of them.
@@ -134,9 +134,7 @@ def add_mode_options(parser: CommandParser) -> None:
         help="Make another version current: the previous one, the one whose ID begins with VERSION (8 characters or "
         "more), or the newest one that is at least AGE old, for example 2h (m, h or d).",
     )
-    group.add_argument(
-        "--iam-policy", action="store_true", help="Print the least-privilege IAM policy for this command."
-    )
+    group.add_argument("--iam-policy", action="store_true", help=IAM_POLICY_HELP)
     modes.add_argument(
         "--key",
         action="append",

@@ -1,9 +1,12 @@
-"""The least-privilege IAM policy of `sync_secrets` for one secret. Pure."""
+"""The least-privilege IAM policies of `sync_secrets` and `rotate_credentials`. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+#: What reads a secret and changes it by compare-and-swap.
+CHANGE = ("DescribeSecret", "GetSecretValue", "ListSecretVersionIds", "PutSecretValue", "UpdateSecretVersionStage")
 
 
 def policy(
@@ -17,8 +20,7 @@ def policy(
         kms_key_arn: ARN of the customer managed key that encrypts the secret. Empty: there is none.
     """
     arn = secret_arn(name, region)
-    actions = ("DescribeSecret", "GetSecretValue", "ListSecretVersionIds", "PutSecretValue", "UpdateSecretVersionStage")
-    statements = [_statement("SyncSecrets", "secretsmanager", actions, arn)]
+    statements = [_statement("SyncSecrets", "secretsmanager", CHANGE, arn)]
     if with_create:
         statements.append(_statement("CreateSecret", "secretsmanager", ("CreateSecret", "TagResource"), arn))
     if kms_key_arn:
@@ -29,7 +31,26 @@ def policy(
             _statement("EcsService", "ecs", ("DescribeServices", "UpdateService"), _ecs_arn(*ecs, region))
         )
         statements.append(_statement("TaskDefinition", "ecs", ("DescribeTaskDefinition",), "*"))
-    return {"Version": "2012-10-17", "Statement": statements}
+    return _policy(statements)
+
+
+def rotation_policy(names: Sequence[str], region: str, *, master: str = "", instance: str = "") -> dict[str, Any]:
+    """Return the policy document of a rotation, by the command or by AWS.
+
+    Args:
+        names: names or ARNs of the secrets, with ``*`` for any characters.
+        master: name or ARN of the secret with the master user's login. Empty: the one that RDS manages.
+        instance: identifier of the RDS instance. Empty: any.
+    """
+    secrets = [secret_arn(name, region) for name in names]
+    statements = [_statement("RotateSecret", "secretsmanager", CHANGE, secrets if secrets[1:] else secrets[0])]
+    managed = f"arn:{_partition(region)}:secretsmanager:{region}:*:secret:rds!db-*"
+    arn = secret_arn(master, region) if master else managed
+    statements.append(_statement("MasterUser", "secretsmanager", ("GetSecretValue",), arn))
+    if not master:
+        arn = f"arn:{_partition(region)}:rds:{region}:*:db:{instance or '*'}"
+        statements.append(_statement("Instance", "rds", ("DescribeDBInstances",), arn))
+    return _policy(statements)
 
 
 def secret_arn(name: str, region: str) -> str:
@@ -49,6 +70,10 @@ def _partition(region: str) -> str:
     return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
 
 
-def _statement(name: str, service: str, actions: Sequence[str], resource: str) -> dict[str, Any]:
+def _policy(statements: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _statement(name: str, service: str, actions: Sequence[str], resource: str | list[str]) -> dict[str, Any]:
     allowed = [f"{service}:{action}" for action in actions]
     return {"Sid": name, "Effect": "Allow", "Action": allowed, "Resource": resource}

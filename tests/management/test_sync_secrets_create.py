@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from deploytools import aws
 from deploytools.secrets.store import SecretStore
 from tests.management.runner import run
 from tests.management.terminal import Meanwhile, answer
@@ -290,22 +287,6 @@ def test_error_of_an_unwritable_report_says_that_the_secret_was_written(capsys, 
 
 
 # --iam-policy.
-
-
-@pytest.fixture
-def actions(monkeypatch):
-    """The IAM actions of all calls."""
-    seen: set[str] = set()
-    translate = aws.translate_aws_errors
-
-    @contextmanager
-    def recorded(action: str, resource: str) -> Any:
-        seen.add(action)
-        with translate(action, resource):
-            yield
-
-    monkeypatch.setattr(aws, "translate_aws_errors", recorded)
-    return seen
 
 
 def allowed(capsys, *arguments):

@@ -8,7 +8,6 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from deploytools.errors import ConfigurationError, ConnectionFailed, DeployError, Refused
 from deploytools.postgres.connections import Login, ServerAddress
@@ -19,18 +18,14 @@ from tests.deployment import Deployment
 from tests.fakes.errors import Crash
 from tests.fakes.secretsmanager import CURRENT, PENDING
 from tests.management.runner import ROTATE, run
+from tests.rotation.aws_rotation import TOKEN, begin_rotation, function_environment
 from tests.rotation.world import FIRST, NAME, Poller, World
 
-TOKEN, OTHER_TOKEN = "t" * 32, "o" * 32
+OTHER_TOKEN = "o" * 32
 
 
 def set_environment(monkeypatch: pytest.MonkeyPatch, address: ServerAddress) -> None:
-    for name, value in {
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "PGHOSTADDR": address.hostaddr,
-        "PGPORT": str(address.port),
-        "PGSSLROOTCERT": address.sslrootcert,
-    }.items():
+    for name, value in function_environment(address).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("deploytools.rotation.lambda_handler.LOCK_WAIT", 60)
 
@@ -244,26 +239,23 @@ def test_an_error_is_logged_with_its_hint(function: World, caplog):
 
 
 @pytest.mark.slow
-def test_on_an_emulator(capsys, deployment: Deployment, monkeypatch):
-    """The emulator begins a rotation as AWS does, and does not find the function: the test invokes it."""
+def test_on_an_emulator(capsys, deployment: Deployment, monkeypatch, actions):
     assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
     address = deployment.postgres.address
     set_environment(monkeypatch, address)
     first = deployment.document()
-    with suppress(ClientError):
-        deployment.client.rotate_secret(
-            SecretId=deployment.name,
-            ClientRequestToken=TOKEN,
-            RotationLambdaARN="arn:aws:lambda:us-east-1:123456789012:function:absent",
-            RotationRules={"AutomaticallyAfterDays": 30},
-        )
-    assert deployment.versions()[TOKEN] == [PENDING]
+    begin_rotation(deployment)
     result = run(capsys, "sync_secrets", "--set", "email_host=smtp.other-host.net", "--noinput")
     assert (result.code, "A rotation of" in result.err) == (1, True)
+    actions.clear()
     for step in STEPS:
         for _ in range(2):
             handler({"SecretId": deployment.name, "ClientRequestToken": TOKEN, "Step": step}, None)
     found = deployment.document()
+    policy = json.loads(run(capsys, "rotate_credentials", "password", "--iam-policy").out)
+    allowed = {action for statement in policy["Statement"] for action in statement["Action"]}
+    assert allowed - actions == {"secretsmanager:ListSecretVersionIds"}  # Only the command lists versions.
+    assert actions <= allowed
     assert (deployment.versions()[TOKEN], found["username"]) == ([CURRENT], f"{deployment.role}_b")
     for tenant in deployment.tenants:
         Login(address, found["username"], Secret(found["password"])).connect(tenant).close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploytools.secrets.iam_policy import policy, secret_arn
+from deploytools.secrets.iam_policy import policy, rotation_policy, secret_arn
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/shop-AbCdEf"
 
@@ -69,3 +69,16 @@ def test_policy_with_arns_of_ecs():
 )
 def test_arn(name, region, expected):
     assert secret_arn(name, region) == expected
+
+
+def test_policy_of_a_rotation():
+    def resources(*names: str, **more: str) -> list[object]:
+        return [item["Resource"] for item in rotation_policy(names, "us-east-1", **more)["Statement"]]
+
+    prefix = "arn:aws:secretsmanager:us-east-1:*:secret"
+    assert resources("shop") == [f"{prefix}:shop-??????", f"{prefix}:rds!db-*", "arn:aws:rds:us-east-1:*:db:*"]
+    assert resources("shop", "shop/tenant/*", instance="main") == [
+        [f"{prefix}:shop-??????", f"{prefix}:shop/tenant/*-??????"], f"{prefix}:rds!db-*",
+        "arn:aws:rds:us-east-1:*:db:main",
+    ]  # fmt: skip
+    assert resources("shop", master=ARN) == [f"{prefix}:shop-??????", ARN]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
@@ -14,7 +15,14 @@ from django.core.management.base import CommandParser
 
 from deploytools.conf import Settings, read_settings
 from deploytools.errors import ConfigurationError, DatabaseError, Refused
-from deploytools.management.base import FINDINGS, FINISH_HELP, LEAKED_HELP, DeployCommand, raise_unless_ok
+from deploytools.management.base import (
+    FINDINGS,
+    FINISH_HELP,
+    IAM_POLICY_HELP,
+    LEAKED_HELP,
+    DeployCommand,
+    raise_unless_ok,
+)
 from deploytools.management.modes import flag
 from deploytools.postgres.connections import Connection, locked_session, session
 from deploytools.postgres.server_identity import read_identity, require_expected_server
@@ -26,6 +34,7 @@ from deploytools.rotation.rotation_store import RotationStore
 from deploytools.rotation.rotator import Rotator
 from deploytools.secrets.contract import DJANGO_KEY
 from deploytools.secrets.document import Document
+from deploytools.secrets.iam_policy import rotation_policy
 from deploytools.secrets.store import SecretStore
 from deploytools.secrets.versions import parse_age
 from deploytools.tenants.credentials import (
@@ -41,7 +50,7 @@ from deploytools.tenants.options import configured_tenants
 Options = dict[str, Any]
 
 #: Modes other than a rotation.
-MODES = ("finish", "abort", "back", "status")
+MODES = ("finish", "abort", "back", "status", "iam_policy")
 
 #: Options and the modes that they apply to; "": a rotation.
 APPLIES = {
@@ -55,7 +64,7 @@ APPLIES = {
 
 PASSWORD = "password"  # noqa: S105 - the name of a key
 KEY_OPTIONS = ("leaked", "restarted")
-OPTIONS_OF = {PASSWORD: {*MODES, *APPLIES}, DJANGO_KEY: {"plan", *KEY_OPTIONS}}
+OPTIONS_OF = {PASSWORD: {*MODES, *APPLIES}, DJANGO_KEY: {"plan", "iam_policy", *KEY_OPTIONS}}
 
 #: Seconds between two reads of the sessions while waiting.
 PAUSE = 1.0
@@ -86,6 +95,7 @@ class Command(DeployCommand):
             ("--abort", "Cancel a rotation before its switch."),
             ("--back", "Make the former login current again, while it is open."),
             ("--status", "Show where the rotation stands and who uses each login; change nothing."),
+            ("--iam-policy", IAM_POLICY_HELP),
             ("--one-login", "Change the password of the login in use. New connections fail until processes read it."),
             (
                 "--end-sessions",
@@ -120,6 +130,11 @@ class Command(DeployCommand):
     def handle(self, **options: Any) -> None:
         """Run in one session that holds the lock, unless nothing is to be changed."""
         mode = _mode(options)
+        if mode == "iam_policy":
+            document = json.dumps(_policy(read_settings(), options["master_secret"] or ""), indent=2)
+            for _, path in self.destinations:
+                self.report(document, path)
+            return
         if options["credential"] == DJANGO_KEY:
             self._rotate_key(options)
             return
@@ -243,6 +258,11 @@ class Command(DeployCommand):
             yield connection
 
 
+def _policy(settings: Settings, master_secret: str) -> dict[str, Any]:
+    names = [settings.secret_name, *(() if settings.is_shared else (f"{settings.tenant_secret_prefix}*",))]
+    return rotation_policy(names, settings.region, master=master_secret, instance=settings.rds_instance)
+
+
 def _mode(options: Options) -> str:
     """Return the mode; empty: a rotation.
 
@@ -258,14 +278,14 @@ def _mode(options: Options) -> str:
     modes = [mode for mode in MODES if options[mode]]
     if len(modes) > 1:
         raise ConfigurationError(
-            f"--{modes[0]} cannot be combined with --{modes[1]}.", hint="Remove one of the two options."
+            f"{flag(modes[0])} cannot be combined with {flag(modes[1])}.", hint="Remove one of the two options."
         )
     mode = modes[0] if modes else ""
     for option, applies in APPLIES.items():
         if options[option] and mode not in applies:
             name = flag(option)
             raise ConfigurationError(
-                f"{name} cannot be combined with --{mode}." if mode else f"{name} requires --{applies[0]}.",
+                f"{name} cannot be combined with {flag(mode)}." if mode else f"{name} requires --{applies[0]}.",
                 hint=f"Remove {name}.",
             )
     if options["end_sessions"] and not mode and not options["wait_for_sessions"]:

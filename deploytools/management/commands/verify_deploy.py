@@ -12,7 +12,7 @@ from django.core.management.base import CommandParser
 
 from deploytools.conf import Settings
 from deploytools.errors import ConfigurationError
-from deploytools.management.base import raise_unless_ok, read_report
+from deploytools.management.base import IAM_POLICY_HELP, raise_unless_ok, read_report
 from deploytools.management.verification_command import VerificationCommand
 from deploytools.reports import check_catalog
 from deploytools.reports.findings_text import to_text
@@ -49,9 +49,7 @@ class Command(VerificationCommand):
         information.add_argument(
             "--explain", metavar="ID", help="Explain one check: rationale, data it reads, how to fix it."
         )
-        information.add_argument(
-            "--iam-policy", action="store_true", help="Print the least-privilege IAM policy for this command."
-        )
+        information.add_argument("--iam-policy", action="store_true", help=IAM_POLICY_HELP)
         evaluation = parser.add_argument_group("evaluation")
         evaluation.add_argument(
             "--fail-level",
