@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SCOPES: Mapping[str, Set[str]] = {
     "NotBoundByAws": {
         "cloudtrail:LookupEvents",
+        "cloudwatch:GetMetricStatistics",
         "ec2:DescribeInstances",
         "ec2:DescribeNetworkInterfaces",
         "ec2:DescribeRouteTables",

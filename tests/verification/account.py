@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -54,6 +54,12 @@ DOCUMENTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "ProductionAccessEnabled": False,
         "SendingEnabled": True,
         "EnforcementStatus": "HEALTHY",
+    },
+    "cloudwatch:GetMetricStatistics": lambda request: {
+        "Datapoints": [
+            {"Timestamp": request["EndTime"] - timedelta(hours=hours), "Average": rate}
+            for hours, rate in ((3, 0.9), (1, 0.25), (2, 0.5))
+        ]
     },
     "ses:GetEmailIdentity": lambda _: {
         "IdentityType": "DOMAIN",
@@ -161,7 +167,7 @@ class Wire:
         if action in self.denied:
             code = DENIED.get(service, "AccessDenied")
             raise ClientError({"Error": {"Code": code, "Message": "not authorized"}}, operation)
-        key = (action, json.dumps(request, sort_keys=True))
+        key = (action, json.dumps(request, sort_keys=True, default=str))
         with _lock:  # Threads share clients, and a stubber answers all calls of its client.
             if key not in self.remembered:
                 self.remembered[key] = self._answer(client, action, operation, request)

@@ -213,6 +213,7 @@ def test_all_facts(wire):
         **{(READ, secret): "" for secret in (SENTRY, SPLUNK, IMAGES)},
         ("ssm:GetParameters", "arn:aws:ssm:us-east-1:123456789012:parameter/shop/level"): "policy parameters",
     }
+    assert (seen["ses_account"].bounces, seen["ses_account"].complaints) == (0.25, 0.25)
     assert (seen["ses_account"].has_production_access, seen["ses_identity"].domain, seen["ses_identity"].dkim) == (
         False,
         "shop.net",

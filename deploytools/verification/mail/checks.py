@@ -75,6 +75,9 @@ def login(mail_login: MailLogin, settings: Settings) -> Verdict:
 #: The share of the daily quota above which mail is about to be rejected.
 QUOTA = 0.8
 
+#: Rates from which SES reviews an account, and those from which it can pause sending (SES, "Reputation metrics").
+BOUNCES, COMPLAINTS = (0.05, 0.1), (0.001, 0.005)
+
 ses_check = partial(
     check,
     severity=Severity.HIGH,
@@ -107,6 +110,12 @@ def ses_production(ses_account: SesAccount) -> Verdict:
     if sent is not None and quota is not None and 0 <= quota * QUOTA < sent:
         verdict = failed if sent >= quota else warned
         return verdict(f"more than {QUOTA:.0%} of {quota:,.0f} messages a day are used", measured=f"{sent:,.0f} sent")
+    rates = ((ses_account.bounces, BOUNCES, "bounce"), (ses_account.complaints, COMPLAINTS, "complaint"))
+    for rate, (review, pause), name in rates:
+        if rate is not None and rate >= review:
+            hint = "Remove addresses that bounce or complain. SES can pause sending"
+            verdict = failed if rate >= pause else warned
+            return verdict(f"the {name} rate is at least {review:.1%}", hint=hint, measured=f"{rate:.2%}")
     return passed("production access")
 
 

@@ -9,6 +9,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
 from typing import Any
 
@@ -184,7 +185,12 @@ def _reason(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class SesAccount:
-    """The SES account in the Region of the SMTP server; None: not in the AWS response."""
+    """The SES account in the Region of the SMTP server; None: not in the AWS response.
+
+    Attributes:
+        sent, quota: messages in 24 hours; a quota of -1: unlimited.
+        bounces, complaints: the latest rates in CloudWatch, from 0 to 1; None: no message was sent lately.
+    """
 
     region: str
     has_production_access: bool | None
@@ -192,9 +198,11 @@ class SesAccount:
     enforcement: str | None = None
     sent: float | None = None
     quota: float | None = None
+    bounces: float | None = None
+    complaints: float | None = None
 
 
-@fact(actions=("ses:GetAccount",))
+@fact(actions=("ses:GetAccount", "cloudwatch:GetMetricStatistics"))
 def ses_account(secret: SecretState) -> SesAccount | None:
     """The SES account; None: the SMTP server is not Amazon SES."""
     region = _ses_region(secret)
@@ -210,7 +218,25 @@ def ses_account(secret: SecretState) -> SesAccount | None:
         account.get("EnforcementStatus"),
         quota.get("SentLast24Hours"),
         quota.get("Max24HourSend"),
+        _rate("Reputation.BounceRate", region),
+        _rate("Reputation.ComplaintRate", region),
     )
+
+
+def _rate(metric: str, region: str) -> float | None:
+    """Return the latest value of a metric of SES in the last two days; None: there is none."""
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    with aws.translate_aws_errors("cloudwatch:GetMetricStatistics", f"{metric} in {region}"):
+        found = aws.client("cloudwatch", region).get_metric_statistics(
+            Namespace="AWS/SES",
+            MetricName=metric,
+            StartTime=now - timedelta(days=2),
+            EndTime=now + timedelta(hours=1),
+            Period=3600,
+            Statistics=["Average"],
+        )
+    latest = max(found["Datapoints"], key=lambda point: point["Timestamp"], default=None)
+    return latest["Average"] if latest else None
 
 
 @dataclass(frozen=True)

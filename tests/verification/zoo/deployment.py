@@ -415,6 +415,16 @@ MAIL = [
     ),
     Row(ses_account(sent=50_000.0), {"mail.ses-production": FAIL}, "of 50,000 messages a day are used"),
     Row(ses_account(sent=45_000.0), {"mail.ses-production": WARN}, "of 50,000 messages a day are used"),
+    *(
+        Row(ses_account(**{f"{name}s": rate}), {"mail.ses-production": status}, f"the {name} rate is at least {seen}")
+        for name, rate, status, seen in (
+            ("bounce", 0.05, WARN, "5.0%; 5.00%"),
+            ("bounce", 0.12, FAIL, "5.0%; 12.00%"),
+            ("complaint", 0.002, WARN, "0.1%; 0.20%"),
+            ("complaint", 0.01, FAIL, "0.1%; 1.00%"),
+        )
+    ),
+    Row(ses_account(bounces=0.02, complaints=0.0005), good=("mail.ses-production",)),
     Row(ses_account(quota=-1.0), good=("mail.ses-production",)),
     Row(ses_identity(is_signing=False), {"mail.ses-identity": WARN}, "DKIM signing is not enabled"),
     *(
