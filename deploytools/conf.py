@@ -86,6 +86,7 @@ class Settings:
         health_path: path below `url` that returns 200 when the application can serve requests.
         probe_paths: paths that `deploytools.container.ProbeHostMiddleware` serves to load balancers for any host.
         database: the database of this process: ``DATABASES["default"]["NAME"]``, or the tenant of ``--tenant``.
+        history: whether the Git history is searched for values of the secret (``verify_deploy --git-history``).
         absent: the keys of `OPTIONAL` that are None: the deployment has no such resource.
     """
 
@@ -121,6 +122,7 @@ class Settings:
     probe_paths: Sequence[str] = _setting(("/healthz", "/readyz"), list, tuple, convert=tuple)
     database: str = ""
     absent: frozenset[str] = frozenset()
+    history: bool = False
 
     @property
     def is_shared(self) -> bool:

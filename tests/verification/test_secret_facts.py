@@ -5,6 +5,8 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import re
+import subprocess
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -269,3 +271,50 @@ def test_a_compressed_file_that_is_large_is_not_read(tree, monkeypatch):
     with zipfile.ZipFile(tree / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a", "x" * 5000)
     assert leaked_secrets(SECRET, read_settings()).oversized == ("bomb.gz", "bomb.zip")
+
+
+def git(root: Path, *arguments: str) -> None:
+    """Run Git without the configuration of this machine."""
+    identity = ["-c", "user.name=Alice", "-c", "user.email=alice@shop.net", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tree: Path) -> Path:
+    """A project whose password was committed on a branch, in a file that a later commit deleted."""
+    git(tree, "init", "-q", "-b", "main")
+    git(tree, "add", ".")
+    git(tree, "commit", "-qm", "first")
+    git(tree, "checkout", "-qb", "old")
+    (tree / "old.env").write_text(f"X=1\nPASSWORD={PASSWORD}\n")
+    git(tree, "add", ".")
+    git(tree, "commit", "-qm", "password")
+    git(tree, "rm", "-q", "old.env")
+    git(tree, "commit", "-qm", "removed")
+    git(tree, "checkout", "-q", "main")
+    return tree
+
+
+def in_history() -> tuple[tuple[str, ...], str]:
+    """The file and the commit of each value that was found, without the digits, and the gap."""
+    found = leaked_secrets(SECRET, replace(read_settings(), history=True))
+    return tuple(re.sub("@[0-9a-f]{7,}", "@", f"{key} {path}:{line}") for key, path, line in found.found), found.history
+
+
+def test_value_in_the_git_history(repository):
+    assert leaked_secrets(SECRET, read_settings()).found == ()
+    assert in_history() == (("password old.env@:0",), "")
+
+
+def test_git_history_that_cannot_be_read_completely(repository, tmp_path_factory, settings, monkeypatch):
+    shallow = tmp_path_factory.mktemp("shallow") / "shop"
+    git(repository, "clone", "-q", "--depth", "1", f"file://{repository}", str(shallow))
+    settings.BASE_DIR = shallow
+    assert in_history() == ((), "the clone is shallow: it has only a part of the history")
+    settings.BASE_DIR = tmp_path_factory.mktemp("plain")
+    assert in_history() == ((), f"git log failed in {settings.BASE_DIR}")
+    settings.BASE_DIR = repository
+    monkeypatch.setattr(secret_scan, "MAX_HISTORY", 1)
+    assert in_history() == ((), "only the newest 0 MB of the Git history were read")
+    monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("empty")))
+    assert in_history() == ((), "git could not be run: No such file or directory")

@@ -61,11 +61,15 @@ class Command(VerificationCommand):
         evaluation.add_argument(
             "--diff", type=Path, metavar="OLD.json", help="Show only what changed since this JSON report."
         )
+        evaluation.add_argument(
+            "--git-history", action="store_true", help="Search the Git history for values of the secret, too."
+        )
         evaluation.add_argument("--url", metavar="URL", help='Override DEPLOYTOOLS["URL"].')
         self.add_verification_options(parser)
 
     def handle(self, **options: Any) -> None:
         settings = self.settings_with_options(tenants=options["tenant"], stage=options["stage"], url=options["url"])
+        settings = replace(settings, history=options["git_history"])
         registry = load_registry().with_presets(settings.presets)
         selected = registry.select(options["tag"], only=options["only"], exclude=options["exclude"])
         checks = self.with_references(selected, settings)

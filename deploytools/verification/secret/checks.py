@@ -35,7 +35,7 @@ from deploytools.verification.findings import (
 from deploytools.verification.iam.policies import account_of, argument, binding_keys, name_of, principals
 from deploytools.verification.registry import check
 from deploytools.verification.secret.facts import CustomFields, ResourcePolicy, SecretDescription
-from deploytools.verification.secret.secret_scan import LeakedSecrets
+from deploytools.verification.secret.secret_scan import NOT_READ, LeakedSecrets
 from deploytools.wording import count, join_names
 
 CHECKLIST = "Security Checklist: All production secrets stored in AWS Secrets Manager"
@@ -355,7 +355,7 @@ def _removal_hint(public: list[Mapping[str, Any]], policy: ResourcePolicy, secre
 
 @check(
     "secret.not-in-code",
-    title="Project files, without their history, contain no value of the secret",
+    title="Project files and, with --git-history, their Git history contain no value of the secret",
     severity=Severity.CRITICAL,
     guide=NOT_IN_CODE,
     hint="Remove the value from the file and its history, and write a new value to the secret: "
@@ -366,7 +366,10 @@ def not_in_code(leaked_secrets: LeakedSecrets) -> Iterable[Verdict]:
     """Anyone with access to the repository, a build log or an image can read a value that is in the code."""
     if not leaked_secrets.directory:
         return [not_applicable("BASE_DIR is not set")]
-    found = [failed(f"found in line {line}", f"{key} {path}") for key, path, line in leaked_secrets.found]
+    found = [
+        failed(f"found in line {line}" if line else "found in the Git history", f"{key} {path}")
+        for key, path, line in leaked_secrets.found
+    ]
     if not leaked_secrets.is_complete:
         evidence = f"only the first {leaked_secrets.files:,} files of {leaked_secrets.directory} were read"
         found.append(unknown(evidence, hint="Set BASE_DIR to a directory that contains only the project"))
@@ -376,7 +379,8 @@ def not_in_code(leaked_secrets: LeakedSecrets) -> Iterable[Verdict]:
     if leaked_secrets.oversized:
         evidence = f"not read because of their size or format: {join_names(leaked_secrets.oversized, MAX_PATHS)}"
         found.append(unknown(evidence, hint="Search these files yourself, and move them out of BASE_DIR"))
-    read = f"{leaked_secrets.files:,} files read"
-    return found or [
-        passed("no value was found in the files; the history of the repository is not read", measured=read)
-    ]
+    read, is_skipped = f"{leaked_secrets.files:,} files read", leaked_secrets.history == NOT_READ
+    if leaked_secrets.history and not is_skipped:
+        found.append(unknown(leaked_secrets.history, hint="Search the rest of the history with another tool"))
+    history = "; the Git history is read with --git-history" if is_skipped else " and in the Git history"
+    return found or [passed(f"no value was found in the files{history}", measured=read)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,14 @@ from deploytools.secrets.plan import SecretState
 from deploytools.secrets.reader import SecretReader
 from deploytools.verification.iam.policies import parse_policy
 from deploytools.verification.registry import fact
-from deploytools.verification.secret.secret_scan import MIN_LENGTH, LeakedSecrets, credential_values, scan
+from deploytools.verification.secret.secret_scan import (
+    HISTORY_SECONDS,
+    MIN_LENGTH,
+    LeakedSecrets,
+    credential_values,
+    scan,
+    scan_history,
+)
 
 
 @fact(actions=("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"), deadline=30)
@@ -186,7 +193,7 @@ def _smtp_setting(key: str) -> tuple[str, Any]:
     return name, getattr(settings, name, None) if settings.is_overridden(name) else None
 
 
-@fact(deadline=60)
+@fact(deadline=lambda settings: 60 + HISTORY_SECONDS * settings.history)
 def leaked_secrets(secret: SecretState, settings: Settings) -> LeakedSecrets:
     """The files below ``BASE_DIR`` that contain a credential of the secret or a key of ``SECRET_KEY_FALLBACKS``."""
     directory = getattr(django_settings, "BASE_DIR", None)
@@ -198,4 +205,8 @@ def leaked_secrets(secret: SecretState, settings: Settings) -> LeakedSecrets:
         if len(str(key)) >= MIN_LENGTH
     }
     credentials = credential_values(secret.document, all_fields(settings.presets, settings.secret_fields))
-    return scan(Path(directory), credentials | old_keys)
+    found = scan(Path(directory), credentials | old_keys)
+    if not settings.history:
+        return found
+    in_history, gap = scan_history(Path(directory), credentials | old_keys)
+    return replace(found, found=(*found.found, *in_history), history=gap)

@@ -8,6 +8,8 @@ import json
 import lzma
 import os
 import re
+import subprocess
+import time
 import zipfile
 import zlib
 from base64 import b64encode
@@ -36,6 +38,19 @@ COMPRESSED: Mapping[str, Any] = {
 }
 ZIP, UNREAD = {".zip", ".whl", ".jar", ".docx", ".xlsx"}, {".7z", ".rar", ".zst", ".lz4", ".gpg"}
 
+#: Bytes of the changes of the Git history that are read, and seconds.
+MAX_HISTORY, HISTORY_SECONDS = 500_000_000, 120
+
+#: The beginnings of the lines of ``git log`` with the commit and with the file. Lines of a diff begin otherwise.
+COMMIT, FILE = "commit ", b"+++ b/"
+
+LOG = (
+    *("log", "--all", "--patch", "--unified=0", "--text", "--no-textconv", "--no-ext-diff", "--no-color"),
+    *("--src-prefix=a/", "--dst-prefix=b/", f"--format={COMMIT}%h", "--", "."),
+)
+
+NOT_READ = "--git-history was not given"
+
 #: Characters. A shorter value can occur in any text.
 MIN_LENGTH = 12
 
@@ -57,6 +72,7 @@ class LeakedSecrets:
         found: key, file and line of each value; never the value.
         unreadable: files that could not be read.
         oversized: files that were not read: larger than `MAX_SIZE`, or of a compressed format that is not known.
+        history: why the Git history was not read completely; empty: it was.
     """
 
     directory: str
@@ -65,6 +81,7 @@ class LeakedSecrets:
     found: tuple[tuple[str, str, int], ...]
     unreadable: tuple[str, ...] = ()
     oversized: tuple[str, ...] = ()
+    history: str = NOT_READ
 
 
 def scan(root: Path, values: Mapping[str, str]) -> LeakedSecrets:
@@ -92,6 +109,41 @@ def scan(root: Path, values: Mapping[str, str]) -> LeakedSecrets:
     return LeakedSecrets(
         str(root), min(len(paths), MAX_FILES), is_complete, tuple(found), tuple(unreadable), tuple(oversized)
     )
+
+
+def scan_history(root: Path, values: Mapping[str, str]) -> tuple[tuple[tuple[str, str, int], ...], str]:
+    """Search the lines that commits of the Git repository at `root` added, on all branches and tags.
+
+    Returns:
+        The key, ``file@commit`` and 0 for each value that was found, and why the search is incomplete, if it is.
+    """
+    forms = {key: encoded_forms(value) for key, value in values.items()}
+    anything = re.compile(b"|".join(re.escape(form) for encodings in forms.values() for form in encodings) or b"(?!)")
+    found: dict[tuple[str, str, int], None] = {}
+    commit, file, size, until = "", "", 0, time.monotonic() + HISTORY_SECONDS
+    try:
+        if _git(root, "rev-parse", "--is-shallow-repository").communicate()[0].strip() == b"true":
+            return (), "the clone is shallow: it has only a part of the history"
+        process = _git(root, *LOG)
+    except OSError as error:
+        return (), f"git could not be run: {error.strerror}"
+    with process as log:
+        for line in log.stdout or ():
+            size += len(line)
+            if size > MAX_HISTORY or time.monotonic() > until:
+                log.kill()
+                return tuple(found), f"only the newest {size // 1_000_000:,} MB of the Git history were read"
+            if line.startswith(COMMIT.encode()):
+                commit = line.decode().strip().removeprefix(COMMIT)
+            elif line.startswith(FILE):
+                file = line[len(FILE) :].decode(errors="replace").strip()
+            elif line.startswith(b"+") and anything.search(line := line.replace(b"\0", b"")):
+                found |= dict.fromkeys((key, f"{file}@{commit}", 0) for key, _ in _lines(line, forms))
+    return tuple(found), "" if log.returncode == 0 else f"git log failed in {root}"
+
+
+def _git(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["git", *arguments], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
 def _lines(content: bytes, forms: Mapping[str, tuple[bytes, ...]]) -> Iterator[tuple[str, int]]:

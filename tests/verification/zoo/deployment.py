@@ -362,6 +362,17 @@ SECRET = [
         {"secret.not-in-code": UNKNOWN},
         "not read because of their size or format: dump.sql",
     ),
+    Row(
+        {"leaked_secrets": LeakedSecrets("/srv/shop", 9, True, (("password", "old.py@1a2b3c4", 0),), history="")},
+        {"secret.not-in-code": FAIL},
+        "password old.py@1a2b3c4: found in the Git history",
+    ),
+    Row(
+        {"leaked_secrets": LeakedSecrets("/srv/shop", 9, True, (), history="the clone is shallow")},
+        {"secret.not-in-code": UNKNOWN},
+        "the clone is shallow",
+    ),
+    Row({"leaked_secrets": LeakedSecrets("/srv/shop", 9, True, (), history="")}, good=("secret.not-in-code",)),
     Row({"leaked_secrets": LeakedSecrets("", 0, True, ())}, {"secret.not-in-code": NA}, "BASE_DIR is not set"),
     Row(
         {"leaked_secrets": LeakedSecrets("/", 20_000, False, ())}, {"secret.not-in-code": UNKNOWN}, "first 20,000 files"
