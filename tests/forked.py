@@ -34,12 +34,22 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(list(SLOW_IMPORTS))
 
 
-def manage(*arguments: str, environment: Mapping[str, str], timeout: float = 120) -> Result:
-    """Run ``python manage.py arguments…`` with only the variables in `environment`. Its stdin is empty."""
+def manage(
+    *arguments: str, environment: Mapping[str, str], timeout: float = 120, kill: tuple[float, int] | None = None
+) -> Result:
+    """Run ``python manage.py arguments…`` with only the variables in `environment`. Its stdin is empty.
+
+    Args:
+        kill: seconds after which a signal is sent, and the signal.
+    """
     with tempfile.TemporaryDirectory() as directory:
         files = [Path(directory, name) for name in ("out", "err")]
         process = CONTEXT.Process(target=_main, args=(arguments, dict(environment), files))
         process.start()
+        if kill:
+            process.join(kill[0])
+            if process.exitcode is None and process.pid:
+                os.kill(process.pid, kill[1])
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
@@ -52,6 +62,7 @@ def _main(arguments: Sequence[str], environment: Mapping[str, str], files: Seque
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(ROOT)
+    sys.path[:0] = environment.get("PYTHONPATH", "").split(os.pathsep)
     for stream, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600), stream)
     sys.argv = ["manage.py", *arguments]
