@@ -1,4 +1,4 @@
-"""Modes of a command, and the options that do nothing in a mode: they are refused."""
+"""Modes of a command, and the options that each accepts: options that do nothing in a mode are refused."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from typing import Any
 
 from deploytools.errors import ConfigurationError
 
-#: For each mode the options that do nothing in it, and a hint.
+#: For each mode the options that it accepts, and a hint.
 Modes = Mapping[str, tuple[tuple[str, ...], str]]
+
+#: Options that every mode accepts: Django's own, those of `call_command`, and --noinput, which scripts always pass.
+COMMON = {
+    "force_color", "interactive", "no_color", "pythonpath", "settings", "skip_checks", "stderr", "stdout", "traceback",
+    "verbosity",
+}  # fmt: skip
 
 
 def refuse_idle_options(modes: Modes, options: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> None:
@@ -20,10 +26,11 @@ def refuse_idle_options(modes: Modes, options: Mapping[str, Any], defaults: Mapp
     Raises:
         ConfigurationError: an option does nothing in the mode.
     """
-    given = {name for name, value in options.items() if is_given(value) and value != (defaults or {}).get(name)}
-    for mode, (idle, hint) in modes.items():
-        if mode in given and (others := [option for option in idle if option in given]):
-            raise ConfigurationError(f"{flag(mode)} cannot be combined with {flag(others[0])}.", hint=hint)
+    given = [name for name, value in options.items() if is_given(value) and value != (defaults or {}).get(name)]
+    for mode in (mode for mode in modes if mode in given):
+        accepted, hint = modes[mode]
+        if idle := [option for option in given if option not in {mode, *accepted, *COMMON}]:
+            raise ConfigurationError(f"{flag(mode)} cannot be combined with {flag(idle[0])}.", hint=hint)
 
 
 def is_given(value: object) -> bool:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from django.core.management import CommandError, call_command
 from psycopg import sql
 
-from deploytools.management.commands import create_tenant_dbs
 from deploytools.secrets.document import Secret
 from tests.deployment import Deployment
 from tests.fleet.world import FIRST, SECOND, Fleet
@@ -176,19 +174,3 @@ def test_no_template_requires_another_option(fleet):
     assert (result.out, result.code) == ("", 2)
     assert result.err.startswith("Error: --no-template requires --migrate or --prune-templates.")
     assert fleet.deployment.postgres.snapshot(fleet.names) == []
-
-
-@pytest.mark.parametrize(
-    ("mode", "option"), [(mode, option) for mode, (refused, _) in create_tenant_dbs.MODES.items() for option in refused]
-)
-def test_options_that_do_nothing_in_a_mode_are_refused(mode, option, settings):
-    """Before a secret is read or a server is connected to."""
-    settings.DEPLOYTOOLS = {"SECRET_NAME": "no/such/secret"}
-    words = [f"--{name.replace('_', '-')}" for name in (mode, option)]
-    values = {"--format": ["json"], "--output": ["report.txt"], "--tenant": ["shop"]}
-    with pytest.raises(CommandError) as caught:
-        call_command("create_tenant_dbs", *[part for word in words for part in (word, *values.get(word, ()))])
-    assert (str(caught.value), caught.value.returncode) == (
-        f"{words[0]} cannot be combined with {words[1]}.\nHint: {create_tenant_dbs.MODES[mode][1]}",
-        2,
-    )

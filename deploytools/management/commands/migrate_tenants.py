@@ -44,16 +44,14 @@ DEFAULTS: Mapping[str, Any] = {
     "wait_for_lock": LIMITS.wait_for_lock,
 }
 
-_MIGRATING = ("keep_going", "lock_retries", "lock_timeout", "statement_timeout", "wait_for_lock")
+_REPORT = ("format", "output")
+_PLANNED = ("plan", "check", "canary", "jobs", "shard", "tenant", "unmanaged", *_REPORT)
 
-#: Modes other than a normal run: the options that do nothing in a mode, and a hint.
+#: Modes other than a normal run: the options that each accepts, and a hint.
 MODES: Modes = {
-    "merge": (
-        ("plan", "check", "canary", "jobs", "shard", "tenant", "unmanaged", *_MIGRATING),
-        "--merge only reads reports. Remove one of the two options.",
-    ),
-    "plan": (_MIGRATING, "--plan migrates nothing. Remove one of the two options."),
-    "check": (_MIGRATING, "--check migrates nothing. Remove one of the two options."),
+    "merge": (_REPORT, "--merge only reads reports. Remove one of the two options."),
+    "plan": (_PLANNED, "--plan migrates nothing. Remove one of the two options."),
+    "check": (_PLANNED, "--check migrates nothing. Remove one of the two options."),
 }
 
 #: Seconds of the longest pause before the first retry.
