@@ -200,10 +200,11 @@ def _take_lock(connection: Connection, wait: float) -> None:
     try:
         connection.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
     except psycopg.errors.LockNotAvailable:
-        raise DatabaseError(
-            f"Another run has held the lock for more than {wait:g} s: {lock_holder(connection, LOCK_KEY)}.",
-            hint="Wait until it has finished. If it hangs, end it: SELECT pg_terminate_backend(pid)",
-            sqlstate="55P03",
+        raise lock_error(
+            connection,
+            LOCK_KEY,
+            f"Another run has held the lock for more than {wait:g} s",
+            "Wait until it has finished, or wait longer: --wait-for-lock SECONDS.",
         ) from None
 
 
@@ -252,8 +253,13 @@ def _connect_master(login: Login, database: str) -> Connection:
         ) from None
 
 
-def lock_holder(connection: psycopg.Connection[Any], key: int) -> str:
-    """Return which session holds the advisory lock `key` in the database of `connection`, for an error's sentence."""
+def lock_error(connection: psycopg.Connection[Any], key: int, message: str, hint: str) -> DatabaseError:
+    """Return the error of a run that waited too long for the advisory lock `key` in the database of `connection`.
+
+    Args:
+        message: the sentence, to which the session that holds the lock is added.
+        hint: the hint, to which the statement that ends that session is added.
+    """
     row = connection.execute(
         """
         SELECT a.pid, a.usename::text, host(a.client_addr), a.backend_start
@@ -264,10 +270,14 @@ def lock_holder(connection: psycopg.Connection[Any], key: int) -> str:
         [key],
     ).fetchone()
     if row is None:
-        return "it has just released the lock"
+        return DatabaseError(f"{message}, but has just released it.", hint="Run the command again.", sqlstate="55P03")
     pid, user, address, start = row
     since = start.isoformat(timespec="seconds") if start else "an unknown time"
-    return f"process {pid} of {user} from {address}, connected since {since}"
+    return DatabaseError(
+        f"{message}: process {pid} of {user} from {address}, connected since {since}.",
+        hint=f"{hint} If it hangs, end it: SELECT pg_terminate_backend({pid})",
+        sqlstate="55P03",
+    )
 
 
 def scram_verifier(connection: Connection, login: Login) -> str:

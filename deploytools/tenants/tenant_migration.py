@@ -23,7 +23,7 @@ from deploytools.errors import DatabaseError, DeployError
 from deploytools.postgres.connections import (
     Login,
     is_connection_lost,
-    lock_holder,
+    lock_error,
     replica_error,
     require_direct_connection,
 )
@@ -236,13 +236,14 @@ def failed_result(
     """Return the result of an exception."""
     progress = progress or MigrationProgress()
     message, hint = _explained(error, progress)
+    is_locked = isinstance(error, DatabaseError) and error.sqlstate == "55P03"  # By another run.
     trace = printable_lines("".join(traceback.format_exception(error)))
     return MigrationResult(
         tenant,
         MigrationOutcome.FAILED,
         before,
         applied=tuple(progress.applied),
-        can_retry=is_transient(_cause(error)) and _is_rolled_back(progress),
+        can_retry=(is_locked or is_transient(_cause(error))) and _is_rolled_back(progress),
         error=message,
         hint=hint,
         trace=trace,
@@ -381,12 +382,11 @@ def _take_lock(cursor: CursorWrapper, tenant: str, wait: float) -> None:
     deadline, pause = time.monotonic() + wait, FIRST_PAUSE
     while not _try_lock(cursor):
         if time.monotonic() >= deadline:
-            raise DatabaseError(
-                f"Another run has been migrating {tenant} for more than {wait:g} s: "
-                f"{lock_holder(cursor.connection, LOCK_KEY)}.",
-                hint="Wait until it has finished, or wait longer: --wait-for-lock SECONDS. If it hangs, end it: SELECT "
-                "pg_terminate_backend(pid)",
-                sqlstate="55P03",
+            raise lock_error(
+                cursor.connection,
+                LOCK_KEY,
+                f"Another run has held the lock of {tenant} for more than {wait:g} s",
+                "Wait until it has finished, or wait longer: --wait-for-lock SECONDS.",
             )
         time.sleep(min(pause, max(deadline - time.monotonic(), 0)))
         pause = min(pause * 1.5, LONGEST_PAUSE)

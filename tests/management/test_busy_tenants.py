@@ -8,7 +8,7 @@ import re
 import pytest
 
 from deploytools.rollout.workers import migrate_pending
-from deploytools.tenants.tenant_migration import MigrationOutcome, MigrationResult
+from deploytools.tenants.tenant_migration import LOCK_KEY, MigrationOutcome, MigrationResult
 from tests.fleet.world import FIRST, Fleet, ended, make_databases
 
 HEAVY = ("fleet", "0002_heavy")
@@ -54,6 +54,38 @@ def test_tenant_that_stays_busy_fails_and_stops_no_other(fleet):
     assert result.code == 2
     text = " ".join(result.out.split())
     assert f"✗ {one}: {FAILED} (after 1 retry) Hint: The migration was rolled back." in text
+    assert [fleet.applied(name) for name in fleet.names] == [[FIRST], [FIRST, HEAVY]]
+
+
+@pytest.mark.slow
+def test_tenant_that_another_run_holds_is_tried_again_after_the_others(fleet):
+    one, two = fleet.names
+    with fleet.deployment.login().connect(one) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+        process = fleet.start("heavy", "--jobs", "1", "--wait-for-lock", "0.1", "--lock-retries", "9")
+        assert process.stderr is not None
+        busy = next(line for line in process.stderr if line.startswith(f"- {one}: "))
+        other = next(process.stderr)
+    result = ended(process)
+    assert busy.startswith(f"- {one}: Another run has held the lock of {one} for more than 0.1 s: process ")
+    assert "; to be tried again (" in busy
+    assert (other.startswith(f"✓ {two} ("), result.code) == (True, 0), result
+    assert [fleet.applied(name) for name in fleet.names] == [[FIRST, HEAVY]] * 2
+
+
+@pytest.mark.slow
+def test_tenant_that_another_run_holds_until_the_end_fails(fleet):
+    one = fleet.names[0]
+    with fleet.deployment.login().connect(one) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+        result = fleet.run("heavy", "--jobs", "1", "--wait-for-lock", "0.1", "--lock-retries", "1")
+        pid = holder.info.backend_pid
+    text = " ".join(result.out.split())
+    assert ("(after 1 retry) Hint: Wait until it has finished" in text, f"pg_terminate_backend({pid})" in text) == (
+        True,
+        True,
+    )
+    assert result.code == 2
     assert [fleet.applied(name) for name in fleet.names] == [[FIRST], [FIRST, HEAVY]]
 
 

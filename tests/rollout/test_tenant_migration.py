@@ -168,9 +168,10 @@ def test_wait_for_another_runs_lock(tenant, version):
         result = migrate_tenant(login, name, graph, MigrationLimits(wait_for_lock=0.1))
         pid = other.info.backend_pid
     assert result.error.startswith(
-        f"Another run has been migrating {name} for more than 0.1 s: process {pid} of {login.user} from 127.0.0.1, "
+        f"Another run has held the lock of {name} for more than 0.1 s: process {pid} of {login.user} from 127.0.0.1, "
         "connected since "
     )
+    assert result.hint.endswith(f"If it hangs, end it: SELECT pg_terminate_backend({pid})")
     assert result.outcome is MigrationOutcome.FAILED
     assert migrate_tenant(login, name, graph, MigrationLimits(wait_for_lock=5)).outcome is MigrationOutcome.MIGRATED
 

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
 
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
-from deploytools.postgres.connections import Connection, Login, locked_session, session
+from deploytools.postgres.connections import Connection, Login, lock_error, locked_session, session
 from deploytools.secrets.document import Secret
 from deploytools.tenants import provisioning
 from deploytools.tenants.catalog import read_server_catalog
@@ -179,14 +180,30 @@ def test_eight_concurrent_runs_create_each_tenant_once(site):
 
 @pytest.mark.slow
 def test_lock_of_another_run_is_waited_for_and_reported(site):
-    with (
-        locked_session(site.master, wait=60),
-        pytest.raises(DatabaseError) as caught,
-        locked_session(site.master, wait=0.2),
-    ):
-        pass
-    assert str(caught.value).startswith("Another run has held the lock for more than 0.2 s: process ")
-    assert f"of {site.master.user} from 127.0.0.1" in str(caught.value)
+    with locked_session(site.master, wait=60) as holder:
+        pid = holder.info.backend_pid
+        with pytest.raises(DatabaseError) as caught, locked_session(site.master, wait=0.2):
+            pass
+    start = f"Another run has held the lock for more than 0.2 s: process {pid} of {site.master.user} from 127.0.0.1, "
+    assert str(caught.value).startswith(start)
+    assert caught.value.hint.endswith(f"If it hangs, end it: SELECT pg_terminate_backend({pid})")
+
+
+@pytest.mark.slow
+def test_the_statement_of_the_hint_ends_the_run_that_holds_the_lock(one_postgres):
+    """As a role of this test: other tests hold the master user's lock."""
+    name, key = one_postgres.fresh_name(), int.from_bytes(b"dt_tests")
+    role = one_postgres.make_role(name, PASSWORD)
+    try:
+        with role.connect("postgres") as holder, role.connect("postgres") as waiting:
+            holder.execute("SELECT pg_advisory_lock(%s)", [key])
+            error = lock_error(waiting, key, "Another run holds the lock", "Wait.")
+            waiting.execute(error.hint.partition("end it: ")[2].encode())
+            waiting.execute("SELECT pg_advisory_lock(%s)", [key])
+            with pytest.raises(psycopg.errors.AdminShutdown):
+                holder.execute("SELECT 1")
+    finally:
+        one_postgres.sweep(name)
 
 
 @pytest.mark.slow
