@@ -14,7 +14,7 @@ from deploytools.tenants.database_operations import CloneTemplate, CreateDatabas
 from deploytools.tenants.operations import Operation
 from deploytools.tenants.plan import DatabasePlan, TenantPlan
 from deploytools.tenants.provisioning import ProvisioningResult
-from deploytools.wording import count, join_names
+from deploytools.wording import count, join_names, wrapped
 
 if TYPE_CHECKING:
     from django.core.management.base import OutputWrapper
@@ -38,7 +38,8 @@ def to_plan_text(plan: DatabasePlan, verbosity: int = 1) -> str:
     tenants = sorted(plan.tenants, key=lambda tenant: tenant.error is not None)
     texts = [(tenant.tenant.name, text) for tenant in tenants if (text := "\n".join(_plan_lines(tenant)))]
     for names, text in group_tenants(texts, separately=verbosity > 1):
-        lines += [text] if len(names) == 1 else [f"  {for_each(names)}:", textwrap.indent(text, "  ")]
+        heading = wrapped(f"{for_each(names)}:", indent="  ", hanging="  ")
+        lines += [text] if len(names) == 1 else [*heading, textwrap.indent(text, "  ")]
     return "\n".join([counts, *(lines or ["  No changes: everything is up to date."])])
 
 
@@ -82,11 +83,17 @@ def to_text(
     bad = by_tenant(
         (result.tenant.name, f"{result.error}\n  Hint: {result.error.hint}") for result in results if result.error
     )
-    lines = [f"✓ {join_names(names)}: {text}" for names, text in good]
+    lines = [line for names, text in good for line in _entry("✓", join_names(names), text)]
     for names, note in by_tenant(notes):
-        lines.append(f"· {note}" if len(names) == 1 else f"· {for_each(names)}: {note}")
-    lines += [f"✗ {join_names(names)}: {text}" for names, text in bad]
+        lines += [f"· {note}"] if len(names) == 1 else _entry("·", for_each(names), note)
+    lines += [line for names, text in bad for line in _entry("✗", join_names(names), text)]
     return "\n".join([*lines, f"{tenant_counts(map(result_status, results), VERIFIED)}; {seconds:.1f} s"])
+
+
+def _entry(symbol: str, names: str, text: str) -> list[str]:
+    """The names and the text in one line; names that are too long for one have their own lines."""
+    heading = wrapped(f"{names}:", indent=f"{symbol} ")
+    return [f"{heading[0]} {text}"] if len(heading) == 1 else [*heading, f"  {text}"]
 
 
 def result_status(result: ProvisioningResult) -> str:

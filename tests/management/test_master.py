@@ -68,7 +68,7 @@ def test_secret_managed_by_rds_is_next(capsys, deployment, managed, monkeypatch)
     found = find()
     assert (found.login.user, found.arn) == ("postgres", managed)
     result = run(capsys, "create_tenant_dbs", "--noinput")
-    assert f"(password: the secret that RDS manages for {deployment.name}; " in result.out
+    assert f"(password: the secret that RDS manages for {deployment.name})" in result.out
     assert result.code == 0
 
 

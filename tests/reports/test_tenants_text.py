@@ -76,11 +76,12 @@ def test_results_of_300_tenants():
     results = [result(*item) for item in enumerate(TENANTS)]
     notes = [(tenant.name, f"old can still connect to {tenant.name}.") for tenant in TENANTS[:4]]
     lines = to_text(results, [*notes, ("", "a template")], is_shared=True, seconds=12.34).splitlines()
-    assert lines[0].startswith("✓ shop_000, shop_001, shop_002, shop_003, shop_004, shop_006, shop_008, shop_009 and ")
-    assert lines[0].endswith(
-        "287 more: 2 steps applied; verified: the application role can log in and create tables, PUBLIC cannot connect"
-    )
-    assert lines[1:] == [
+    assert lines[:3] == [
+        "✓ shop_000, shop_001, shop_002, shop_003, shop_004, shop_006, shop_008, shop_009",
+        "  and 287 more:",
+        "  2 steps applied; verified: the application role can log in and create tables, PUBLIC cannot connect",
+    ]
+    assert lines[3:] == [
         "· for each of 4 tenants (shop_000, shop_001, shop_002 and 1 more): old can still connect to TENANT.",
         "· a template",
         "✗ shop_005, shop_007: TENANT exists but is not managed.",
@@ -90,6 +91,27 @@ def test_results_of_300_tenants():
         "300 tenants: 295 verified, 2 refused, 3 failed; 12.3 s",
     ]
     assert len(to_text(results, notes, is_shared=True, seconds=1, verbosity=2).splitlines()) == 295 + 4 + 5 * 2 + 1
+
+
+def test_long_names_of_a_group_have_their_own_lines():
+    names = [f"customer_{'x' * 40}_{number:03}" for number in range(300)]
+    tenants = tuple(TenantPlan(Tenant(name), (CreateDatabase(name),)) for name in names)
+    assert to_plan_text(DatabasePlan((), tenants)).splitlines() == [
+        "300 tenants: 300 to create",
+        "  for each of 300 tenants",
+        f"    ({names[0]},",
+        f"    {names[1]},",
+        f"    {names[2]} and 297 more):",
+        "    - create database TENANT with connections disabled",
+    ]
+    notes = [(name, f"old can connect to {name}.") for name in names]
+    assert to_text([], notes, is_shared=True, seconds=1).splitlines()[:5] == [
+        "· for each of 300 tenants",
+        f"  ({names[0]},",
+        f"  {names[1]},",
+        f"  {names[2]} and 297 more):",
+        "  old can connect to TENANT.",
+    ]
 
 
 def test_a_group_has_no_text_that_differs_in_more_than_the_name():

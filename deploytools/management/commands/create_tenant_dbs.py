@@ -46,20 +46,26 @@ STDOUT = "-"
 
 Options = dict[str, Any]
 
-#: Modes other than a normal run: the options that do nothing in a mode, and a hint.
+#: Seconds to wait for another run.
+WAIT_FOR_LOCK = 60.0
+
+_SERVER = ("master_secret", "master_username", "expect_system_identifier")
+_PLANNED = ("plan", "check", "prune_templates", "adopt", "finish", "migrate", "no_template", "superuser")
+_REPORT = ("tenant", "format", "output")
+
+#: Modes other than a normal run: the options that each accepts, and a hint.
 MODES: Modes = {
     "sql": (
-        ("plan", "check", "verify", "adopt", "finish", "migrate", "superuser", "prune_templates", "format", "output"),
+        ("tenant",),
         "The script creates empty databases. Run it in psql, then run the command without --sql.",
     ),
-    "verify": (
-        ("plan", "check", "adopt", "migrate", "no_template", "prune_templates"),
-        "--verify changes nothing. Remove one of the two options.",
-    ),
+    "verify": (("finish", "superuser", *_REPORT, *_SERVER), "--verify changes nothing. Remove one of the two options."),
     "prune_templates": (
-        ("adopt", "finish", "migrate", "superuser", "tenant", "format", "output"),
+        ("plan", "check", "no_template", "wait_for_lock", *_SERVER),
         "--prune-templates only drops templates. Remove one of the two options.",
     ),
+    "plan": ((*_PLANNED, *_REPORT, *_SERVER), "--plan changes nothing. Remove one of the two options."),
+    "check": ((*_PLANNED, *_REPORT, *_SERVER), "--check changes nothing. Remove one of the two options."),
 }
 
 
@@ -76,7 +82,7 @@ class Command(DeployCommand):
         self.add_change_options(parser)
         self.add_tenant_option(parser)
         self.add_report_options(parser)
-        self.add_wait_for_lock_option(parser, default=60)
+        self.add_wait_for_lock_option(parser, default=WAIT_FOR_LOCK)
         for option, text in (
             ("--verify", "Verify existing databases without changing anything."),
             ("--adopt", "Adopt databases that were not created by this command."),
@@ -116,8 +122,8 @@ class Command(DeployCommand):
 
     def handle(self, **options: Any) -> None:
         """Run in one session that holds the lock, unless nothing is to be changed."""
-        options["read_only"] = options["plan"] or options["check"] or options["verify"]
         _check_options(options)
+        options["read_only"] = options["plan"] or options["check"] or options["verify"]
         self._started = time.monotonic()
         self._settings = read_settings()
         secret = read_secret(self._settings)
@@ -146,10 +152,13 @@ class Command(DeployCommand):
         app = application_login(self._settings, secret)
         login, read_only = master.login, options["read_only"]
         with session(login) if read_only else locked_session(login, wait=options["wait_for_lock"]) as connection:
-            self._server = f"PostgreSQL {server_version(connection)} at {app.address}, as {login.user}"
+            server = f"PostgreSQL {server_version(connection)} at {app.address}"
+            self._server = f"{server}, as {login.user}"
             identity = read_identity(connection)
             self.text_stream.write(
-                f"{self._server} (password: {master.source}; system_identifier {identity.system_identifier}):"
+                f"{server}\n"
+                f"  Master user: {login.user} (password: {master.source})\n"
+                f"  system_identifier: {identity.system_identifier or 'unknown'}"
             )
             try:
                 require_expected_server(identity, app.address, options["expect_system_identifier"])
@@ -257,7 +266,7 @@ def _check_options(options: Options) -> None:
     Raises:
         ConfigurationError: an option does not apply to the mode, or requires another option.
     """
-    refuse_idle_options(MODES, options)
+    refuse_idle_options(MODES, options, {"wait_for_lock": WAIT_FOR_LOCK})
     if options["no_template"] and not (options["migrate"] or options["prune_templates"]):
         raise ConfigurationError("--no-template requires --migrate or --prune-templates.", hint="Add --migrate.")
 
