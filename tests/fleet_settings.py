@@ -6,7 +6,9 @@ from StartupWebApp.settings import *  # noqa: F403
 from StartupWebApp.settings import env
 
 INSTALLED_APPS = [*env.list("FLEET_APPS", default=[]), "deploytools", "tests.fleet"]
-MIGRATION_MODULES = {"fleet": env.str("FLEET_MODULE", default=f"tests.fleet.migrations.{env.str('FLEET', default='v2')}")}
+MIGRATION_MODULES = {
+    "fleet": env.str("FLEET_MODULE", default=f"tests.fleet.migrations.{env.str('FLEET', default='v2')}")
+}
 MIDDLEWARE = []
 AUTH_USER_MODEL = env.str("AUTH_USER_MODEL", default="auth.User")
 if env.bool("SQLITE", default=False):  # The database of startproject's settings.

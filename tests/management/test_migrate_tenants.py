@@ -12,11 +12,9 @@ import threading
 
 import psutil
 import pytest
-from django.core.management import CommandError, call_command
 from psycopg import sql
 
 from deploytools.conf import read_settings
-from deploytools.management.commands import migrate_tenants
 from deploytools.rollout import workers
 from deploytools.rollout.workers import inspect_tenants
 from deploytools.tenants.credentials import read_secret
@@ -109,24 +107,6 @@ def test_unmanaged_database_is_migrated_only_on_request(fleet):
     assert fleet.run("v1", "--unmanaged").code == 0
     assert [fleet.applied(name) for name in fleet.names] == [[FIRST]] * 3
     assert fleet.run("v1").code == 0, "an unmanaged database that is up to date is only read"
-
-
-@pytest.mark.parametrize(
-    ("mode", "option"), [(mode, option) for mode, (idle, _) in migrate_tenants.MODES.items() for option in idle]
-)
-def test_options_that_do_nothing_in_a_mode_are_refused(mode, option, settings):
-    """Before a secret is read or a server is connected to."""
-    settings.DEPLOYTOOLS = {"SECRET_NAME": "no/such/secret"}
-    values = {"merge": ["report.json"], "canary": ["one"], "shard": ["0/2"], "tenant": ["one"], "jobs": ["2"]}
-    values |= {name: ["0"] for name in ("lock_retries", "lock_timeout", "statement_timeout")}
-    values |= {"wait_for_lock": ["1"]}
-    words = [(f"--{name.replace('_', '-')}", *values.get(name, ())) for name in (mode, option)]
-    with pytest.raises(CommandError) as caught:
-        call_command("migrate_tenants", *words[0], *words[1])
-    assert (str(caught.value), caught.value.returncode) == (
-        f"{words[0][0]} cannot be combined with {words[1][0]}.\nHint: {migrate_tenants.MODES[mode][1]}",
-        2,
-    )
 
 
 @pytest.mark.slow
@@ -289,6 +269,21 @@ def test_second_signal_cancels_and_a_new_run_continues(fleet):
     result = ended(process)
     assert f"✗ {one}: The worker process was ended by SIGTERM" in "\n".join(plain(result.out))
     assert (result.code, len(fleet.applied(one))) == (143, 1)
+    for name in fleet.names:
+        fleet.execute(name, "INSERT INTO fleet_note (text) VALUES ('go on')")
+    assert fleet.run("waiting").code == 0
+
+
+@pytest.mark.slow
+def test_closed_terminal_cancels_the_running_migration(fleet):
+    assert fleet.run("v1").code == 0
+    one, _, _ = fleet.names
+    process = fleet.start("waiting", "--jobs", "1")
+    wait_until(lambda: is_migrating(fleet, one))
+    (child,) = psutil.Process(process.pid).children()
+    process.send_signal(signal.SIGHUP)
+    assert ended(process).code == 129
+    assert (is_alive(child), [len(fleet.applied(name)) for name in fleet.names]) == (False, [1, 1, 1])
     for name in fleet.names:
         fleet.execute(name, "INSERT INTO fleet_note (text) VALUES ('go on')")
     assert fleet.run("waiting").code == 0

@@ -25,7 +25,9 @@ TENANTS, SECONDS = int(os.environ.get("SOAK_TENANTS", "8")), float(os.environ.ge
 
 @pytest.fixture(params=[pytest.param(17, id="pg17", marks=pytest.mark.xdist_group("own-17"))])
 def own(request: pytest.FixtureRequest) -> Iterator[OwnServer]:
-    with own_server(installed(int(os.environ.get("SOAK_POSTGRES", request.param))), "max_connections = 200\n") as server:
+    with own_server(
+        installed(int(os.environ.get("SOAK_POSTGRES", request.param))), "max_connections = 200\n"
+    ) as server:
         yield server
 
 
@@ -38,7 +40,7 @@ def one_postgres(own: OwnServer) -> Postgres:
 def test_random_operations_under_traffic(own, deployment, tmp_path):
     seed = os.environ.get("SOAK_SEED") or str(time.time_ns())
     print(f"SOAK_SEED={seed}")  # noqa: T201
-    random = Random(seed)
+    random = Random(seed)  # noqa: S311
     with Application() as application:
         world = World(own, Fleet(deployment, []), application, Releases(tmp_path), random, TENANTS)
         world.begin()
