@@ -106,7 +106,7 @@ def _parsed(given: Mapping[str, Any]) -> list[CheckMessage]:
     waivers = waiver_violations(rows.get("WAIVERS", ()), datetime.now(UTC).date())
     found = {
         "deploytools.E003": [
-            *name_violations(rows.get("TENANTS", ())),
+            *name_violations(rows.get("TENANTS", ()), has_roles=rows.get("ISOLATION") == "role-per-tenant"),
             *option_violations(rows.get("TENANT_OPTIONS", {}), 'DEPLOYTOOLS["TENANT_OPTIONS"]'),
         ],
         "deploytools.E004": [(f'DEPLOYTOOLS["WAIVERS"]: {item}', f"For example: {EXAMPLE}") for item in waivers],

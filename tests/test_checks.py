@@ -85,6 +85,16 @@ from deploytools.verification.waivers import EXAMPLE
             ],
         ),
         (
+            {"TENANTS": ["shop", "shop_b"], "ISOLATION": "role-per-tenant"},
+            [
+                Error(
+                    'Tenant "shop_b" has the name of the second login of tenant "shop".',
+                    hint="Rename one of the two.",
+                    id="deploytools.E003",
+                )
+            ],
+        ),
+        (
             {"PORT": "70000"},
             [
                 Error(

@@ -184,7 +184,7 @@ class DeployCommand(BaseCommand):
             action="append",
             default=[],
             metavar="NAME",
-            help="Only this tenant. Repeatable, except in check_rds.",
+            help="Only this tenant. Repeatable, except in check_rds and rotate_credentials.",
         )
 
     def add_wait_for_lock_option(self, parser: CommandParser, default: float) -> None:

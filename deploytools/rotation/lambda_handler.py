@@ -27,8 +27,8 @@ from deploytools.conf import parse_settings
 from deploytools.errors import ConfigurationError, DeployError, Refused, SecretError, format_error
 from deploytools.loader import require_keys
 from deploytools.postgres.connections import Connection, locked_session, translate_database_errors
-from deploytools.rotation.rotation_plan import COMMAND, plan_rotation
-from deploytools.rotation.rotation_state import ROTATING
+from deploytools.rotation.rotation_plan import plan_rotation
+from deploytools.rotation.rotation_state import COMMAND, ROTATING
 from deploytools.rotation.rotation_steps import (
     CopySettings,
     CreateSecondLogin,

@@ -24,8 +24,6 @@ from deploytools.tenants.operations import AssignLogin, GrantToMaster, Operation
 from deploytools.tenants.preflight import require_admin
 from deploytools.wording import join_names
 
-COMMAND = "python manage.py rotate_credentials password"
-
 #: Sessions that a message lists.
 MAXIMUM_SESSIONS = 5
 
@@ -55,10 +53,11 @@ def plan_rotation(state: RotationState, *, one_login: bool = False, grace: int =
         if found != login:
             raise Refused(
                 f"An unfinished rotation of {secret} has the login {found}, not {login}. Nothing was changed.",
-                hint=f"Continue it {'without' if one_login else 'with'} --one-login, or cancel it: {COMMAND} --abort",
+                hint=f"Continue it {'without' if one_login else 'with'} --one-login, or cancel it: "
+                f"{state.command} --abort",
             )
     elif not one_login:
-        _require_unused(state.logins[login])
+        _require_unused(state, state.logins[login])
     for name in {state.owner, login} & state.server.roles.keys():
         require_admin(state.server.roles[name], state.server, f"set the password of {name}")
     steps = [*(() if one_login else _prepare(state, login))]
@@ -123,17 +122,17 @@ def plan_abort(state: RotationState) -> Steps:
     if state.pending is None:
         raise Refused(
             f"No rotation of {state.secret.name} can be canceled: none is before its switch.",
-            hint=f"To return to the former login, run: {COMMAND} --back",
+            hint=f"To return to the former login, run: {state.command} --back",
         )
     login = str(state.pending["username"].reveal())
     if login == state.current:
         raise Refused(
             f"The password of {login} might be that of AWSPENDING already: it cannot be canceled.",
-            hint=f"Complete the rotation: {COMMAND} --one-login",
+            hint=f"Complete the rotation: {state.command} --one-login",
         )
     found = state.logins[login]
     if found.sessions:
-        raise _in_use(found, "new", f"Complete the rotation: {COMMAND}")
+        raise _in_use(found, "new", f"Complete the rotation: {state.command}")
     is_open = found.role is not None and found.role.can_login
     return (*((CloseLogin(login),) if is_open else ()), CancelVersion(state.secret.name))
 
@@ -147,7 +146,7 @@ def plan_back(state: RotationState) -> Steps:
     _require_finished(state)
     former = state.logins[state.other]
     if not former.is_open:
-        raise Refused(f"The former login {former.name} is closed.", hint=f"Rotate to a new password: {COMMAND}")
+        raise Refused(f"The former login {former.name} is closed.", hint=f"Rotate to a new password: {state.command}")
     secret, login = state.secret.name, former.name
     renew = (RemoveExpiry(login),) if former.valid_until else ()
     return (CreateVersion(secret, login), *renew, _test(state, login), Switch(secret, login))
@@ -157,13 +156,13 @@ def _require_finished(state: RotationState) -> None:
     if state.pending is not None or state.has_leftover_labels:
         raise Refused(
             f"A rotation of {state.secret.name} is not finished (label {ROTATING}). Nothing was changed.",
-            hint=f"Complete it: {COMMAND}",
+            hint=f"Complete it: {state.command}",
         )
 
 
-def _require_unused(login: LoginState) -> None:
+def _require_unused(state: RotationState, login: LoginState) -> None:
     if login.sessions:
-        raise _in_use(login, "former", f"{WAIT}, then run: {COMMAND} --finish")
+        raise _in_use(login, "former", f"{WAIT}, then run: {state.command} --finish")
 
 
 def _in_use(login: LoginState, which: str, hint: str) -> Refused:

@@ -9,16 +9,13 @@ from deploytools.errors import ConfigurationError
 from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
 from deploytools.secrets.versions import PENDING
+from deploytools.tenants.options import MAX_NAME_LENGTH, SECOND_LOGIN_SUFFIX
 from deploytools.tenants.state import RoleState, ServerState
 
 #: The label of a rotation's version, beside AWSPENDING, which every rotation uses.
 ROTATING = "deploytools-rotation"
 
-#: The second login of an owner has its name and this suffix.
-SUFFIX = "_b"
-
-#: PostgreSQL truncates longer names, in bytes.
-MAXIMUM_NAME = 63
+COMMAND = "python manage.py rotate_credentials password"
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,7 @@ class RotationState:
         pending: content of the version of an unfinished rotation of these commands, or None.
         databases: the existing databases of the tenants.
         missing_databases: those that do not exist, or have connections disabled.
+        tenant: the tenant whose own secret it is; empty: the shared secret.
     """
 
     secret: SecretState
@@ -83,6 +81,12 @@ class RotationState:
     pending: Document | None = None
     databases: tuple[str, ...] = ()
     missing_databases: tuple[str, ...] = ()
+    tenant: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command that rotates this secret."""
+        return f"{COMMAND} --tenant {self.tenant}" if self.tenant else COMMAND
 
     @property
     def current(self) -> str:
@@ -113,10 +117,10 @@ def other_login(owner: str, current: str) -> str:
     Raises:
         ConfigurationError: `current` is not a login of `owner`, or the name of the second one would be too long.
     """
-    second = owner + SUFFIX
-    if len(second.encode()) > MAXIMUM_NAME:
+    second = owner + SECOND_LOGIN_SUFFIX
+    if len(second.encode()) > MAX_NAME_LENGTH:
         raise ConfigurationError(
-            f"The second login of {owner} would be {second}, which is longer than {MAXIMUM_NAME} bytes.",
+            f"The second login of {owner} would be {second}, which is longer than {MAX_NAME_LENGTH} bytes.",
             hint="Rename the role, or rotate one login: --one-login",
         )
     if current not in (owner, second):

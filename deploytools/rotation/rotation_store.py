@@ -118,8 +118,7 @@ class RotationStore(SecretStore):
         if found != login.former:
             raise SecretConflict(
                 f"Another writer changed username in {self.name} to {found or 'nothing'}. AWSCURRENT was not moved.",
-                hint="Find the writer in CloudTrail. To cancel this rotation, run: python manage.py "
-                "rotate_credentials password --abort",
+                hint="Find the writer in CloudTrail. To cancel this rotation, run the command with --abort.",
             )
 
     def _put_rotating(self, document: Document, *labels: str, version: str = "") -> str:

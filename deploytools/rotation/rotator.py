@@ -10,13 +10,7 @@ from functools import partial
 from deploytools.errors import DatabaseError, DeployError, Refused
 from deploytools.postgres.connections import Connection, Login, scram_verifier, translate_database_errors
 from deploytools.postgres.retries import RETRIES, backoff, retry
-from deploytools.rotation.rotation_state import (
-    SUFFIX,
-    LoginSession,
-    LoginState,
-    RotationState,
-    other_login,
-)
+from deploytools.rotation.rotation_state import LoginSession, LoginState, RotationState, other_login
 from deploytools.rotation.rotation_store import (
     NewLogin,
     RotationStore,
@@ -30,7 +24,7 @@ from deploytools.tenants.catalog import read_logins, read_roles
 from deploytools.tenants.credentials import new_password
 from deploytools.tenants.isolation import verify_tenant
 from deploytools.tenants.operations import CatalogCheck, Operation
-from deploytools.tenants.options import DesiredState, Tenant
+from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, DesiredState, Tenant
 from deploytools.tenants.provisioning import FIRST_PAUSE
 from deploytools.tenants.state import ServerState
 
@@ -46,6 +40,7 @@ class Rotator:
         app: the login of the application, for its server.
         owner: the role that owns the databases.
         tenants: names of the tenants whose databases the new login is tried on.
+        tenant: the tenant whose own secret it is; empty: the shared secret.
         one_login: the login in the secret gets the new password.
         goes_back: the new version has the login of AWSPREVIOUS instead of a new password.
     """
@@ -55,6 +50,7 @@ class Rotator:
     app: Login
     owner: str
     tenants: Sequence[str]
+    tenant: str = ""
     one_login: bool = False
     goes_back: bool = False
     on_step: Callable[[Operation], None] = field(default=lambda step: None)
@@ -69,7 +65,7 @@ class Rotator:
         secret = self.store.read()
         require_not_rotated_by_others(secret, self.store.aws_version)
         current = str(secret.document["username"].reveal())
-        names = [current] if self.one_login else [self.owner, self.owner + SUFFIX]
+        names = [current] if self.one_login else [self.owner, self.owner + SECOND_LOGIN_SUFFIX]
         if not self.one_login:
             other_login(self.owner, current)  # Validates the names.
         with translate_database_errors("read the logins"):
@@ -90,6 +86,7 @@ class Rotator:
             logins,
             databases=tuple(name for name in self.tenants if name in existing),
             missing_databases=tuple(name for name in self.tenants if name not in existing),
+            tenant=self.tenant,
         )
         pending = state.pending_version
         return replace(state, pending=self.store.read_version(pending).document) if pending else state
@@ -188,7 +185,7 @@ class Rotator:
         if previous is None or previous.user != user:
             raise Refused(
                 f"AWSPREVIOUS of {self.store.name} does not have the login {user}.",
-                hint="Rotate to a new password: python manage.py rotate_credentials password",
+                hint="Rotate to a new password: run the command without --back.",
             )
         return previous.password
 

@@ -19,7 +19,7 @@ from deploytools.postgres.connections import (
     Login,
     translate_database_errors,
 )
-from deploytools.tenants.options import DesiredState
+from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, DesiredState
 from deploytools.tenants.state import (
     CLONE_SUFFIX,
     GRANT_OPTIONS_VERSION,
@@ -62,7 +62,8 @@ def read_state(
         names = [tenant.name for tenant in desired.all_tenants]
         databases = read_databases(connection, [*names, *filter(None, [desired.template])])
         others = [role for database in databases.values() for role in database.former_owners]
-        roles = read_roles(connection, [user, *desired.roles, desired.login, *others])
+        separate = [desired.login, *(change.login for change in (secrets or {}).values())]
+        roles = read_roles(connection, [user, *desired.roles, *separate, *others])
         owner_logins = read_logins(connection, desired)
         has_locale, locales = read_locales(connection, desired.locale)
         needs_extensions = any(tenant.options.extensions for tenant in desired.all_tenants)
@@ -151,8 +152,9 @@ def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]
 def read_logins(connection: Connection, desired: DesiredState) -> dict[str, tuple[OwnerLogin, ...]]:
     """Return the separate logins of each application role that has some, by that role.
 
-    These are direct members of it: the secret's ``username``, roles that act as it from their login on, and the second
-    user of AWS's rotation for alternating users (``…_clone``). The role of another tenant is never one.
+    These are direct members of it: the secret's ``username``, roles that act as it from their login on, its second
+    login (``…_b``), and the second user of AWS's rotation for alternating users (``…_clone``). The role of another
+    tenant is never one.
     """
     set_option = "SET" if connection.info.server_version >= GRANT_OPTIONS_VERSION else "MEMBER"
     rows = connection.execute(
@@ -164,7 +166,8 @@ def read_logins(connection: Connection, desired: DesiredState) -> dict[str, tupl
             FROM pg_auth_members m JOIN pg_roles o ON o.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
             LEFT JOIN pg_db_role_setting s ON s.setrole = r.oid AND s.setdatabase = 0
             WHERE o.rolname = ANY(%(roles)s) AND r.rolname <> ALL(%(roles)s) AND r.rolname <> current_user) AS member
-        WHERE sets_role OR login = owner || %(suffix)s OR (login = %(login)s AND owner = %(app_role)s)
+        WHERE sets_role OR login = ANY(ARRAY[owner || %(second)s, owner || %(clone)s])
+           OR (login = %(login)s AND owner = %(app_role)s)
         ORDER BY owner, login
         """,
         {
@@ -172,7 +175,8 @@ def read_logins(connection: Connection, desired: DesiredState) -> dict[str, tupl
             "roles": list(desired.roles),
             "login": desired.login,
             "app_role": desired.app_role,
-            "suffix": CLONE_SUFFIX,
+            "second": SECOND_LOGIN_SUFFIX,
+            "clone": CLONE_SUFFIX,
         },
     ).fetchall()
     return {

@@ -24,7 +24,7 @@ from deploytools.secrets.document import Document, Secret
 from deploytools.secrets.plan import SecretState, SyncPlan, plan_sync
 from deploytools.secrets.store import SecretStore
 from deploytools.tenants.operations import WriteSecret
-from deploytools.tenants.options import Tenant
+from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, Tenant
 from deploytools.tenants.state import SecretChange
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class TenantSecrets:
         return self._login(tenant, self._store(tenant).read_current()[1])
 
     def login_when_not_rotating(self, tenant: str) -> Login:
-        """Return the login in the tenant's secret, from which the role's password can be set.
+        """Return the login in the tenant's secret, from which its password can be set.
 
         Raises:
             RotationInProgress: a rotation is changing the password of the role and in the secret.
@@ -194,24 +194,27 @@ class TenantSecrets:
         return change, empty if change.error else document
 
     def _change(self, tenant: str, document: Document) -> SecretChange:
-        name, fixed = self.prefix + tenant, self._fixed(tenant)
+        name, second = self.prefix + tenant, tenant + SECOND_LOGIN_SUFFIX
+        fixed, stored = self._fixed(tenant), {key: document[key].reveal() for key in document}
+        login = second if stored.get("username") == second else ""
+        fixed["username"] = login or tenant
         for key in ("username", "dbname"):
-            found = document[key].reveal() if key in document else fixed[key]
+            found = stored.get(key, fixed[key])
             if found != fixed[key]:
                 return SecretChange(
                     name,
                     error=UnmanagedDatabase(
                         f"Secret {name} has {key} {found}, expected {fixed[key]}; it was not changed.",
-                        hint="Check whether it belongs to another application, or whether it is rotated for "
-                        "alternating users. With ISOLATION role-per-tenant use AWS's single-user rotation.",
+                        hint="Check whether it belongs to another application, or whether AWS rotates it for "
+                        "alternating users. With ISOLATION role-per-tenant use rotate_credentials password --tenant.",
                     ),
                 )
-        stored = {key: document[key].reveal() for key in fixed if key in document}
         keys = [key for key, value in fixed.items() if str(stored.get(key, "")) != str(value)]
-        return SecretChange(name, (*keys, *(() if _password(document) else ("password",))))
+        return SecretChange(name, (*keys, *(() if _password(document) else ("password",))), login=login)
 
     def _login(self, tenant: str, document: Mapping[str, Secret[object]]) -> Login:
-        return Login(self.address, tenant, Secret(_password(document)))
+        user = str(document["username"].reveal()) if "username" in document else tenant
+        return Login(self.address, user, Secret(_password(document)))
 
 
 def _password(document: Mapping[str, Secret[object]]) -> str:

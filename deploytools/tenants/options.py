@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MAX_NAME_LENGTH = 63
 NAME_PATTERN = re.compile(rf"[a-z][a-z0-9_]{{0,{MAX_NAME_LENGTH - 1}}}")
 
+#: The second login of a role has the role's name and this suffix (`rotate_credentials`).
+SECOND_LOGIN_SUFFIX = "_b"
+
 #: Names of extensions, for example ``uuid-ossp``.
 EXTENSION_PATTERN = re.compile(rf"[a-z][a-z0-9_-]{{0,{MAX_NAME_LENGTH - 1}}}")
 
@@ -173,7 +176,7 @@ def configured_tenants(settings: Settings) -> tuple[Tenant, ...]:
     Raises:
         ConfigurationError: there are none, or with every violation in their names and options.
     """
-    tenants = parse_tenants(settings.tenants, settings.tenant_options)
+    tenants = parse_tenants(settings.tenants, settings.tenant_options, has_roles=not settings.is_shared)
     if not tenants:
         raise ConfigurationError(
             'DEPLOYTOOLS["TENANTS"] is empty.',
@@ -182,17 +185,23 @@ def configured_tenants(settings: Settings) -> tuple[Tenant, ...]:
     return tenants
 
 
-def parse_tenants(value: Sequence[object], for_all: Mapping[str, object] | None = None) -> tuple[Tenant, ...]:
+def parse_tenants(
+    value: Sequence[object], for_all: Mapping[str, object] | None = None, *, has_roles: bool = False
+) -> tuple[Tenant, ...]:
     """Return the tenants of ``DEPLOYTOOLS["TENANTS"]``.
 
     Args:
         value: names, or dicts with ``NAME`` and `OPTIONS`.
         for_all: options of tenants that do not set their own.
+        has_roles: whether each tenant has its own role.
 
     Raises:
         ConfigurationError: with all violations in names and options.
     """
-    violations = [*name_violations(value), *option_violations(for_all or {}, 'DEPLOYTOOLS["TENANT_OPTIONS"]')]
+    violations = [
+        *name_violations(value, has_roles=has_roles),
+        *option_violations(for_all or {}, 'DEPLOYTOOLS["TENANT_OPTIONS"]'),
+    ]
     if violations:
         raise ConfigurationError(
             'DEPLOYTOOLS["TENANTS"] is invalid: ' + " ".join(sentence for sentence, _ in violations),
@@ -201,14 +210,18 @@ def parse_tenants(value: Sequence[object], for_all: Mapping[str, object] | None 
     return tuple(Tenant(tenant_name(entry), _options({**(for_all or {}), **_own(entry)})) for entry in value)
 
 
-def name_violations(value: Sequence[object]) -> list[tuple[str, str]]:
-    """Return every violation in ``DEPLOYTOOLS["TENANTS"]`` as (message, hint), in the order of the setting."""
+def name_violations(value: Sequence[object], *, has_roles: bool = False) -> list[tuple[str, str]]:
+    """Return every violation in ``DEPLOYTOOLS["TENANTS"]`` as (message, hint), in the order of the setting.
+
+    Args:
+        has_roles: whether each tenant has its own role.
+    """
     names = [tenant_name(entry) for entry in value]
     return [
         violation
         for entry, name in zip(value, names, strict=True)
         for violation in (*_entry_violations(entry), *_name_violations(name))
-    ] + list(_collisions(names))
+    ] + [*_collisions(names), *(_second_login_violations(names) if has_roles else ())]
 
 
 def option_violations(options: Mapping[str, object], owner: str) -> list[tuple[str, str]]:
@@ -254,6 +267,17 @@ def _collisions(names: Sequence[str]) -> Iterator[tuple[str, str]]:
         if count > 1:
             message = f'{count} tenants are truncated by PostgreSQL to the same name: "{name}".'
             yield message, f"Use names that differ within {MAX_NAME_LENGTH} characters."
+
+
+def _second_login_violations(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield why a role for each tenant, and a second login of it, would not all be different roles."""
+    for name in names:
+        second = name + SECOND_LOGIN_SUFFIX
+        if second in names:
+            yield f'Tenant "{second}" has the name of the second login of tenant "{name}".', "Rename one of the two."
+        if len(second) > MAX_NAME_LENGTH >= len(name):
+            message = f'The second login of tenant "{name}" would have a name of more than {MAX_NAME_LENGTH} bytes.'
+            yield message, f"Use names of at most {MAX_NAME_LENGTH - len(SECOND_LOGIN_SUFFIX)} characters."
 
 
 def tenant_name(entry: object) -> str:

@@ -46,11 +46,11 @@ from deploytools.tenants.preflight import (
     database_error,
     extension_error,
     missing_extensions,
+    owner_error,
     previous_roles,
     require_able_server,
     require_admin,
     require_inheritance,
-    role_error,
     secret_error,
     shared_role_error,
     transferring_roles,
@@ -76,6 +76,7 @@ class TenantPlan:
         error: why nothing can be done for the tenant, or None.
         notes: information that requires no step; none for most tenants.
         transferring: roles whose objects each run transfers, because the application still works with them.
+        login: the role in the tenant's own secret that logs in as a member of the tenant's role; empty: that role.
     """
 
     tenant: Tenant
@@ -83,6 +84,7 @@ class TenantPlan:
     error: DeployError | None = None
     notes: tuple[str, ...] = ()
     transferring: tuple[str, ...] = ()
+    login: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,15 +116,18 @@ def plan_databases(desired: DesiredState, state: ServerState) -> DatabasePlan:
     if desired.is_shared:
         if error := shared_role_error(desired, state):
             raise error
-        role_steps = tuple(_shared_role_steps(desired, state))
+        role_steps = tuple(_owner_steps(desired.app_role, desired.separate_login, desired, state))
     tenants = tuple(_tenant_plan(tenant, desired, state) for tenant in desired.tenants)
     clones = any(CloneTemplate(tenant.tenant.name, desired.template) in tenant.steps for tenant in tenants)
     return DatabasePlan(role_steps, tenants, tuple(build_steps(desired, state)) if clones else ())
 
 
-def _shared_role_steps(desired: DesiredState, state: ServerState) -> Iterator[Operation]:
-    """Yield the steps of the role that owns the databases, then those of the roles that log in as members of it."""
-    owner, login = desired.app_role, desired.separate_login
+def _owner_steps(owner: str, login: str, desired: DesiredState, state: ServerState) -> Iterator[Operation]:
+    """Yield the steps of a role that owns databases, then those of the roles that log in as members of it.
+
+    Args:
+        login: the one of them that the application uses; empty: the owner itself.
+    """
     yield from _role_steps(owner, desired, state, logs_in=not login)
     if login:
         yield from _role_steps(login, desired, state)
@@ -182,15 +187,25 @@ def _tenant_plan(tenant: Tenant, desired: DesiredState, state: ServerState) -> T
         steps = tuple(_tenant_steps(tenant, database, desired, state))
     except DeployError as error:
         return TenantPlan(tenant, error=error, notes=notes)
-    return TenantPlan(tenant, steps, notes=notes, transferring=transferring)
+    return TenantPlan(tenant, steps, notes=notes, transferring=transferring, login=_own_login(tenant, state))
 
 
 def _tenant_error(
     tenant: Tenant, database: DatabaseState | None, desired: DesiredState, state: ServerState
 ) -> DeployError | None:
-    own = None if desired.is_shared else role_error(tenant.name, desired, state) or secret_error(tenant, desired, state)
+    own = None if desired.is_shared else _own_role_error(tenant, desired, state)
     other = database_error(tenant, database, desired, state) if database else None
     return own or other or extension_error(tenant, database, desired, state)
+
+
+def _own_role_error(tenant: Tenant, desired: DesiredState, state: ServerState) -> DeployError | None:
+    login = _own_login(tenant, state)
+    return owner_error(tenant.name, login, desired, state) or secret_error(tenant, desired, state)
+
+
+def _own_login(tenant: Tenant, state: ServerState) -> str:
+    change = state.secrets.get(tenant.name)
+    return change.login if change else ""
 
 
 def _tenant_steps(
@@ -200,7 +215,7 @@ def _tenant_steps(
         change = state.secrets.get(tenant.name)
         if change and change.keys:  # Before the role is created, so that its password is never lost.
             yield WriteSecret(change.secret, tenant.name, change.keys, change.is_new)
-        yield from _role_steps(tenant.name, desired, state)
+        yield from _owner_steps(tenant.name, _own_login(tenant, state), desired, state)
     if database is None:
         create, database = _creation(tenant, desired, state)
         yield create

@@ -61,11 +61,18 @@ def _some_locales(desired: str, locales: tuple[str, ...]) -> str:
 
 def shared_role_error(desired: DesiredState, state: ServerState) -> DeployError | None:
     """Return why the role that owns the databases, or its separate login, cannot be used."""
-    login = desired.separate_login
-    return (
-        login_of_other_owner(desired.app_role, desired, state)
-        or role_error(desired.app_role, desired, state, logs_in=not login)
-        or (role_error(login, desired, state) if login else None)
+    owner = desired.app_role
+    return login_of_other_owner(owner, desired, state) or owner_error(owner, desired.separate_login, desired, state)
+
+
+def owner_error(owner: str, login: str, desired: DesiredState, state: ServerState) -> DeployError | None:
+    """Return why the role that owns databases, or its separate login, cannot be used.
+
+    Args:
+        login: empty: the application logs in as the owner itself.
+    """
+    return role_error(owner, desired, state, logs_in=not login) or (
+        role_error(login, desired, state, owner=owner) if login else None
     )
 
 
@@ -86,10 +93,13 @@ def login_of_other_owner(name: str, desired: DesiredState, state: ServerState) -
     return None
 
 
-def role_error(name: str, desired: DesiredState, state: ServerState, *, logs_in: bool = True) -> DatabaseError | None:
+def role_error(
+    name: str, desired: DesiredState, state: ServerState, *, owner: str = "", logs_in: bool = True
+) -> DatabaseError | None:
     """Return why `name` cannot be used as an application role: excess permissions, or it cannot log in.
 
     Args:
+        owner: the role that it is a separate login of.
         logs_in: whether the application logs in as this role.
     """
     if name == state.master.name:
@@ -105,7 +115,7 @@ def role_error(name: str, desired: DesiredState, state: ServerState, *, logs_in:
     role = state.roles.get(name)
     if role is None:
         return None
-    if excess := [*role.excess_permissions, *sorted(_forbidden(name, desired, state) & role.memberships)]:
+    if excess := [*role.excess_permissions, *sorted(_forbidden(owner or name, desired, state) & role.memberships)]:
         return DatabaseError(
             f"Role {role.name} has {', '.join(excess)}, which an application role must not have; nothing was changed.",
             hint="Revoke it as the role that granted it (ALTER ROLE … NO…, REVOKE … FROM …), or use another role.",

@@ -52,7 +52,7 @@ from deploytools.tenants.isolation import (
 )
 from deploytools.tenants.migration_history import MigrationGraph
 from deploytools.tenants.operations import CatalogCheck, Operation, WriteSecret, changed
-from deploytools.tenants.options import DesiredState, Tenant
+from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, DesiredState, Tenant
 from deploytools.tenants.ownership import reassign_objects
 from deploytools.tenants.plan import DatabasePlan, TenantPlan, plan_databases, transition_notes
 from deploytools.tenants.state import DatabaseState, RoleState, SecretChange, ServerState, UnusableObjects
@@ -188,7 +188,7 @@ class TenantProvisioner:
         with ThreadPoolExecutor(workers) as pool:
             running = [self._start(tenant, listener, pool) for tenant in plan.tenants]
             results = tuple(result.result() for result in running)
-        return verify_all(results, lambda: self._verify_isolation(plan, self._read_back(results)))
+        return verify_all(results, lambda: self._verify_isolation(plan, self._read_back(plan, results)))
 
     def verify(self) -> tuple[ProvisioningResult, ...]:
         """Verify the tenants without changing anything.
@@ -381,7 +381,9 @@ class TenantProvisioner:
         The shared secret might have another login by now.
         """
         if self.secrets:
-            return self.secrets.login_when_not_rotating(role)
+            names = {tenant.name for tenant in self.desired.tenants}
+            tenant = role if role in names else role.removesuffix(SECOND_LOGIN_SUFFIX)
+            return self.secrets.login_when_not_rotating(tenant)
         if self.shared_secret is None:
             return self.app
         user, password = map(read_when_not_rotating(self.shared_secret).__getitem__, ("username", "password"))
@@ -414,10 +416,11 @@ class TenantProvisioner:
 
         return updated(ProvisioningResult(plan.tenant), verify)
 
-    def _read_back(self, results: tuple[ProvisioningResult, ...]) -> tuple[ProvisioningResult, ...]:
+    def _read_back(self, plan: DatabasePlan, results: tuple[ProvisioningResult, ...]) -> tuple[ProvisioningResult, ...]:
         """Plan again: the applied steps must have left nothing to do."""
         desired = replace(self.desired, template="")  # A later change of the template does not concern its copies.
-        state = read_state(self.connection, desired, ())
+        logins = {planned.tenant.name: SecretChange("", login=planned.login) for planned in plan.tenants}
+        state = read_state(self.connection, desired, (), logins)
         verified = {name: replace(role, password_works=True) for name, role in state.roles.items()}
         left = plan_databases(desired, replace(state, roles=verified)).tenants
         return tuple(

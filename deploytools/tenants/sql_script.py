@@ -67,10 +67,11 @@ def sql_script(desired: DesiredState, logins: Mapping[str, Login]) -> str:
     parts = [HEAD + "\n".join(_require_server()) + "\n" + LOCK]
     if not desired.is_shared:
         parts.append("-- Existing roles\n" + _refuse_memberships(desired) + "\n")
-    if desired.separate_login:
-        parts.append(_block(f"Role {' '.join(desired.app_role.split())}", _role(desired.app_role, None, desired)))
-    for login in logins.values():
-        parts.append(_block(f"Role {' '.join(login.user.split())}", _role(login.user, login, desired)))
+    for name, login in logins.items():
+        owner = desired.app_role if desired.is_shared else name
+        if login.user != owner:
+            parts.append(_block(f"Role {' '.join(owner.split())}", _role(owner, owner, None, desired)))
+        parts.append(_block(f"Role {' '.join(login.user.split())}", _role(login.user, owner, login, desired)))
     for tenant in desired.tenants:
         parts.append(_block(f"Database {tenant.name}", _database(tenant, desired)))
     return "\n".join([*parts, TAIL])
@@ -126,16 +127,21 @@ JOIN pg_roles one ON one.oid = m.member JOIN pg_roles other ON other.oid = m.rol
 WHERE one.rolname IN ({own}) AND other.rolname IN ({related}) LIMIT 1 \\gexec"""
 
 
-def _role(role: str, login: Login | None, desired: DesiredState) -> Iterator[str]:
-    """Yield the lines of a role; None: it owns the databases, and a separate role logs in."""
+def _role(role: str, owner: str, login: Login | None, desired: DesiredState) -> Iterator[str]:
+    """Yield the lines of an owner of databases, or of its separate login.
+
+    Args:
+        login: None: a separate role logs in.
+    """
     name = _quoted(role)
+    is_member = f"pg_has_role(r.oid, {_quoted(owner)}, 'MEMBER') OR " if role != owner else ""
     create = _text(CreateRole(role), scram_verifier(login)) if login else _text(CreateOwner(role))
     if not desired.is_shared:  # psql sends both statements as one simple query, which is one transaction.
         create += f"; COMMENT ON ROLE {Identifier(role).as_string(None)} IS {_quoted(ROLE_COMMENT)}"
     yield _execute_if(f"NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {name})", create)
     if not desired.is_shared:
         yield _refuse_if(
-            f"""NOT EXISTS (SELECT FROM pg_roles r WHERE rolname = {name} AND (
+            f"""NOT EXISTS (SELECT FROM pg_roles r WHERE rolname = {name} AND ({is_member}
     shobj_description(r.oid, 'pg_authid') = {_quoted(ROLE_COMMENT)} OR EXISTS (
         SELECT FROM pg_database d WHERE d.datname = {name} AND d.datdba = r.oid
         AND shobj_description(d.oid, 'pg_database') LIKE {_quoted(TENANT_COMMENT + "%")})))""",
@@ -154,8 +160,8 @@ def _role(role: str, login: Login | None, desired: DesiredState) -> Iterator[str
         f"Role {role} has permissions that an application role must not have.",
     )
     yield f"{_text(GrantToMaster(role))};"
-    if login and desired.separate_login:
-        yield f"{_text(AssignLogin(desired.app_role, role))};"
+    if role != owner:
+        yield f"{_text(AssignLogin(owner, role))};"
     for setting, value in desired.role_defaults.items():
         is_unset = (
             "NOT EXISTS (SELECT FROM pg_db_role_setting s, unnest(setconfig) AS entry WHERE setdatabase = 0 "

@@ -308,12 +308,14 @@ class SecretChange:
         keys: keys to write; empty if it is up to date.
         is_new: whether the secret does not exist, or has no value yet.
         error: why it cannot be used, or None.
+        login: the role in it that logs in as a member of the tenant's role; empty: the tenant's role itself.
     """
 
     secret: str
     keys: tuple[str, ...] = ()
     is_new: bool = False
     error: DeployError | None = None
+    login: str = ""
 
 
 @dataclass(frozen=True)

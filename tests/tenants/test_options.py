@@ -121,3 +121,20 @@ def test_unknown_options_of_all_tenants_and_of_one():
         'DEPLOYTOOLS["TENANT_OPTIONS"] has an unknown option: "LIMIT". '
         "DEPLOYTOOLS[\"TENANT_OPTIONS\"] has an invalid STATEMENT_TIMEOUT: 'soon'."
     )
+
+
+def test_names_of_second_logins():
+    """With a role per tenant, `rotate_credentials` needs another role for each."""
+    longest = "a" * 61
+    assert (
+        name_violations(["shop", "shop_b", longest + "a"]) == name_violations(["shop", longest], has_roles=True) == []
+    )
+    assert name_violations(["shop", "shop_b", longest + "a"], has_roles=True) == [
+        ('Tenant "shop_b" has the name of the second login of tenant "shop".', "Rename one of the two."),
+        (
+            f'The second login of tenant "{longest}a" would have a name of more than 63 bytes.',
+            "Use names of at most 61 characters.",
+        ),
+    ]
+    with pytest.raises(ConfigurationError, match="has the name of the second login"):
+        parse_tenants(["shop", "shop_b"], has_roles=True)

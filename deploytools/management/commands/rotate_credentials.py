@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,6 @@ from deploytools.postgres.server_identity import read_identity, require_expected
 from deploytools.reports import rotation_text
 from deploytools.rotation.key_rotator import KeyRotator
 from deploytools.rotation.rotation_plan import plan_abort, plan_back, plan_finish, plan_rotation
-from deploytools.rotation.rotation_state import SUFFIX
 from deploytools.rotation.rotation_store import RotationStore
 from deploytools.rotation.rotator import Rotator
 from deploytools.secrets.contract import DJANGO_KEY
@@ -39,13 +38,15 @@ from deploytools.secrets.store import SecretStore
 from deploytools.secrets.versions import parse_age
 from deploytools.tenants.credentials import (
     application_login,
+    login_secret_name,
     owner_role,
     read_secret,
     server_address,
+    tenant_login,
 )
 from deploytools.tenants.master import find_master
 from deploytools.tenants.operations import Operation
-from deploytools.tenants.options import configured_tenants
+from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, configured_tenants
 
 Options = dict[str, Any]
 
@@ -64,7 +65,7 @@ APPLIES = {
 
 PASSWORD = "password"  # noqa: S105 - the name of a key
 KEY_OPTIONS = ("leaked", "restarted")
-OPTIONS_OF = {PASSWORD: {*MODES, *APPLIES}, DJANGO_KEY: {"plan", "iam_policy", *KEY_OPTIONS}}
+OPTIONS_OF = {PASSWORD: {"tenant", *MODES, *APPLIES}, DJANGO_KEY: {"plan", "iam_policy", *KEY_OPTIONS}}
 
 #: Seconds between two reads of the sessions while waiting.
 PAUSE = 1.0
@@ -115,6 +116,7 @@ class Command(DeployCommand):
         parser.add_argument(
             "--grace", type=duration, metavar="TIME", help="Let PostgreSQL refuse the former login after this time."
         )
+        self.add_tenant_option(parser)
         parser.add_argument("--plan", action="store_true", help="Show the plan and change nothing.")
         parser.add_argument(
             "--noinput",
@@ -148,13 +150,13 @@ class Command(DeployCommand):
         settings = read_settings()
         with self._connection(options, settings, read_secret(settings), read_only=options["plan"]) as connection:
             secret = read_secret(settings)
-            owner = owner_role(settings, secret)
-            tenants = [tenant.name for tenant in configured_tenants(settings)]
+            tenants = () if settings.is_shared else configured_tenants(settings)
+            owners = [owner_role(settings, secret), *(tenant.name for tenant in tenants)]
             current = application_login(settings, secret).user
             rotator = KeyRotator(
                 connection,
                 SecretStore.connect(settings.secret_name, settings.region),
-                sorted({owner, owner + SUFFIX, current, *(() if settings.is_shared else tenants)}),
+                sorted({current, *(name + suffix for name in owners for suffix in ("", SECOND_LOGIN_SUFFIX))}),
                 timedelta(seconds=max(django_settings.SESSION_COOKIE_AGE, django_settings.PASSWORD_RESET_TIMEOUT)),
             )
             phase, plan = rotator.plan(is_leaked=options["leaked"], restarted=options["restarted"])
@@ -211,19 +213,16 @@ class Command(DeployCommand):
     def _rotator(self, options: Options, *, read_only: bool) -> Iterator[Rotator]:
         """Return the rotation of the password in one session."""
         settings = read_settings()
-        if not settings.is_shared:
-            raise ConfigurationError(
-                "rotate_credentials requires ISOLATION shared. Nothing was changed.",
-                hint="With a role per tenant, use AWS's single-user rotation; deploytools.backend recovers from it.",
-            )
-        secret = read_secret(settings)
+        names = [configured.name for configured in configured_tenants(settings)]
+        tenant, secret = _tenant(options["tenant"], names, settings), read_secret(settings)
         with self._connection(options, settings, secret, read_only=read_only) as connection:
             yield Rotator(
                 connection,
-                RotationStore.connect(settings.secret_name, settings.region),
-                application_login(settings, secret),
-                owner_role(settings, secret),
-                [tenant.name for tenant in configured_tenants(settings)],
+                RotationStore.connect(login_secret_name(settings, tenant), settings.region),
+                tenant_login(settings, secret, tenant),
+                tenant or owner_role(settings, secret),
+                [tenant] if tenant else names,
+                tenant,
                 one_login=options["one_login"],
                 goes_back=options["back"],
                 on_step=lambda step: self.stderr.write(f"  ✓ {step}"),
@@ -263,6 +262,22 @@ def _policy(settings: Settings, master_secret: str) -> dict[str, Any]:
     return rotation_policy(names, settings.region, master=master_secret, instance=settings.rds_instance)
 
 
+def _tenant(given: Sequence[str], names: Sequence[str], settings: Settings) -> str:
+    """Return the tenant whose login is rotated; empty: the login that all share."""
+    if settings.is_shared and given:
+        raise ConfigurationError("--tenant requires ISOLATION role-per-tenant.", hint="Remove --tenant.")
+    if not settings.is_shared and len(given) != 1:
+        raise ConfigurationError(
+            "With ISOLATION role-per-tenant, rotate_credentials rotates the login of one tenant.",
+            hint=f"Pass --tenant once, for example: --tenant {names[0]}",
+        )
+    for unknown in (name for name in given if name not in names):
+        raise ConfigurationError(
+            f'DEPLOYTOOLS["TENANTS"] has no tenant {unknown}.', hint=f"Use one of: {', '.join(names)}."
+        )
+    return next(iter(given), "")
+
+
 def _mode(options: Options) -> str:
     """Return the mode; empty: a rotation.
 
@@ -270,7 +285,7 @@ def _mode(options: Options) -> str:
         ConfigurationError: options that exclude each other, or that do nothing in this mode.
     """
     allowed = OPTIONS_OF[options["credential"]]
-    for option in (*MODES, *APPLIES, *KEY_OPTIONS):
+    for option in ("tenant", *MODES, *APPLIES, *KEY_OPTIONS):
         if options[option] and option not in allowed:
             raise ConfigurationError(
                 f"{flag(option)} does not apply to {options['credential']}.", hint=f"Remove {flag(option)}."

@@ -25,7 +25,7 @@ from deploytools.tenants.credentials import owner_role, tenant_login
 from deploytools.tenants.isolation import read_unusable_objects
 from deploytools.tenants.migration_graph import read_applied, read_graph
 from deploytools.tenants.migration_history import Migration, MigrationGraph
-from deploytools.tenants.options import configured_tenants
+from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, configured_tenants
 from deploytools.tenants.state import ConnectionSlots, ServerCatalog, UnusableObjects
 from deploytools.verification.registry import fact
 from deploytools.verification.unexpected import unexpected_error
@@ -52,7 +52,10 @@ def server_catalog(
     """The server's roles and databases, read with the successful connection."""
     login = tenant_login(settings, secret.document, connection.database)
     owner = owner_role(settings, secret.document)
-    roles = list(dict.fromkeys([owner, login.user])) if settings.is_shared else list(tenants)
+    owners = (
+        [owner, login.user] if settings.is_shared else [*tenants, *(name + SECOND_LOGIN_SUFFIX for name in tenants)]
+    )
+    roles = list(dict.fromkeys(owners))
     return read_server_catalog(login, connection.database, list(tenants), roles)
 
 
