@@ -83,9 +83,9 @@ class Deployment:
         """Write any text as the secret."""
         self.client.put_secret_value(SecretId=self.name, SecretString=text)
 
-    def document(self) -> dict[str, Any]:
-        """Return the secret of AWSCURRENT."""
-        response = self.client.get_secret_value(SecretId=self.name, VersionStage="AWSCURRENT")
+    def document(self, name: str = "") -> dict[str, Any]:
+        """Return the secret of AWSCURRENT, or another one."""
+        response = self.client.get_secret_value(SecretId=name or self.name, VersionStage="AWSCURRENT")
         return dict(json.loads(response["SecretString"]))
 
     def versions(self) -> dict[str, list[str]]:

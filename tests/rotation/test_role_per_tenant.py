@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -33,8 +32,7 @@ def made(capsys, deployment: Deployment, settings: Any, monkeypatch: pytest.Monk
 
 def own(made: Deployment, tenant: str) -> dict[str, Any]:
     """Return the tenant's own secret."""
-    response = made.client.get_secret_value(SecretId=f"{made.name}/tenant/{tenant}")
-    return dict(json.loads(response["SecretString"]))
+    return made.document(f"{made.name}/tenant/{tenant}")
 
 
 def login_of(made: Deployment, document: dict[str, Any]) -> Login:

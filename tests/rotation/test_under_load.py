@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,13 @@ from deploytools.errors import ConnectionFailed
 from deploytools.local.ports import reserve
 from deploytools.postgres.connections import Login
 from deploytools.secrets.document import Secret
+from tests.conftest import DEFAULT_VERSION, versions
 from tests.deployment import Deployment
 from tests.management.runner import ROTATE, run
 from tests.postgres_server import scram
 
 ROOT = Path(__file__).parents[2]
-CLIENTS, ROTATIONS = 2, 10
+CLIENTS, ROTATIONS, SHORT = 2, 10, 3
 READY = 600
 
 pytestmark = pytest.mark.slow
@@ -40,9 +42,12 @@ class Client(threading.Thread):
         super().__init__()
         self.port, self.results, self.is_done = port, Counter[str](), threading.Event()
         self.seconds: list[float] = []
+        self.may_run = threading.Event()
+        self.may_run.set()
 
     def run(self) -> None:
         while not self.is_done.is_set():
+            self.may_run.wait()
             started = time.monotonic()
             self.results[self.request()] += 1
             self.seconds.append(time.monotonic() - started)
@@ -106,6 +111,20 @@ def clients(port: int) -> Iterator[list[Client]]:
             client.join()
 
 
+@contextmanager
+def paused(running: list[Client]) -> Iterator[None]:
+    """Pause the clients, so that their sessions are idle; 1 s is long enough here."""
+    for client in running:
+        client.may_run.clear()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("deploytools.rotation.rotation_plan.IDLE", 1)
+            yield
+    finally:
+        for client in running:
+            client.may_run.set()
+
+
 def results(running: list[Client]) -> Counter[str]:
     return sum((client.results for client in running), Counter[str]())
 
@@ -124,28 +143,63 @@ def can_log_in(deployment: Deployment, document: dict[str, Any]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("load", ["0", "3", "pool"])
-def test_ten_rotations(capsys, deployment: Deployment, tmp_path: Path, load: str):
+def finish(capsys: pytest.CaptureFixture[str], options: Sequence[str]) -> None:
+    """Run --finish until no session uses the former login."""
+    command = ("rotate_credentials", "password", *ROTATE, *options, "--finish", "--end-sessions")
+    while (result := run(capsys, *command)).code:
+        in_use = ("is in use by" in result.err, "was opened since" in result.err)
+        assert any(in_use) or "connected since" in result.out, result  # Opened while it was closed.
+        time.sleep(0.5)
+
+
+@pytest.fixture
+def own_role(deployment: Deployment, settings: Any) -> Deployment:
+    """The deployment with a role for each tenant; its secret is that of the first tenant."""
+    isolation = {"ISOLATION": "role-per-tenant", "TENANT_SECRET_PREFIX": f"{deployment.name}/tenant/"}
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | isolation
+    return replace(deployment, environment={**deployment.environment, **isolation})
+
+
+def rotate_ten_times(
+    capsys: pytest.CaptureFixture[str], deployment: Deployment, load: str, log: Path, secret: str, *options: str
+) -> None:
+    """Rotate under load. No request fails, and each former password is refused.
+
+    With CONN_MAX_AGE 600, sessions of the former login end only if they are idle: the clients pause.
+    """
     if load == "pool":
         pytest.importorskip("psycopg_pool")
+    number = ROTATIONS if deployment.postgres.version == DEFAULT_VERSION else SHORT
     assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
-    with serving(deployment, load, tmp_path / "log") as port:
+    with serving(deployment, load, log) as port:
         with clients(port) as quiet:
             time.sleep(5)
         with clients(port) as running:
-            for _ in range(ROTATIONS):
-                former = deployment.document()
-                assert run(capsys, "rotate_credentials", "password", *ROTATE).code == 0
-                finish = ("rotate_credentials", "password", *ROTATE, "--finish", "--end-sessions")
-                while (result := run(capsys, *finish)).code:
-                    in_use = ("is in use by" in result.err, "was opened since" in result.err)
-                    assert any(in_use) or "connected since" in result.out, result  # Opened while it was closed.
-                    time.sleep(0.5)
-                assert (can_log_in(deployment, former), can_log_in(deployment, deployment.document())) == (False, True)
+            for _ in range(number):
+                former = deployment.document(secret)
+                assert run(capsys, "rotate_credentials", "password", *ROTATE, *options).code == 0
+                with paused(running) if load == "600" else nullcontext():
+                    finish(capsys, options)
+                current = deployment.document(secret)
+                assert (can_log_in(deployment, former), can_log_in(deployment, current)) == (False, True)
         assert set(results(running)) == {"200"}
         assert run(capsys, "create_tenant_dbs", "--check").code == 0
     with capsys.disabled():
-        print(load, results(running), f"p99 {percentile(running) / percentile(quiet):.2f} of a quiet run")  # noqa: T201
+        p99 = f"p99 {percentile(running) / percentile(quiet):.2f} of a quiet run"
+        print(deployment.postgres.version, load, *options, results(running), p99)  # noqa: T201
+
+
+@pytest.mark.parametrize("load", ["0", "3", "600", "pool"])
+@pytest.mark.parametrize("one_postgres", versions({15, 16, 18}), indirect=True)
+def test_ten_rotations(capsys, deployment: Deployment, tmp_path: Path, load: str):
+    rotate_ten_times(capsys, deployment, load, tmp_path / "log", deployment.name)
+
+
+@pytest.mark.parametrize("load", ["0", "600", "pool"])
+def test_ten_rotations_of_a_tenant_with_its_own_role(capsys, own_role: Deployment, tmp_path: Path, load: str):
+    tenant = own_role.tenants[0]
+    secret = f"{own_role.name}/tenant/{tenant}"
+    rotate_ten_times(capsys, own_role, load, tmp_path / "log", secret, "--tenant", tenant)
 
 
 def rotate_as_aws(deployment: Deployment) -> None:
