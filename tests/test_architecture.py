@@ -29,7 +29,7 @@ LAYERS = [
     {"checks"},
     {"aws", "conf"},
     {"errors"},
-    {"wording"},
+    {"wording", "signals"},
 ]
 MAY_ALSO = {
     "checks": {"tenants.options", "secrets.custom_fields", "verification.waivers"},

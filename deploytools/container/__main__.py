@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 
-signal.signal(signal.SIGTERM, lambda number, frame: os._exit(128 + number))
+from deploytools.signals import exit_process_on
+
+exit_process_on(signal.SIGTERM)
 
 if __name__ == "__main__":
     from deploytools.container.entrypoint import main

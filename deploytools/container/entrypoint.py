@@ -18,11 +18,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import FrameType
 from typing import Any, NoReturn
 
 from deploytools.container.json_logs import logging_configuration
 from deploytools.errors import ConfigurationError, DeployError, format_error
+from deploytools.signals import exit_process_on
 from deploytools.wording import one_line
 
 logger = logging.getLogger("entrypoint")
@@ -45,7 +45,7 @@ environment variables:
                    tenant: apply the migrations of this tenant (DATABASE_NAME)
                    all: apply the migrations of all tenants
                    skip: do not check
-  FAIL_LEVEL       lowest severity that prevents the start: low, medium, high, critical (default: high)
+  FAIL_LEVEL       lowest severity of failures that prevents the start: low, medium, high or critical (default: high)
   LOG_FORMAT       text or json (default: text)
   LOG_LEVEL        DEBUG, INFO, WARNING, ERROR or CRITICAL (default: INFO)
 """
@@ -62,8 +62,8 @@ FINDING_LEVELS = {
     "unknown": logging.ERROR,
     "fail": logging.ERROR,
 }
-#: The variables of `deploytools.container.gunicorn_config`, and whether they can have decimals.
-NUMBERS = {"PORT": False, "WEB_CONCURRENCY": False, "WEB_THREADS": False, "WEB_QUERY_TIMEOUT": True}
+#: The integers of `deploytools.container.gunicorn_config` and their ranges.
+NUMBERS = {"PORT": range(1, 65536), "WEB_CONCURRENCY": range(1, 1001), "WEB_THREADS": range(1, 1001)}
 #: The arguments of `migrate_tenants` for each value of RUN_MIGRATIONS; None: the step is skipped.
 MIGRATIONS: Mapping[str, tuple[str, ...] | None] = {
     "check": ("--check", "--tenant", "{tenant}"),
@@ -98,13 +98,17 @@ def plan_steps(environment: Mapping[str, str]) -> tuple[Step, ...]:
     migrations = environment.get("RUN_MIGRATIONS") or "check"
     if migrations not in MIGRATIONS:
         raise _invalid("RUN_MIGRATIONS", migrations, f"one of {', '.join(MIGRATIONS)}", example="check")
-    level = environment.get("FAIL_LEVEL") or "high"
+    level = environment.get("FAIL_LEVEL", "").lower() or "high"
     if level not in SEVERITIES:
         raise _invalid("FAIL_LEVEL", level, f"one of {', '.join(SEVERITIES)}", example="high")
-    for name, is_decimal in NUMBERS.items():
+    for name, allowed in NUMBERS.items():
         value = environment.get(name, "")
-        if value and not (value.replace(".", "", 1) if is_decimal else value).isdecimal():
-            raise _invalid(name, value, "a number", example="8000" if name == "PORT" else "4")
+        if value and not (value.isdecimal() and int(value) in allowed):
+            expected = f"a number from {allowed[0]} to {allowed[-1]}"
+            raise _invalid(name, value, expected, example="8000" if name == "PORT" else "4")
+    timeout = environment.get("WEB_QUERY_TIMEOUT", "")
+    if timeout and not timeout.replace(".", "", 1).isdecimal():
+        raise _invalid("WEB_QUERY_TIMEOUT", timeout, "a number of seconds", example="15")
     steps = [Step("check_rds", ("--wait", wait))]
     if (arguments := MIGRATIONS[migrations]) is not None:
         tenant = environment.get("DATABASE_NAME", "")
@@ -144,7 +148,8 @@ def main(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
         (sys.stdout if command else sys.stderr).write(USAGE)
         sys.exit(0 if command else EXIT_ERROR)
     started = time.monotonic()
-    progress = _exit_on_signals(started)
+    progress = _Progress(started)
+    exit_process_on(signal.SIGTERM, signal.SIGINT, report=progress.log_signal)
     actions: list[tuple[str, Callable[[], int]]] = [("settings", _load_settings)]
     try:
         _configure_logging(environment)
@@ -174,24 +179,13 @@ def _configure_logging(environment: Mapping[str, str]) -> None:
 
 @dataclass
 class _Progress:
+    started: float
     step: str = "startup"
 
-
-def _exit_on_signals(started: float) -> _Progress:
-    """End the process on SIGTERM and SIGINT even if a thread is blocked; PostgreSQL rolls back what is open."""
-    progress = _Progress()
-
-    def handle(number: int, frame: FrameType | None) -> NoReturn:
-        name, seconds = signal.Signals(number).name, time.monotonic() - started
+    def log_signal(self, number: int) -> None:
+        name, seconds = signal.Signals(number).name, time.monotonic() - self.started
         logging.raiseExceptions = False  # The signal can interrupt the log record that is being written.
-        try:
-            logger.warning("Terminated by %s during %s after %.1f s.", name, progress.step, seconds)
-        finally:
-            os._exit(128 + number)
-
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
-    return progress
+        logger.warning("Terminated by %s during %s after %.1f s.", name, self.step, seconds)
 
 
 def _run_timed(name: str, action: Callable[[], int]) -> int:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from deploytools.ecs.cluster import INTERRUPTS, Cluster, exit_code_of
 from deploytools.errors import DeployError, format_error
+from deploytools.signals import exit_on_signals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,21 +18,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     separator = words.index("--") if "--" in words else len(words)
     options, command = _parser().parse_args(words[:separator]), words[separator + 1 :]
     cluster = Cluster(options.cluster, log=lambda text: print(text, flush=True))
-    signal.signal(signal.SIGTERM, _exit)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _exit)
     try:
-        return _run(cluster, options, command)
+        with exit_on_signals() as received:
+            code = _run(cluster, options, command)
+            received.clear()  # The action has handled them: the exit code is that of its result.
+            return code
     except DeployError as error:
         print(f"Error: {format_error(error)}", file=sys.stderr)
         return error.exit_code
     except INTERRUPTS as interrupt:
         print("Interrupted.", file=sys.stderr)
         return exit_code_of(interrupt)
-
-
-def _exit(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 def _run(cluster: Cluster, options: argparse.Namespace, command: Sequence[str]) -> int:
@@ -74,11 +68,16 @@ def _add_register(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.description = "Run a one-off task, follow its log and exit with the exit code of its container."
-    parser.usage = "%(prog)s --service SERVICE --definition FAMILY:REVISION [--stop-on-interrupt] -- COMMAND …"
+    parser.usage = "%(prog)s --service SERVICE --definition FAMILY[:REVISION] [--stop-on-interrupt] -- COMMAND …"
     parser.add_argument(
         "--service", required=True, help="run in the subnets and security groups of this service (required)"
     )
-    _add_definition(parser)
+    parser.add_argument(
+        "--definition",
+        required=True,
+        metavar="FAMILY[:REVISION]",
+        help="task definition, name or ARN (required). Without a revision: the newest with the image of the service",
+    )
     parser.add_argument(
         "--stop-on-interrupt",
         action="store_true",
@@ -92,7 +91,9 @@ def _add_deploy(parser: argparse.ArgumentParser) -> None:
         "Roll back if the service does not become stable, COMMAND fails or a signal arrives."
     )
     parser.usage = "%(prog)s --service SERVICE --definition FAMILY:REVISION [--wait SECONDS] [-- COMMAND …]"
-    _add_definition(parser)
+    parser.add_argument(
+        "--definition", required=True, metavar="FAMILY:REVISION", help="task definition, name or ARN (required)"
+    )
     _add_service(parser)
 
 
@@ -103,12 +104,6 @@ def _add_rollback(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s --service SERVICE [--to FAMILY:REVISION] [--wait SECONDS] [-- COMMAND …]"
     parser.add_argument("--to", default="", metavar="FAMILY:REVISION", help="revision (default: the last verified one)")
     _add_service(parser)
-
-
-def _add_definition(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--definition", required=True, metavar="FAMILY:REVISION", help="task definition, name or ARN (required)"
-    )
 
 
 def _add_service(parser: argparse.ArgumentParser) -> None:

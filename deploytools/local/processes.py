@@ -8,16 +8,14 @@ import pwd
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any
 
 from deploytools.local.cloud_error import LocalCloudError
+from deploytools.signals import handled
 
 PR_SET_PDEATHSIG = 1
 
@@ -101,12 +99,12 @@ def run_command(command: Sequence[str], environment: Mapping[str, str]) -> int:
     process: subprocess.Popen[bytes] | None = None
     requests: list[int] = []
 
-    def terminate(signum: int, frame: FrameType | None) -> None:
+    def terminate(signum: int) -> None:
         requests.append(signum)
         if process is not None:
             process.terminate()
 
-    with _handling({signal.SIGINT: lambda signum, frame: None, signal.SIGTERM: terminate, signal.SIGHUP: terminate}):
+    with handled(int, signal.SIGINT), handled(terminate, signal.SIGTERM, signal.SIGHUP):
         try:
             process = subprocess.Popen(command, env=dict(environment))
         except OSError as exc:
@@ -117,22 +115,6 @@ def run_command(command: Sequence[str], environment: Mapping[str, str]) -> int:
             process.terminate()
         code = process.wait()
     return 128 - code if code < 0 else code
-
-
-@contextmanager
-def _handling(handlers: Mapping[signal.Signals, Callable[[int, FrameType | None], None]]) -> Iterator[None]:
-    """Handle signals that are not ignored. A command does not inherit the handlers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: found for number in handlers if (found := signal.getsignal(number)) != signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, handlers[number])
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _as_user(user: ServerUser | None) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Exit codes: 0 success · 1 findings, drift or refused · 2 could not run, or cou
 
 from __future__ import annotations
 
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -15,9 +14,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 import deploytools
 from deploytools.errors import ConfigurationError, DeployError, Refused, format_error
-from deploytools.management.signals import exit_on_sigterm
 from deploytools.management.standard_streams import discard_output, tolerate_ascii
 from deploytools.reports.formats import Destination, destinations
+from deploytools.signals import exit_on_signals
 
 OK, FINDINGS, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
 
@@ -113,7 +112,7 @@ class DeployCommand(BaseCommand):
                     options[name] = [options[name]]
             outputs = [Path(output) for output in options.get("output") or ()]
             self.destinations = destinations(options.get("format") or (), outputs, self.formats)
-            with exit_on_sigterm(signal.SIGHUP):
+            with exit_on_signals():
                 return super().execute(*args, **options)
         except FindingsReported as error:
             if getattr(self, "_called_from_command_line", False):  # Django's own flag.

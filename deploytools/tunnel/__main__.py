@@ -9,9 +9,10 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from deploytools.errors import DeployError, format_error
+from deploytools.signals import exit_on_signals, handled
 from deploytools.tunnel.port_forwarding import PortForwarding, environment, forwarding
 
 POLL_SECONDS = 0.25
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tunnel = PortForwarding(options.method, options.bastion, options.host, options.port, options.local_port)
     variables = environment(tunnel, options.ca)
     try:
-        with forwarding(tunnel, options.ca, options.wait) as process:
+        with exit_on_signals(), forwarding(tunnel, options.ca, options.wait) as process:
             if command:
                 return _run(command, os.environ | variables, process)
             print("".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()), flush=True)
@@ -46,7 +47,8 @@ def _run(command: Sequence[str], variables: Mapping[str, str], tunnel: subproces
 
     The command handles signals: SIGTERM and SIGHUP are passed on, a terminal sends it Ctrl-C.
     """
-    with _recorded_signals() as received:
+    received: list[int] = []
+    with handled(received.append, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         try:
             started = subprocess.Popen(command, env=variables)
         except OSError as error:
@@ -64,21 +66,6 @@ def _run(command: Sequence[str], variables: Mapping[str, str], tunnel: subproces
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(POLL_SECONDS)
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
-
-
-@contextlib.contextmanager
-def _recorded_signals() -> Iterator[list[int]]:
-    """Append signals to a list. A child process does not inherit this; it inherits that SIGHUP is ignored (nohup)."""
-    received: list[int] = []
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: found for number in signals if (found := signal.getsignal(number)) != signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, lambda number, frame: received.append(number))
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _closed(tunnel: subprocess.Popen[bytes]) -> DeployError:

@@ -83,9 +83,6 @@ def forwarding(tunnel: PortForwarding, ca_file: str, seconds: float) -> Iterator
     """
     context = create_context(ca_file)
     require_free(tunnel.local_port)
-    for number in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed. nohup ignores it.
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda number, frame: sys.exit(128 + number))
     process = _start(tunnel)
     try:
         deadline = time.monotonic() + seconds

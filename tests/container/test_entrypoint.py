@@ -13,15 +13,22 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from deploytools.container.entrypoint import Step, plan_steps
+from deploytools.container import logging_configuration
+from deploytools.container.entrypoint import NUMBERS, Step, plan_steps
 from deploytools.errors import ConfigurationError
 from deploytools.tenants.tenant_migration import LOCK_KEY
+from deploytools.verification.findings import Severity
+from deploytools.verification.registry import load_registry
 from tests.container.http_client import wait_for
 from tests.sockets import free_port, silent_port
 
 ROOT = Path(__file__).parent.parent.parent
 FORWARDER = ROOT / "tests/tunnel/fake_forwarder.py"
+#: The variables of the entrypoint.
+VARIABLES = ("WAIT_SECONDS", "RUN_MIGRATIONS", "FAIL_LEVEL", "LOG_LEVEL", "LOG_FORMAT", *NUMBERS, "WEB_QUERY_TIMEOUT")
 PRINT_PID = (sys.executable, "-c", "import os; print(os.getpid(), os.environ['DATABASE_NAME'])")
 
 
@@ -30,7 +37,7 @@ PRINT_PID = (sys.executable, "-c", "import os; print(os.getpid(), os.environ['DA
     [
         ({}, ("--check", "--tenant", "one"), "30", "high"),
         ({"RUN_MIGRATIONS": "check", "WAIT_SECONDS": "5"}, ("--check", "--tenant", "one"), "5", "high"),
-        ({"RUN_MIGRATIONS": "tenant", "FAIL_LEVEL": "critical"}, ("--noinput", "--tenant", "one"), "30", "critical"),
+        ({"RUN_MIGRATIONS": "tenant", "FAIL_LEVEL": "Critical"}, ("--noinput", "--tenant", "one"), "30", "critical"),
         ({"RUN_MIGRATIONS": "all"}, ("--noinput",), "30", "high"),
         ({"RUN_MIGRATIONS": "skip"}, None, "30", "high"),
     ],
@@ -62,11 +69,21 @@ def test_steps_for_each_environment(environment, migration, wait, level):
             "FAIL_LEVEL must be one of low, medium, high, critical, got 'all'.",
             "For example: FAIL_LEVEL=high",
         ),
-        ({"WEB_THREADS": "many"}, "WEB_THREADS must be a number, got 'many'.", "For example: WEB_THREADS=4"),
+        (
+            {"WEB_THREADS": "many"},
+            "WEB_THREADS must be a number from 1 to 1000, got 'many'.",
+            "For example: WEB_THREADS=4",
+        ),
+        (
+            {"WEB_CONCURRENCY": "0"},
+            "WEB_CONCURRENCY must be a number from 1 to 1000, got '0'.",
+            "For example: WEB_CONCURRENCY=4",
+        ),
+        ({"PORT": "70000"}, "PORT must be a number from 1 to 65535, got '70000'.", "For example: PORT=8000"),
         (
             {"WEB_QUERY_TIMEOUT": "1e3"},
-            "WEB_QUERY_TIMEOUT must be a number, got '1e3'.",
-            "For example: WEB_QUERY_TIMEOUT=4",
+            "WEB_QUERY_TIMEOUT must be a number of seconds, got '1e3'.",
+            "For example: WEB_QUERY_TIMEOUT=15",
         ),
     ],
 )
@@ -74,6 +91,29 @@ def test_invalid_values_are_refused(environment, message, hint):
     with pytest.raises(ConfigurationError) as caught:
         plan_steps(environment)
     assert (str(caught.value), caught.value.hint) == (message, hint)
+
+
+@given(st.text(st.characters(exclude_characters="\0")), st.sampled_from(VARIABLES))
+def test_any_value_is_used_or_refused_with_a_hint(value, name):
+    """The environment can contain any bytes: Python decodes invalid ones to surrogates."""
+    environment = {"LOG_LEVEL": "", "LOG_FORMAT": "", name: value}
+    try:
+        plan_steps(environment)
+        logging_configuration(level=environment["LOG_LEVEL"], style=environment["LOG_FORMAT"])
+    except ConfigurationError as error:
+        assert str(error).startswith(f"{name} must be ")
+        assert error.hint.startswith(f"For example: {name}=")
+
+
+def test_each_failure_of_check_rds_prevents_the_start():
+    """Whatever FAIL_LEVEL is, which has the meaning of ``--fail-level``: none is below critical."""
+    registry = load_registry(
+        "deploytools.verification.secret.facts",
+        "deploytools.verification.connection.checks",
+        "deploytools.verification.databases.checks",
+    )
+    checks = [*registry.select(["connection"]), registry.named("databases.table-privileges")]
+    assert {check.severity for check in checks} == {Severity.CRITICAL}
 
 
 class Container:

@@ -14,7 +14,6 @@ from deploytools.conf import read_settings
 from deploytools.errors import ConfigurationError
 from deploytools.management.base import FINDINGS, OK, DeployCommand, raise_unless_ok, read_report, seconds
 from deploytools.management.modes import Modes, refuse_idle_options
-from deploytools.management.signals import graceful_shutdown
 from deploytools.postgres.retries import RETRIES, backoff
 from deploytools.reports import rollout_report as reports
 from deploytools.rollout.results import (
@@ -26,6 +25,7 @@ from deploytools.rollout.results import (
     shard_from_environment,
 )
 from deploytools.rollout.workers import WorkerPool, inspect_tenants, migrate_pending, read_warnings
+from deploytools.signals import graceful_shutdown
 from deploytools.tenants.credentials import read_secret
 from deploytools.tenants.lock_warnings import LockWarning
 from deploytools.tenants.migration_graph import read_graph

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from deploytools.management.signals import exit_on_sigterm, graceful_shutdown
+from deploytools.signals import exit_on_signals, graceful_shutdown
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -38,17 +38,41 @@ def test_graceful_shutdown_calls_first_then_repeat():
 
 def test_sigterm_exits_with_143_and_runs_finally():
     before = handlers()
-    with pytest.raises(SystemExit) as end, exit_on_sigterm():
+    with pytest.raises(SystemExit) as end, exit_on_signals():
         signal.raise_signal(signal.SIGTERM)
     assert end.value.code == 143
     assert handlers() == before
+
+
+@pytest.mark.parametrize("is_handled", [False, True])
+def test_a_block_that_handles_the_signal_removes_it(is_handled):
+    codes = []
+    with contextlib.suppress(SystemExit), exit_on_signals() as received:
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        except SystemExit as end:
+            codes.append(end.code)
+            if is_handled:
+                received.clear()
+        codes.append(0)
+    codes.append(len(received))
+    assert codes == [129, 0, 0 if is_handled else 1]
+
+
+def test_an_ignored_signal_stays_ignored():
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # As nohup does.
+    try:
+        with exit_on_signals(), graceful_shutdown(lambda: None, lambda: None):
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, previous)
 
 
 def test_an_installed_handler_is_kept():
     calls: list[int] = []
     previous = signal.signal(signal.SIGTERM, lambda number, frame: calls.append(number))
     try:
-        with exit_on_sigterm():
+        with exit_on_signals():
             signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -56,7 +80,7 @@ def test_an_installed_handler_is_kept():
 
 
 def test_a_signal_is_not_lost_in_code_that_catches_everything():
-    with pytest.raises(SystemExit) as end, exit_on_sigterm(), contextlib.suppress(BaseException):
+    with pytest.raises(SystemExit) as end, exit_on_signals(), contextlib.suppress(BaseException):
         signal.raise_signal(signal.SIGTERM)
     assert end.value.code == 143
 
@@ -64,7 +88,7 @@ def test_a_signal_is_not_lost_in_code_that_catches_everything():
 #: Python drops exceptions of a callback of a weak reference: most of the time of this process is spent in one.
 DROPPING = """
 import os, signal, sys, time, weakref
-from deploytools.management.signals import exit_on_sigterm
+from deploytools.signals import exit_on_signals
 
 class Thing:
     pass
@@ -75,7 +99,7 @@ def callback(reference):
         pass
 
 def child():
-    with exit_on_sigterm():
+    with exit_on_signals():
         os.write(1, b".")
         while True:
             reference = weakref.ref(Thing(), callback)
@@ -113,7 +137,7 @@ def test_no_handler_is_installed_in_another_thread():
     before = handlers()
 
     def inside() -> list[object]:
-        with exit_on_sigterm(), graceful_shutdown(lambda: None, lambda: None) as shutdown:
+        with exit_on_signals(), graceful_shutdown(lambda: None, lambda: None) as shutdown:
             assert not shutdown
             return handlers()
 
