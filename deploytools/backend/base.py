@@ -11,6 +11,7 @@ import psycopg
 from django.db.backends.postgresql import base, client
 
 from deploytools.backend.login_source import IamLogins, SecretLogins, connect_with, login_source
+from deploytools.postgres.query_limits import checking_health
 
 LoginSource = SecretLogins | IamLogins
 
@@ -78,6 +79,7 @@ class RecoveringLogin:
 
     client_class: Any = DatabaseClient
     settings_dict: dict[str, Any]
+    connection: psycopg.Connection[Any] | None
 
     @cached_property
     def login_source(self) -> LoginSource | None:
@@ -97,6 +99,14 @@ class RecoveringLogin:
         if pool is not None and source and not issubclass(pool.connection_class, RecoveringConnection):
             pool.connection_class = connection_class(pool.connection_class, source)
         return pool
+
+    def is_usable(self) -> bool:
+        """Return whether the server responds, which is asked before a request uses an idle connection."""
+        if self.connection is None:
+            return False
+        with checking_health(self.connection):
+            usable: bool = super().is_usable()  # type: ignore[misc]
+        return usable
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return Django's parameters with the present login, and the version that the process started from."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -17,6 +18,8 @@ from django.db.backends.signals import connection_created
 
 #: Seconds that the client waits longer than the server, so that the server can report the reason.
 GRACE_SECONDS = 5.0
+#: Seconds in which an idle connection must respond before a request uses it.
+HEALTH_SECONDS = 5.0
 IDLE_IN_TRANSACTION_SECONDS = 60.0
 
 #: A limit that the role, the database or OPTIONS sets is unchanged.
@@ -48,14 +51,27 @@ def limit_queries(seconds: float) -> None:
 
 def _limit_silence(connection: psycopg.Connection[Any], seconds: float) -> None:
     """Replace the connection's `wait` with one that ends if the server sends nothing for `seconds`."""
+    vars(connection)["silence_seconds"] = seconds
     reference = weakref.ref(connection)  # No reference cycle: an unused connection is closed at once.
 
     def wait(generator: Generator[Any, Any, Any], *arguments: Any, **options: Any) -> Any:
         raw = reference()
         assert raw is not None  # noqa: S101  # its method was called
-        return type(raw).wait(raw, _until_silent(generator, raw, seconds), *arguments, **options)
+        limit = vars(raw)["silence_seconds"]
+        return type(raw).wait(raw, _until_silent(generator, raw, limit), *arguments, **options)
 
     connection.wait = wait  # type: ignore[assignment,method-assign]
+
+
+@contextmanager
+def checking_health(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Limit the silence of the server to `HEALTH_SECONDS` while the context is active, if `limit_queries` limits it."""
+    before = vars(connection).get("silence_seconds", HEALTH_SECONDS)
+    vars(connection)["silence_seconds"] = min(before, HEALTH_SECONDS)
+    try:
+        yield
+    finally:
+        vars(connection)["silence_seconds"] = before
 
 
 def _until_silent(

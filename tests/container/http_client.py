@@ -18,7 +18,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
 
 def get(port: int, path: str, **headers: str) -> tuple[int, bytes]:
     """Return the status and the body of a response."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=90)
     with contextlib.closing(connection):
         connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()

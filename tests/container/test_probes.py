@@ -47,7 +47,7 @@ def sessions(deployment: Deployment) -> int:
 
 
 @pytest.mark.slow
-def test_blocked_requests_do_not_fail_the_liveness_probe(tmp_path, migrated):
+def test_requests_that_are_blocked_for_40_seconds_do_not_fail_the_liveness_probe(tmp_path, migrated):
     with (
         serving(tmp_path / "log", **production(migrated, WEB_QUERY_TIMEOUT="0")) as (port, _),
         ThreadPoolExecutor(8) as clients,
@@ -55,7 +55,9 @@ def test_blocked_requests_do_not_fail_the_liveness_probe(tmp_path, migrated):
         with locked(migrated):
             blocked = [clients.submit(get, port, "/order/products", **TLS) for _ in range(8)]
             wait_for(lambda: sessions(migrated) == 3)
-            assert [probe(port) for _ in range(14)] == [(0, "")] * 14
+            end = time.monotonic() + 40
+            while time.monotonic() < end:
+                assert probe(port) == (0, "")
             assert not any(request.done() for request in blocked)
         assert {request.result()[0] for request in blocked} == {200}
 
@@ -141,7 +143,7 @@ def test_a_request_that_waits_for_a_lock_is_cancelled(tmp_path, migrated):
 @pytest.mark.slow
 def test_a_frozen_database_is_reported(tmp_path, migrated):
     """The kernel acknowledges what the client sends, so that only the client can end the connection."""
-    with serving(tmp_path / "log", **production(migrated, WEB_QUERY_TIMEOUT="4", WEB_THREADS="1")) as (port, _):
+    with serving(tmp_path / "log", **production(migrated, WEB_QUERY_TIMEOUT="600", WEB_THREADS="1")) as (port, _):
         assert get(port, "/order/products", **TLS)[0] == 200
         with migrated.postgres.admin() as admin:
             pids = [
