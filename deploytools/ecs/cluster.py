@@ -63,7 +63,7 @@ class Cluster:
         """Run a one-off task and follow its log.
 
         Args:
-            definition: task definition to run.
+            definition: task definition to run. Without a revision: the newest one with the image that `service` runs.
             command: replaces the command of its first container.
             service: the task runs in the subnets and security groups of this service.
             stop_on_interrupt: whether a signal stops the task.
@@ -73,10 +73,13 @@ class Cluster:
 
         Raises:
             AwsError: the task did not start, or cannot be followed.
+            NotFound: the service does not exist, or no revision has its image.
         """
-        network = self._service(service)["networkConfiguration"]
-        described = self._call("ecs", "describe-task-definition", "--task-definition", definition)["taskDefinition"]
-        container = described["containerDefinitions"][0]
+        running = self._service(service)
+        network = running["networkConfiguration"]
+        if ":" not in _name(definition):
+            definition = self._revision_with_image(definition, str(running["taskDefinition"]))
+        container = self._container(definition)
         overrides = {"containerOverrides": [{"name": container["name"], "command": list(command)}]}
         # With a client token, a repeated call starts no second task.
         start = [
@@ -114,6 +117,27 @@ class Cluster:
             return exit_code_of(interrupt)
         except _Lost as error:
             raise AwsError(f"{error} Task {_name(task)} can still be running.", hint=f"Run: {look}") from error
+
+    def _revision_with_image(self, family: str, other: str) -> str:
+        """Return the newest revision of `family` that has the image of the task definition `other`."""
+        image = self._container(other)["image"]
+        for arn in self._revisions(family):
+            if self._container(arn)["image"] == image:
+                return arn
+        raise NotFound(
+            f"No revision of {family} has the image of {_name(other)}.",
+            hint=f"Pass a revision: --definition {family}:REVISION",
+        )
+
+    def _container(self, definition: str) -> Response:
+        described = self._call("ecs", "describe-task-definition", "--task-definition", definition)
+        first: Response = described["taskDefinition"]["containerDefinitions"][0]
+        return first
+
+    def _revisions(self, family: str) -> list[str]:
+        """Return the ARNs of all revisions, the newest first."""
+        listed = self._call("ecs", "list-task-definitions", "--family-prefix", family, "--sort", "DESC")
+        return [str(arn) for arn in listed["taskDefinitionArns"]]
 
     def _stop(self, task: str, look: str) -> None:
         try:
@@ -208,10 +232,9 @@ class Cluster:
         """
         current = str(self._service(service)["taskDefinition"])
         family = _name(current).rpartition(":")[0]
-        listed = self._call("ecs", "list-task-definitions", "--family-prefix", family, "--sort", "DESC")
-        for arn in listed["taskDefinitionArns"]:
+        for arn in self._revisions(family):
             if _revision(arn) < _revision(current) and self._is_verified(arn):
-                return str(arn)
+                return arn
         raise NotFound(
             f"There is no verified revision before {_name(current)}.", hint="Specify a revision: --to FAMILY:REVISION"
         )

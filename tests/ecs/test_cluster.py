@@ -59,13 +59,14 @@ class Ecs:
         return {}
 
     def list_task_definitions(self, options):
-        assert options["--family-prefix"] == "startupwebapp"
-        return {"taskDefinitionArns": [f"{ARN}:{revision}" for revision in (8, 7, 5, 4)]}
+        suffix = options["--family-prefix"].removeprefix("startupwebapp")
+        return {"taskDefinitionArns": [f"{ARN}{suffix}:{revision}" for revision in (8, 7, 5, 4)]}
 
     def describe_task_definition(self, options):
         log = {"awslogs-group": "/ecs/shop", "awslogs-stream-prefix": "job"}
-        containers = [{"name": "job", "logConfiguration": {"options": log}}]
         definition = options["--task-definition"]
+        image = f"shop@sha256:{definition.rpartition(':')[2]}"
+        containers = [{"name": "job", "image": image, "logConfiguration": {"options": log}}]
         return {"taskDefinition": {"taskDefinitionArn": definition, "containerDefinitions": containers}}
 
     def tag_resource(self, options):
@@ -112,6 +113,18 @@ def test_run_follows_the_log_and_returns_the_exit_code():
         "containerOverrides": [{"name": "job", "command": ["migrate_tenants", "--noinput"]}]
     }
     assert json.loads(ecs.run_options["--network-configuration"]) == NETWORK
+
+
+def test_run_without_a_revision_uses_the_image_of_the_service():
+    """A newer revision can be one that was not verified, or that was rolled back."""
+    ecs = Ecs()
+    assert ecs.cluster.run("startupwebapp-job", ["x"], service="web") == 0
+    assert ecs.run_options["--task-definition"] == f"{ARN}-job:7"
+    ecs.definition = f"{ARN}:6"
+    with pytest.raises(NotFound) as caught:
+        ecs.cluster.run("startupwebapp-job", ["x"], service="web")
+    assert str(caught.value) == "No revision of startupwebapp-job has the image of startupwebapp:6."
+    assert caught.value.hint == "Pass a revision: --definition startupwebapp-job:REVISION"
 
 
 def test_run_fails_if_the_container_did_not_start():
