@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-ARG BASE=python:3.13-slim-trixie
+ARG BASE=python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285
 
 FROM ${BASE} AS builder
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
@@ -26,9 +26,11 @@ RUN DJANGO_SETTINGS_MODULE=StartupWebApp.settings python manage.py collectstatic
  && python -m compileall -q .
 
 FROM ${BASE} AS runtime
+ARG BASE
 ARG RDS_CA_BUNDLE=deploy/ca/global-bundle.pem
 ARG RELEASE=unknown
 LABEL org.opencontainers.image.title="StartupWebApp" \
+      org.opencontainers.image.base.name="${BASE}" \
       org.opencontainers.image.revision="${RELEASE}"
 RUN groupadd --gid 10001 app \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin app

@@ -81,6 +81,19 @@ def test_production_gets_the_image_that_was_deployed_to_staging():
     )
 
 
+def test_a_new_image_has_signed_attestations_of_its_digest():
+    steps = workflow("deploy.yml")["jobs"]["image"]["steps"]
+    sbom, *signed = [step for step in steps if step.get("if") == "steps.push.outputs.built"]
+    assert [step["with"]["subject-digest"] for step in signed] == ["${{ steps.push.outputs.digest }}"] * 2
+    assert [step["with"].get("sbom-path") for step in signed] == [None, sbom["with"]["output-file"]]
+
+
+def test_the_base_images_are_pinned_by_the_same_digest():
+    files = ("Dockerfile", "deploy/compose/Dockerfile", "deploytools/scaffold/files/Dockerfile.txt")
+    (base,) = {re.findall(r"^ARG BASE=(.*)$", (ROOT / name).read_text(), re.MULTILINE)[0] for name in files}
+    assert re.fullmatch(r"python:3\.13-slim-trixie@sha256:[0-9a-f]{64}", base)
+
+
 @pytest.mark.parametrize("name", ["CLUSTER", "SERVICE", "ACCOUNT", "CANARY", "URL"])
 def test_a_variable_that_is_not_set_ends_the_deployment(name):
     first = workflow("deploy-environment.yml")["jobs"]["deploy"]["steps"][0]["run"]
@@ -156,7 +169,7 @@ def test_the_workflows_pin_actions_and_have_minimal_permissions():
             assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", used[0]), used
             assert re.fullmatch(r" # v\d+\.\d+\.\d+", used[1]), used
         for job in workflow["jobs"].values():
-            assert set(job["permissions"]) <= {"contents", "id-token"}
+            assert set(job["permissions"]) <= {"contents", "id-token", "attestations"}
             assert job["permissions"]["contents"] == "read"
 
 
