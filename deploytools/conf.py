@@ -82,6 +82,7 @@ class Settings:
         task_role: name or ARN of the application's IAM role. Empty: the role of the ECS task definition, if any.
         task_actions: what the role is allowed besides reading its secret: IAM actions, each with its resources.
         processes: connections that the processes of one tenant hold at most: tasks × workers × threads. 0: not set.
+        max_age_days: days after which a credential must be rotated. 0: not set.
         url: address of the application, for example ``https://www.example.com``. Empty: not set.
         health_path: path below `url` that returns 200 when the application can serve requests.
         probe_paths: paths that `deploytools.container.ProbeHostMiddleware` serves to load balancers for any host.
@@ -117,6 +118,7 @@ class Settings:
     task_role: str = _setting("")
     task_actions: Mapping[str, object] = _setting({})
     processes: int = _setting(0)
+    max_age_days: int = _setting(0)
     url: str = _setting("", convert=lambda url: url.rstrip("/"))
     health_path: str = _setting("/")
     probe_paths: Sequence[str] = _setting(("/healthz", "/readyz"), list, tuple, convert=tuple)

@@ -7,6 +7,7 @@ from importlib import import_module
 AREAS = (
     "connection.checks",
     "secret.checks",
+    "secret.rotation_checks",
     "mail.checks",
     "project.checks",
     "databases.checks",

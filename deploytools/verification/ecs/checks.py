@@ -11,6 +11,7 @@ from operator import attrgetter
 
 from deploytools.conf import Settings
 from deploytools.secrets.plan import SecretState
+from deploytools.verification.connection.database_settings import DatabaseSettings
 from deploytools.verification.ecs.facts import (
     Cluster,
     Container,
@@ -26,6 +27,7 @@ from deploytools.verification.network.facts import Network, SecurityGroup
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import check
 from deploytools.verification.secret.facts import SecretDescription
+from deploytools.verification.secret.rotation_facts import RotationDates
 
 GUIDE = "Next Steps: Phase 10"
 IN_SECRETS_MANAGER = "Security Checklist: All production secrets stored in AWS Secrets Manager (not in code)"
@@ -109,19 +111,30 @@ def _is_complete(service: Service) -> bool | None:
 
 @service_check(
     "ecs.deployed-since-rotation",
-    title="ECS tasks were started after the last rotation of the secret",
+    title="ECS tasks were started after the last rotation of a key that they read at their start",
     severity=Severity.HIGH,
     hint="Run: aws ecs update-service --cluster CLUSTER --service SERVICE --force-new-deployment, after each rotation",
 )
-def deployed_since_rotation(ecs_service: Service, secret_description: SecretDescription) -> Verdict:
-    """A task keeps the credentials that it read at its start: after a rotation, its new connections fail."""
-    service, rotated = ecs_service, secret_description.rotated_at
-    if rotated is None:
-        return not_applicable("Secrets Manager has not rotated the secret")
+def deployed_since_rotation(
+    ecs_service: Service,
+    secret_description: SecretDescription,
+    rotation_dates: RotationDates,
+    database_settings: DatabaseSettings | None,
+) -> Verdict:
+    """A task keeps the keys that it read at its start. Only deploytools.backend reads the database login again."""
+    dates = dict(rotation_dates)
+    if database_settings and database_settings.recovers:
+        dates.pop("password", None)
+    elif secret_description.rotated_at:
+        dates["the secret"] = secret_description.rotated_at
+    service, key = ecs_service, max(dates, key=lambda name: dates[name], default="")
+    if not key:
+        return not_applicable("no key that is read at the start was rotated")
+    rotated, name = dates[key], key.removesuffix("_announced")
     if service.deployed_at is None:
         return unknown("the AWS response has no createdAt of the deployment")
     deployed = service.deployed_at
-    evidence = f"deployed {deployed:%Y-%m-%d %H:%M%z}, secret rotated {rotated:%Y-%m-%d %H:%M%z}"
+    evidence = f"deployed {deployed:%Y-%m-%d %H:%M%z}, {name} rotated {rotated:%Y-%m-%d %H:%M%z}"
     if rotated <= deployed:
         return passed(evidence)
     automate = "to automate it, add an EventBridge rule for RotationSucceeded"

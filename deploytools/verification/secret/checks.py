@@ -34,7 +34,7 @@ from deploytools.verification.findings import (
 )
 from deploytools.verification.iam.policies import account_of, argument, binding_keys, name_of, principals
 from deploytools.verification.registry import check
-from deploytools.verification.secret.facts import CustomFields, ResourcePolicy, SecretDescription
+from deploytools.verification.secret.facts import CustomFields, ResourcePolicy
 from deploytools.verification.secret.secret_scan import NOT_READ, LeakedSecrets
 from deploytools.wording import count, join_names
 
@@ -58,12 +58,6 @@ PLACEHOLDER_WORDS = re.compile(
     r"replace_?(me|this|with)|change_?(me|this|it)|(real|your)_?(password|key|secret|token)|(password|key)_goes_here"
     r"|(?:^|_)(todo|fixme|your|example|dummy)(?:_|$)|^<.*>$|(?P<letter>.)(?P=letter){11}|^(?P<unit>.{1,10}?)(?P=unit){2,}$",
     re.IGNORECASE,
-)
-
-#: The consequence of a rotation for running tasks.
-ROTATION_EFFECT = (
-    "the password changes immediately; running tasks cannot open new connections until they are replaced, see "
-    "ecs.deployed-since-rotation"
 )
 
 content_check = partial(check, guide=CHECKLIST, hint=SYNC)
@@ -232,53 +226,6 @@ def distinct(secret: SecretState, settings: Settings) -> Iterable[Verdict]:
         if present[first] == present[second]
     ]
     return same or [passed(f"{count(len(present), 'credential')}, all different")]
-
-
-@check(
-    "secret.no-pending-rotation",
-    title="No rotation of the secret is pending",
-    severity=Severity.MEDIUM,
-    guide="Step 4",
-    hint="Wait until it ends. If it failed, remove AWSPENDING: aws secretsmanager update-secret-version-stage "
-    "--secret-id SECRET --version-stage AWSPENDING --remove-from-version-id VERSION",
-)
-def no_pending_rotation(secret: SecretState) -> Verdict:
-    """A rotation in progress overwrites the next change of the secret; a failed one blocks all later rotations."""
-    if secret.pending_version:
-        hint = (
-            f"Wait for it. If it failed, run: {secret.end_rotation} (rotation stays enabled; if the login fails, "
-            "first follow the hint of connection.connect)"
-        )
-        return warned(f"AWSPENDING is on version {secret.pending_version}", hint=hint)
-    if secret.stale_pending_version and secret.stale_pending_version == secret.previous_version:
-        evidence = f"AWSPENDING of a finished rotation is on version {secret.stale_pending_version}"
-        return warned(evidence, hint=f"Run: {secret.end_rotation} (the next rotation fails until then)")
-    return passed("AWSPENDING is on the current version or not set")
-
-
-@check(
-    "secret.rotation-on-schedule",
-    title="Secret is rotated on schedule",
-    severity=Severity.MEDIUM,
-    guide="Step 4",
-    hint="Run: aws secretsmanager rotate-secret --secret-id SECRET",
-    references=("FSBP SecretsManager.1", "FSBP SecretsManager.2", "FSBP SecretsManager.4"),
-)
-def rotation_on_schedule(secret_description: SecretDescription, secret: SecretState) -> Verdict:
-    """A rotation date in the past means that the rotation failed. Rotation can also be disabled on purpose."""
-    due = secret_description.next_rotation
-    if not secret_description.rotates:
-        return not_applicable("rotation is disabled")
-    if due is None:
-        return unknown("the AWS response has no NextRotationDate")
-    if due < secret_description.read_at:
-        first = ", end the failed rotation (see secret.no-pending-rotation)" if secret.pending_version else ""
-        hint = (
-            f"Check the log of the rotation function{first}, then run: aws secretsmanager rotate-secret --secret-id "
-            f"{secret.name} --region {secret.region} ({ROTATION_EFFECT})"
-        )
-        return failed(f"it was due on {due:%Y-%m-%d}", hint=hint)
-    return passed(f"next rotation on {due:%Y-%m-%d}")
 
 
 @check(

@@ -22,6 +22,7 @@ from tests.verification.zoo.world import (
     container,
     description,
     expect,
+    rotated,
     service,
     targets,
 )
@@ -65,10 +66,33 @@ ECS = [
     Row(
         service(deployed_at=NOW - 21 * DAY),
         {"ecs.deployed-since-rotation": WARN},
-        "deployed 2026-02-08 12:00+0000, secret",
+        "deployed 2026-02-08 12:00+0000, password rotated 2026-02-09",
+    ),
+    *(
+        Row(
+            rotated(**{"password": 1, "django_secret_key": 20, **days}) | {"database_settings": recovering},
+            {"ecs.deployed-since-rotation": WARN} if days else {},
+            f"{next(iter(days), '')} rotated 2026-02-28",
+            good=() if days else ("ecs.deployed-since-rotation",),
+        )
+        for days in ({}, {"django_secret_key": 1})
+        for recovering in (replace(WORLD["database_settings"], recovers=True),)
+    ),
+    Row(
+        rotated(password=1, django_secret_key=20) | {"database_settings": None},
+        {"connection.django": NA, "ecs.deployed-since-rotation": WARN},
     ),
     Row(service(deployed_at=None), {"ecs.deployed-since-rotation": UNKNOWN}, "no createdAt"),
-    Row(description(rotated_at=None), {"ecs.deployed-since-rotation": NA}, "has not rotated the secret"),
+    Row(
+        description(rotated_at=None) | rotated(),
+        {"secret.credential-age": WARN, "ecs.deployed-since-rotation": NA},
+        "password: rotated_at in the secret has no date",
+    ),
+    Row(
+        description(rotated_at=NOW - DAY),
+        {"ecs.deployed-since-rotation": WARN},
+        "the secret rotated 2026-02-28",
+    ),
     Row(service(rollout="FAILED"), {"ecs.deployment-complete": FAIL}, "2 of 2 tasks running, rollout FAILED"),
     Row(service(running=1), {"ecs.deployment-complete": FAIL}, "1 of 2 tasks running"),
     Row(service(desired=0, running=0), {"ecs.deployment-complete": FAIL}, "0 of 0 tasks running"),

@@ -50,6 +50,7 @@ from deploytools.verification.secret.facts import (
     SecretDescription,
     SettingsInUse,
 )
+from deploytools.verification.secret.rotation_facts import FormerLogin
 from deploytools.verification.secret.secret_scan import LeakedSecrets
 from deploytools.verification.web.facts import Response, SiteResponse
 
@@ -245,6 +246,7 @@ WORLD: dict[str, Any] = {
         bastion_instance="i-1",
         ecs_service="web",
         processes=16,
+        max_age_days=90,
         url=URL,
     ),
     "django_database": DjangoDatabase("django.db.backends.postgresql", "postgresql", driver="psycopg 3.3.9"),
@@ -287,6 +289,8 @@ WORLD: dict[str, Any] = {
     "topic_keys": (),
     "custom_fields": CustomFields(("sentry_dsn",), (), ()),
     "secret_description": SecretDescription(ARN, NOW, True, NOW - timedelta(days=20), NOW + timedelta(days=10)),
+    "rotation_dates": {key: NOW - timedelta(days=20) for key in ("password", "django_secret_key")},
+    "former_login": FormerLogin("django_app_b", is_open=False),
     "secret_policy": ResourcePolicy("123456789012", ()),
     "secret_port": 5432,
     "leaked_secrets": LeakedSecrets("/srv/shop", 300, True, ()),
@@ -328,6 +332,11 @@ def secret(**changes: Any) -> Changes:
     """The secret with other values; None removes a key."""
     values = {key: value for key, value in (DOCUMENT | changes).items() if value is not None}
     return {"secret": replace(WORLD["secret"], document=Document(values))}
+
+
+def rotated(**days: int) -> Changes:
+    """The keys that were rotated so many days ago."""
+    return {"rotation_dates": {key: NOW - timedelta(days=number) for key, number in days.items()}}
 
 
 def shop(**changes: Any) -> Changes:
@@ -381,6 +390,6 @@ project, mail, bastion, description = (
     changed("bastion"),
     changed("secret_description"),
 )
-django_database = changed("django_database")
+django_database, former = changed("django_database"), changed("former_login")
 ses_account, ses_identity, slots = changed("ses_account"), changed("ses_identity"), changed("connection_slots")
 own = changed("custom_fields")

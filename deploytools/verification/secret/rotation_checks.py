@@ -1,0 +1,141 @@
+"""Checks of the rotation of the secret: its state, the age of credentials, and the login that was replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deploytools.conf import Settings
+from deploytools.rotation.rotation_plan import COMMAND
+from deploytools.rotation.rotation_state import ROTATING
+from deploytools.secrets.contract import DJANGO_KEY
+from deploytools.secrets.plan import SecretState
+from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.registry import check
+from deploytools.verification.secret.facts import SecretDescription
+from deploytools.verification.secret.rotation_facts import FormerLogin, RotationDates
+from deploytools.wording import count
+
+GUIDE = "Step 4"
+
+#: The consequence of a rotation for running tasks.
+ROTATION_EFFECT = (
+    "the password changes immediately; without deploytools.backend, running tasks cannot open new connections until "
+    "they are replaced"
+)
+
+#: The keys that `rotate_credentials` rotates.
+ROTATED = ("password", DJANGO_KEY)
+
+#: Days after a rotation in which the former login may be open without an expiry date.
+GRACE = 7
+
+
+@check(
+    "secret.no-pending-rotation",
+    title="No rotation of the secret is pending",
+    severity=Severity.MEDIUM,
+    guide=GUIDE,
+    hint="Wait until it ends. If it failed, remove AWSPENDING: aws secretsmanager update-secret-version-stage "
+    "--secret-id SECRET --version-stage AWSPENDING --remove-from-version-id VERSION",
+)
+def no_pending_rotation(secret: SecretState) -> Verdict:
+    """A rotation in progress overwrites the next change of the secret; a failed one blocks all later rotations."""
+    pending = secret.pending_version
+    if pending and ROTATING in secret.labels[pending]:
+        hint = f"Continue it: {COMMAND} --noinput (or cancel it, before its switch: {COMMAND} --abort)"
+        return warned(f"an unfinished rotation has AWSPENDING on version {pending}", hint=hint)
+    if pending:
+        hint = (
+            f"Wait for it. If it failed, run: {secret.end_rotation} (rotation stays enabled; if the login fails, "
+            "first follow the hint of connection.connect)"
+        )
+        return warned(f"AWSPENDING is on version {pending}", hint=hint)
+    if secret.stale_pending_version and secret.stale_pending_version == secret.previous_version:
+        evidence = f"AWSPENDING of a finished rotation is on version {secret.stale_pending_version}"
+        return warned(evidence, hint=f"Run: {secret.end_rotation} (the next rotation fails until then)")
+    return passed("AWSPENDING is on the current version or not set")
+
+
+@check(
+    "secret.rotation-on-schedule",
+    title="Secret is rotated on schedule",
+    severity=Severity.MEDIUM,
+    guide=GUIDE,
+    hint="Run: aws secretsmanager rotate-secret --secret-id SECRET",
+    references=("FSBP SecretsManager.1", "FSBP SecretsManager.2", "FSBP SecretsManager.4"),
+)
+def rotation_on_schedule(secret_description: SecretDescription, secret: SecretState) -> Verdict:
+    """A rotation date in the past means that the rotation failed. Rotation can also be disabled on purpose."""
+    due = secret_description.next_rotation
+    if not secret_description.rotates:
+        return not_applicable("rotation is disabled")
+    if due is None:
+        return unknown("the AWS response has no NextRotationDate")
+    if due < secret_description.read_at:
+        first = ", end the failed rotation (see secret.no-pending-rotation)" if secret.pending_version else ""
+        hint = (
+            f"Check the log of the rotation function{first}, then run: aws secretsmanager rotate-secret --secret-id "
+            f"{secret.name} --region {secret.region} ({ROTATION_EFFECT})"
+        )
+        return failed(f"it was due on {due:%Y-%m-%d}", hint=hint)
+    return passed(f"next rotation on {due:%Y-%m-%d}")
+
+
+@check(
+    "secret.credential-age",
+    title="Credentials are not older than MAX_AGE_DAYS",
+    severity=Severity.MEDIUM,
+    guide=GUIDE,
+    hint="Run: python manage.py rotate_credentials KEY",
+    references=("FSBP SecretsManager.4",),
+)
+def credential_age(
+    rotation_dates: RotationDates,
+    secret_description: SecretDescription,
+    secret: SecretState,
+    settings: Settings,
+) -> Iterable[Verdict]:
+    """Backups, logs and former employees can have a credential that is never changed."""
+    if not settings.max_age_days:
+        return [not_applicable('DEPLOYTOOLS["MAX_AGE_DAYS"] is not set')]
+    ages = {key: (secret_description.read_at - date).days for key, date in rotation_dates.items()}
+    return [_evaluate_age(key, ages.get(key), settings.max_age_days) for key in ROTATED if key in secret.document] or [
+        not_applicable("the secret has no credential that rotate_credentials rotates")
+    ]
+
+
+def _evaluate_age(key: str, age: int | None, maximum: int) -> Verdict:
+    hint = f"Run: python manage.py rotate_credentials {key}"
+    if age is None:
+        return warned("rotated_at in the secret has no date for it", key, hint)
+    if age > maximum:
+        return failed(f"rotated more than {count(maximum, 'day')} ago", key, hint, measured=f"{count(age, 'day')} ago")
+    return passed(f"rotated in the last {count(maximum, 'day')}", key, measured=f"{count(age, 'day')} ago")
+
+
+@check(
+    "secret.former-login",
+    title="Former login of the application is closed",
+    severity=Severity.HIGH,
+    guide=GUIDE,
+    hint=f"Run: {COMMAND} --finish",
+    not_set="the secret has had one login only",
+)
+def closed_former_login(
+    former_login: FormerLogin | None, rotation_dates: RotationDates, secret_description: SecretDescription
+) -> Verdict:
+    """Rotation ends the risk of a leaked password only when PostgreSQL refuses that password."""
+    former, now = former_login, secret_description.read_at
+    assert former is not None  # noqa: S101 - see not_set
+    if not former.is_open:
+        return passed(f"PostgreSQL refuses {former.user}")
+    if former.is_current:
+        hint = "Check pg_hba.conf: the method trust accepts any password. Behind PgBouncer, check its auth_file."
+        return failed(f"PostgreSQL accepts the former password of {former.user}", hint=hint)
+    if former.valid_until:
+        return passed(f"{former.user} is open until {former.valid_until:%Y-%m-%d %H:%M%z}")
+    rotated = rotation_dates.get("password")
+    hint = f"When no process uses it, run: {COMMAND} --finish. {COMMAND} --status shows who uses it."
+    if rotated and (now - rotated).days <= GRACE:
+        return warned(f"{former.user} is open since the rotation on {rotated:%Y-%m-%d}", hint=hint)
+    return failed(f"{former.user} is open, more than {GRACE} days after the rotation", hint=hint)

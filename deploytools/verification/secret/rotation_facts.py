@@ -1,0 +1,114 @@
+"""Facts of the rotation of the secret: when each key was rotated, and whether the former login still works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from deploytools.conf import Settings
+from deploytools.errors import ConfigurationError, ConnectionFailed, ConnectionFailure, NotFound
+from deploytools.postgres.connection_probe import SessionReport
+from deploytools.postgres.connections import TRUSTED_SEARCH_PATH, Login, translate_database_errors
+from deploytools.rotation.rotation_state import other_login
+from deploytools.secrets.contract import ROTATED_AT
+from deploytools.secrets.document import Document
+from deploytools.secrets.plan import SecretState
+from deploytools.secrets.reader import SecretReader
+from deploytools.secrets.versions import PREVIOUS
+from deploytools.tenants.credentials import login_secret_name, login_with, owner_role
+from deploytools.verification.registry import fact
+
+RotationDates = Mapping[str, datetime]
+
+
+@fact()
+def rotation_dates(secret: SecretState) -> RotationDates:
+    """The time of the last rotation of each key, from ``rotated_at`` in the secret, without invalid ones."""
+    found = secret.document[ROTATED_AT].reveal() if ROTATED_AT in secret.document else None
+    dates = dict[str, datetime]()
+    for key, text in found.items() if isinstance(found, dict) else ():
+        with suppress(ValueError, TypeError):
+            date = datetime.fromisoformat(text)
+            dates |= {key: date} if date.tzinfo else {}
+    return dates
+
+
+@dataclass(frozen=True)
+class FormerLogin:
+    """The login that a rotation has replaced.
+
+    Attributes:
+        is_open: whether PostgreSQL accepts the password of AWSPREVIOUS, or lets the role log in with another one.
+        is_current: whether it is also the login of AWSCURRENT, with another password.
+        valid_until: the time after which PostgreSQL refuses its password; None: there is none.
+    """
+
+    user: str
+    is_open: bool
+    is_current: bool = False
+    valid_until: datetime | None = None
+
+
+@fact(actions=("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"), deadline=30)
+def former_login(secret: SecretState, settings: Settings, connection: SessionReport) -> FormerLogin | None:
+    """The former login, tried with the password of AWSPREVIOUS. None: there is none.
+
+    With a role for each tenant, that of the tenant of this process.
+    """
+    reader = SecretReader.connect(login_secret_name(settings, connection.database), secret.region)
+    state = secret if settings.is_shared else reader.read()
+    current = login_with(settings, secret.document, state.document)
+    previous = _previous_login(reader, settings, secret)
+    if previous == current:
+        previous = None
+    owner = owner_role(settings, state.document) if settings.is_shared else connection.database
+    other = _other_role(owner, current, previous)
+    can_log_in, valid_until = _read_role(current, connection.database, other)
+    is_accepted = previous is not None and _is_accepted(previous, connection.database)
+    if is_accepted and previous and previous.user == current.user:
+        return FormerLogin(current.user, True, is_current=True)
+    if previous is None and can_log_in is None:
+        return None
+    user = other if previous is None or can_log_in is not None else previous.user
+    return FormerLogin(user, is_accepted or bool(can_log_in), valid_until=valid_until)
+
+
+def _other_role(owner: str, current: Login, previous: Login | None) -> str:
+    if previous and previous.user != current.user:
+        return previous.user
+    with suppress(ConfigurationError):  # The login is not one of the two.
+        return other_login(owner, current.user)
+    return ""
+
+
+def _previous_login(reader: SecretReader, settings: Settings, secret: SecretState) -> Login | None:
+    try:
+        document: Document = reader.read_stage(PREVIOUS).document
+    except NotFound:
+        return None
+    if not {"username", "password"} <= document.keys():
+        return None
+    return login_with(settings, secret.document, document)
+
+
+def _read_role(login: Login, database: str, user: str) -> tuple[bool | None, datetime | None]:
+    """Return whether a role can log in (None: it does not exist), and when its password expires."""
+    with login.connect(database, settings=TRUSTED_SEARCH_PATH) as session, translate_database_errors("read the roles"):
+        row = session.execute(
+            "SELECT rolcanlogin AND coalesce(rolvaliduntil > now(), true) AS can_log_in, "
+            "CASE WHEN isfinite(rolvaliduntil) THEN rolvaliduntil END AS until FROM pg_roles WHERE rolname = %s",
+            [user],
+        ).fetchone()
+    return (row.can_log_in, row.until) if row else (None, None)
+
+
+def _is_accepted(login: Login, database: str) -> bool:
+    try:
+        login.connect(database).close()
+    except ConnectionFailed as error:
+        if error.kind is ConnectionFailure.PASSWORD:
+            return False
+        raise
+    return True
