@@ -167,14 +167,16 @@ def _rotator(store: RotationStore, secret: Document) -> Iterator[Rotator]:
     settings = parse_settings({"SECRET_NAME": store.name, "REGION": store.region, "RDS_INSTANCE": instance})
     named = os.environ.get("MASTER_SECRET") or _text(secret, "masterarn")
     master = find_master(settings, secret, username=None, named=named, interactive=False)
-    owner = owner_role(settings, secret)
+    tenant = _text(secret, "dbname")  # Of a tenant's own secret.
+    owner = tenant or owner_role(settings, secret)
     with locked_session(master.login, wait=LOCK_WAIT) as connection:
         yield Rotator(
             connection,
             store,
             application_login(settings, secret),
             owner,
-            _read_databases(connection, owner),
+            [tenant] if tenant else _read_databases(connection, owner),
+            tenant,
             on_step=lambda step: logger.info("%s", step),
         )
 

@@ -21,13 +21,14 @@ def function_environment(address: ServerAddress) -> dict[str, str]:
     }
 
 
-def begin_rotation(deployment: Deployment) -> None:
+def begin_rotation(deployment: Deployment, secret: str = "") -> None:
     """Begin a rotation. The emulator attaches AWSPENDING as AWS does; then it does not find the function."""
     with suppress(ClientError):
         deployment.client.rotate_secret(
-            SecretId=deployment.name,
+            SecretId=secret or deployment.name,
             ClientRequestToken=TOKEN,
             RotationLambdaARN="arn:aws:lambda:us-east-1:123456789012:function:absent",
             RotationRules={"AutomaticallyAfterDays": 30},
         )
-    assert deployment.versions()[TOKEN] == ["AWSPENDING"]
+    found = deployment.client.describe_secret(SecretId=secret or deployment.name)
+    assert found["VersionIdsToStages"][TOKEN] == ["AWSPENDING"]

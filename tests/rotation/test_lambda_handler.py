@@ -263,3 +263,21 @@ def test_on_an_emulator(capsys, deployment: Deployment, monkeypatch, actions):
     with pytest.raises(ConnectionFailed):
         Login(address, first["username"], Secret(first["password"])).connect(deployment.tenants[0])
     assert run(capsys, "create_tenant_dbs", "--check").code == 0
+
+
+@pytest.mark.slow
+def test_the_secret_of_one_tenant(capsys, settings, deployment: Deployment, monkeypatch):
+    prefix = f"{deployment.name}/tenant/"
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"ISOLATION": "role-per-tenant", "TENANT_SECRET_PREFIX": prefix}
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    address, master, tenant = deployment.postgres.address, deployment.postgres.master, deployment.tenants[0]
+    set_environment(monkeypatch, address)
+    monkeypatch.setenv("DEPLOYTOOLS_MASTER_PASSWORD", master.password.reveal())
+    name = prefix + tenant
+    begin_rotation(deployment, name)
+    for step in STEPS:
+        handler({"SecretId": name, "ClientRequestToken": TOKEN, "Step": step}, None)
+    found = deployment.document(name)
+    assert found["username"] == f"{tenant}_b"
+    Login(address, found["username"], Secret(found["password"])).connect(tenant).close()
+    assert run(capsys, "create_tenant_dbs", "--check").code == 0

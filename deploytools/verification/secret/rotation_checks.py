@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deploytools.conf import Settings
-from deploytools.rotation.rotation_plan import COMMAND
-from deploytools.rotation.rotation_state import ROTATING
+from deploytools.rotation.rotation_state import COMMAND, ROTATING
 from deploytools.secrets.contract import DJANGO_KEY
 from deploytools.secrets.plan import SecretState
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
@@ -135,7 +134,7 @@ def closed_former_login(
     if former.valid_until:
         return passed(f"{former.user} is open until {former.valid_until:%Y-%m-%d %H:%M%z}")
     rotated = rotation_dates.get("password")
-    hint = f"When no process uses it, run: {COMMAND} --finish. {COMMAND} --status shows who uses it."
+    hint = f"When no process uses it, run: {former.command} --finish. {former.command} --status shows who uses it."
     if rotated and (now - rotated).days <= GRACE:
         return warned(f"{former.user} is open since the rotation on {rotated:%Y-%m-%d}", hint=hint)
     return failed(f"{former.user} is open, more than {GRACE} days after the rotation", hint=hint)

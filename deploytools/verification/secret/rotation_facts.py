@@ -11,7 +11,7 @@ from deploytools.conf import Settings
 from deploytools.errors import ConfigurationError, ConnectionFailed, ConnectionFailure, NotFound
 from deploytools.postgres.connection_probe import SessionReport
 from deploytools.postgres.connections import TRUSTED_SEARCH_PATH, Login, translate_database_errors
-from deploytools.rotation.rotation_state import other_login
+from deploytools.rotation.rotation_state import COMMAND, other_login
 from deploytools.secrets.contract import ROTATED_AT
 from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
@@ -43,12 +43,14 @@ class FormerLogin:
         is_open: whether PostgreSQL accepts the password of AWSPREVIOUS, or lets the role log in with another one.
         is_current: whether it is also the login of AWSCURRENT, with another password.
         valid_until: the time after which PostgreSQL refuses its password; None: there is none.
+        command: the command that rotates it, for hints.
     """
 
     user: str
     is_open: bool
     is_current: bool = False
     valid_until: datetime | None = None
+    command: str = COMMAND
 
 
 @fact(actions=("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"), deadline=30)
@@ -57,6 +59,7 @@ def former_login(secret: SecretState, settings: Settings, connection: SessionRep
 
     With a role for each tenant, that of the tenant of this process.
     """
+    command = COMMAND if settings.is_shared else f"{COMMAND} --tenant {connection.database}"
     reader = SecretReader.connect(login_secret_name(settings, connection.database), secret.region)
     state = secret if settings.is_shared else reader.read()
     current = login_with(settings, secret.document, state.document)
@@ -72,7 +75,7 @@ def former_login(secret: SecretState, settings: Settings, connection: SessionRep
     if previous is None and can_log_in is None:
         return None
     user = other if previous is None or can_log_in is not None else previous.user
-    return FormerLogin(user, is_accepted or bool(can_log_in), valid_until=valid_until)
+    return FormerLogin(user, is_accepted or bool(can_log_in), valid_until=valid_until, command=command)
 
 
 def _other_role(owner: str, current: Login, previous: Login | None) -> str:
