@@ -76,11 +76,31 @@ class Cluster:
             NotFound: the service does not exist, or no revision has its image.
         """
         running = self._service(service)
-        network = running["networkConfiguration"]
         if ":" not in _name(definition):
             definition = self._revision_with_image(definition, str(running["taskDefinition"]))
         container = self._container(definition)
-        overrides = {"containerOverrides": [{"name": container["name"], "command": list(command)}]}
+        task = self._start(definition, str(container["name"]), command, running["networkConfiguration"])
+        task_log = TaskLog(container, task, self.call)
+        self.log(f"Started task {_name(task)}.")
+        look = f"aws ecs describe-tasks --cluster {self.name} --tasks {_name(task)}"
+        try:
+            return _exit_code(self._follow(task, task_log), str(container["name"]))
+        except INTERRUPTS as interrupt:
+            if stop_on_interrupt:
+                self._stop(task, look)
+                self.log(f"Task {_name(task)} is being stopped. Run: {look}")
+            else:
+                self.log(
+                    f"Task {_name(task)} continues. Run: {look}\n"
+                    f"Its log: aws logs tail {task_log.group} --log-stream-names {task_log.stream} --follow"
+                )
+            return exit_code_of(interrupt)
+        except _Lost as error:
+            raise AwsError(f"{error} Task {_name(task)} can still be running.", hint=f"Run: {look}") from error
+
+    def _start(self, definition: str, container: str, command: Sequence[str], network: Any) -> str:
+        """Return the ARN of the started task."""
+        overrides = {"containerOverrides": [{"name": container, "command": list(command)}]}
         # With a client token, a repeated call starts no second task.
         start = [
             "ecs", "run-task", "--cluster", self.name, "--task-definition", definition, "--launch-type", "FARGATE",
@@ -99,24 +119,7 @@ class Cluster:
                 f"ECS did not start the task: {', '.join(reasons) or 'no reason given'}.",
                 hint="Check the capacity of the cluster and the service quotas.",
             )
-        task = str(response["tasks"][0]["taskArn"])
-        task_log = TaskLog(container, task, self.call)
-        self.log(f"Started task {_name(task)}.")
-        look = f"aws ecs describe-tasks --cluster {self.name} --tasks {_name(task)}"
-        try:
-            return _exit_code(self._follow(task, task_log), str(container["name"]))
-        except INTERRUPTS as interrupt:
-            if stop_on_interrupt:
-                self._stop(task, look)
-                self.log(f"Task {_name(task)} is being stopped. Run: {look}")
-            else:
-                self.log(
-                    f"Task {_name(task)} continues. Run: {look}\n"
-                    f"Its log: aws logs tail {task_log.group} --log-stream-names {task_log.stream} --follow"
-                )
-            return exit_code_of(interrupt)
-        except _Lost as error:
-            raise AwsError(f"{error} Task {_name(task)} can still be running.", hint=f"Run: {look}") from error
+        return str(response["tasks"][0]["taskArn"])
 
     def _revision_with_image(self, family: str, other: str) -> str:
         """Return the newest revision of `family` that has the image of the task definition `other`."""

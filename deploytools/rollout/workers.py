@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from multiprocessing import get_context
@@ -421,37 +421,47 @@ def migrate_pending(
     Returns:
         One result for each tenant, in the order of `inspected`.
     """
-    results = {result.tenant: result for result in inspected}
     pending = [result.tenant for result in inspected if result.outcome is MigrationOutcome.PENDING]
-    failures = {MigrationOutcome.FAILED, MigrationOutcome.REFUSED}
-
-    def may_start() -> bool:
-        has_failed = any(result.outcome in failures for result in results.values())
-        return not is_stopping() and (keep_going or not has_failed)
-
-    def migrate(batch: Sequence[str], *, is_last: bool) -> None:
-        for result in pool.results(TaskKind.MIGRATE, batch, may_start):
-            combined = _combined(results[result.tenant], result)
-            if combined.can_retry and not is_last:
-                combined = replace(combined, outcome=MigrationOutcome.PENDING)
-            results[result.tenant] = combined
-            progress(combined)
-
+    run = _Run({result.tenant: result for result in inspected}, pool, keep_going, is_stopping, progress)
     for batch in ([name for name in pending if name == canary], [name for name in pending if name != canary]):
-        migrate(batch, is_last=not pauses)
+        run.migrate(batch, is_last=not pauses)
         for left, pause in zip(reversed(range(len(pauses))), pauses, strict=True):
-            busy = [name for name in batch if results[name].can_retry]
+            busy = [name for name in batch if run.results[name].can_retry]
             if busy:
-                _pause(pause, lambda: not may_start(), sleep)
-                migrate(busy, is_last=left == 0)
-        if canary and not results[canary].is_ok:
+                _pause(pause, lambda: not run.may_start(), sleep)
+                run.migrate(busy, is_last=left == 0)
+        if canary and not run.results[canary].is_ok:
             break
     hint = ""
-    if canary and not results[canary].is_ok:
+    if canary and not run.results[canary].is_ok:
         hint = "The canary failed. Fix it, then run the command again."
     elif not is_stopping() and not keep_going:
         hint = "A tenant failed. Fix it, or continue with the others: --keep-going"
-    return tuple(_final(result, hint) for result in results.values())
+    return tuple(_final(result, hint) for result in run.results.values())
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The latest result of each tenant, and what decides whether another one is started."""
+
+    results: dict[str, MigrationResult]
+    pool: WorkerPool
+    keep_going: bool
+    is_stopping: Callable[[], bool]
+    progress: Callable[[MigrationResult], None]
+
+    def may_start(self) -> bool:
+        failures = {MigrationOutcome.FAILED, MigrationOutcome.REFUSED}
+        has_failed = any(result.outcome in failures for result in self.results.values())
+        return not self.is_stopping() and (self.keep_going or not has_failed)
+
+    def migrate(self, batch: Sequence[str], *, is_last: bool) -> None:
+        for result in self.pool.results(TaskKind.MIGRATE, batch, self.may_start):
+            combined = _combined(self.results[result.tenant], result)
+            if combined.can_retry and not is_last:
+                combined = replace(combined, outcome=MigrationOutcome.PENDING)
+            self.results[result.tenant] = combined
+            self.progress(combined)
 
 
 def _final(result: MigrationResult, hint: str) -> MigrationResult:

@@ -114,11 +114,7 @@ class Registry:
         Raises:
             ValueError: the id is taken or malformed, or a text is missing.
         """
-        self._validate_id(id)
-        if not (title and hint):
-            raise ValueError(f"The check {id} needs a title and a hint.")
-        if severity not in list(Severity) or stage not in list(Stage):
-            raise ValueError(f"The check {id} needs a severity and a stage.")
+        self._validate(id, title, hint, severity, stage)
 
         def register(evaluate: Function) -> Function:
             why = inspect.getdoc(evaluate) or ""
@@ -153,11 +149,15 @@ class Registry:
         chosen = {"", *presets}
         return Registry(self.sources, {id: check for id, check in self.checks.items() if check.preset in chosen})
 
-    def _validate_id(self, id: str) -> None:
+    def _validate(self, id: str, title: str, hint: str, severity: Severity, stage: Stage) -> None:
         if not re.fullmatch(r"[a-z]+\.[a-z0-9-]+", id):
             raise ValueError(f"The check id {id!r} is not of the form area.subject.")
         if id in self.checks:
             raise ValueError(f"The check {id} is registered twice.")
+        if not (title and hint):
+            raise ValueError(f"The check {id} needs a title and a hint.")
+        if severity not in list(Severity) or stage not in list(Stage):
+            raise ValueError(f"The check {id} needs a severity and a stage.")
 
     def select(
         self, tags: Iterable[str] = (), *, only: Iterable[str] = (), exclude: Iterable[str] = ()
