@@ -22,7 +22,7 @@ from deploytools.reports.findings_text import Paint, plain
 from deploytools.reports.formats import FORMATS, render
 from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
-from deploytools.tenants.options import parse_tenants
+from deploytools.tenants.options import parse_tenants, require_configured
 from deploytools.verification.account import verify_account
 from deploytools.verification.fact_result import Fact, Failed, Value
 from deploytools.verification.findings import Check, Report, Severity, Stage, Status
@@ -78,13 +78,7 @@ class VerificationCommand(DeployCommand):
             ConfigurationError: a tenant is not configured.
         """
         settings = read_settings()
-        names = tenant_names(settings)
-        for tenant in tenants:
-            if tenant not in names:
-                raise ConfigurationError(
-                    f'DEPLOYTOOLS["TENANTS"] has no tenant {tenant}.',
-                    hint=f"Use one of: {', '.join(names) or 'none is configured'}.",
-                )
+        require_configured(tenants, tenant_names(settings))
         return replace(
             settings,
             database=next(iter(tenants), settings.database),

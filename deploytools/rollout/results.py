@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from deploytools.errors import ConfigurationError
 from deploytools.tenants.lock_warnings import LockWarning
+from deploytools.tenants.options import require_configured
 from deploytools.tenants.tenant_migration import MigrationOutcome, MigrationResult
 
 #: Environment variables in which AWS Batch and Kubernetes set a job's index and size. Both count from 0. Kubernetes
@@ -76,12 +77,7 @@ def select_tenants(names: Sequence[str], shard: Shard, *, only: Sequence[str], c
         ConfigurationError: `only` or `canary` is not one of `names`.
     """
     first = [canary] if canary else []
-    unknown = [name for name in dict.fromkeys([*only, *first]) if name not in names]
-    if unknown:
-        raise ConfigurationError(
-            f'Unknown tenant: {", ".join(unknown)} is not in DEPLOYTOOLS["TENANTS"].',
-            hint=f"Use one of: {', '.join(names)}",
-        )
+    require_configured([*only, *first], names)
     rest = [name for name in names if name != canary and (not only or name in only)]
     return (*first, *shard.of(rest))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -278,6 +278,16 @@ def _second_login_violations(names: Sequence[str]) -> Iterator[tuple[str, str]]:
         if len(second) > MAX_NAME_LENGTH >= len(name):
             message = f'The second login of tenant "{name}" would have a name of more than {MAX_NAME_LENGTH} bytes.'
             yield message, f"Use names of at most {MAX_NAME_LENGTH - len(SECOND_LOGIN_SUFFIX)} characters."
+
+
+def require_configured(names: Iterable[str], configured: Sequence[str]) -> None:
+    """Raise ConfigurationError for the first of `names` that is not one of the `configured` tenants."""
+    for name in names:
+        if name not in configured:
+            raise ConfigurationError(
+                f'DEPLOYTOOLS["TENANTS"] has no tenant {name}.',
+                hint=f"Use one of: {', '.join(configured) or 'none is configured'}.",
+            )
 
 
 def tenant_name(entry: object) -> str:

@@ -348,8 +348,8 @@ def test_shards_and_merged_reports(fleet, tmp_path):
     ("arguments", "environment", "error"),
     [
         (["--shard", "2/2"], {}, 'Error: "2/2" is not a shard.'),
-        (["--tenant", "unknown"], {}, 'Error: Unknown tenant: unknown is not in DEPLOYTOOLS["TENANTS"].'),
-        (["--canary", "unknown"], {}, 'Error: Unknown tenant: unknown is not in DEPLOYTOOLS["TENANTS"].'),
+        (["--tenant", "unknown"], {}, 'Error: DEPLOYTOOLS["TENANTS"] has no tenant unknown.'),
+        (["--canary", "unknown"], {}, 'Error: DEPLOYTOOLS["TENANTS"] has no tenant unknown.'),
         ([], {"JOB_COMPLETION_INDEX": "1"}, "Error: JOB_COMPLETION_INDEX is set but JOB_COMPLETIONS is not"),
         (["--merge", "manage.py"], {}, "Error: manage.py is not a report of migrate_tenants: JSONDecodeError"),
         (["--merge", "nothing.json"], {}, "Error: nothing.json could not be read: No such file or directory."),

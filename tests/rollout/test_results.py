@@ -62,8 +62,8 @@ def test_the_canary_is_first_and_in_every_shard():
 def test_unknown_tenant(only, canary):
     with pytest.raises(ConfigurationError) as caught:
         select_tenants(["one", "two"], Shard(), only=only, canary=canary)
-    assert str(caught.value) == 'Unknown tenant: none is not in DEPLOYTOOLS["TENANTS"].'
-    assert caught.value.hint == "Use one of: one, two"
+    assert str(caught.value) == 'DEPLOYTOOLS["TENANTS"] has no tenant none.'
+    assert caught.value.hint == "Use one of: one, two."
 
 
 def report(*outcomes: MigrationOutcome, shard: Shard = Shard(), prefix: str = "t") -> RolloutReport:  # noqa: B008

@@ -34,7 +34,7 @@ from deploytools.tenants.credentials import (
 from deploytools.tenants.master import find_master
 from deploytools.tenants.migration_graph import read_graph
 from deploytools.tenants.operations import WriteSecret
-from deploytools.tenants.options import DesiredState, configured_tenants
+from deploytools.tenants.options import DesiredState, configured_tenants, require_configured
 from deploytools.tenants.plan import DatabasePlan
 from deploytools.tenants.provisioning import ProvisioningResult, TenantProvisioner
 from deploytools.tenants.sql_script import sql_script
@@ -273,11 +273,7 @@ def _check_options(options: Options) -> None:
 
 def _desired_state(settings: Settings, secret: Document, options: Options) -> DesiredState:
     tenants, only = configured_tenants(settings), options["tenant"]
-    names = [tenant.name for tenant in tenants]
-    for unknown in (name for name in only if name not in names):
-        raise ConfigurationError(
-            f'DEPLOYTOOLS["TENANTS"] has no tenant {unknown}.', hint=f"Use one of: {', '.join(names)}."
-        )
+    require_configured(only, [tenant.name for tenant in tenants])
     desired = DesiredState(
         owner_role(settings, secret),
         tuple(tenant for tenant in tenants if not only or tenant.name in only),
