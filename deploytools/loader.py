@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from deploytools.errors import SecretEmpty, SecretIncomplete, SecretNotFound
 from deploytools.secrets.contract import FIELDS, by_name, is_placeholder, preset_fields, required_keys
-from deploytools.secrets.document import Document
+from deploytools.secrets.document import Document, value_of
 
 FIX_COMMAND = "python manage.py sync_secrets FILE"
 TENANT_FIX_COMMAND = "python manage.py create_tenant_dbs"
@@ -128,7 +128,7 @@ def require_keys(document: Document, required: Iterable[str], *, name: str, fix_
 
 def _missing_reason(document: Document, key: str) -> str:
     """Return the key with the reason why it counts as missing, or "" if it has a value."""
-    value = document[key].reveal() if key in document else None
+    value = value_of(document, key)
     if value in ("", None):
         return key
     has_placeholder = key in NO_PLACEHOLDER and is_placeholder(value, by_name(FIELDS)[key])

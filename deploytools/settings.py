@@ -32,7 +32,7 @@ from deploytools.errors import ConfigurationError, SecretError
 from deploytools.loader import FIX_COMMAND, TENANT_FIX_COMMAND, load_tenant_secret, load_version
 from deploytools.secrets import contract
 from deploytools.secrets.custom_fields import custom_fields, violations
-from deploytools.secrets.document import Document
+from deploytools.secrets.document import Document, value_of
 from deploytools.tenants.options import alias_violations, tenant_name
 
 __all__ = ["production_settings"]
@@ -152,7 +152,7 @@ def _require_values(settings: Settings, hosts: Sequence[str]) -> None:
 
 
 def _secret_key_fallbacks(secret: Document, name: str) -> list[str]:
-    value = secret[contract.FALLBACKS_KEY].reveal() if contract.FALLBACKS_KEY in secret else []
+    value = value_of(secret, contract.FALLBACKS_KEY, [])
     if not isinstance(value, list) or not all(isinstance(key, str) and key for key in value):
         raise SecretError(
             f"{contract.FALLBACKS_KEY} in the secret {name} is not a list of strings.",
@@ -197,7 +197,7 @@ def _databases(
 
 def _mail(base: Mapping[str, Any], secret: Document, name: str) -> dict[str, Any]:
     """Return the settings of mail. A relay without a login has no ``email_user`` and ``email_password``."""
-    values = {key: secret[key].reveal() if key in secret else "" for key in ("email_user", "email_password")}
+    values = {key: value_of(secret, key, "") for key in ("email_user", "email_password")}
     if problem := contract.port(secret["email_port"].reveal()):
         raise SecretError(
             f"email_port in the secret {name} {problem}.", hint=f"Write it to a JSON file and run: {FIX_COMMAND}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -154,9 +154,18 @@ class InspectSecretCommand(DeployCommand):
             stream.write("\n".join(lines), str)
             stream.flush()
 
-    def standard_output(self) -> _StandardOutput:
-        """Return a context in which standard output may fail: before a change that is an error, afterwards a note."""
-        return _StandardOutput(self)
+    @contextmanager
+    def standard_output(self) -> Iterator[None]:
+        """Tolerate that standard output is closed or full: before a change that is an error, afterwards a note."""
+        try:
+            yield
+        except OSError as error:
+            discard_output()
+            message, sentence = f"Standard output cannot be written to: {error.strerror}.", self.progress.sentence
+            if sentence == NOTHING_CHANGED:
+                raise ConfigurationError(f"{message} {sentence}", hint="Redirect it to a file with space.") from error
+            with suppress(OSError):
+                self.stderr.write(f"{message} {sentence}", str)
 
     def conclude(self, document: dict[str, Any], text: str | None = None) -> None:
         """Write the report; `text` is what follows the plan. Without it there is only JSON."""
@@ -250,25 +259,3 @@ def _without_values(message: str, arguments: Sequence[str]) -> str:
         elif argument and not argument.startswith("-") and message.startswith("unrecognized arguments: "):
             message = message.replace(f" {argument}", " …")
     return message
-
-
-class _StandardOutput:
-    """A context in which standard output may be closed or full."""
-
-    def __init__(self, command: InspectSecretCommand) -> None:
-        self.command = command
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, OSError):
-            return False
-        discard_output()
-        sentence = self.command.progress.sentence
-        message = f"Standard output cannot be written to: {error.strerror}."
-        if sentence == NOTHING_CHANGED:
-            raise ConfigurationError(f"{message} {sentence}", hint="Redirect it to a file with space.") from error
-        with suppress(OSError):
-            self.command.stderr.write(f"{message} {sentence}", str)
-        return True

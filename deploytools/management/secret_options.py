@@ -88,17 +88,17 @@ def add_value_options(parser: CommandParser) -> None:
         ),
     ):
         group.add_argument(option, action="append", default=[], metavar=metavar, help=text)
-    group.add_argument(
-        "--leaked",
-        action="store_true",
-        help=LEAKED_HELP,
-    )
-    group.add_argument(
-        "--generate",
-        action="store_true",
-        help="Generate password, django_secret_key and custom keys that have a generator, if they are missing or a "
-        "placeholder.",
-    )
+    for option, text in (
+        ("--leaked", LEAKED_HELP),
+        (
+            "--generate",
+            "Generate password, django_secret_key and custom keys that have a generator, if they are missing or a "
+            "placeholder.",
+        ),
+        ("--stripe", "Set both Stripe keys; prompt unless they are given."),
+        ("--delete-file", "Delete FILE after the write is verified."),
+    ):
+        group.add_argument(option, action="store_true", help=text)
     group.add_argument(
         "--email",
         metavar="gmail|ses[:REGION]",
@@ -106,26 +106,24 @@ def add_value_options(parser: CommandParser) -> None:
         "given. For SES, the password can be an IAM secret key: the SMTP password is derived from it, and the key "
         "itself is not stored.",
     )
-    group.add_argument("--stripe", action="store_true", help="Set both Stripe keys; prompt unless they are given.")
-    group.add_argument("--delete-file", action="store_true", help="Delete FILE after the write is verified.")
 
 
 def add_mode_options(parser: CommandParser) -> None:
     """Add the modes, and the options of a new secret."""
     modes = parser.add_argument_group("modes", "Run one of these instead of setting values.")
     group = modes.add_mutually_exclusive_group()
-    group.add_argument("--show", action="store_true", help="Show the state, length and fingerprint of each key.")
-    group.add_argument(
-        "--history",
-        action="store_true",
-        help="Show all versions that AWS still has, and the keys that changed in each.",
-    )
+    for option, text in (
+        ("--show", "Show the state, length and fingerprint of each key."),
+        ("--history", "Show all versions that AWS still has, and the keys that changed in each."),
+        ("--validate", "Check the given values without AWS."),
+        ("--iam-policy", IAM_POLICY_HELP),
+    ):
+        group.add_argument(option, action="store_true", help=text)
     group.add_argument(
         "--template",
         metavar="FILE",
         help="Write a JSON file with the keys that are missing or a placeholder, for you to fill in. Use - for stdout.",
     )
-    group.add_argument("--validate", action="store_true", help="Check the given values without AWS.")
     group.add_argument(
         "--rollback",
         nargs="?",
@@ -134,7 +132,6 @@ def add_mode_options(parser: CommandParser) -> None:
         help="Make another version current: the previous one, the one whose ID begins with VERSION (8 characters or "
         "more), or the newest one that is at least AGE old, for example 2h (m, h or d).",
     )
-    group.add_argument("--iam-policy", action="store_true", help=IAM_POLICY_HELP)
     modes.add_argument(
         "--key",
         action="append",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploytools.errors import ConfigurationError
-from deploytools.secrets.document import Document, Secret
+from deploytools.secrets.document import Document, Secret, value_of
 
 #: The stages in order.
 STAGES = ("pre-launch", "launch")
@@ -296,7 +296,7 @@ def required_keys(
 
 def _has_relay(document: Mapping[str, Secret[Any]]) -> bool:
     """Return whether mail is sent without a login: by neither Gmail nor SES, with neither user nor password."""
-    host, *login = (document[key].reveal() if key in document else None for key in ("email_host", *MAIL_LOGIN))
+    host, *login = (value_of(document, key) for key in ("email_host", *MAIL_LOGIN))
     is_known = isinstance(host, str) and (is_placeholder(host) or host == GMAIL_HOST or SES_HOST.fullmatch(host))
     return bool(host) and not is_known and not any(login)
 
@@ -306,7 +306,7 @@ def find_missing(
 ) -> tuple[str, ...]:
     """Return the keys that are required and missing, empty or null in `document`."""
     required = required_keys(document, stage=stage, fields=fields)
-    return tuple(key for key in required if key not in document or document[key].reveal() in ("", None))
+    return tuple(key for key in required if value_of(document, key) in ("", None))
 
 
 def instance_identifier(document: Mapping[str, Secret[Any]]) -> str:
@@ -421,7 +421,7 @@ def normalize(
     values = {key: secret.reveal() for key, secret in document.items()}
     for key, value in values.items():
         if key in numbers:
-            values[key] = _as_number(value, current[key].reveal() if key in current else None)
+            values[key] = _as_number(value, value_of(current, key))
         elif has_email and key == "email_password" and host == GMAIL_HOST and isinstance(value, str):
             values[key] = re.sub(r"[\s-]", "", value)
     return Document(values)

@@ -135,6 +135,11 @@ class Document(Mapping[str, Secret[Any]]):
 EMPTY = Document({})
 
 
+def value_of(document: Mapping[str, Secret[Any]], key: str, default: Any = None) -> Any:
+    """Return the value of `key`, unmasked, or `default` if `document` does not have the key."""
+    return document[key].reveal() if key in document else default
+
+
 def _dump(values: Mapping[str, Any]) -> str:
     return json.dumps(values, ensure_ascii=False, allow_nan=False)
 

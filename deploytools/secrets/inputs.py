@@ -17,7 +17,7 @@ from typing import Any
 
 from deploytools.errors import ConfigurationError, Refused
 from deploytools.secrets.contract import GMAIL_HOST, Field, by_name
-from deploytools.secrets.document import EMPTY, Document, Secret
+from deploytools.secrets.document import EMPTY, Document, Secret, value_of
 from deploytools.wording import printable
 
 #: Letters and digits need no quoting in URLs, shells, JSON and libpq's connection strings.
@@ -73,7 +73,7 @@ def mail_server(provider: str, region: str) -> Document:
 def with_smtp_password(given: Mapping[str, Secret[Any]], region: str) -> Document:
     """Return `given` with an IAM secret key in ``email_password`` replaced by the SMTP password derived from it."""
     document = EMPTY.merge(given)
-    password = given.get("email_password", Secret(None)).reveal()
+    password = value_of(given, "email_password")
     if not isinstance(password, str) or not IAM_SECRET_KEY.fullmatch(password):
         return document
     return document.merge({"email_password": smtp_password(Secret(password), region)})

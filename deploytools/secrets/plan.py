@@ -25,7 +25,7 @@ from deploytools.secrets.contract import (
     normalize,
     required_keys,
 )
-from deploytools.secrets.document import EMPTY, Change, ChangeKind, Document, Secret, diff
+from deploytools.secrets.document import EMPTY, Change, ChangeKind, Document, Secret, diff, value_of
 from deploytools.secrets.versions import CURRENT, PENDING, PREVIOUS, short_id
 from deploytools.wording import join_names, printable
 
@@ -195,10 +195,10 @@ def plan_sync(
 
 def _former_keys(document: Document, fields: Sequence[Field]) -> dict[str, Secret[Any]]:
     """Return the fallbacks with the current django_secret_key as the first one."""
-    former = document[DJANGO_KEY].reveal() if DJANGO_KEY in document else ""
+    former = value_of(document, DJANGO_KEY)
     if not isinstance(former, str) or not former or is_placeholder(former, by_name(fields).get(DJANGO_KEY)):
         return {}
-    stored = document[FALLBACKS_KEY].reveal() if FALLBACKS_KEY in document else []
+    stored = value_of(document, FALLBACKS_KEY)
     others = [key for key in stored if key != former] if isinstance(stored, list) else []
     return {FALLBACKS_KEY: Secret([former, *others])}
 
@@ -208,7 +208,7 @@ def _applicable(defaults: Document, document: Document, fields: Sequence[Field])
     known = by_name(fields)
 
     def has_value(key: str) -> bool:
-        value = document[key].reveal() if key in document else None
+        value = value_of(document, key)
         return value not in ("", None) and not is_placeholder(value, known.get(key))
 
     return defaults.without({key for key in defaults if has_value(key)})
@@ -315,5 +315,5 @@ def refuse_rotated(
 
 
 def _rotation_dates(document: Document) -> dict[str, Any]:
-    dates = document[ROTATED_AT].reveal() if ROTATED_AT in document else None
+    dates = value_of(document, ROTATED_AT)
     return dates if isinstance(dates, dict) else {}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from deploytools.secrets.contract import DJANGO_KEY, FALLBACKS_KEY, STRIPE, Field, by_name
-from deploytools.secrets.document import Change, ChangeKind, Document, Secret
+from deploytools.secrets.document import Change, ChangeKind, Document, value_of
 from deploytools.secrets.inspection import KeyReport, KeyState, fingerprints, report_key
 from deploytools.secrets.plan import RollbackPlan, SecretState, SyncPlan
 from deploytools.secrets.versions import TERRAFORM, short_id
@@ -92,16 +91,16 @@ def _is_same_credential(key: str, other: str, document: Document, known: Mapping
 
 def _stripe_notices(after: Document, changed: set[str]) -> Iterator[Notice]:
     names = [field.name for field in STRIPE[:2]]
-    accounts = [STRIPE_ACCOUNT.fullmatch(str(after.get(name, Secret("")).reveal())) for name in names]
+    accounts = [STRIPE_ACCOUNT.fullmatch(str(value_of(after, name))) for name in names]
     if changed & {*names} and all(accounts) and len({found[1] for found in accounts if found}) == 2:
         yield Notice("and the other Stripe key belong to two different accounts", names[0])
 
 
 def _session_notices(before: Document, after: Document) -> Iterator[Notice]:
-    former = _get(before, DJANGO_KEY)
-    if not former or former == _get(after, DJANGO_KEY):
+    former = value_of(before, DJANGO_KEY)
+    if not former or former == value_of(after, DJANGO_KEY):
         return
-    fallbacks = _get(after, FALLBACKS_KEY)
+    fallbacks = value_of(after, FALLBACKS_KEY)
     if isinstance(fallbacks, list) and former in fallbacks:
         message = f"changes; sessions and links of the former key stay valid ({FALLBACKS_KEY})"
     else:
@@ -124,7 +123,7 @@ def owner_notices(state: SecretState, after: Document, changed: set[str]) -> Ite
         yield Notice(f"The AWS service {state.owning_service} manages this secret: {consequence.format('rotation')}")
     if state.is_rotated and "password" in changed:
         yield Notice("Rotation is enabled: the next rotation replaces it", "password")
-    if state.is_rotated and _get(after, "engine") == "postgresql":
+    if state.is_rotated and value_of(after, "engine") == "postgresql":
         yield Notice("Rotation functions of AWS require postgres. Run: sync_secrets --set engine=postgres", "engine")
     if (stale := state.stale_pending_version) and stale == state.previous_version:
         where = short_id(stale, state.labels)
@@ -132,7 +131,3 @@ def owner_notices(state: SecretState, after: Document, changed: set[str]) -> Ite
             f"AWSPENDING of a finished rotation is still attached to version {where}; no rotation is in progress. "
             f"A write detaches it, or run: {state.end_rotation}"
         )
-
-
-def _get(document: Document, key: str) -> Any:
-    return document[key].reveal() if key in document else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import string
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from deploytools.errors import (
 )
 from deploytools.loader import load_secrets, load_tenant_secret
 from deploytools.postgres.connections import Login, ServerAddress
-from deploytools.secrets.document import Document, Secret
+from deploytools.secrets.document import Document, Secret, value_of
+from deploytools.secrets.inputs import ALPHABET, GENERATED_LENGTHS
 from deploytools.secrets.plan import SecretState, SyncPlan, plan_sync
 from deploytools.secrets.store import SecretStore
 from deploytools.tenants.operations import WriteSecret
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 #: Keys of a secret that a login needs.
 REQUIRED = ("host", "port", "username", "password")
-
-PASSWORD_LENGTH = 40
-PASSWORD_CHARACTERS = string.ascii_letters + string.digits
 
 #: Concurrent reads of secrets; AWS allows thousands per second.
 CONCURRENT_READS = 8
@@ -63,8 +60,7 @@ def application_login(settings: Settings, secret: Document) -> Login:
 
 def owner_role(settings: Settings, secret: Document) -> str:
     """Return the role that owns the databases: ``owner`` in the secret, else ``APP_ROLE``, else ``username``."""
-    owner = str(secret["owner"].reveal() or "") if "owner" in secret else ""
-    return owner or settings.app_role or str(secret["username"].reveal())
+    return str(value_of(secret, "owner") or "") or settings.app_role or str(secret["username"].reveal())
 
 
 def login_with(settings: Settings, secret: Document, credentials: Document) -> Login:
@@ -107,7 +103,7 @@ def read_when_not_rotating(store: SecretStore) -> Document:
 
 def new_password() -> Secret[str]:
     """Return a random password that needs no quoting in PostgreSQL, RDS, URLs and shells."""
-    return Secret("".join(secrets.choice(PASSWORD_CHARACTERS) for _ in range(PASSWORD_LENGTH)))
+    return Secret("".join(secrets.choice(ALPHABET) for _ in range(GENERATED_LENGTHS["password"])))
 
 
 @dataclass(frozen=True)
@@ -218,7 +214,7 @@ class TenantSecrets:
 
 
 def _password(document: Mapping[str, Secret[object]]) -> str:
-    return str(document["password"].reveal() or "") if "password" in document else ""
+    return str(value_of(document, "password") or "")
 
 
 def tenant_secrets(settings: Settings, secret: Document, master_arn: str = "") -> TenantSecrets | None:

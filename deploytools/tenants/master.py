@@ -13,7 +13,7 @@ from deploytools.errors import AccessDenied, AwsError, ConfigurationError, NotFo
 from deploytools.loader import load_secrets
 from deploytools.postgres.connections import Login
 from deploytools.secrets.contract import instance_identifier
-from deploytools.secrets.document import Document, Secret
+from deploytools.secrets.document import Document, Secret, value_of
 from deploytools.tenants.credentials import server_address
 
 DEFAULT_NAME = "postgres"
@@ -91,8 +91,8 @@ class _Sources:
         required = ("password",) if self._username else ("username", "password")
         fix_command = "python manage.py create_tenant_dbs --master-secret NAME"
         document = load_secrets(name, region=self._settings.region, required=required, fix_command=fix_command)
-        user = self._username or _text(document, "username")
-        return self._master(user, _text(document, "password"), source, arn=name if name.startswith("arn:") else "")
+        user, password = self._username or str(document["username"].reveal()), str(document["password"].reveal())
+        return self._master(user, password, source, arn=name if name.startswith("arn:") else "")
 
     def rds(self) -> Master | None:
         instance = self._settings.rds_instance or instance_identifier(self._secret)
@@ -120,8 +120,8 @@ class _Sources:
         return self.named_secret(managed["SecretArn"], f"the secret that RDS manages for {instance}")
 
     def shared_secret(self) -> Master | None:
-        password = _text(self._secret, "master_password")
-        user = _text(self._secret, "master_username") or DEFAULT_NAME
+        password = str(value_of(self._secret, "master_password", ""))
+        user = str(value_of(self._secret, "master_username", "")) or DEFAULT_NAME
         return self._master(user, password, "master_* in the shared secret") if password else None
 
     def environment(self) -> Master | None:
@@ -136,7 +136,3 @@ class _Sources:
 
     def _master(self, user: str, password: str, source: str, arn: str = "") -> Master:
         return Master(Login(server_address(self._settings, self._secret), user, Secret(password)), source, arn)
-
-
-def _text(secret: Document, key: str) -> str:
-    return str(secret[key].reveal()) if key in secret else ""

@@ -15,7 +15,7 @@ from django.db import OperationalError, ProgrammingError, router
 from deploytools.errors import ConfigurationError, DatabaseError, DeployError, Refused, SecretIncomplete
 from deploytools.postgres.connections import Login
 from deploytools.postgres.default_connection import ALIAS, default_connection_to
-from deploytools.secrets.document import Document, Secret
+from deploytools.secrets.document import Document, Secret, value_of
 from deploytools.tenants.database_operations import CreateSuperuser
 from deploytools.tenants.options import Tenant
 from deploytools.tenants.plan import DatabasePlan, TenantPlan
@@ -61,7 +61,7 @@ def read_account(secret: Document) -> SuperuserAccount:
             hint="Run the command without --superuser, and createsuperuser --database for the alias that has it.",
         )
     values = {model.get_email_field_name(): secret["superuser_email"].reveal()} if "superuser_email" in secret else {}
-    extra = secret["superuser_extra"].reveal() if "superuser_extra" in secret else {}
+    extra = value_of(secret, "superuser_extra", {})
     values |= (extra if isinstance(extra, dict) else {}) | {model.USERNAME_FIELD: secret["superuser_username"].reveal()}
     account = SuperuserAccount(
         {name: Secret(value) for name, value in values.items()}, Secret(str(secret["superuser_password"].reveal()))
