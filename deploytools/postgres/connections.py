@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -59,6 +59,11 @@ class Login:
     address: ServerAddress
     user: str
     password: Secret[str]
+
+    def with_credentials(self, document: Mapping[str, Secret[Any]]) -> Login:
+        """Return the login with the ``username`` and ``password`` of a secret, on the same server."""
+        user, password = (str(document[key].reveal()) for key in ("username", "password"))
+        return replace(self, user=user, password=Secret(password))
 
     def connect(self, database: str, *, settings: str = "") -> Connection:
         """Return a new connection in autocommit mode. The caller closes it.

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from deploytools.errors import DatabaseError, DeployError, Refused
 from deploytools.postgres.connections import Connection, Login, scram_verifier, translate_database_errors
-from deploytools.postgres.retries import RETRIES, backoff, retry
 from deploytools.rotation.rotation_state import LoginSession, LoginState, RotationState, other_login
 from deploytools.rotation.rotation_store import (
     NewLogin,
@@ -18,14 +16,14 @@ from deploytools.rotation.rotation_store import (
     new_login,
     require_not_rotated_by_others,
 )
-from deploytools.secrets.document import Document, Secret
+from deploytools.secrets.document import Secret
 from deploytools.secrets.versions import PREVIOUS
 from deploytools.tenants.catalog import read_logins, read_roles
 from deploytools.tenants.credentials import new_password
 from deploytools.tenants.isolation import verify_tenant
-from deploytools.tenants.operations import CatalogCheck, Operation
+from deploytools.tenants.operations import Operation
 from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, DesiredState, Tenant
-from deploytools.tenants.provisioning import FIRST_PAUSE
+from deploytools.tenants.provisioning import run_step
 from deploytools.tenants.state import ServerState
 
 logger = logging.getLogger(__name__)
@@ -98,10 +96,7 @@ class Rotator:
             DeployError: a step failed, or the server or the secret has changed since the plan was made.
         """
         for step in steps:
-            with translate_database_errors(step.describe()):
-                self._require(step.precondition())
-                retry(partial(step.execute, self), backoff(RETRIES, FIRST_PAUSE))  # type: ignore[arg-type]
-                self._require(step.verify())
+            run_step(step, self, self.connection)
             self.on_step(step)
 
     # Called by the steps.
@@ -167,19 +162,15 @@ class Rotator:
             raise Refused(f"The rotation of {self.store.name} was ended by another run.", hint="Run the command again.")
         document = self.store.read_version(pending).document
         former = str(state.document["username"].reveal())
-        return pending, new_login(self._login_in(document), self.owner, former, document)
+        return pending, new_login(self.app.with_credentials(document), self.owner, former, document)
 
     def _pending_login(self) -> Login:
         login = self._pending()[1]
         return replace(self.app, user=login.user, password=login.password)
 
-    def _login_in(self, document: Document) -> Login:
-        user, password = (str(document[key].reveal()) for key in ("username", "password"))
-        return replace(self.app, user=user, password=Secret(password))
-
     def _previous_password(self, user: str) -> Secret[str]:
         try:
-            previous = self._login_in(self.store.read_stage(PREVIOUS).document)
+            previous = self.app.with_credentials(self.store.read_stage(PREVIOUS).document)
         except DeployError:
             previous = None
         if previous is None or previous.user != user:
@@ -188,12 +179,6 @@ class Rotator:
                 hint="Rotate to a new password: run the command without --back.",
             )
         return previous.password
-
-    def _require(self, checks: Sequence[CatalogCheck]) -> None:
-        for check in checks:
-            rows = self.connection.execute(check.query, list(check.parameters)).fetchall()
-            if error := check.find_error(rows):
-                raise error
 
     def _read_logins(self, names: Sequence[str]) -> tuple[dict[str, LoginState], ServerState]:
         master = self.connection.info.user

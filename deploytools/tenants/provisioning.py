@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 from psycopg.sql import Composed
@@ -24,7 +24,6 @@ from deploytools.postgres.connections import (
     translate_database_errors,
 )
 from deploytools.postgres.retries import RETRIES, backoff, retry
-from deploytools.secrets.document import Secret
 from deploytools.secrets.store import SecretStore
 from deploytools.tenants.catalog import (
     read_databases,
@@ -282,32 +281,8 @@ class TenantProvisioner:
         return ProvisioningResult(plan.tenant, tuple(done))
 
     def _run_step(self, step: Operation, listener: ProgressListener) -> None:
-        """Apply one step between its checks.
-
-        Raises:
-            DeployError: it failed, the server has changed since the plan was made, or it had no effect.
-        """
-        with translate_database_errors(step.describe()):
-            self._require(step.precondition())
-            self._execute(step)
-            self._require(step.verify())
+        run_step(step, self, self.connection)
         listener.step_done(step)
-
-    def _execute(self, step: Operation) -> None:
-        """Execute `step`, again after an error that another session caused."""
-
-        def warn(pause: float, error: psycopg.Error) -> None:
-            logger.warning("Trying again in %.1f s: %s (%s)", pause, step, error.diag.message_primary)
-
-        retry(partial(step.execute, self), backoff(RETRIES, FIRST_PAUSE), on_retry=warn)
-
-    def _require(self, checks: tuple[CatalogCheck, ...]) -> None:
-        for check in checks:
-            deadline = time.monotonic() + check.wait
-            while error := check.find_error(self.connection.execute(check.query, list(check.parameters)).fetchall()):
-                if time.monotonic() >= deadline:
-                    raise error
-                time.sleep(CHECK_PAUSE)
 
     # Called by the operations.
 
@@ -386,8 +361,7 @@ class TenantProvisioner:
             return self.secrets.login_when_not_rotating(tenant)
         if self.shared_secret is None:
             return self.app
-        user, password = map(read_when_not_rotating(self.shared_secret).__getitem__, ("username", "password"))
-        return replace(self.app, user=str(user.reveal()), password=Secret(str(password.reveal())))
+        return self.app.with_credentials(read_when_not_rotating(self.shared_secret))
 
     def _as_tenant(self, tenant: Tenant, task: Callable[[Login], T]) -> T:
         """Run `task` with the tenant's login; if its password is rejected, once more with the secret's current one."""
@@ -454,6 +428,31 @@ class TenantProvisioner:
     def _evaluate_object_owners(self, tenant: Tenant, transferring: tuple[str, ...]) -> tuple[str, ...]:
         found = self._as_tenant(tenant, lambda login: read_foreign_owned_objects(login, tenant.name, self.master.user))
         return evaluate_object_owners(found, tenant, self.desired, transferring)
+
+
+def run_step(step: Operation, executor: Any, connection: Connection) -> None:
+    """Let `executor` execute one step between its checks, again after an error that another session caused.
+
+    Raises:
+        DeployError: it failed, the server has changed since the plan was made, or it had no effect.
+    """
+
+    def warn(pause: float, error: psycopg.Error) -> None:
+        logger.warning("Trying again in %.1f s: %s (%s)", pause, step, error.diag.message_primary)
+
+    with translate_database_errors(step.describe()):
+        _require(step.precondition(), connection)
+        retry(partial(step.execute, executor), backoff(RETRIES, FIRST_PAUSE), on_retry=warn)
+        _require(step.verify(), connection)
+
+
+def _require(checks: tuple[CatalogCheck, ...], connection: Connection) -> None:
+    for check in checks:
+        deadline = time.monotonic() + check.wait
+        while error := check.find_error(connection.execute(check.query, list(check.parameters)).fetchall()):
+            if time.monotonic() >= deadline:
+                raise error
+            time.sleep(CHECK_PAUSE)
 
 
 def _no_password(change: SecretChange) -> DatabaseError:
