@@ -44,7 +44,6 @@ class InspectSecretCommand(DeployCommand):
         shown: the text report so far.
         is_concluded: whether the JSON document has been written.
         can_write: whether it was checked that the files of the report can be written.
-        arguments: the command line.
     """
 
     settings: Settings

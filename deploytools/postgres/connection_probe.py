@@ -62,7 +62,6 @@ class SessionReport:
         server_version: for example ``16.4``.
         server: identifies the server: the time when it was started, as seconds since 1970.
         address: the server's end of the connection.
-        sslmode: libpq's ``sslmode`` in effect.
         tls: protocol and cipher; ``TLS`` where a proxy terminates it; empty without TLS.
         is_pooled: whether a connection pooler is in between.
         connect_seconds: from name resolution to login.

@@ -100,7 +100,6 @@ class RolloutReport:
     """The report of one run, or of several shards merged.
 
     Attributes:
-        shards: the shards that it covers.
         results: one for each tenant, in the order of the settings.
         seconds: wall time; of several shards, the longest.
         warnings: pending migrations that block the application for long.

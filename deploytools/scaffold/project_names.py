@@ -31,10 +31,7 @@ class ProjectNames:
         production: the module of the production settings, for example ``shop.settings_production``.
         wsgi: the module of the WSGI application.
         name: the name in AWS: lower case, digits and hyphens.
-        tenant: the first tenant.
-        host: host name of the site.
         sources: directories that the image contains, relative to `directory`.
-        requirements: the file of the requirements.
         requirements_text: the content of that file; empty if it cannot be read.
         has_static_root: whether ``collectstatic`` has a target.
     """

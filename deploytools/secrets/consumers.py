@@ -21,11 +21,7 @@ POLL_SECONDS, POLLS, FIRST_POLLS = 10, 90, 6
 
 @dataclass(frozen=True)
 class EcsService:
-    """An ECS service.
-
-    Attributes:
-        sleep: waits a number of seconds between two reads.
-    """
+    """An ECS service."""
 
     name: str
     cluster: str

@@ -131,8 +131,6 @@ class Request:
     """The requested changes.
 
     Attributes:
-        given: keys to set.
-        unset: keys to remove.
         defaults: values for keys that are missing or a placeholder.
         generated: keys of `given` whose values were generated.
     """

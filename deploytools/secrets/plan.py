@@ -39,10 +39,8 @@ class SecretState:
         version: version ID that AWSCURRENT is attached to. Empty: the secret has no value, or does not exist.
         labels: staging labels of each version.
         last_changed: time of the last change of any kind, in ISO 8601. Empty: not known.
-        is_rotated: whether rotation is enabled.
         exists: whether the secret exists, with or without a value.
         created: time at which the current version was created, in ISO 8601. Empty: not known.
-        tags: tags of the secret.
         owning_service: AWS service that manages the secret, for example ``rds``. Empty: none.
         primary_region: Region of the primary secret, if the secret is replicated. Empty: it is not.
         replicas: status and message of each replica, by Region.
@@ -101,7 +99,6 @@ class SyncPlan:
         changes: one for each key of `after`, and one for each removed key.
         warnings: violations in `given` that this stage allows.
         remaining: violations in other keys. They do not prevent the write.
-        unset: keys that were requested to be removed.
         filled: keys of `given` that had no value or a placeholder and get a default.
         generated: keys of `given` whose values were generated.
         missing: keys that are required and that will be missing.
@@ -160,7 +157,6 @@ def plan_sync(
         unset, generated: keys to remove; keys of `given` whose values were generated.
         is_leaked: whether a former django_secret_key must not stay valid. By default, one that is regenerated does.
         defaults: values for keys that are missing or a placeholder.
-        fields: fields of the contract.
 
     Raises:
         InvalidSecret: a given value violates the contract; the message lists all violations.

@@ -53,11 +53,7 @@ class Content:
 
 @dataclass(frozen=True)
 class SecretReader:
-    """One secret in one Region.
-
-    Attributes:
-        sleep: waits a number of seconds between two attempts.
-    """
+    """One secret in one Region."""
 
     client: SecretsManagerClient
     name: str

@@ -48,11 +48,9 @@ def read_state(
     """Return the catalog as far as a plan for `desired` needs it.
 
     Args:
-        connection: the master user's session.
         logins: the application roles with the passwords in their secrets. They are tried by logging in, because only
             a superuser can read password hashes.
         secrets: the changes that the tenants' own secrets need.
-        workers: number of concurrent logins.
 
     Raises:
         DatabaseError: PostgreSQL refused a query.
@@ -338,7 +336,6 @@ def read_server_catalog(login: Login, database: str, names: list[str], roles: li
     Args:
         database: a database that the role can connect to.
         names: the tenant databases.
-        roles: the application roles.
     """
     with (
         login.connect(database, settings=TRUSTED_SEARCH_PATH) as connection,

@@ -206,7 +206,6 @@ class ChangeOwner(OwnerOperation):
 
     Attributes:
         owner: the present owner.
-        to: the new owner.
         sets_marker: whether the comment names the previous owner, in the same transaction, until `ClearReassignMarker`.
     """
 

@@ -43,7 +43,6 @@ class TenantOptions:
         connection_limit: concurrent connections; -1: no limit.
         statement_timeout: milliseconds; 0: none.
         idle_in_transaction_session_timeout: milliseconds; 0: none.
-        extensions: extensions that the database has.
     """
 
     connection_limit: int | None = None
@@ -67,7 +66,6 @@ class Tenant:
 
     Attributes:
         name: name of the database and, with a role per tenant, of the role.
-        options: options of the database.
     """
 
     name: str

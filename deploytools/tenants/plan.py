@@ -72,7 +72,6 @@ class TenantPlan:
     """What one tenant needs.
 
     Attributes:
-        steps: in order; empty if there are no changes.
         error: why nothing can be done for the tenant, or None.
         notes: information that requires no step; none for most tenants.
         transferring: roles whose objects each run transfers, because the application still works with them.

@@ -78,9 +78,7 @@ class ProvisioningResult:
     """The result for one tenant.
 
     Attributes:
-        done: the steps that were applied.
         error: why it failed, or None if the tenant was verified.
-        notes: information from the verification.
     """
 
     tenant: Tenant
@@ -105,7 +103,6 @@ class TenantProvisioner:
 
     Attributes:
         connection: the master user's session; it holds the lock while steps are applied.
-        master: the login of the master user.
         app: the login of the shared role, with the password in the shared secret.
         secrets: the tenants' own secrets, or None if they share the role.
         shared_secret: read again before a password is set, or None.

@@ -65,7 +65,6 @@ class RoleState:
 
     Attributes:
         memberships: roles it is a member of, directly or through other roles.
-        inherits: whether the role has INHERIT.
         settings: ``ALTER ROLE … SET``.
         can_replicate: whether the role has REPLICATION.
         bypasses_row_security: whether the role has BYPASSRLS.
@@ -156,7 +155,6 @@ class UnusableObjects:
     Attributes:
         number: how many tables and sequences; 0 for most databases.
         example: one of them, for example ``table public.auth_user``.
-        owners: the roles that own them.
         schema: why the role cannot create tables; empty: it can.
         schema_hint: how to fix that.
     """
@@ -208,10 +206,8 @@ class DatabaseState:
         locale: LC_COLLATE.
         character_type: LC_CTYPE.
         public_can_connect: whether PUBLIC has CONNECT or TEMPORARY.
-        comment: ``COMMENT ON DATABASE``.
         settings: ``ALTER DATABASE … SET``.
         objects: number of objects that each role owns in it.
-        clients: the sessions in it.
         master_owns: whether the master user has the privileges of the owner.
         owner_is_superuser: whether the owner is a superuser or a member of one: it must not be granted to any role.
         is_copy: whether the plan creates it from a template.
@@ -304,7 +300,6 @@ class SecretChange:
     """What has to change in a tenant's own secret.
 
     Attributes:
-        secret: name of the secret.
         keys: keys to write; empty if it is up to date.
         is_new: whether the secret does not exist, or has no value yet.
         error: why it cannot be used, or None.
@@ -328,8 +323,6 @@ class ServerState:
         roles: the application roles that exist, by name.
         databases: the desired databases that exist, by name.
         secrets: with a role per tenant, the change that each tenant's secret needs, by tenant.
-        has_locale: whether the server has the desired locale.
-        locales: locales of the server.
         logins: the separate logins of an application role, by that role.
         extensions: the extensions that the server offers; empty if no tenant needs one.
     """
@@ -375,7 +368,6 @@ class ConnectionSlots:
     Attributes:
         maximum: ``max_connections``.
         reserved: slots reserved for superusers and for RDS.
-        used: slots in use by any role.
     """
 
     maximum: int

@@ -87,18 +87,14 @@ class MigrationResult:
     """The result of inspecting or migrating one tenant.
 
     Attributes:
-        tenant: the name of the tenant's database.
-        outcome: the outcome.
         before: the history before; None if it could not be read.
         after: the history after a migration; None if unchanged or unknown.
-        applied: the migrations that this run applied.
         seconds: how long it took, including the wait for another run.
         retries: how often it was tried again because another session's lock or transaction was in the way.
         can_retry: whether it failed for such a reason and was rolled back.
         warnings: pending migrations that block the application for long, if this tenant's tables were measured.
         is_managed: whether create_tenant_dbs created or adopted the database; true if it was not inspected.
         error: one sentence: why it was refused or failed.
-        hint: what to do next.
         trace: the traceback of a failure, for ``--traceback``.
     """
 

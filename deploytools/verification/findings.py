@@ -182,7 +182,6 @@ class Change:
     """One finding that is new, gone, or has another status.
 
     Attributes:
-        check: the check's ID.
         before: the earlier status; None: there was no such finding.
         after: the present status; None: there is no such finding any more.
         evidence: the present evidence, or the last one.
@@ -200,7 +199,6 @@ class Report:
     """All findings of one run, in the order of the registry.
 
     Attributes:
-        seconds: duration of the run.
         settings: name of the settings module.
         stage: the stage that the findings were evaluated for.
         account: AWS account ID; empty if AWS was not read.

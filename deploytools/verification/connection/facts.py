@@ -50,11 +50,9 @@ class DjangoDatabase:
     """The database backend of ``DATABASES["default"]``.
 
     Attributes:
-        engine: its ENGINE.
         vendor: ``vendor`` of the backend; empty: it cannot be loaded.
         problem: why it cannot be loaded.
         driver: the driver that Django uses for PostgreSQL.
-        name: its NAME.
     """
 
     engine: str
@@ -105,7 +103,6 @@ class AcceptedPassword:
     Attributes:
         label: staging label of the version.
         secret: name of the secret: the shared one, or the tenant's own.
-        version: id of the version.
         current: id of the current version, whose password was rejected.
         user: the user name in the version if it differs from the current one; empty: it is the same.
     """

@@ -28,7 +28,6 @@ class Service:
         rollout: ``rolloutState`` of the primary deployment, or ``stabilityStatus`` of the primary task set.
         rolls_back: whether the circuit breaker rolls back a failed deployment.
         controller: the deployment controller: ``ECS``, ``CODE_DEPLOY``, ``EXTERNAL``.
-        deployments: number of deployments.
         subnets, security_groups: the network configuration of its tasks; None: the tasks have none of their own.
         target_groups: ARNs; the two that a blue/green deployment swaps are in one tuple.
         deployed_at: creation of the primary deployment or task set.

@@ -102,7 +102,6 @@ class Excess:
         statement: the policy and the statement.
         actions: the patterns of the actions, with the resource.
         dangers: what they make possible; none: they are merely not declared.
-        is_conditional: whether the statement has a condition.
     """
 
     statement: str

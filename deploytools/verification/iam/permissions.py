@@ -31,7 +31,6 @@ class RolePermissions:
     """The permissions of a role.
 
     Attributes:
-        role: the name of the role.
         how: the source: IAM's policy simulator, or the evaluation of the policies.
         needed: for each (action, resource) that the role needs, the statement that allows it; empty: none.
         unsure: those of `needed` that depend on a condition whose value is unknown.

@@ -41,11 +41,9 @@ class MailLogin:
     Attributes:
         server: ``Gmail``, ``SES in us-east-1`` or ``the SMTP server``.
         failed_stage: one of `STAGES`; empty: none failed.
-        reason: why the stage failed.
         code: SMTP reply code, if the server sent one.
         seconds: duration of each completed stage.
         has_login: whether Django logs in; False: the server is a relay.
-        is_encrypted: whether the connection uses TLS.
         backend: the class of the mail backend if it is not Django's for SMTP; nothing else was evaluated then.
         sender: the address of ``DEFAULT_FROM_EMAIL``.
     """
