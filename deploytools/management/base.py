@@ -140,14 +140,12 @@ class DeployCommand(BaseCommand):
 
     # Options. An option has the same meaning in all commands.
 
-    def add_change_options(self, parser: CommandParser) -> None:
+    def add_change_options(self, parser: CommandParser, *, with_check: bool = True) -> None:
         """Add ``--plan``, ``--check`` and ``--noinput``: for commands that change something."""
         parser.add_argument("--plan", action="store_true", help="Show the plan and change nothing.")
-        parser.add_argument(
-            "--check",
-            action="store_true",
-            help="Show the plan, change nothing, and exit with code 1 if there are changes.",
-        )
+        if with_check:
+            text = "Show the plan, change nothing, and exit with code 1 if there are changes."
+            parser.add_argument("--check", action="store_true", help=text)
         parser.add_argument(
             "--noinput",
             "--no-input",

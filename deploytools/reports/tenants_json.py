@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from deploytools.errors import DeployError
 from deploytools.reports.tenants_text import plan_status, result_status
 from deploytools.tenants.operations import Operation
 from deploytools.tenants.plan import DatabasePlan, TenantPlan
@@ -68,17 +69,18 @@ def _planned(plan: TenantPlan) -> dict[str, object]:
         "status": plan_status(plan),
         "steps": _steps(plan.steps),
         "notes": list(plan.notes),
-        "error": str(plan.error) if plan.error else None,
-        "hint": plan.error.hint if plan.error else None,
+        **_error(plan.error),
     }
 
 
 def _result(result: ProvisioningResult) -> dict[str, object]:
-    error = result.error
     return {
         "tenant": result.tenant.name,
         "status": result_status(result),
         "done": _steps(result.done),
-        "error": str(error) if error else None,
-        "hint": error.hint if error else None,
+        **_error(result.error),
     }
+
+
+def _error(error: DeployError | None) -> dict[str, object]:
+    return {"error": str(error) if error else None, "hint": error.hint if error else None}

@@ -57,16 +57,17 @@ def secret_arn(name: str, region: str) -> str:
     """Return the ARN of a secret. AWS appends a hyphen and six characters to the name."""
     if name.startswith("arn:"):
         return name
-    return f"arn:{_partition(region)}:secretsmanager:{region}:*:secret:{name}-??????"
+    return f"arn:{partition(region)}:secretsmanager:{region}:*:secret:{name}-??????"
 
 
 def _ecs_arn(cluster: str, service: str, region: str) -> str:
     if service.startswith("arn:"):
         return service
-    return f"arn:{_partition(region)}:ecs:{region}:*:service/{cluster.rpartition('/')[2]}/{service}"
+    return f"arn:{partition(region)}:ecs:{region}:*:service/{cluster.rpartition('/')[2]}/{service}"
 
 
-def _partition(region: str) -> str:
+def partition(region: str) -> str:
+    """Return the part of AWS that a Region is in."""
     return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
 
 

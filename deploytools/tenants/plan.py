@@ -194,7 +194,7 @@ def _tenant_error(
 ) -> DeployError | None:
     own = None if desired.is_shared else _own_role_error(tenant, desired, state)
     other = database_error(tenant, database, desired, state) if database else None
-    return own or other or extension_error(tenant, database, desired, state)
+    return own or other or extension_error(tenant, database, state)
 
 
 def _own_role_error(tenant: Tenant, desired: DesiredState, state: ServerState) -> DeployError | None:

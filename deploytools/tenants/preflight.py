@@ -377,9 +377,7 @@ def missing_extensions(tenant: Tenant, database: DatabaseState | None) -> tuple[
     return tuple(name for name in tenant.options.extensions if name not in found)
 
 
-def extension_error(
-    tenant: Tenant, database: DatabaseState | None, desired: DesiredState, state: ServerState
-) -> DeployError | None:
+def extension_error(tenant: Tenant, database: DatabaseState | None, state: ServerState) -> DeployError | None:
     """Return why an extension cannot be created: the server does not offer it, or only a superuser can create it."""
     missing = missing_extensions(tenant, database)
     if absent := [name for name in missing if name not in state.extensions]:

@@ -202,10 +202,13 @@ class TenantProvisioner:
             results = tuple(pool.map(self._verify_planned, plan.tenants))
         return verify_all(results, lambda: self._verify_isolation(plan, results))
 
-    def notes(self) -> list[tuple[str, str]]:
+    def notes(self, *, with_master: bool = False) -> list[tuple[str, str]]:
         """Return what no step changes but a person should know: which other roles can connect, and old templates.
 
         Each note comes after the name of its tenant, which is empty for a note on the server.
+
+        Args:
+            with_master: whether to count the databases that the master user can access.
         """
         with translate_database_errors("read who can connect"):
             databases = read_databases(self.connection, [tenant.name for tenant in self.desired.tenants])
@@ -224,14 +227,10 @@ class TenantProvisioner:
         ]
         templates = self.old_templates() if self.desired.migrate else ()
         old = [("", f"Template {template.name} is outdated; --prune-templates drops it") for template in templates]
-        return [*transitions, *others, *old]
-
-    def master_note(self) -> str:
-        """Return how many of the tenant databases the master user can access."""
-        with translate_database_errors("read who can connect"):
-            found = read_databases(self.connection, [tenant.name for tenant in self.desired.tenants])
-        accessible = sum(database.master_owns for database in found.values())
-        return f"Master user {self.master.user} can access {accessible} of {count(len(found), 'tenant database')}"
+        accessible = sum(database.master_owns for database in databases.values())
+        whole = count(len(databases), "tenant database")
+        master = [("", f"Master user {self.master.user} can access {accessible} of {whole}")]
+        return [*transitions, *others, *old, *(master if with_master else [])]
 
     def connect_privileges(self) -> ConnectPrivileges:
         return read_connect_privileges(self.connection, self.desired)

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from deploytools.secrets.iam_policy import partition
+
 if TYPE_CHECKING:
     from deploytools.conf import Settings
 
@@ -107,10 +109,8 @@ def resources(settings: Settings, scope: str) -> tuple[str, ...]:
 
 
 def _arn(settings: Settings, service: str, resource: str, *, region: str | None = None, account: str = "") -> str:
-    prefixes = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
-    partition = next((name for prefix, name in prefixes.items() if settings.region.startswith(prefix)), "aws")
     region = settings.region if region is None else region
-    return f"arn:{partition}:{service}:{region}:{account or settings.account or '*'}:{resource}"
+    return f"arn:{partition(settings.region)}:{service}:{region}:{account or settings.account or '*'}:{resource}"
 
 
 def policy(actions: Iterable[str], settings: Settings) -> dict[str, Any]:

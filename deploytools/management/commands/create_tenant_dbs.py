@@ -293,6 +293,6 @@ def _desired_state(settings: Settings, secret: Document, options: Options) -> De
 def _server_notes(provisioner: TenantProvisioner, verbosity: int) -> tuple[list[tuple[str, str]], int]:
     """Return notes on the server, and the exit code if they cannot be read; the tenants are reported in any case."""
     try:
-        return [*provisioner.notes(), *([("", provisioner.master_note())] if verbosity > 1 else [])], OK
+        return provisioner.notes(with_master=verbosity > 1), OK
     except DeployError as error:
         return [("", f"Cannot read which other roles can connect: {error}")], error.exit_code

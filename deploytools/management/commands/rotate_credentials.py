@@ -117,14 +117,7 @@ class Command(DeployCommand):
             "--grace", type=duration, metavar="TIME", help="Let PostgreSQL refuse the former login after this time."
         )
         self.add_tenant_option(parser)
-        parser.add_argument("--plan", action="store_true", help="Show the plan and change nothing.")
-        parser.add_argument(
-            "--noinput",
-            "--no-input",
-            action="store_false",
-            dest="interactive",
-            help="Do not prompt. Required for a change if stdin is not a terminal.",
-        )
+        self.add_change_options(parser, with_check=False)
         self.add_report_options(parser)
         self.add_wait_for_lock_option(parser, default=1)
         self.add_master_options(parser)

@@ -448,7 +448,7 @@ def _assign_hint(service: Service, allowed: list[str]) -> str:
 
 def _authorize_hint(service: Service, network: Network, settings: Settings, port: int) -> str:
     """How to allow the application's group; without the settings it is not known which group that is."""
-    named = [name for name, group in network.groups.items() if group.is_one_of(settings.app_security_groups)]
+    named = network.named(settings.app_security_groups)
     if not named or not network.of_database:
         return 'Set DEPLOYTOOLS["APP_SECURITY_GROUPS"] to the application\'s group, and allow it on the database'
     own = [name for name in named if name in (service.security_groups or ())]

@@ -140,8 +140,8 @@ def database_ingress(
         list(database_rules(network, rds_instance.port)),
         missing_groups(network.of_database, network.groups),
     )
+    app = network.named(settings.app_security_groups)
     if not rules and not missing:
-        app = [name for name, group in network.groups.items() if group.is_one_of(settings.app_security_groups)]
         hint = allow_hint(network, rds_instance.port, app[0]) if app else ""
         return [failed("no rule allows connections, not even from the application", rds_instance.identifier, hint)]
     found = missing + [_rule_verdict(group, rule, network, prefix_lists, allowed) for group, rule in rules]
@@ -151,7 +151,6 @@ def database_ingress(
         and settings.app_security_groups
         and not any(s.is_one_of(settings.app_security_groups) for s in sources)
     ):
-        app = [name for name, group in network.groups.items() if group.is_one_of(settings.app_security_groups)]
         hint = allow_hint(network, rds_instance.port, app[0]) if app else f"Check {APP_GROUPS}"
         found.append(failed("no rule allows the application's security group", rds_instance.identifier, hint))
     return found

@@ -101,6 +101,10 @@ class Network:
     groups: dict[str, SecurityGroup]
     of_database: tuple[str, ...]
 
+    def named(self, names: Iterable[str]) -> list[str]:
+        """Return the ids of the groups whose id or name is in `names`."""
+        return [identifier for identifier, group in self.groups.items() if group.is_one_of(names)]
+
 
 @fact(actions=("ec2:DescribeSecurityGroups", "ec2:DescribeSecurityGroupRules"), deadline=30)
 def network(rds_instance: RdsInstance, settings: Settings) -> Network:
