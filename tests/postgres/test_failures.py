@@ -22,7 +22,7 @@ from deploytools.tenants.options import Tenant
 from tests.fleet.world import wait_until
 from tests.postgres.proxy import Proxy, proxy
 from tests.postgres_server import Postgres
-from tests.tenants.test_apply import PASSWORD, Listener, Site, errors, make_site
+from tests.tenants.sites import PASSWORD, Listener, Site, errors, make_site
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tests.management.runner import Result, run
 from tests.management.test_tables import create
 from tests.postgres_server import Postgres
 from tests.servers import OwnServer, can_mount, own_server, replica_of, resize, upgraded, used
-from tests.tenants.test_apply import Site, errors, make_site
+from tests.tenants.sites import Site, errors, make_site
 
 #: Each worker of pytest-xdist needs one server.
 VERSIONS = [

@@ -20,21 +20,9 @@ from deploytools.tenants.operations import GrantPreviousOwner, Operation
 from deploytools.tenants.state import TENANT_COMMENT, former_owner_marker
 from tests.fleet.world import wait_until
 from tests.management.runner import run
-from tests.postgres_server import Postgres
-from tests.tenants import test_isolation as isolation
-from tests.tenants.test_apply import PASSWORD, Listener, Site, errors, make_site
+from tests.tenants.sites import PASSWORD, Listener, Site, errors, make_separate_site
 
 TEXT = "Billing of the „old“ shop: it's 100 % theirs."
-
-
-@pytest.fixture
-def site(postgres: Postgres) -> Iterator[Site]:
-    yield from make_site(postgres)
-
-
-@pytest.fixture
-def one_site(one_postgres: Postgres) -> Iterator[Site]:
-    yield from make_site(one_postgres)
 
 
 def own(site: Site, database: str) -> Login:
@@ -200,7 +188,7 @@ def test_former_owner_in_a_forged_comment_gains_and_loses_nothing(one_site):
 @pytest.mark.parametrize("is_adopted", [True, False])
 def test_tables_created_during_the_move_are_transferred_by_the_next_run(one_postgres, is_adopted):
     """Processes that were not restarted work as the previous owner, which creates the tables."""
-    for site in isolation.make_site(one_postgres):
+    for site in make_separate_site(one_postgres):
         one, role = site.names[0], site.names[0]
         if is_adopted:
             previous = own(Site(one_postgres, one_postgres.master, site.app, site.desired), one)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
-from deploytools.postgres.connections import Connection, Login, lock_error, locked_session, session
+from deploytools.postgres.connections import lock_error, locked_session, session
 from deploytools.secrets.document import Secret
 from deploytools.tenants import provisioning
 from deploytools.tenants.catalog import read_server_catalog
@@ -29,72 +28,10 @@ from deploytools.tenants.operations import (
     SetPassword,
     SetRoleDefaults,
 )
-from deploytools.tenants.options import DesiredState, Tenant
-from deploytools.tenants.plan import DatabasePlan
-from deploytools.tenants.provisioning import ProvisioningResult, TenantProvisioner
+from deploytools.tenants.options import DesiredState
 from deploytools.tenants.state import INCOMPLETE_LIMIT, TENANT_COMMENT
 from tests.fleet.world import wait_until
-from tests.postgres_server import Postgres
-
-PASSWORD = Secret("correct-horse-battery-staple-0123456789")
-
-
-@dataclass(frozen=True)
-class Site:
-    """Separate names on a shared server, with the logins."""
-
-    postgres: Postgres
-    master: Login
-    app: Login
-    desired: DesiredState
-
-    @property
-    def names(self) -> list[str]:
-        return [tenant.name for tenant in self.desired.tenants]
-
-    def plan(self, **changes: Any) -> DatabasePlan:
-        with session(self.master) as connection:
-            return self.provisioner(connection, **changes).plan()
-
-    def run(
-        self, step_done: Callable[[Operation], object] = lambda step: None, **changes: Any
-    ) -> tuple[ProvisioningResult, ...]:
-        with locked_session(self.master, wait=30) as connection:
-            provisioner = self.provisioner(connection, **changes)
-            return provisioner.apply(provisioner.plan(), Listener(step_done))
-
-    def provisioner(self, connection: Connection, **changes: Any) -> TenantProvisioner:
-        return TenantProvisioner(connection, self.master, self.app, replace(self.desired, **changes))
-
-
-@dataclass(frozen=True)
-class Listener:
-    """A progress listener that calls a function after each step."""
-
-    on_step: Callable[[Operation], object]
-
-    def step_done(self, step: Operation) -> None:
-        self.on_step(step)
-
-    def tenant_done(self, result: ProvisioningResult) -> None:
-        pass
-
-
-@pytest.fixture
-def site(postgres: Postgres) -> Iterator[Site]:
-    yield from make_site(postgres)
-
-
-def make_site(postgres: Postgres) -> Iterator[Site]:
-    name = postgres.fresh_name()
-    app = Login(postgres.address, f"{name}_app", PASSWORD)
-    desired = DesiredState(app.user, (Tenant(f"{name}_one"), Tenant(f"{name}_two")))
-    yield Site(postgres, postgres.master, app, desired)
-    postgres.sweep(name)
-
-
-def errors(results: tuple[ProvisioningResult, ...]) -> list[str | None]:
-    return [str(result.error) if result.error else None for result in results]
+from tests.tenants.sites import PASSWORD, Killed, errors
 
 
 @pytest.mark.slow
@@ -149,10 +86,6 @@ def test_connect_of_public_is_found_and_revoked(site):
     assert [len(tenant.steps) for tenant in site.plan().tenants] == [1, 0]
     assert errors(site.run()) == [None, None]
     verify_tenant(site.app, name)
-
-
-class Killed(BaseException):
-    """Ends a run like kill -9: no further code of the command runs."""
 
 
 @pytest.mark.slow

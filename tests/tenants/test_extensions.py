@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -13,13 +12,7 @@ from deploytools.tenants.options import DesiredState, Tenant, TenantOptions
 from deploytools.tenants.plan import plan_databases
 from deploytools.tenants.state import Extension, RoleState, ServerState
 from tests.management.runner import run
-from tests.postgres_server import Postgres
-from tests.tenants.test_apply import Site, errors, make_site
-
-
-@pytest.fixture
-def site(postgres: Postgres) -> Iterator[Site]:
-    yield from make_site(postgres)
+from tests.tenants.sites import Site, errors
 
 
 def with_extensions(site: Site, *extensions: str) -> Site:

@@ -17,18 +17,12 @@ from deploytools.postgres.connections import locked_session, session
 from deploytools.tenants.database_operations import ChangeOwner, SetTenantComment
 from deploytools.tenants.operations import Operation
 from deploytools.tenants.state import TENANT_COMMENT
-from tests.postgres_server import Postgres
-from tests.tenants.test_apply import PASSWORD, Killed, Listener, Site, errors, make_site
+from tests.tenants.sites import PASSWORD, Killed, Listener, Site, errors
 
 SOURCES = [
     file for package in ("tenants", "postgres") for file in (Path(deploytools.__file__).parent / package).glob("*.py")
 ]
 STATEMENT = re.compile(r"\b(ALTER|GRANT|REVOKE|DROP|COMMENT|CREATE) [A-Z\"].*$", re.DOTALL)
-
-
-@pytest.fixture
-def site(postgres: Postgres) -> Iterator[Site]:
-    yield from make_site(postgres)
 
 
 def as_superuser(site: Site, statement: str, *names: str) -> None:

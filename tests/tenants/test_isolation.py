@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -17,7 +17,6 @@ from deploytools.secrets.document import Secret
 from deploytools.secrets.store import SecretStore
 from deploytools.tenants import ownership as objects
 from deploytools.tenants import provisioning
-from deploytools.tenants.credentials import TenantSecrets
 from deploytools.tenants.database_operations import (
     AllowConnections,
     ChangeOwner,
@@ -38,81 +37,23 @@ from deploytools.tenants.operations import (
     SetRoleDefaults,
     WriteSecret,
 )
-from deploytools.tenants.options import DesiredState, Tenant
-from deploytools.tenants.plan import DatabasePlan
+from deploytools.tenants.options import DesiredState
 from deploytools.tenants.provisioning import ProvisioningResult, TenantProvisioner
 from deploytools.tenants.state import TENANT_COMMENT
-from tests.fakes.secretsmanager import Fake
 from tests.postgres_server import Postgres, scram
-from tests.tenants.test_apply import Killed, Listener, errors
+from tests.tenants.sites import PASSWORD, PREFIX, Killed, Listener, SeparateSite, errors, make_separate_site
 
-PASSWORD = Secret("correct-horse-battery-staple-0123456789")
-PREFIX = "rds/shop/tenant/"
 KEYS = ("engine", "host", "port", "username", "dbname", "password")
 
 
-@dataclass(frozen=True)
-class Site:
-    """Separate names on a shared server, with separate secrets."""
-
-    postgres: Postgres
-    app: Login
-    desired: DesiredState
-    fake: Fake
-
-    @property
-    def names(self) -> list[str]:
-        return [tenant.name for tenant in self.desired.tenants]
-
-    @property
-    def secrets(self) -> TenantSecrets:
-        address = self.postgres.address
-        return TenantSecrets(cast(Any, self.fake), "us-east-1", PREFIX, address.host, address.port, address)
-
-    def provisioner(self, connection: Connection, **changes: Any) -> TenantProvisioner:
-        desired = replace(self.desired, **changes)
-        secrets = None if desired.is_shared else self.secrets
-        return TenantProvisioner(connection, self.postgres.master, self.app, desired, secrets)
-
-    def plan(self, **changes: Any) -> DatabasePlan:
-        with session(self.postgres.master) as connection:
-            return self.provisioner(connection, **changes).plan()
-
-    def run(self, on_step: Callable[[Operation], object] = lambda step: None, **changes: Any) -> list[str | None]:
-        with locked_session(self.postgres.master, wait=30) as connection:
-            provisioner = self.provisioner(connection, **changes)
-            return errors(provisioner.apply(provisioner.plan(), Listener(on_step)))
-
-    def verify(self, **changes: Any) -> tuple[ProvisioningResult, ...]:
-        with session(self.postgres.master) as connection:
-            return self.provisioner(connection, **changes).verify()
-
-    def document(self, name: str) -> dict[str, Any]:
-        stored = self.fake.secrets[PREFIX + name]
-        value = stored.versions[stored.labels["AWSCURRENT"]]
-        assert value is not None
-        return dict(json.loads(value["SecretString"]))
-
-    def login(self, name: str) -> Login:
-        return Login(self.postgres.address, name, Secret(self.document(name)["password"]))
+@pytest.fixture
+def site(postgres: Postgres) -> Iterator[SeparateSite]:
+    yield from make_separate_site(postgres)
 
 
 @pytest.fixture
-def site(postgres: Postgres) -> Iterator[Site]:
-    yield from make_site(postgres)
-
-
-@pytest.fixture
-def one_site(one_postgres: Postgres) -> Iterator[Site]:
-    yield from make_site(one_postgres)
-
-
-def make_site(postgres: Postgres) -> Iterator[Site]:
-    name = postgres.fresh_name()
-    app = Login(postgres.address, f"{name}_app", PASSWORD)
-    desired = DesiredState(app.user, (Tenant(f"{name}_one"), Tenant(f"{name}_two")), is_shared=False)
-    yield Site(postgres, app, desired, Fake(PREFIX + f"{name}_one"))
-    postgres.sweep(name)
+def one_site(one_postgres: Postgres) -> Iterator[SeparateSite]:
+    yield from make_separate_site(one_postgres)
 
 
 def refused(login: Login, database: str) -> ConnectionFailure:
@@ -348,7 +289,7 @@ def test_changed_password_is_set_to_the_one_in_the_secret(one_site):
     assert site.run() == [None, None]
 
 
-def rotate(site: Site, name: str, *, is_finished: bool) -> None:
+def rotate(site: SeparateSite, name: str, *, is_finished: bool) -> None:
     document = site.document(name) | {"password": "rotated-password-rotated-password-rotated"}
     stages = ["AWSCURRENT"] if is_finished else ["AWSPENDING"]
     site.fake.put_secret_value(SecretId=PREFIX + name, SecretString=json.dumps(document), VersionStages=stages)
@@ -377,12 +318,14 @@ def test_password_rotated_between_plan_and_apply_is_kept(one_site):
 SHARED = "rds/shop/shared"
 
 
-def shared_tenancy(site: Site, connection: Connection) -> TenantProvisioner:
+def shared_tenancy(site: SeparateSite, connection: Connection) -> TenantProvisioner:
     store = SecretStore(cast(Any, site.fake), SHARED, "us-east-1")
     return replace(site.provisioner(connection, is_shared=True), shared_secret=store)
 
 
-def rotate_shared(site: Site, *stages: str, password: str = "rotated-password-rotated-password-rotated") -> None:
+def rotate_shared(
+    site: SeparateSite, *stages: str, password: str = "rotated-password-rotated-password-rotated"
+) -> None:
     """Change the role's password, then the secret's, as AWS's rotation does."""
     with site.postgres.admin() as admin:
         verifier = scram(admin, site.app.user, Secret(password))
@@ -619,7 +562,7 @@ def test_master_without_admin_option(site):
     assert (second, site.postgres.snapshot(site.names)) == (None, before)
 
 
-def membership(site: Site, role: str) -> list[tuple[Any, ...]]:
+def membership(site: SeparateSite, role: str) -> list[tuple[Any, ...]]:
     """Whether a grant of `role` to the master has INHERIT and SET, other than the one of CREATE ROLE."""
     with site.postgres.admin() as admin:
         rows = admin.execute(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -17,20 +16,9 @@ from deploytools.tenants.plan import DatabasePlan
 from deploytools.tenants.provisioning import TenantProvisioner
 from deploytools.tenants.sql_script import sql_script
 from tests.management.runner import run
-from tests.postgres_server import Postgres, scram
-from tests.tenants import test_isolation as isolation
-from tests.tenants.test_apply import PASSWORD, Site, errors, make_site
+from tests.postgres_server import scram
+from tests.tenants.sites import PASSWORD, Site, errors, make_separate_site
 from tests.tenants.test_sql_script import DONE, psql
-
-
-@pytest.fixture
-def site(postgres: Postgres) -> Iterator[Site]:
-    yield from make_site(postgres)
-
-
-@pytest.fixture
-def one_site(one_postgres: Postgres) -> Iterator[Site]:
-    yield from make_site(one_postgres)
 
 
 def rotate(site: Site) -> str:
@@ -188,7 +176,7 @@ def test_login_with_excess_permissions_is_refused(one_site):
 @pytest.mark.slow
 def test_session_of_the_second_login_keeps_the_access_of_the_previous_owner(one_postgres):
     """The change to a role per tenant, while the application runs as the second login of the shared role."""
-    for site in isolation.make_site(one_postgres):
+    for site in make_separate_site(one_postgres):
         one, _ = site.names
         assert site.run(is_shared=True) == [None, None]
         clone = rotate(Site(one_postgres, one_postgres.master, site.app, site.desired))

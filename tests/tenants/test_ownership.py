@@ -32,8 +32,7 @@ from deploytools.tenants.state import (
     reassign_marker,
 )
 from tests.postgres_server import Postgres
-from tests.tenants.test_apply import Killed, Listener, errors
-from tests.tenants.test_isolation import PASSWORD, Site, make_site
+from tests.tenants.sites import PASSWORD, Killed, Listener, SeparateSite, errors, make_separate_site
 
 EVERY_KIND = """
     CREATE SCHEMA shelf;
@@ -73,20 +72,20 @@ EVERY_KIND = """
 
 
 @pytest.fixture
-def site(postgres: Postgres) -> Iterator[Site]:
-    yield from make_site(postgres)
+def site(postgres: Postgres) -> Iterator[SeparateSite]:
+    yield from make_separate_site(postgres)
 
 
 @pytest.fixture
-def one_site(one_postgres: Postgres) -> Iterator[Site]:
-    yield from make_site(one_postgres)
+def one_site(one_postgres: Postgres) -> Iterator[SeparateSite]:
+    yield from make_separate_site(one_postgres)
 
 
-def reader_of(site: Site) -> str:
+def reader_of(site: SeparateSite) -> str:
     return site.app.user.replace("_app", "_reader")
 
 
-def prepare(site: Site, database: str, role: str) -> None:
+def prepare(site: SeparateSite, database: str, role: str) -> None:
     """As the superuser, create what `EVERY_KIND` needs, and objects for `role` that only a superuser can create."""
     site.postgres.make_role(reader_of(site), PASSWORD)
     with site.postgres.admin(database) as admin:
@@ -103,11 +102,11 @@ def prepare(site: Site, database: str, role: str) -> None:
         )
 
 
-def make_every_kind(site: Site, connection: psycopg.Connection[Any]) -> None:
+def make_every_kind(site: SeparateSite, connection: psycopg.Connection[Any]) -> None:
     connection.execute(sql.SQL(EVERY_KIND).format(reader=sql.Identifier(reader_of(site))))
 
 
-def owned(site: Site, database: str, role: str) -> list[str]:
+def owned(site: SeparateSite, database: str, role: str) -> list[str]:
     """Return the objects that `role` owns in `database`, as described by the server."""
     with site.postgres.admin(database) as admin:
         rows = admin.execute(
@@ -119,7 +118,7 @@ def owned(site: Site, database: str, role: str) -> list[str]:
     return [row[0].replace(role, "ROLE") for row in rows]
 
 
-def count_owned(site: Site, database: str, role: str) -> int:
+def count_owned(site: SeparateSite, database: str, role: str) -> int:
     """Return the same for a database with connections disabled."""
     with site.postgres.admin() as admin:
         row = admin.execute(
@@ -130,7 +129,7 @@ def count_owned(site: Site, database: str, role: str) -> int:
     return int(row[0]) if row else 0
 
 
-def default_privileges(site: Site, database: str, role: str) -> list[tuple[str, str, list[str]]]:
+def default_privileges(site: SeparateSite, database: str, role: str) -> list[tuple[str, str, list[str]]]:
     with site.postgres.admin(database) as admin:
         rows = admin.execute(
             "SELECT defaclnamespace::regnamespace::text, defaclobjtype::text, defaclacl::text FROM pg_default_acl "
@@ -212,7 +211,7 @@ def test_master_trusts_only_pg_catalog_in_the_maintenance_database(one_site):
 
 
 @contextmanager
-def subscribed(site: Site, database: str) -> Iterator[None]:
+def subscribed(site: SeparateSite, database: str) -> Iterator[None]:
     """A database that has a subscription cannot be dropped."""
     conninfo = "CONNECTION 'host=127.0.0.1 user=other password=nothing'"
     with site.postgres.admin(database) as admin:
@@ -283,7 +282,7 @@ def test_objects_that_cannot_be_transferred_are_reported(site):
     assert (owned(site, one, app), site.plan().is_empty) == ([], True)
 
 
-def admin_does(site: Site, database: str, statement: str, *names: str) -> None:
+def admin_does(site: SeparateSite, database: str, statement: str, *names: str) -> None:
     with site.postgres.admin(database) as admin:
         admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 

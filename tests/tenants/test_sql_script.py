@@ -16,7 +16,7 @@ from deploytools.secrets.document import Secret
 from deploytools.tenants.options import DesiredState, Tenant, TenantOptions
 from deploytools.tenants.sql_script import scram_verifier, sql_script
 from tests.postgres_server import Postgres
-from tests.tenants.test_apply import Site, errors
+from tests.tenants.sites import Site, errors
 
 PASSWORD = Secret("correct-horse-battery-staple'0123456789")
 OPTIONS = TenantOptions(connection_limit=20, statement_timeout=30_000)

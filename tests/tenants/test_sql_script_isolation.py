@@ -12,27 +12,27 @@ from deploytools.secrets.document import Secret
 from deploytools.tenants.sql_script import sql_script
 from deploytools.tenants.state import INCOMPLETE_LIMIT, TENANT_COMMENT
 from tests.postgres_server import Postgres, scram
-from tests.tenants.test_isolation import PASSWORD, Site, make_site
+from tests.tenants.sites import PASSWORD, SeparateSite, make_separate_site
 from tests.tenants.test_sql_script import DONE, psql
 
 
 @pytest.fixture
-def site(postgres: Postgres) -> Iterator[Site]:
-    yield from make_site(postgres)
+def site(postgres: Postgres) -> Iterator[SeparateSite]:
+    yield from make_separate_site(postgres)
 
 
-def script(site: Site, password: Secret[str] = PASSWORD) -> str:
+def script(site: SeparateSite, password: Secret[str] = PASSWORD) -> str:
     return sql_script(site.desired, {name: Login(site.postgres.address, name, password) for name in site.names})
 
 
-def run(site: Site, text: str) -> tuple[str, int]:
+def run(site: SeparateSite, text: str) -> tuple[str, int]:
     """Return the first error, without psql's prefix, and the exit code."""
     out, err, code = psql(site.postgres.master, text)
     assert (out, err) == DONE[:2] if code == 0 else out == ""
     return next((line.partition("ERROR:  ")[2] for line in err.splitlines() if "ERROR:" in line), ""), code
 
 
-def as_admin(site: Site, statement: str, *names: str, database: str = "postgres") -> None:
+def as_admin(site: SeparateSite, statement: str, *names: str, database: str = "postgres") -> None:
     with site.postgres.admin(database) as admin:
         admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 

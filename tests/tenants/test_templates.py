@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from psycopg import sql
 
 from deploytools.errors import DatabaseError, UnmanagedDatabase
-from deploytools.postgres.connections import Connection, Login, locked_session, session
-from deploytools.secrets.document import Secret
+from deploytools.postgres.connections import Connection, Login, locked_session
 from deploytools.tenants import database_operations
 from deploytools.tenants.database_operations import (
     AllowConnections,
@@ -33,49 +32,30 @@ from deploytools.tenants.database_operations import (
 from deploytools.tenants.migration_graph import read_graph
 from deploytools.tenants.operations import Operation
 from deploytools.tenants.options import DesiredState, Tenant
-from deploytools.tenants.plan import DatabasePlan
 from deploytools.tenants.provisioning import TenantProvisioner
 from deploytools.tenants.state import INCOMPLETE_LIMIT, template_comment
 from deploytools.tenants.tables import template_name
 from deploytools.tenants.templates import drop_steps
 from tests.fleet.world import FIRST, SECOND
 from tests.postgres_server import Postgres
-from tests.tenants.test_apply import Killed, Listener, errors
+from tests.tenants.sites import PASSWORD, BaseSite, Killed, Listener, errors
 
 #: One worker: `--prune-templates` drops the templates that another test with the same master user has built.
 pytestmark = pytest.mark.xdist_group("templates")
 
-PASSWORD = Secret("correct-horse-battery-staple-0123456789")
 
-
-@dataclass(frozen=True)
-class Site:
+class Site(BaseSite):
     """Two tenants that get tables."""
-
-    postgres: Postgres
-    app: Login
-    desired: DesiredState
-
-    @property
-    def names(self) -> list[str]:
-        return [tenant.name for tenant in self.desired.tenants]
 
     @property
     def template(self) -> str:
         return self.desired.template
 
     def provisioner(self, connection: Connection, **changes: Any) -> TenantProvisioner:
-        desired = replace(self.desired, **changes)
-        return TenantProvisioner(connection, self.postgres.master, self.app, desired, graph=read_graph())
-
-    def plan(self, **changes: Any) -> DatabasePlan:
-        with session(self.postgres.master) as connection:
-            return self.provisioner(connection, **changes).plan()
+        return replace(super().provisioner(connection, **changes), graph=read_graph())
 
     def run(self, on_step: Any = lambda step: None, **changes: Any) -> list[str | None]:
-        with locked_session(self.postgres.master, wait=30) as connection:
-            provisioner = self.provisioner(connection, **changes)
-            return errors(provisioner.apply(provisioner.plan(), Listener(on_step)))
+        return errors(self.apply(on_step, **changes))
 
     def state(self) -> tuple[Any, ...]:
         query = """SELECT datallowconn, datistemplate, datconnlimit,
@@ -112,7 +92,7 @@ def _site(postgres: Postgres, settings: Any, django_db_blocker: Any) -> Iterator
     app = Login(postgres.address, f"{name}_app", PASSWORD)
     desired = DesiredState(app.user, (Tenant(f"{name}_one"), Tenant(f"{name}_two")), migrate=True)
     with django_db_blocker.unblock():
-        yield Site(postgres, app, replace(desired, template=template_name(desired)))
+        yield Site(postgres, postgres.master, app, replace(desired, template=template_name(desired)))
     postgres.sweep(name)
 
 

@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 from tests.management.runner import run
-from tests.tenants.test_apply import PASSWORD
+from tests.tenants.sites import PASSWORD
 
 #: What is wrong, as statements of the superuser or the master user in the tenant's database.
 RESTORE = "CREATE TABLE note (id bigserial PRIMARY KEY)"
