@@ -437,12 +437,13 @@ def run_step(step: Operation, executor: Any, connection: Connection) -> None:
         logger.warning("Trying again in %.1f s: %s (%s)", pause, step, error.diag.message_primary)
 
     with translate_database_errors(step.describe()):
-        _require(step.precondition(), connection)
+        require_checks(step.precondition(), connection)
         retry(partial(step.execute, executor), backoff(RETRIES, FIRST_PAUSE), on_retry=warn)
-        _require(step.verify(), connection)
+        require_checks(step.verify(), connection)
 
 
-def _require(checks: tuple[CatalogCheck, ...], connection: Connection) -> None:
+def require_checks(checks: tuple[CatalogCheck, ...], connection: Connection) -> None:
+    """Raise the error of the first check whose condition is not met."""
     for check in checks:
         deadline = time.monotonic() + check.wait
         while error := check.find_error(connection.execute(check.query, list(check.parameters)).fetchall()):

@@ -19,6 +19,7 @@ from deploytools.tenants.catalog import read_locales, read_slots
 from deploytools.tenants.database_operations import AllowConnections, ChangeOwner, CreateDatabase
 from deploytools.tenants.operations import Operation
 from deploytools.tenants.options import Tenant
+from deploytools.tenants.provisioning import require_checks
 from tests.fleet.world import wait_until
 from tests.postgres.proxy import Proxy, proxy
 from tests.postgres_server import Postgres
@@ -220,7 +221,7 @@ def test_database_and_role_created_by_another_session(one_site):
     )
     assert second is None
     with session(site.master) as connection, pytest.raises(DatabaseError, match="was created by another session"):
-        site.provisioner(connection)._require(plan.role_steps[0].precondition())
+        require_checks(plan.role_steps[0].precondition(), connection)
 
 
 @pytest.mark.slow
