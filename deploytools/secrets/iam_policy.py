@@ -44,11 +44,11 @@ def rotation_policy(names: Sequence[str], region: str, *, master: str = "", inst
     """
     secrets = [secret_arn(name, region) for name in names]
     statements = [_statement("RotateSecret", "secretsmanager", CHANGE, secrets if secrets[1:] else secrets[0])]
-    managed = f"arn:{_partition(region)}:secretsmanager:{region}:*:secret:rds!db-*"
+    managed = f"arn:{partition(region)}:secretsmanager:{region}:*:secret:rds!db-*"
     arn = secret_arn(master, region) if master else managed
     statements.append(_statement("MasterUser", "secretsmanager", ("GetSecretValue",), arn))
     if not master:
-        arn = f"arn:{_partition(region)}:rds:{region}:*:db:{instance or '*'}"
+        arn = f"arn:{partition(region)}:rds:{region}:*:db:{instance or '*'}"
         statements.append(_statement("Instance", "rds", ("DescribeDBInstances",), arn))
     return _policy(statements)
 
