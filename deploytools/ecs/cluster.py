@@ -98,7 +98,7 @@ class Cluster:
         except _Lost as error:
             raise AwsError(f"{error} Task {_name(task)} can still be running.", hint=f"Run: {look}") from error
 
-    def _start(self, definition: str, container: str, command: Sequence[str], network: Any) -> str:
+    def _start(self, definition: str, container: str, command: Sequence[str], network: object) -> str:
         """Return the ARN of the started task."""
         overrides = {"containerOverrides": [{"name": container, "command": list(command)}]}
         # With a client token, a repeated call starts no second task.
