@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 import yaml
 from botocore.validate import ParamValidator
 
+import deploytools
 from deploytools.conf import read_settings
 from deploytools.scaffold.deployment_policies import deployment_policies
 from deploytools.scaffold.project_files import render
@@ -171,6 +174,21 @@ def test_the_workflows_pin_actions_and_have_minimal_permissions():
         for job in workflow["jobs"].values():
             assert set(job["permissions"]) <= {"contents", "id-token", "attestations"}
             assert job["permissions"]["contents"] == "read"
+
+
+@pytest.mark.parametrize(
+    ("tag", "heading", "is_released"),
+    [("v{}", "{}", True), ("v{}", "Unreleased", False), ("v{}.1", "{}", False), ("v{}", "{}.1", False)],
+)
+def test_a_release_has_the_version_of_its_tag_and_an_entry_in_the_changelog(tmp_path, tag, heading, is_released):
+    """The step of the workflow, run as GitHub does."""
+    version = deploytools.__version__
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changelog\n\n## {heading.format(version)}\n", encoding="utf-8")
+    (step,) = [step for step in workflow("release.yml")["jobs"]["build"]["steps"] if "tag" in step.get("name", "")]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    variables = {"GITHUB_REF_NAME": tag.format(version), "PATH": path, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-e", "-c", step["run"]], cwd=tmp_path, env=variables, check=False)
+    assert (done.returncode == 0) is is_released
 
 
 def test_compose_uses_a_read_only_root_and_tls():

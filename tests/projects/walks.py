@@ -14,6 +14,8 @@ from typing import Any
 import boto3
 import pytest
 
+from deploytools.local.certificates import issue, server_context
+from deploytools.local.smtp_server import smtp_server
 from tests.projects import page
 from tests.projects.host import MARKER, Host
 from tests.projects.versions import NEWEST, OLDEST, Environment, Versions
@@ -63,7 +65,10 @@ def test_startproject(tmp_path: Path, environment: Environments, versions: Versi
 
 @each_version
 def test_odd(tmp_path: Path, environment: Environments, versions: Versions, record_property: Record) -> None:
-    """A custom user model, a backend of its own, mail by an API, a router, own checks and keys, a role per tenant."""
+    """A custom user model, a backend of its own, a router, own checks and keys, a role per tenant.
+
+    Mail is sent by an API, and from the last release on by a relay without a login.
+    """
     host = Host(tmp_path, environment(versions), "desk", "odd")
     host.run(INSTALL)
     host.start()
@@ -88,6 +93,7 @@ def test_odd(tmp_path: Path, environment: Environments, versions: Versions, reco
         assert host.production(
             "shell -c 'from people.models import Person; print(Person.objects.get().badge)'"
         ).endswith("B-1001\n")
+        use_relay(host)
     record_property("walk", host.row("odd"))
 
 
@@ -154,6 +160,28 @@ def use(host: Host, tenant: str) -> None:
         out = host.manage(f"check_rds --settings {host.name}.settings_wrong", code=1, with_={"WRONG": name})
         assert fault in " ".join(out.split()), f"{name}:\n{out}"
 
+
+def use_relay(host: Host) -> None:
+    """Choose the preset of mail, write the address of a relay to the secret, verify it, and send a message."""
+    certificates = issue(host.directory, "unused.test")
+    host.variables["SSL_CERT_FILE"] = str(certificates.ca_file)
+    messages = host.directory / "messages"
+    with smtp_server(messages, "", server_context(certificates.mail), requires_login=False) as relay:
+        host.append(f"{host.name}/settings.py", RELAY)
+        host.secret({"email_host": "localhost", "email_port": relay.port})
+        verified = host.production("verify_deploy --verbosity 2")
+        assert "the SMTP server accepts without a login the sender desk@desk.org" in " ".join(verified.split()), (
+            verified
+        )
+        host.production("sendtestemail ada@desk.org")
+    (message,) = messages.iterdir()
+    assert "To: ada@desk.org" in message.read_text(encoding="utf-8")
+
+
+RELAY = """
+DEPLOYTOOLS |= {"PRESETS": ["email"]}
+DEFAULT_FROM_EMAIL = "desk@desk.org"
+"""
 
 SETTINGS_WRONG = """
 import os
