@@ -45,7 +45,10 @@ DEFAULT_VERSION = max(INSTALLED)
 CLOUD = pytest.StashKey[subprocess.Popen[str]]()
 
 
-hypothesis.settings.register_profile("quick", max_examples=25)
+#: No limit of time: other tests run on the same cores.
+PROFILE = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("all", PROFILE)
+hypothesis.settings.register_profile("quick", PROFILE, max_examples=25)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,8 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Handle SIGINT, which background jobs of a shell and their children ignore: tests send it to children.
     """
-    if config.option.markexpr == "not slow":
-        hypothesis.settings.load_profile("quick")
+    hypothesis.settings.load_profile("quick" if config.option.markexpr == "not slow" else "all")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
