@@ -169,7 +169,7 @@ def use_relay(host: Host) -> None:
     with smtp_server(messages, "", server_context(certificates.mail), requires_login=False) as relay:
         host.append(f"{host.name}/settings.py", RELAY)
         host.secret({"email_host": "localhost", "email_port": relay.port})
-        verified = host.production("verify_deploy --verbosity 2")
+        verified = host.production(f"verify_deploy --verbosity 2{EXCLUDED[host.environment.versions.name]}")
         assert "the SMTP server accepts without a login the sender desk@desk.org" in " ".join(verified.split()), (
             verified
         )
