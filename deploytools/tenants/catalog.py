@@ -29,6 +29,7 @@ from deploytools.tenants.state import (
     ConnectionSlots,
     DatabaseState,
     Extension,
+    Membership,
     OwnerLogin,
     RoleState,
     SecretChange,
@@ -122,17 +123,21 @@ def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]
         rights = """pg_has_role(current_user, r.oid, 'SET') AS master_can_set_role,
                     pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS master_has_admin"""
     query = f"""
-        WITH RECURSIVE membership(root, oid) AS (
-            SELECT oid, oid FROM pg_roles WHERE rolname = ANY(%(names)s)
-            UNION SELECT membership.root, m.roleid FROM pg_auth_members m JOIN membership ON m.member = membership.oid
+        WITH RECURSIVE membership(root, oid, via, grantor) AS (
+            SELECT m.member, m.roleid, m.roleid, m.grantor FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member
+            WHERE r.rolname = ANY(%(names)s)
+            UNION SELECT root, m.roleid, via, membership.grantor
+            FROM pg_auth_members m JOIN membership ON m.member = membership.oid
         ), memberships AS (
-            SELECT root, array_agg(pg_get_userbyid(oid)::text) AS names FROM membership WHERE oid <> root GROUP BY root
+            SELECT root, array_agg(DISTINCT ARRAY[pg_get_userbyid(oid)::text, pg_get_userbyid(via)::text,
+                                                  pg_get_userbyid(grantor)::text]) AS grants
+            FROM membership WHERE oid <> root GROUP BY root
         )
         SELECT r.rolname AS name, r.rolcanlogin AS can_login, r.rolsuper AS is_superuser,
                r.rolcreatedb AS can_create_databases, r.rolcreaterole AS can_create_roles, r.rolinherit AS inherits,
                r.rolreplication AS can_replicate, r.rolbypassrls AS bypasses_row_security,
                r.rolconnlimit AS connection_limit, coalesce(r.rolvaliduntil < now(), false) AS is_expired,
-               coalesce(memberships.names, '{{}}') AS memberships, coalesce(s.setconfig, '{{}}') AS settings,
+               coalesce(memberships.grants, '{{}}') AS memberships, coalesce(s.setconfig, '{{}}') AS settings,
                pg_has_role(current_user, r.oid, 'USAGE') AS master_inherits, {rights}
         FROM pg_roles r
         LEFT JOIN memberships ON memberships.root = r.oid
@@ -141,7 +146,12 @@ def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]
     """  # noqa: S608 - one of two constants
     return {
         row.name: RoleState(
-            **row._asdict() | {"memberships": frozenset(row.memberships), "settings": _settings(row.settings)}
+            **row._asdict()
+            | {
+                "memberships": frozenset(name for name, _, _ in row.memberships),
+                "grants": tuple(Membership(*grant) for grant in row.memberships),
+                "settings": _settings(row.settings),
+            }
         )
         for row in connection.execute(sql.SQL(query), {"names": names}).fetchall()
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
@@ -118,7 +118,7 @@ def role_error(
     if excess := [*role.excess_permissions, *sorted(_forbidden(owner or name, desired, state) & role.memberships)]:
         return DatabaseError(
             f"Role {role.name} has {', '.join(excess)}, which an application role must not have; nothing was changed.",
-            hint="Revoke it as the role that granted it (ALTER ROLE … NO…, REVOKE … FROM …), or use another role.",
+            hint=f"Use another role, or run as the role that granted it or a superuser: {_revoke(role, excess, state)}",
         )
     for cause, statement in _login_obstacles(role, state) if logs_in else ():
         return DatabaseError(
@@ -126,6 +126,17 @@ def role_error(
             hint=f"If it is the application role, run: ALTER ROLE {quote_name(role.name)} {statement}",
         )
     return role.login_error
+
+
+def _revoke(role: RoleState, excess: Sequence[str], state: ServerState) -> str:
+    """Return the statements that take attributes and memberships from the role."""
+    name = quote_name(role.name)
+    attributes = " ".join(f"NO{attribute}" for attribute in excess if attribute not in role.memberships)
+    statements = [f"ALTER ROLE {name} {attributes}"] if attributes else []
+    for grant in dict.fromkeys(replace(grant, role="") for grant in role.grants if grant.role in excess):
+        by = f" GRANTED BY {quote_name(grant.grantor)}" if state.version >= GRANT_OPTIONS_VERSION else ""
+        statements.append(f"REVOKE {quote_name(grant.via)} FROM {name}{by}")
+    return "; ".join(statements)
 
 
 def _login_obstacles(role: RoleState, state: ServerState) -> Iterator[tuple[str, str]]:

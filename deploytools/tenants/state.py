@@ -60,11 +60,21 @@ PREDEFINED_ROLES = "pg_"
 
 
 @dataclass(frozen=True)
+class Membership:
+    """A membership in `role`, through the direct membership in `via` that `grantor` granted."""
+
+    role: str
+    via: str
+    grantor: str
+
+
+@dataclass(frozen=True)
 class RoleState:
     """One row of ``pg_roles`` and the role's memberships.
 
     Attributes:
         memberships: roles it is a member of, directly or through other roles.
+        grants: the direct membership behind each of them.
         settings: ``ALTER ROLE … SET``.
         can_replicate: whether the role has REPLICATION.
         bypasses_row_security: whether the role has BYPASSRLS.
@@ -83,6 +93,7 @@ class RoleState:
     can_create_databases: bool = False
     can_create_roles: bool = False
     memberships: frozenset[str] = frozenset()
+    grants: tuple[Membership, ...] = ()
     inherits: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
     can_replicate: bool = False

@@ -90,6 +90,18 @@ def role_of_another_creator(site: Site) -> None:
     as_superuser(site, "ALTER ROLE {} PASSWORD NULL", site.app.user)
 
 
+def role_with_excess_permissions(site: Site) -> None:
+    """Some through another role, and granted by two roles: from 16 on, REVOKE must name the grantor."""
+    site.run()
+    app, group = site.app.user, f"{site.app.user}_Group"
+    as_superuser(site, "ALTER ROLE {} REPLICATION BYPASSRLS CREATEDB", app)
+    as_superuser(site, "GRANT pg_monitor TO {}", app)
+    with session(site.master) as master:
+        master.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(group)))
+        master.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(app)))
+    as_superuser(site, "GRANT pg_signal_backend TO {}", group)
+
+
 SCENARIOS: list[tuple[Callable[[Site], None], bool]] = [
     (owner_of_another_role, True),
     (owner_is_a_member_of_a_superuser, True),
@@ -99,6 +111,7 @@ SCENARIOS: list[tuple[Callable[[Site], None], bool]] = [
     (interrupted_drop, False),
     (objects_of_the_master, False),
     (role_of_another_creator, False),
+    (role_with_excess_permissions, False),
 ]
 
 
