@@ -114,6 +114,16 @@ FAILURES: tuple[tuple[str, ConnectionFailure, str], ...] = (
         "Show what is missing: python manage.py create_tenant_dbs --plan",
     ),
     (
+        r"too many connections for role",
+        ConnectionFailure.TOO_MANY,
+        f"Raise the limit of the role as the master user: ALTER ROLE … CONNECTION LIMIT N. {NO_SLOT_HINT}",
+    ),
+    (
+        r"too many connections for database",
+        ConnectionFailure.TOO_MANY,
+        f'Raise CONNECTION_LIMIT of the tenant in DEPLOYTOOLS["TENANTS"]. {NO_SLOT_HINT}',
+    ),
+    (
         r"too many (clients|connections)|remaining connection slots",
         ConnectionFailure.TOO_MANY,
         NO_SLOT_HINT,

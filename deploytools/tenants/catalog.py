@@ -137,6 +137,8 @@ def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]
                r.rolcreatedb AS can_create_databases, r.rolcreaterole AS can_create_roles, r.rolinherit AS inherits,
                r.rolreplication AS can_replicate, r.rolbypassrls AS bypasses_row_security,
                r.rolconnlimit AS connection_limit, coalesce(r.rolvaliduntil < now(), false) AS is_expired,
+               CASE WHEN isfinite(r.rolvaliduntil) THEN (r.rolvaliduntil AT TIME ZONE 'UTC')::timestamp(0)::text
+                    ELSE '' END AS valid_until,
                coalesce(memberships.grants, '{{}}') AS memberships, coalesce(s.setconfig, '{{}}') AS settings,
                pg_has_role(current_user, r.oid, 'USAGE') AS master_inherits, {rights}
         FROM pg_roles r

@@ -64,7 +64,7 @@ from deploytools.tenants.state import (
     ServerState,
 )
 from deploytools.tenants.templates import build_steps
-from deploytools.wording import count
+from deploytools.wording import count, quote_name
 
 
 @dataclass(frozen=True)
@@ -316,6 +316,7 @@ def _option_steps(tenant: Tenant, database: DatabaseState, owner: str) -> Iterat
 def _notes(tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState) -> Iterator[str]:
     yield from adoption_notes(tenant, database, desired, state) if database.is_unmanaged else ()
     yield from transition_notes(tenant, database, desired, state)
+    yield from role_notes(state.roles.get(desired.separate_login or desired.role_of(tenant)))
     yield from extension_notes(tenant, database, state)
 
 
@@ -331,6 +332,17 @@ def transition_notes(
                 f"{role} can still connect to {tenant.name}. Restart the processes that run as {role}, then run: "
                 "python manage.py create_tenant_dbs --finish"
             )
+
+
+def role_notes(role: RoleState | None) -> Iterator[str]:
+    """Yield a note for each limit of the application's login that ends its work one day."""
+    if role and role.connection_limit > 0:
+        yield f"Role {role.name} has CONNECTION LIMIT {role.connection_limit}, for all its databases together"
+    if role and role.valid_until and not role.is_expired:
+        yield (
+            f"Password of role {role.name} expires at {role.valid_until} UTC. To keep it, run as the master user: "
+            f"ALTER ROLE {quote_name(role.name)} VALID UNTIL 'infinity'"
+        )
 
 
 def extension_notes(tenant: Tenant, database: DatabaseState, state: ServerState) -> Iterator[str]:

@@ -79,7 +79,8 @@ class RoleState:
         can_replicate: whether the role has REPLICATION.
         bypasses_row_security: whether the role has BYPASSRLS.
         connection_limit: CONNECTION LIMIT; -1: none.
-        is_expired: whether VALID UNTIL of the password has passed.
+        valid_until: VALID UNTIL of the password, in UTC; empty: none.
+        is_expired: whether that has passed.
         password_works: whether it can log in with the password in its secret.
         login_error: why the login failed, other than for its password; None if it succeeded or was not tried.
         master_can_set_role: whether the master user can ``SET ROLE`` to it.
@@ -99,6 +100,7 @@ class RoleState:
     can_replicate: bool = False
     bypasses_row_security: bool = False
     connection_limit: int = -1
+    valid_until: str = ""
     is_expired: bool = False
     password_works: bool = False
     login_error: DatabaseError | None = None

@@ -166,3 +166,18 @@ def test_no_text_grants_a_role_of_rds_or_makes_a_superuser():
     found = [text for file in SOURCES for text in strings(file) if re.search("GRANT|ALTER ROLE|CREATE ROLE", text)]
     assert len(found) > 10
     assert [text for text in found if re.search(r'GRANT "?(rds\w*|pg_\w+)"? TO|[^O]SUPERUSER\b', text)] == []
+
+
+@pytest.mark.slow
+def test_notes_on_limits_of_the_application_role(site):
+    site.run()
+    as_superuser(site, "ALTER ROLE {} CONNECTION LIMIT 50 VALID UNTIL '2099-12-31 23:00+00'", site.app.user)
+    plans = site.plan()
+    assert plans.is_empty
+    limit, expiry = plans.tenants[0].notes
+    assert limit == f"Role {site.app.user} has CONNECTION LIMIT 50, for all its databases together"
+    assert expiry.startswith(f"Password of role {site.app.user} expires at 2099-12-31 23:00:00 UTC. ")
+    with session(site.master) as master:
+        for statement in (f'ALTER ROLE "{site.app.user}" CONNECTION LIMIT -1', expiry.partition("master user: ")[2]):
+            master.execute(statement.encode())
+    assert site.plan().tenants[0].notes == ()
