@@ -34,6 +34,9 @@ DNS, TCP, TLS, LOGIN, DATABASE, QUERY = STAGES = ("DNS", "TCP", "TLS", "login", 
 #: PostgreSQL's SSLRequest message: its length and its code.
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
+#: Attempts to get the same connection of a pooler to the server twice. Other facts are read at the same time.
+LEAK_ATTEMPTS = 5
+
 #: Failures after the password was accepted: PostgreSQL checks the database last.
 _DATABASE_FAILURES = {ConnectionFailure.NO_DATABASE, ConnectionFailure.NO_CONNECT}
 
@@ -165,11 +168,17 @@ def read_session(connection: Connection, connect_seconds: float) -> SessionRepor
 def leaks_session_state(login: Login, database: str) -> bool | None:
     """Return whether a new connection through a pooler has a setting that an earlier connection made.
 
-    None: the pooler used another of its connections to the server, so that it is not known.
+    None: each of `LEAK_ATTEMPTS` times the pooler used another of its connections to the server, because other clients
+    use it, too.
 
     Raises:
         DatabaseError: a login or a query failed.
     """
+    attempts = (_leaks_once(login, database) for _ in range(LEAK_ATTEMPTS))
+    return next((found for found in attempts if found is not None), None)
+
+
+def _leaks_once(login: Login, database: str) -> bool | None:
     value = uuid.uuid4().hex
     with login.connect(database) as connection, translate_database_errors("set a parameter"):
         # One statement is one transaction: its process is the one with the setting.

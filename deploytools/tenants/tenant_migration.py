@@ -397,6 +397,9 @@ def _try_lock(cursor: CursorWrapper) -> bool:
 _HINTS = {
     "25006": SQLSTATE_HINTS["25006"],
     "25P04": "transaction_timeout ended it. The session starts with transaction_timeout = 0, so the migration sets it.",
+    "42P07": "The table or index exists. If the migration replaces deleted ones that were not all applied here, deploy "
+    "the release that still has them first. Otherwise compare the tables with the migrations that are recorded: python "
+    "manage.py showmigrations",
     "53100": SQLSTATE_HINTS["53100"],
     "55P03": "Another session's transaction holds a lock that the migration needs. Run the command again when that "
     "transaction has ended, or retry more often: --lock-retries N. To wait longer (other sessions queue behind the "

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploytools.errors import ConnectionFailed, ConnectionFailure
-from deploytools.postgres.connection_probe import leaks_session_state, probe
+from deploytools.postgres.connection_probe import LEAK_ATTEMPTS, leaks_session_state, probe
 from deploytools.postgres.connections import Connection, Login, is_pooled, locked_session
 from deploytools.postgres.failures import POOLER_HINT
 from deploytools.secrets.document import Secret
@@ -82,22 +82,24 @@ def test_probe_reports_a_pooler_and_whether_it_resets_sessions(
     assert not direct.is_pooled
 
 
+@pytest.mark.parametrize(("busy", "leaks"), [(1, False), (LEAK_ATTEMPTS, None)])
 def test_sessions_of_another_connection_to_the_server_show_nothing(
-    accessible: Path, one_postgres: Postgres, tenant: tuple[Login, str], monkeypatch
+    accessible: Path, one_postgres: Postgres, tenant: tuple[Login, str], monkeypatch, busy: int, leaks: bool | None
 ) -> None:
+    """During the first attempts, another client takes the connection of the first session before the second one."""
     login, database = tenant
     with pgbouncer(accessible, one_postgres, login, mode="session") as (pooled,), ExitStack() as held:
         connect, opened = Login.connect, list[Connection]()
 
         def connect_while_the_first_is_in_use(self: Login, name: str) -> Connection:
-            if opened:  # Another client holds the connection of the first session.
+            if len(opened) % 2 and len(opened) < 2 * busy:
                 held.enter_context(connect(self, name)).execute(b"SELECT 1")
             opened.append(connect(self, name))
             return opened[-1]
 
         with monkeypatch.context() as patch:
             patch.setattr(Login, "connect", connect_while_the_first_is_in_use)
-            assert leaks_session_state(pooled, database) is None
+            assert leaks_session_state(pooled, database) is leaks
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])

@@ -115,6 +115,20 @@ def test_a_squash_over_three_releases_ends_as_with_plain_migrate(tenant, version
         assert inspect_tenant(login, name, graph).outcome is MigrationOutcome.UP_TO_DATE
 
 
+@pytest.mark.slow
+def test_a_tenant_that_skipped_the_release_of_a_squash_continues_with_that_release(tenant, version):
+    login, name = tenant
+    for release in ("v1", "cleaned"):
+        result = migrate_tenant(login, name, version(release), MigrationLimits())
+    assert (
+        result.error == 'fleet.0001_squashed_0002_extra failed (DuplicateTable): relation "fleet_note" already exists'
+    )
+    assert "deploy the release that still has them first" in result.hint
+    for release in ("squashed", "cleaned"):
+        result = migrate_tenant(login, name, version(release), MigrationLimits())
+        assert result.error == ""
+
+
 def test_a_squash_of_applied_migrations_is_pending_until_it_is_recorded(tenant, version):
     login, name = tenant
     migrate_tenant(login, name, version("v2"), MigrationLimits())
