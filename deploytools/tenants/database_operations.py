@@ -351,7 +351,7 @@ class RunMigrations(Operation):
 
 @dataclass(frozen=True)
 class VerifyMigrations(Operation):
-    """Compare ``django_migrations`` of a copy with the code's migrations."""
+    """Log in to a copy, compare ``django_migrations`` with the code's migrations, and verify that it can be used."""
 
     database: str
     owner: str

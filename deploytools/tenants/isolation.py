@@ -27,25 +27,32 @@ MAX_OBJECTS = 5
 
 
 def verify_tenant(login: Login, database: str, owner: str = "", *, transferring: Sequence[str] = ()) -> None:
-    """Verify that the application can work in `database` as its owner and that PUBLIC cannot connect to it.
-
-    Logs in, reads the privileges on tables and sequences, creates a table and rolls it back, and reads the privileges
-    of PUBLIC.
+    """Log in, and verify that the application can work in `database` and that PUBLIC cannot connect to it.
 
     Args:
         owner: the role that owns the database; empty: that of the login.
         transferring: roles whose objects the next run transfers; the tables that they have created since do not count.
 
     Raises:
-        ConnectionFailed, DatabaseError: it cannot log in, acts as another role than `owner`, cannot use a table or
-            create one, or PUBLIC can connect.
+        ConnectionFailed, DatabaseError: it cannot log in, or what `verify_session` raises.
     """
-    with (
-        login.connect(database) as connection,
-        translate_database_errors(f"create a table as {login.user} in {database}"),
-    ):
-        _require_acting_as(owner or login.user, connection, login.user)
-        require_usable_objects(read_unusable_objects(connection, transferring), login.user, database)
+    with login.connect(database) as connection:
+        verify_session(connection, database, owner or login.user, transferring=transferring)
+
+
+def verify_session(connection: Connection, database: str, owner: str, *, transferring: Sequence[str] = ()) -> None:
+    """Verify in the application's session what `verify_tenant` verifies.
+
+    Reads the privileges on tables and sequences, creates a table and rolls it back, and reads the privileges of PUBLIC.
+
+    Raises:
+        DatabaseError: the session acts as another role than `owner`, cannot use a table or create one, or PUBLIC can
+            connect.
+    """
+    user = connection.info.user
+    with translate_database_errors(f"create a table as {user} in {database}"):
+        _require_acting_as(owner, connection, user)
+        require_usable_objects(read_unusable_objects(connection, transferring), user, database)
         with connection.transaction(force_rollback=True):
             connection.execute("CREATE TABLE deploytools_verification (id integer)")
         (row,) = connection.execute(

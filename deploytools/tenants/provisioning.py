@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
+from itertools import chain, pairwise
 from typing import Any, Protocol, TypeVar
 
 import psycopg
@@ -34,7 +35,7 @@ from deploytools.tenants.catalog import (
     read_templates,
 )
 from deploytools.tenants.credentials import TenantSecrets, read_when_not_rotating
-from deploytools.tenants.database_operations import ReassignObjects, superuser_extension_error
+from deploytools.tenants.database_operations import ReassignObjects, VerifyMigrations, superuser_extension_error
 from deploytools.tenants.isolation import (
     DATABASE_OWNER,
     ConnectPrivileges,
@@ -47,6 +48,7 @@ from deploytools.tenants.isolation import (
     read_schema_problem,
     read_unusable_objects,
     require_no_violation,
+    verify_session,
     verify_tenant,
 )
 from deploytools.tenants.migration_history import MigrationGraph
@@ -119,7 +121,7 @@ class TenantProvisioner:
     graph: MigrationGraph | None = None
     account: SuperuserAccount | None = None
 
-    @property
+    @cached_property
     def workers(self) -> int:
         return max(1, min(MAX_WORKERS, read_slots(self.connection).free // 2))
 
@@ -173,17 +175,16 @@ class TenantProvisioner:
     def apply(self, plan: DatabasePlan, listener: ProgressListener) -> tuple[ProvisioningResult, ...]:
         """Apply `plan`, read the state again, and verify each tenant by logging in.
 
-        A tenant is verified while the next one is created. A failed tenant does not stop the others.
+        A tenant is verified while the next one is created; a copy of the template before its connections are enabled.
+        A failed tenant does not stop the others.
 
         Raises:
             DatabaseError: a step of the shared role or of the template failed; no tenant was changed.
         """
-        workers = self.workers
         for step in (*plan.role_steps, *plan.template_steps):
             self._run_step(step, listener)
-        with ThreadPoolExecutor(workers) as pool:
-            running = [self._start(tenant, listener, pool) for tenant in plan.tenants]
-            results = tuple(result.result() for result in running)
+        with ThreadPoolExecutor(self.workers) as pool:
+            results = tuple(result.result() for result in self._apply_tenants(plan.tenants, listener, pool))
         return verify_all(results, lambda: self._verify_isolation(plan, self._read_back(plan, results)))
 
     def verify(self) -> tuple[ProvisioningResult, ...]:
@@ -246,23 +247,28 @@ class TenantProvisioner:
 
     # One tenant.
 
-    def _start(
-        self, plan: TenantPlan, listener: ProgressListener, pool: ThreadPoolExecutor
-    ) -> Future[ProvisioningResult]:
-        """Apply the tenant's steps in the one session, and submit its verification."""
-        result = self._apply_tenant(plan, listener)
+    def _apply_tenants(
+        self, plans: tuple[TenantPlan, ...], listener: ProgressListener, pool: ThreadPoolExecutor
+    ) -> list[Future[ProvisioningResult]]:
+        """Apply the tenants' steps in the one session; start the next tenant while a copy is verified."""
+        results: dict[str, Future[ProvisioningResult]] = {}
+        nothing: Iterator[None] = iter(())
+        runs = (self._apply_tenant(plan, listener, pool, results) for plan in plans)
+        for previous, run in pairwise(chain([nothing], runs, [nothing])):
+            next(run, None)
+            next(previous, None)
+        return [results[plan.tenant.name] for plan in plans]
 
-        def finish() -> ProvisioningResult:
-            verified = updated(result, partial(self._verify_tenant, plan))
-            listener.tenant_done(verified)
-            return verified
-
-        return pool.submit(finish)
-
-    def _apply_tenant(self, plan: TenantPlan, listener: ProgressListener) -> ProvisioningResult:
-        if plan.error:
-            return ProvisioningResult(plan.tenant, error=plan.error)
+    def _apply_tenant(
+        self,
+        plan: TenantPlan,
+        listener: ProgressListener,
+        pool: ThreadPoolExecutor,
+        results: dict[str, Future[ProvisioningResult]],
+    ) -> Iterator[None]:
+        """Apply the tenant's steps, and submit its verification to `pool`; yield while its copy is verified there."""
         done: list[Operation] = []
+        error = plan.error
         try:
             if self.connection.broken and plan.steps:
                 raise DatabaseError(
@@ -270,11 +276,23 @@ class TenantProvisioner:
                     hint="Run the command again. Completed steps are kept.",
                 )
             for step in plan.steps:
-                self._run_step(step, listener)
+                if isinstance(step, VerifyMigrations):
+                    running = pool.submit(self._run_step, step, listener)
+                    yield
+                    running.result()
+                else:
+                    self._run_step(step, listener)
                 done.append(step)
-        except DeployError as error:
-            return ProvisioningResult(plan.tenant, tuple(done), error)
-        return ProvisioningResult(plan.tenant, tuple(done))
+        except DeployError as failure:
+            error = failure
+        applied = ProvisioningResult(plan.tenant, tuple(done), error)
+        results[plan.tenant.name] = pool.submit(self._finish, plan, applied, listener)
+
+    def _finish(self, plan: TenantPlan, result: ProvisioningResult, listener: ProgressListener) -> ProvisioningResult:
+        is_verified = any(isinstance(step, VerifyMigrations) for step in result.done)
+        verified = result if is_verified else updated(result, partial(self._verify_tenant, plan))
+        listener.tenant_done(verified)
+        return verified
 
     def _run_step(self, step: Operation, listener: ProgressListener) -> None:
         run_step(step, self, self.connection)
@@ -320,7 +338,15 @@ class TenantProvisioner:
         run_migrations(self._table_login(database), database, self._graph)
 
     def verify_migrations(self, database: str) -> None:
-        verify_migrations(self._table_login(database), database, self._graph)
+        """Verify a copy before its connections are enabled: its migrations, and what `verify_tenant` verifies."""
+        (tenant,) = (tenant for tenant in self.desired.tenants if tenant.name == database)
+
+        def verify(login: Login) -> None:
+            with login.connect(database) as connection:
+                verify_migrations(connection, database, self._graph)
+                verify_session(connection, database, self.desired.role_of(tenant))
+
+        self._as_tenant(tenant, verify)
 
     def create_superuser(self, database: str) -> None:
         if self.account:

@@ -14,8 +14,8 @@ from typing import TextIO
 from django.apps import apps
 
 from deploytools.errors import DatabaseError
-from deploytools.postgres.connections import Login
-from deploytools.tenants.migration_graph import load_migrations
+from deploytools.postgres.connections import Connection, Login
+from deploytools.tenants.migration_graph import load_migrations, read_record
 from deploytools.tenants.migration_history import MigrationGraph
 from deploytools.tenants.options import DesiredState
 from deploytools.tenants.state import ENCODING, TEMPLATE_PREFIX
@@ -23,7 +23,7 @@ from deploytools.tenants.tenant_migration import (
     MigrationLimits,
     MigrationOutcome,
     MigrationResult,
-    inspect_tenant,
+    evaluate_history,
     migrate_tenant,
 )
 from deploytools.wording import one_line
@@ -83,13 +83,15 @@ def run_migrations(login: Login, database: str, graph: MigrationGraph) -> None:
     _require_up_to_date(database, result)
 
 
-def verify_migrations(login: Login, database: str, graph: MigrationGraph) -> None:
-    """Verify that `database`, a copy of the template, has exactly the code's migrations.
+def verify_migrations(connection: Connection, database: str, graph: MigrationGraph) -> None:
+    """Verify in the application's session that `database`, a copy of the template, has exactly the code's migrations.
 
     Raises:
         DatabaseError: it has not.
     """
-    _require_up_to_date(database, inspect_tenant(login, database, graph))
+    record = read_record(connection)
+    history = graph.compare(record.applied, is_unfinished=record.is_in_progress)
+    _require_up_to_date(database, evaluate_history(database, history))
 
 
 def _require_up_to_date(database: str, result: MigrationResult) -> None:

@@ -24,6 +24,7 @@ from tests.local_cloud import separate_cloud, shop_variables
 
 ROOT = Path(__file__).parent.parent.parent
 TENANTS, LOOPED, ROUNDS = 100, 5, 11
+MANY, MANY_ROUNDS = 50, 4
 PREFIX = "bench"
 
 
@@ -120,6 +121,7 @@ def one_with_tables(bench: Bench) -> tuple[list[list[str]], str]:
         cases = OneTenant(bench, connection)
         cases.from_template()
         seconds = in_turns(cases.by_name(), rounds=ROUNDS, average=mean)
+        many = in_turns(cases.of_many(), rounds=MANY_ROUNDS, average=mean)
     rows = [
         row("one tenant with its tables", seconds["ours"], "`manage.py migrate`", seconds["migrate"]),
         [
@@ -127,6 +129,12 @@ def one_with_tables(bench: Bench) -> tuple[list[list[str]], str]:
             f"{seconds['ours']:.2f} s",
             f"`CREATE DATABASE … TEMPLATE` alone: {seconds['bare']:.2f} s",
             f"{seconds['ours'] / seconds['bare']:.1f} times as long",
+        ],
+        [
+            f"{MANY} tenants with their tables",
+            f"{many['ours']:.2f} s",
+            f"{MANY} bare copies: {many['bare']:.2f} s",
+            f"{many['ours'] / many['bare']:.2f} times as long",
         ],
     ]
     notes = (
@@ -161,15 +169,22 @@ class OneTenant:
             "query": lambda: self.connection.execute("SELECT 1"),
         }
 
-    def from_template(self) -> None:
+    def of_many(self) -> dict[str, Callable[[], object]]:
+        def bare_copies() -> None:
+            for _ in range(MANY):
+                self.bare_copy()
+
+        return {"ours": lambda: self.from_template(MANY), "bare": bare_copies}
+
+    def from_template(self, number: int = 1) -> None:
         from deploytools.tenants.options import Tenant
         from deploytools.tenants.provisioning import TenantProvisioner
 
-        desired = replace(self.desired, tenants=(Tenant(f"o_{next(self.count)}"),))
+        desired = replace(self.desired, tenants=tuple(Tenant(f"o_{next(self.count)}") for _ in range(number)))
         provisioner = TenantProvisioner(self.connection, self.bench.master, self.app, desired, graph=self.graph)
-        (result,) = provisioner.apply(provisioner.plan(), Silent())
-        if result.error:
-            raise result.error
+        for result in provisioner.apply(provisioner.plan(), Silent()):
+            if result.error:
+                raise result.error
 
     def bare_copy(self) -> None:
         names = map(sql.Identifier, (f"b_{next(self.count)}", self.desired.template))

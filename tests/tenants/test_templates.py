@@ -131,6 +131,23 @@ def test_template_is_built_once_and_copied(site):
 
 
 @pytest.mark.slow
+def test_next_copy_is_created_while_a_copy_is_verified(site):
+    one, two = site.names
+    steps: list[Operation] = []
+    assert site.run(steps.append) == [None, None]
+    owner = site.app.user
+    assert steps.index(CloneTemplate(two, site.template)) < steps.index(AllowConnections(one, owner))
+    assert steps.index(VerifyMigrations(one, owner)) < steps.index(AllowConnections(one, owner))
+
+
+@pytest.mark.slow
+def test_copy_is_verified_in_one_login(site):
+    assert site.run() == [None, None]
+    for name in site.names:
+        assert site.postgres.log().count(f"connection authorized: user={site.app.user} database={name}") == 1
+
+
+@pytest.mark.slow
 def test_later_tenant_uses_the_same_template(site):
     site.run()
     oid = site.query(site.names[0], f"SELECT oid FROM pg_database WHERE datname = '{site.template}'")  # noqa: S608
