@@ -129,9 +129,12 @@ def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]
             UNION SELECT root, m.roleid, via, membership.grantor
             FROM pg_auth_members m JOIN membership ON m.member = membership.oid
         ), memberships AS (
-            SELECT root, array_agg(DISTINCT ARRAY[pg_get_userbyid(oid)::text, pg_get_userbyid(via)::text,
-                                                  pg_get_userbyid(grantor)::text]) AS grants
-            FROM membership WHERE oid <> root GROUP BY root
+            SELECT root, array_agg(DISTINCT ARRAY[a.rolname::text, pg_get_userbyid(via)::text,
+                                                  pg_get_userbyid(grantor)::text]) AS grants,
+                   array_agg(DISTINCT a.rolname::text) FILTER (
+                       WHERE a.rolsuper OR a.rolcreaterole OR a.rolcreatedb OR a.rolreplication OR a.rolbypassrls
+                   ) AS admins
+            FROM membership JOIN pg_roles a USING (oid) WHERE oid <> root GROUP BY root
         )
         SELECT r.rolname AS name, r.rolcanlogin AS can_login, r.rolsuper AS is_superuser,
                r.rolcreatedb AS can_create_databases, r.rolcreaterole AS can_create_roles, r.rolinherit AS inherits,
@@ -139,7 +142,8 @@ def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]
                r.rolconnlimit AS connection_limit, coalesce(r.rolvaliduntil < now(), false) AS is_expired,
                CASE WHEN isfinite(r.rolvaliduntil) THEN (r.rolvaliduntil AT TIME ZONE 'UTC')::timestamp(0)::text
                     ELSE '' END AS valid_until,
-               coalesce(memberships.grants, '{{}}') AS memberships, coalesce(s.setconfig, '{{}}') AS settings,
+               coalesce(memberships.grants, '{{}}') AS memberships,
+               coalesce(memberships.admins, '{{}}') AS admin_memberships, coalesce(s.setconfig, '{{}}') AS settings,
                pg_has_role(current_user, r.oid, 'USAGE') AS master_inherits, {rights}
         FROM pg_roles r
         LEFT JOIN memberships ON memberships.root = r.oid
@@ -152,6 +156,7 @@ def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]
             | {
                 "memberships": frozenset(name for name, _, _ in row.memberships),
                 "grants": tuple(Membership(*grant) for grant in row.memberships),
+                "admin_memberships": frozenset(row.admin_memberships),
                 "settings": _settings(row.settings),
             }
         )
@@ -334,10 +339,10 @@ def _read_other_logins(connection: Connection, names: list[str]) -> dict[str, tu
             JOIN pg_roles o ON o.oid = d.datdba JOIN pg_roles r ON r.oid = holder.role
             LEFT JOIN pg_db_role_setting s ON s.setrole = r.oid AND s.setdatabase = 0
             WHERE r.rolcanlogin AND NOT r.rolsuper AND NOT r.rolcreaterole AND r.oid <> o.oid
-              AND r.rolname <> o.rolname || %s AND NOT coalesce('role=' || o.rolname = ANY(s.setconfig), false)
+              AND r.rolname NOT IN (o.rolname || %s, o.rolname || %s) AND NOT coalesce('role=' || o.rolname = ANY(s.setconfig), false)
             ORDER BY 1, 2
         """,  # noqa: S608 - a constant
-        [names, CLONE_SUFFIX],
+        [names, CLONE_SUFFIX, SECOND_LOGIN_SUFFIX],
     ).fetchall()
     return {name: tuple(row.role for row in group) for name, group in groupby(rows, attrgetter("name"))}
 

@@ -75,6 +75,7 @@ class RoleState:
     Attributes:
         memberships: roles it is a member of, directly or through other roles.
         grants: the direct membership behind each of them.
+        admin_memberships: those of `memberships` that are superusers, or have CREATEROLE, CREATEDB or the like.
         settings: ``ALTER ROLE … SET``.
         can_replicate: whether the role has REPLICATION.
         bypasses_row_security: whether the role has BYPASSRLS.
@@ -95,6 +96,7 @@ class RoleState:
     can_create_roles: bool = False
     memberships: frozenset[str] = frozenset()
     grants: tuple[Membership, ...] = ()
+    admin_memberships: frozenset[str] = frozenset()
     inherits: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
     can_replicate: bool = False
@@ -121,7 +123,7 @@ class RoleState:
         memberships = {name for name in self.memberships if name.startswith(PREDEFINED_ROLES)}
         return (
             *(name for name, has in attributes.items() if has),
-            *sorted(memberships | (self.memberships & FORBIDDEN_ROLES)),
+            *sorted(memberships | (self.memberships & FORBIDDEN_ROLES) | self.admin_memberships),
         )
 
 

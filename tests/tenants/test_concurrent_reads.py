@@ -71,6 +71,21 @@ def test_other_logins(owner, postgres):
 
 
 @pytest.mark.slow
+def test_membership_in_an_administrators_role(owner, postgres):
+    """Also through another role; a role without privileges is none."""
+    group, admins, readers = (f"{owner.user}_{name}" for name in ("group", "admins", "readers"))
+    with postgres.admin() as admin:
+        admin.execute(f"CREATE ROLE {admins} CREATEDB; CREATE ROLE {group} IN ROLE {admins}; CREATE ROLE {readers}")
+        admin.execute(f"GRANT {group}, {readers} TO {owner.user}")
+        try:
+            (role,) = read_server_catalog(owner, f"{owner.user}_one", [], [owner.user]).roles
+        finally:
+            admin.execute(f"DROP ROLE {group}, {admins}, {readers}")
+    assert (role.memberships, role.admin_memberships) == ({group, admins, readers}, {admins})
+    assert role.excess_permissions == (admins,)
+
+
+@pytest.mark.slow
 def test_connection_slots(owner, postgres):
     with postgres.admin() as admin:
         (maximum,) = admin.execute("SHOW max_connections").fetchone()

@@ -125,6 +125,32 @@ def test_the_resource_policy_can_allow_the_role(permissions, says, changes, by, 
     assert (found.needed[READ, ARN], (READ, ARN) in found.unsure) == (by, is_unsure)
 
 
+OTHER = "arn:aws:iam::123456789012:role/other"
+
+
+@pytest.mark.parametrize("says", [{"EvalDecision": "allowed", "MatchedStatements": []}, REFUSED])
+@pytest.mark.parametrize(
+    ("changes", "reads", "is_unsure"),
+    [
+        ({}, False, False),
+        ({"Principal": {"AWS": ROLE.arn}}, False, False),
+        ({"Principal": {"AWS": OTHER}}, True, False),
+        ({"NotPrincipal": {"AWS": OTHER}}, False, False),
+        ({"NotPrincipal": {"AWS": ROLE.arn}}, True, False),
+        ({"Action": "secretsmanager:DeleteSecret"}, True, False),
+        ({"Condition": {"StringNotEquals": {"aws:PrincipalArn": OTHER}}}, False, False),
+        ({"Condition": {"ArnNotEquals": {"aws:PrincipalArn": ROLE.arn}}}, True, False),
+        ({"Condition": {"Bool": {"aws:SecureTransport": "false"}}}, True, False),
+        ({"Condition": {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}}}, False, True),
+    ],
+)
+def test_the_resource_policy_can_deny_the_role(permissions, says, changes, reads, is_unsure):
+    principal = {} if "NotPrincipal" in changes else {"Principal": "*"}
+    statement = {"Effect": "Deny", "Action": "secretsmanager:*", "Resource": "*", **principal, **changes}
+    found = permissions(READS, says=says, of_secret=(statement,))
+    assert (bool(found.needed[READ, ARN]), (READ, ARN) in found.unsure) == (reads, is_unsure)
+
+
 @pytest.mark.parametrize(
     ("secret", "by", "is_unsure"),
     [(ARN, "policy p, statement 0", False), (ARN.replace("prod", "other"), "", False)],

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from deploytools.verification.alarms.facts import INVOKER, Alarm, Topic, TopicKey, is_function, is_topic
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
-from deploytools.verification.iam.policies import Policy, allowed_by, argument, principals
+from deploytools.verification.iam.policies import Policy, account_of, allowed_by, argument, decision, principals
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import check
 
@@ -84,6 +85,8 @@ NEW_ALARM_SECONDS = 30 * 60
 
 #: The service that publishes to an alarm's topic, and the actions on the topic's KMS key that it needs.
 CLOUDWATCH, KEY_ACTIONS = "cloudwatch.amazonaws.com", ("kms:Decrypt", "kms:GenerateDataKey*")
+
+DAY = timedelta(days=1)
 
 NO_ALARM = "there is no alarm (see alarms.metrics)"
 
@@ -184,7 +187,7 @@ def actions(alarms: tuple[Alarm, ...], alarm_functions: dict[str, bool]) -> Iter
 
 @alarm_check(
     "alarms.have-data",
-    title="Every alarm receives metric data",
+    title="Every alarm receives metric data, and none has been in the state ALARM for a day",
     severity=Severity.MEDIUM,
     hint="Check the alarm's metric and dimensions: aws cloudwatch describe-alarms --alarm-names NAME",
 )
@@ -196,6 +199,9 @@ def have_data(rds_instance: RdsInstance, alarms: tuple[Alarm, ...]) -> Iterable[
         age = (rds_instance.read_at - alarm.changed_at).total_seconds() if alarm.changed_at else None
         if alarm.state is None:
             yield unknown("the AWS response has no StateValue", alarm.name)
+        elif alarm.state == "ALARM" and alarm.state_since and rds_instance.read_at - alarm.state_since > DAY:
+            evidence, since = "it has been in the state ALARM for more than a day", f"{alarm.state_since:%Y-%m-%d}"
+            yield warned(evidence, alarm.name, f"Check {alarm.metric}, and fix the cause", measured=f"since {since}")
         elif alarm.state == "OK" and alarm.missing_data in HIDING:
             hint = f"Run aws cloudwatch put-metric-alarm for {alarm.name} again, with --treat-missing-data missing"
             yield warned(f"it can be OK without data: TreatMissingData is {alarm.missing_data}", alarm.name, hint)
@@ -240,7 +246,7 @@ def subscriptions(alarm_topics: tuple[Topic, ...], alarms: tuple[Alarm, ...]) ->
 
 @alarm_check(
     "alarms.topic-key",
-    title="CloudWatch can use the KMS key of every alarm topic",
+    title="CloudWatch can publish to every alarm topic and use its KMS key",
     severity=Severity.HIGH,
     hint="Use a customer managed key whose policy allows cloudwatch.amazonaws.com kms:Decrypt and kms:GenerateDataKey*",
 )
@@ -251,7 +257,21 @@ def topic_key(alarm_topics: tuple[Topic, ...], topic_keys: tuple[TopicKey, ...])
     if not existing:
         yield not_applicable("no alarm notifies an existing SNS topic")
     for topic in existing:
+        if topic.policy is not None and not _can_publish(topic):
+            hint = (
+                f"Allow {CLOUDWATCH} sns:Publish in the topic's policy. Run: aws sns set-topic-attributes --topic-arn "
+            )
+            hint += f"{topic.arn} --attribute-name Policy --attribute-value file://FILE"
+            yield failed("the policy of the topic does not allow CloudWatch sns:Publish", topic.arn, hint)
+            continue
         yield _evaluate_key(topic, keys[topic.arn]) if topic.key else passed("not encrypted with a KMS key", topic.arn)
+
+
+def _can_publish(topic: Topic) -> bool:
+    """Return whether CloudWatch of the topic's own account can publish to it. A condition is taken to be met."""
+    named = {CLOUDWATCH, "*", account_of(topic.arn), f"arn:aws:iam::{account_of(topic.arn)}:root"}
+    statements = tuple(s for s in topic.policy or () if named & set(principals(s)))
+    return bool(decision([Policy("topic", statements)], "sns:publish", topic.arn, {"aws:SecureTransport": "true"})[1])
 
 
 def _evaluate_key(topic: Topic, key: TopicKey) -> Verdict:

@@ -37,6 +37,7 @@ class Alarm:
         via: ARNs of the actions of composite alarms that go off with this alarm.
         is_expression: whether it evaluates metric math, or a band of anomaly detection.
         missing_data: ``TreatMissingData``; empty: not set.
+        state_since: when its state last changed; None: not in the AWS response.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Alarm:
     via: tuple[str, ...] = ()
     is_expression: bool = False
     missing_data: str = ""
+    state_since: datetime | None = None
 
 
 @fact(actions=("cloudwatch:DescribeAlarms",), deadline=30)
@@ -88,6 +90,7 @@ def _alarm(item: Any, metric: str, instance: str, composite: Iterable[Any]) -> A
         tuple(sorted({action for other in composite if _includes(other, item) for action in other["AlarmActions"]})),
         bool(item.get("Metrics") or item.get("ThresholdMetricId")),
         item.get("TreatMissingData", ""),
+        item.get("StateUpdatedTimestamp"),
     )
 
 
@@ -119,6 +122,7 @@ class Topic:
         key: the KMS key that encrypts it; empty: none.
         confirmed, pending: protocol and endpoint of its subscriptions: ``email operations@example.com``.
         filtered: confirmed subscriptions with a filter policy, which the message of an alarm might not meet.
+        policy: the statements of its access policy; None: not in the AWS response.
     """
 
     arn: str
@@ -127,6 +131,7 @@ class Topic:
     confirmed: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     filtered: tuple[str, ...] = ()
+    policy: tuple[Mapping[str, Any], ...] | None = None
 
 
 def redact_endpoint(endpoint: str) -> str:
@@ -167,7 +172,10 @@ def _topic(arn: str, region: str) -> Topic:
         else:
             (filtered if _is_filtered(client, subscription) else confirmed).append(endpoint)
     key = attributes.get("KmsMasterKeyId", "")
-    return Topic(arn, True, key, *(tuple(sorted(found)) for found in (confirmed, pending, filtered)))
+    document = attributes.get("Policy")
+    policy = parse_policy("topic", document).statements if document else None
+    lists = [tuple(sorted(found)) for found in (confirmed, pending, filtered)]
+    return Topic(arn, True, key, lists[0], lists[1], lists[2], policy)
 
 
 def _is_filtered(client: SNSClient, subscription: str) -> bool:

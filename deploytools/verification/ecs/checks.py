@@ -24,10 +24,12 @@ from deploytools.verification.ecs.facts import (
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.network.checks import allow_hint, missing_groups
 from deploytools.verification.network.facts import Network, SecurityGroup
+from deploytools.verification.project.facts import ProjectReport
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import check
 from deploytools.verification.secret.facts import SecretDescription
 from deploytools.verification.secret.rotation_facts import RotationDates
+from deploytools.wording import count
 
 GUIDE = "Next Steps: Phase 10"
 IN_SECRETS_MANAGER = "Security Checklist: All production secrets stored in AWS Secrets Manager (not in code)"
@@ -166,6 +168,25 @@ def circuit_breaker(ecs_service: Service) -> Verdict:
 
 
 @service_check(
+    "ecs.redundant",
+    title="ECS service runs at least two tasks in at least two subnets",
+    severity=Severity.MEDIUM,
+    stage=Stage.LAUNCH,
+    hint="Run: aws ecs update-service --cluster CLUSTER --service SERVICE --desired-count 2, with "
+    "a subnet of each zone",
+)
+def redundant(ecs_service: Service) -> Verdict:
+    """If the only task or its zone fails, the application is down until ECS has started another task."""
+    service, desired = ecs_service, ecs_service.desired
+    if desired is None:
+        return unknown("the AWS response has no desiredCount")
+    subnets = f" in {count(len(service.subnets), 'subnet')}" if service.security_groups is not None else ""
+    evidence = f"{count(desired, 'task')}{subnets}"
+    is_single = desired < 2 or (service.security_groups is not None and len(service.subnets) < 2)
+    return warned(evidence) if is_single else passed(evidence)
+
+
+@service_check(
     "ecs.no-public-address",
     title="ECS tasks have no public IP address",
     severity=Severity.HIGH,
@@ -207,15 +228,15 @@ def _plaintext(container: Container) -> list[Verdict]:
 
 @container_check(
     "ecs.expected-secret",
-    title="Task definition uses the secret of this deployment",
+    title="Task definition uses the secret and the settings module of this deployment",
     severity=Severity.HIGH,
     guide=IN_SECRETS_MANAGER,
     hint="Set the variable that names the secret, and each valueFrom, to the secret of this deployment",
 )
 def expected_secret(
-    task_definition: TaskDefinition, secret_description: SecretDescription, secret: SecretState
+    task_definition: TaskDefinition, secret_description: SecretDescription, secret: SecretState, project: ProjectReport
 ) -> Iterable[Verdict]:
-    """Otherwise the application reads another secret than the one that is checked."""
+    """Otherwise the application reads another secret, or has other settings, than those that are checked."""
     arn = secret_description.arn
 
     def used(container: Container) -> list[str]:
@@ -229,6 +250,10 @@ def expected_secret(
 
     def evaluate(container: Container) -> Verdict:
         names = used(container)
+        if container.settings_module not in {"", project.settings_module}:
+            hint = f"Set DJANGO_SETTINGS_MODULE to {project.settings_module}, or run the command with its settings"
+            found = f"DJANGO_SETTINGS_MODULE is {container.settings_module}, expected {project.settings_module}"
+            return failed(found, hint=hint)
         for variable, value in container.secret_names:
             if not is_named and not is_own(value):
                 found = f"is {value}, expected" if value else "is not"
@@ -280,7 +305,7 @@ def logs(task_definition: TaskDefinition) -> Iterable[Verdict]:
 
 @container_check(
     "ecs.unprivileged",
-    title="Containers run as an unprivileged user with a read-only root file system",
+    title="Containers run as an unprivileged user with a read-only root file system, without access to the host",
     severity=Severity.MEDIUM,
     stage=Stage.LAUNCH,
     hint="Set user, readonlyRootFilesystem: true and privileged: false in the task definition",
@@ -292,6 +317,8 @@ def unprivileged(task_definition: TaskDefinition) -> Iterable[Verdict]:
     def evaluate(container: Container) -> Verdict:
         if container.is_privileged:
             return failed("it is privileged")
+        if container.host_access:
+            return failed(f"it has {', '.join(container.host_access)}")
         if _is_root(container.user or ""):
             return failed(f"its user is {container.user}, which is root")
         problems = [] if container.user else ["its user is the one of the image"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -116,6 +116,8 @@ class Container:
             neither an ARN nor the name of this deployment's secret, and might be a credential.
         also_fetched: ARNs of the secrets of its log driver and of its image's registry.
         environment_files: ARNs of S3 objects with more environment variables, which are not read.
+        host_access: Linux capabilities, devices, directories and namespaces of the host that it has.
+        settings_module: its variable ``DJANGO_SETTINGS_MODULE``; empty: not set.
     """
 
     name: str
@@ -130,6 +132,8 @@ class Container:
     secret_names: tuple[tuple[str, str], ...] = ()
     also_fetched: tuple[str, ...] = ()
     environment_files: tuple[str, ...] = ()
+    host_access: tuple[str, ...] = ()
+    settings_module: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,9 @@ SECRET_PARTS = 7
 #: The ARN of a secret, also with key, label and version.
 SECRET_ARN = re.compile(r"arn:[\w-]+:secretsmanager:[\w-]+:\d+:secret:[\w/+=.@:-]+")
 
+#: Capabilities that give no access to the host.
+HARMLESS_CAPABILITIES = {"NET_BIND_SERVICE", "SYS_PTRACE"}
+
 #: Ends of the names of variables that identify something.
 OF_NAME = ("_NAME", "_ARN", "_ID")
 
@@ -170,7 +177,10 @@ def task_definition(ecs_service: Service | None, secret: SecretState, settings: 
     return TaskDefinition(
         definition["taskDefinitionArn"],
         definition.get("taskRoleArn", ""),
-        tuple(_container(item, values, secret.name) for item in definition["containerDefinitions"]),
+        tuple(
+            replace(_container(item, values, secret.name), host_access=_host_access(item, definition))
+            for item in definition["containerDefinitions"]
+        ),
         definition.get("executionRoleArn", ""),
     )
 
@@ -206,6 +216,20 @@ def _container(item: Any, values: set[str], secret: str) -> Container:
             *([registry] if registry else ()),
         ),
         environment_files=tuple(file["value"] for file in item.get("environmentFiles") or ()),
+        settings_module=environment.get("DJANGO_SETTINGS_MODULE", ""),
+    )
+
+
+def _host_access(item: Any, definition: Any) -> tuple[str, ...]:
+    linux = item.get("linuxParameters") or {}
+    added = (linux.get("capabilities") or {}).get("add") or ()
+    paths = {volume["name"]: (volume.get("host") or {}).get("sourcePath") for volume in definition.get("volumes") or ()}
+    mounted = (paths.get(mount.get("sourceVolume")) for mount in item.get("mountPoints") or ())
+    return (
+        *(f"the capability {name}" for name in added if name not in HARMLESS_CAPABILITIES),
+        *(f"the device {device.get('hostPath')}" for device in linux.get("devices") or ()),
+        *(f"the directory {path} of the host" for path in mounted if path),
+        *(f"the {mode} of the host" for mode in ("pidMode", "ipcMode") if definition.get(mode) == "host"),
     )
 
 

@@ -13,6 +13,9 @@ from typing import Any
 #: Values that are credentials under any name: URLs with a password, and formats of well-known services.
 CREDENTIAL = re.compile(
     r"""[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@
+        |[?&](password|passwd|pwd|secret|token|api_?key|access_key)=[^&\s]+
+        |\b(Basic|Bearer)\s+[\w.+/=-]{8}
+        |hooks\.slack\.com/services/\w|discord(app)?\.com/api/webhooks/\w
         |\b(sk|rk|whsec|pk)_(live|test)_\w{8}|\bwhsec_\w{8}
         |\b(AKIA|ASIA)[A-Z0-9]{16}\b
         |\b(ghp|gho|ghs|ghu|github_pat|glpat|npm|pypi|xox[abps]|SG|dop_v1|hf|shpat)[_.-][\w.-]{16}
@@ -60,12 +63,16 @@ def is_credential(name: str, value: str) -> bool:
 
 def credentials_in(container: Mapping[str, Any]) -> Iterator[str]:
     """Yield where a container definition has credentials, other than in its environment: ``command --db-password``."""
-    for member in ("command", "entryPoint"):
-        words = [str(word) for word in container.get(member) or ()]
+    health = (container.get("healthCheck") or {}).get("command")
+    for member, command in (
+        *((member, container.get(member)) for member in ("command", "entryPoint")),
+        ("healthCheck", health),
+    ):
+        words = [str(word) for word in command or ()]
         pairs = [(word, following) for word, following in pairwise(words) if word.startswith("--")]
         pairs += [pair for word in words for pair in ASSIGNMENT.findall(word)]
         yield from (f"{member} {name}" for name, value in pairs if "=" not in name and is_credential(name, value))
         yield from (member for word in words if CREDENTIAL.search(word) and not ASSIGNMENT.search(word))
-    for name, value in (container.get("dockerLabels") or {}).items():
-        if is_credential(name, str(value)):
-            yield f"label {name}"
+    options = (container.get("logConfiguration") or {}).get("options") or {}
+    for kind, members in (("label", container.get("dockerLabels") or {}), ("log option", options)):
+        yield from (f"{kind} {name}" for name, value in members.items() if is_credential(name, str(value)))

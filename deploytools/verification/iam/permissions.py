@@ -118,6 +118,8 @@ def _role_permissions(
     found = {q: _on_any_key(role, *q, decided, contexts[q]) for q, decided in found.items()}
     if found.get((READ, secret), ("",))[0] == "implicitDeny":
         found[READ, secret] = _by_resource_policy(role, secret, policy)
+    if found.get((READ, secret), ("",))[0] == "allowed":
+        found[READ, secret] = _not_denied(role, secret, policy, found[READ, secret])
     unsure = {q for q, (decided, _) in found.items() if decided == "conditional"}
     return RolePermissions(
         role.name,
@@ -164,6 +166,23 @@ def _by_resource_policy(role: Role, secret: str, policy: ResourcePolicy) -> tupl
     by_policy = replace(role, policies=(Policy("of the secret", own),))
     decided, by = _evaluate_policies(by_policy, READ, secret, _context(READ, secret))
     return decided, by.replace("policy of the secret", "the resource policy of the secret")
+
+
+def _not_denied(role: Role, secret: str, policy: ResourcePolicy, allowed: tuple[str, str]) -> tuple[str, str]:
+    """Return the decision after the Deny statements of the secret's resource policy, which the simulator ignores."""
+    denying = [item for item in policy.statements if item.get("Effect") == "Deny" and _names(item, role)]
+    allow_all = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    by_policy = replace(role, policies=(Policy("of the secret", (allow_all, *denying)),), boundary=None)
+    decided, _ = _evaluate_policies(by_policy, READ, secret, _context(READ, secret))
+    return allowed if decided == "allowed" else (decided, "")
+
+
+def _names(statement: Mapping[str, Any], role: Role) -> bool:
+    """Return whether a statement applies to the role."""
+    own = {"*", role.arn, account_of(role.arn), f"arn:aws:iam::{account_of(role.arn)}:root"}
+    if "NotPrincipal" in statement:
+        return not own & set(principals({"Principal": statement["NotPrincipal"]}))
+    return bool(own & set(principals(statement)))
 
 
 def _simulate(client: IAMClient, role: Role, action: str, resource: str, context: Mapping[str, str]) -> tuple[str, str]:

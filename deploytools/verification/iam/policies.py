@@ -164,6 +164,8 @@ def binding_keys(statement: Mapping[str, Any]) -> list[str]:
 
 def _is_fixed(key: str, value: str) -> bool:
     """Return whether a value identifies an account, an organization, a network other than the internet, …"""
+    if key.lower().endswith("account"):
+        return value.isdigit()
     if key.lower().endswith("arn"):
         return value.count(":") >= ARN_COLONS and "*" not in value.split(":")[4]
     return bool(value.strip("*?")) and not value.endswith("/0")

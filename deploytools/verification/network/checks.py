@@ -23,6 +23,9 @@ from deploytools.verification.registry import check
 #: The shortest prefix, by IP version, of the network of one site. Wider public ranges count as the internet.
 WIDE = {4: 24, 6: 48}
 
+#: Public IPv4 addresses that the rules of a group can allow together.
+MAX_ADDRESSES = 2_048
+
 #: The ranges from which Cloudflare connects to an origin (cloudflare.com/ips).
 CLOUDFLARE = tuple(
     ip_network(cidr)
@@ -232,7 +235,7 @@ def public_rules(group: SecurityGroup, lists: PrefixLists, allowed: Container[in
     Args:
         allowed: single ports that can be open.
     """
-    return [
+    found = [
         failed(
             f"{group.name} opens {_ports(rule)} to {rule.cidr or rule.prefix_list}",
             rule_resource(group, rule),
@@ -244,6 +247,18 @@ def public_rules(group: SecurityGroup, lists: PrefixLists, allowed: Container[in
         and not (rule.first == rule.last and rule.first in WEB and rule.cidr and _is_part(rule.cidr, CLOUDFLARE))
         and not (rule.first == rule.last and rule.first in allowed)
     ]
+    return found or _many_ranges(group)
+
+
+def _many_ranges(group: SecurityGroup) -> list[Verdict]:
+    """Return a failure if the rules of a group together allow more public addresses than those of some sites."""
+    rules = [rule for rule in group.rules if rule.protocol not in ICMP and {rule.first, rule.last} - WEB]
+    ranges = {rule.cidr for rule in rules if rule.cidr}
+    known = [ip_network(cidr, strict=False) for cidr in ranges if not _is_part(cidr, (*PRIVATE, *CLOUDFLARE))]
+    number = sum(network.num_addresses for network in known if network.version == 4 and network.prefixlen >= WIDE[4])
+    if number <= MAX_ADDRESSES:
+        return []
+    return [failed(f"{group.name} is open to {number:,} public addresses in {len(known)} ranges", group.identifier)]
 
 
 def _is_public(rule: Rule, lists: PrefixLists) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import partial
 from urllib.parse import urlsplit
@@ -14,6 +15,17 @@ from deploytools.verification.registry import check
 from deploytools.verification.secret.facts import SettingsInUse
 
 HTTPS = 443
+
+#: Values of SECURE_PROXY_SSL_HEADER that a load balancer sends for HTTPS.
+SECURE = {"https", "on", "1"}
+
+#: Domains below which anyone can register a name.
+SHARED = re.compile(
+    r"\.((co|com|org|net|ac|gov|edu|or|ne)\.[a-z]{2}"
+    r"|([\w-]+\.)*(amazonaws\.com(\.cn)?|awsapprunner\.com|elasticbeanstalk\.com)"
+    r"|(cloudfront|azurewebsites|fastly|b-cdn)\.net|(herokuapp|onrender|appspot|ngrok)\.com|(github|ngrok|gitlab)\.io"
+    r"|(vercel|netlify|web|ngrok-free)\.app|([\w-]+\.)?run\.app|(fly|pages|workers)\.dev|trycloudflare\.com)"
+)
 
 startup_check = partial(check, severity=Severity.HIGH, tags=("startup",))
 
@@ -53,7 +65,7 @@ def allowed_hosts(project: ProjectReport, settings: Settings) -> Verdict:
     if not project.allowed_hosts:
         return failed("ALLOWED_HOSTS is empty")
     if wide := [pattern for pattern in project.allowed_hosts if _is_wide(pattern)]:
-        return failed(f"ALLOWED_HOSTS contains {', '.join(wide)}, which matches every host of a top-level domain")
+        return failed(f"ALLOWED_HOSTS contains {', '.join(wide)}, which matches hosts of others")
     if host and not _is_allowed(host, project.allowed_hosts):
         return failed(f"ALLOWED_HOSTS does not contain {host}", hint=f"Add {host} to ALLOWED_HOSTS")
     return passed(", ".join(project.allowed_hosts))
@@ -71,7 +83,7 @@ def trusted_origins(project: ProjectReport, settings: Settings) -> Verdict:
     if plain:
         return failed(f"not https: {', '.join(plain)}")
     if wide := [origin for origin in project.trusted_origins if _is_wide(_pattern(origin))]:
-        return failed(f"{', '.join(wide)} matches every host of a top-level domain")
+        return failed(f"{', '.join(wide)} matches hosts of others")
     if not settings.url:
         return not_applicable('DEPLOYTOOLS["URL"] is not set')
     url = urlsplit(settings.url)
@@ -92,8 +104,8 @@ def _is_allowed(host: str, patterns: Iterable[str]) -> bool:
 
 
 def _is_wide(pattern: str) -> bool:
-    """Return whether a pattern for subdomains has only one label: ``.com``."""
-    return pattern[:1] == "." and "." not in pattern.strip(".")
+    """Return whether a pattern for subdomains matches those of others: ``.com``, ``.co.uk``, ``.amazonaws.com``."""
+    return pattern[:1] == "." and ("." not in pattern.strip(".") or SHARED.fullmatch(pattern.lower()) is not None)
 
 
 def _pattern(origin: str) -> str:
@@ -109,6 +121,8 @@ def _pattern(origin: str) -> str:
 )
 def proxy_ssl_header(project: ProjectReport, settings: Settings) -> Verdict:
     """If the load balancer terminates TLS, Django otherwise redirects every request to https in a loop."""
+    if project.proxy_ssl_header and project.proxy_ssl_header[1].lower() not in SECURE:
+        return failed(f"SECURE_PROXY_SSL_HEADER takes {' = '.join(project.proxy_ssl_header)} for HTTPS")
     if project.proxy_ssl_header:
         return passed(" = ".join(project.proxy_ssl_header))
     if not settings.url and not settings.ecs_service:

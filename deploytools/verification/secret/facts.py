@@ -67,6 +67,7 @@ class SecretDescription:
 
     Attributes:
         key: the customer managed key that encrypts it, by id, ARN or alias; empty: ``aws/secretsmanager``.
+        rotation_days: ``AutomaticallyAfterDays``; None: not in the response, or a schedule expression.
     """
 
     arn: str
@@ -75,6 +76,7 @@ class SecretDescription:
     rotated_at: datetime | None
     next_rotation: datetime | None
     key: str = ""
+    rotation_days: int | None = None
 
 
 @fact(actions=("secretsmanager:DescribeSecret",))
@@ -90,6 +92,7 @@ def secret_description(secret: SecretState) -> SecretDescription:
         response.get("LastRotatedDate"),
         response.get("NextRotationDate"),
         "" if key.endswith("alias/aws/secretsmanager") else key,
+        (response.get("RotationRules") or {}).get("AutomaticallyAfterDays"),
     )
 
 

@@ -77,6 +77,11 @@ def rotation_on_schedule(secret_description: SecretDescription, secret: SecretSt
             f"{secret.name} --region {secret.region} ({ROTATION_EFFECT})"
         )
         return failed(f"it was due on {due:%Y-%m-%d}", hint=hint)
+    days, rotated = secret_description.rotation_days, secret_description.rotated_at
+    if days and rotated and (secret_description.read_at - rotated).days > days + 1:
+        hint = "Check the log of the rotation function: a rotation was skipped or failed"
+        evidence = f"it was last rotated on {rotated:%Y-%m-%d}, although it is due every {count(days, 'day')}"
+        return failed(evidence, hint=hint)
     return passed(f"next rotation on {due:%Y-%m-%d}")
 
 

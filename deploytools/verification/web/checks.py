@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Mapping
 from functools import partial
 from operator import attrgetter
@@ -42,7 +43,10 @@ REFERRERS = {
 }
 
 #: Sources of a content security policy that allow the scripts of an attacker.
-UNSAFE = {"*", "http:", "https:", "data:", "'unsafe-inline'"}
+UNSAFE = {"*", "http:", "https:", "data:", "blob:", "filesystem:", "'unsafe-inline'"}
+
+#: A source that stands for every host of a top-level domain.
+EVERY_HOST = re.compile(r"(https?://)?\*(\.[a-z]+)?(:(\d+|\*))?/?")
 
 HEADERS = ("content-security-policy", "x-content-type-options", "referrer-policy", "x-frame-options")
 
@@ -102,7 +106,8 @@ def https_redirect(site_response: SiteResponse) -> Verdict:
         return unknown(reason, hint=hint)
     location, host = site.plain.headers.get("location", ""), urlsplit(site.url).hostname
     target = urlsplit(location)
-    if 300 <= site.plain.status < 400 and target.scheme == "https" and same_site(target.hostname, host):
+    is_site = target.scheme == "https" and same_site(target.hostname, host) and target.port in {None, 443}
+    if 300 <= site.plain.status < 400 and is_site:
         return passed(f"{site.plain.status} to {location}")
     return failed(f"http:// returns {site.plain.status}" + (f" to {location}" if location else ""))
 
@@ -174,7 +179,7 @@ def _script_problems(policy: dict[str, list[str]]) -> list[str]:
     has_nonce = any(source.startswith(("'nonce-", "'sha")) or source == "'strict-dynamic'" for source in sources)
     ignored = {"'unsafe-inline'"} if has_nonce else set[str]()
     ignored |= {"*", "http:", "https:"} if "'strict-dynamic'" in sources else set()
-    unsafe = [source for source in sources if source in UNSAFE - ignored]
+    unsafe = [s for s in sources if s not in ignored and (s in UNSAFE or EVERY_HOST.fullmatch(s))]
     return [f"content-security-policy allows scripts from {', '.join(unsafe)}"] if unsafe else []
 
 
@@ -220,7 +225,7 @@ def health(site_response: SiteResponse) -> Iterable[Verdict]:
 
 @site_check(
     "web.no-debug-page",
-    title="Pages do not show debug information",
+    title="Pages show neither debug information nor a server's default page",
     severity=Severity.CRITICAL,
     guide="Security Checklist",
     hint="Run the application with DEBUG = False: DJANGO_SETTINGS_MODULE=…settings_production",

@@ -43,6 +43,7 @@ ECS = [
             "ecs.deployment-complete": NA,
             "ecs.deployed-since-rotation": NA,
             "ecs.circuit-breaker": NA,
+            "ecs.redundant": NA,
             "ecs.no-public-address": NA,
             "ecs.not-rolled-back": NA,
             "ecs.reaches-database": NA,
@@ -95,9 +96,11 @@ ECS = [
     ),
     Row(service(rollout="FAILED"), {"ecs.deployment-complete": FAIL}, "2 of 2 tasks running, rollout FAILED"),
     Row(service(running=1), {"ecs.deployment-complete": FAIL}, "1 of 2 tasks running"),
-    Row(service(desired=0, running=0), {"ecs.deployment-complete": FAIL}, "0 of 0 tasks running"),
+    Row(
+        service(desired=0, running=0), {"ecs.deployment-complete": FAIL, "ecs.redundant": WARN}, "0 of 0 tasks running"
+    ),
     Row(service(status="DRAINING"), {"ecs.deployment-complete": FAIL}, "its status is DRAINING"),
-    Row(service(desired=None), {"ecs.deployment-complete": UNKNOWN}, "desiredCount"),
+    Row(service(desired=None), dict.fromkeys(("ecs.deployment-complete", "ecs.redundant"), UNKNOWN), "desiredCount"),
     Row(service(status=None), {"ecs.deployment-complete": UNKNOWN}, "no status, desiredCount"),
     Row(service(rollout=None), {}),
     Row(service(rollout=None, deployments=2), {"ecs.deployment-complete": FAIL}, "running, deployments: 2"),
@@ -308,7 +311,7 @@ TASK_DEFINITIONS = [
             ("SITE_URL", "https://www.shop.net/?a=b@c"),
             ("GIT_SHA", "9c1185a5c5e9fc54612808977ee8f548b2258d31"),
             ("STRIPE_PUBLISHABLE_KEY", "pk_live_51AbCdEfGhIjKlMnOpQrStUv"),
-            ("DJANGO_SETTINGS_MODULE", "shop.settings.production"),
+            ("DJANGO_SETTINGS_MODULE", "prod.settings"),
             ("KEYBOARD", "qwerty"),
             ("PASSENGER_COUNT", "many"),
         )

@@ -343,7 +343,7 @@ VARIATIONS = [
     ),
     *faults("ecs.deployed-since-rotation", service(deployed_at=NOW - 400 * DAY), status=WARN),
     *faults("ecs.circuit-breaker", service(has_circuit_breaker=False, rolls_back=True), status=WARN),
-    *faults("ecs.no-public-address", *(service(has_public_address=True, desired=n, running=n) for n in (1, 3))),
+    *faults("ecs.no-public-address", *(service(has_public_address=True, desired=n, running=n) for n in (2, 3))),
     *faults("ecs.image-pinned", *(container(image=image) for image in ("shop", "shop:1.2.3")), status=WARN),
     *faults("ecs.logs", container(log_driver="")),
     *faults("ecs.container-insights", {"ecs_cluster": Cluster("prod", "Enabled?")}, status=WARN),
