@@ -339,7 +339,8 @@ def _read_other_logins(connection: Connection, names: list[str]) -> dict[str, tu
             JOIN pg_roles o ON o.oid = d.datdba JOIN pg_roles r ON r.oid = holder.role
             LEFT JOIN pg_db_role_setting s ON s.setrole = r.oid AND s.setdatabase = 0
             WHERE r.rolcanlogin AND NOT r.rolsuper AND NOT r.rolcreaterole AND r.oid <> o.oid
-              AND r.rolname NOT IN (o.rolname || %s, o.rolname || %s) AND NOT coalesce('role=' || o.rolname = ANY(s.setconfig), false)
+              AND r.rolname NOT IN (o.rolname || %s, o.rolname || %s)
+              AND NOT coalesce('role=' || o.rolname = ANY(s.setconfig), false)
             ORDER BY 1, 2
         """,  # noqa: S608 - a constant
         [names, CLONE_SUFFIX, SECOND_LOGIN_SUFFIX],
