@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -86,7 +85,8 @@ NEW_ALARM_SECONDS = 30 * 60
 #: The service that publishes to an alarm's topic, and the actions on the topic's KMS key that it needs.
 CLOUDWATCH, KEY_ACTIONS = "cloudwatch.amazonaws.com", ("kms:Decrypt", "kms:GenerateDataKey*")
 
-DAY = timedelta(days=1)
+#: Seconds.
+DAY = 24 * 60 * 60
 
 NO_ALARM = "there is no alarm (see alarms.metrics)"
 
@@ -199,7 +199,11 @@ def have_data(rds_instance: RdsInstance, alarms: tuple[Alarm, ...]) -> Iterable[
         age = (rds_instance.read_at - alarm.changed_at).total_seconds() if alarm.changed_at else None
         if alarm.state is None:
             yield unknown("the AWS response has no StateValue", alarm.name)
-        elif alarm.state == "ALARM" and alarm.state_since and rds_instance.read_at - alarm.state_since > DAY:
+        elif (
+            alarm.state == "ALARM"
+            and alarm.state_since
+            and (rds_instance.read_at - alarm.state_since).total_seconds() > DAY
+        ):
             evidence, since = "it has been in the state ALARM for more than a day", f"{alarm.state_since:%Y-%m-%d}"
             yield warned(evidence, alarm.name, f"Check {alarm.metric}, and fix the cause", measured=f"since {since}")
         elif alarm.state == "OK" and alarm.missing_data in HIDING:
