@@ -43,6 +43,7 @@ def mode_of(options: Mapping[str, Any]) -> str:
         ("new_key", {"sync"}),
         ("leaked", {"sync"}),
         ("key", {"rollback"}),
+        ("with_login", {"rollback"}),
         ("restart", {"sync", "rollback", "restart"}),
     ):
         if options[name] and mode not in modes:
@@ -83,8 +84,8 @@ def add_value_options(parser: CommandParser) -> None:
         (
             "--regenerate",
             "KEY",
-            "Replace the value with a generated one. After --regenerate password, run create_tenant_dbs. With "
-            "django_secret_key, the former key stays valid: no user is logged out.",
+            "Replace the value with a generated one. Instead of --regenerate password, after which logins fail until "
+            "create_tenant_dbs, use rotate_credentials. With django_secret_key, the former key stays valid.",
         ),
     ):
         group.add_argument(option, action="append", default=[], metavar=metavar, help=text)
@@ -130,7 +131,8 @@ def add_mode_options(parser: CommandParser) -> None:
         const="",
         metavar="VERSION|AGE",
         help="Make another version current: the previous one, the one whose ID begins with VERSION (8 characters or "
-        "more), or the newest one that is at least AGE old, for example 2h (m, h or d).",
+        "more), or the newest one that is at least AGE old, for example 2h (m, h or d). Username, password and "
+        "rotated keys stay as they are.",
     )
     modes.add_argument(
         "--key",
@@ -138,6 +140,11 @@ def add_mode_options(parser: CommandParser) -> None:
         default=[],
         metavar="KEY",
         help="With --rollback: write only the value of this key from that version. Repeatable.",
+    )
+    modes.add_argument(
+        "--with-login",
+        action="store_true",
+        help="With --rollback: restore username and password, too, if PostgreSQL accepts them.",
     )
     modes.add_argument(
         "--restart",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from deploytools.rotation.key_phases import KeyPhase
+from deploytools.rotation.key_phases import KeyPhase, version_of
 from deploytools.rotation.rotation_state import LoginState, RotationState
 from deploytools.secrets.contract import ROTATED_AT
 from deploytools.secrets.versions import short_id
@@ -26,12 +26,25 @@ def to_status_text(state: RotationState) -> str:
     lines = [f"{secret.name}: version {short_id(secret.version)}, login {state.current}, {_age(state)}"]
     if state.pending_version:
         lines.append(f"  A rotation is not finished: AWSPENDING is on version {short_id(state.pending_version)}.")
+    if state.has_leftover_labels:
+        lines.append(f"  A rotation was interrupted after its switch. Complete it: {state.command}")
     for login in state.logins.values():
         lines.append(f"  {login.name}: {_kind(login, state)}, {count(len(login.sessions), 'session')}")
         lines += [f"    {session}" for session in login.sessions]
     if not state.pending_version and any(_kind(login, state).startswith("open") for login in state.logins.values()):
         lines.append(f"Next: when every process uses the new login: {state.command} --finish")
     return "\n".join(lines)
+
+
+def to_recovery_text(state: RotationState) -> str:
+    """Return the sessions whose processes do not recover from a changed password, for a rotation of one login."""
+    sessions = [session for session in state.logins[state.current].sessions if not version_of(session)]
+    if not sessions:
+        return f"All sessions of {state.current} are of processes with deploytools.backend, or there are none."
+    found = (
+        f"{count(len(sessions), 'session')} of {state.current} without deploytools.backend. New connections of these"
+    )
+    return "\n".join([f"{found} processes fail until they are restarted:", *(f"    {session}" for session in sessions)])
 
 
 def _kind(login: LoginState, state: RotationState) -> str:

@@ -91,7 +91,8 @@ def next_steps(base: str, restart_command: str, *, needs_role: bool, is_restarte
         else:
             lines.append("  web servers, workers and scheduled jobs")
     if base:
-        lines += ["Go back:", f"  python manage.py sync_secrets --rollback {short_id(base)}"]
+        login = " --with-login" if needs_role else ""
+        lines += ["Go back:", f"  python manage.py sync_secrets --rollback {short_id(base)}{login}"]
     return "\n".join(lines)
 
 
@@ -233,7 +234,12 @@ def _password_lines(changes: Sequence[Change]) -> list[str]:
     """Return the command that sets a changed password for the database role."""
     if not any(change.key == "password" and change.kind is ChangeKind.CHANGED for change in changes):
         return []
-    return ["New database logins fail until you run:", "  python manage.py create_tenant_dbs"]
+    return [
+        "New database logins fail until you run:",
+        "  python manage.py create_tenant_dbs",
+        "To change the password without a failed request, run instead:",
+        "  python manage.py rotate_credentials password",
+    ]
 
 
 def _rotation_lines(state: SecretState) -> list[str]:

@@ -46,7 +46,7 @@ def plan_rotation(state: RotationState, *, one_login: bool = False, grace: int =
     secret = state.secret.name
     if state.has_leftover_labels:
         limit = (LimitLogin(state.other, grace),) if grace and not one_login else ()
-        return (EndRotation(secret), *limit)
+        return (*limit, EndRotation(secret))
     login = state.current if one_login else state.other
     if state.pending is not None:
         found = str(state.pending["username"].reveal())
@@ -65,7 +65,7 @@ def plan_rotation(state: RotationState, *, one_login: bool = False, grace: int =
     steps += [OpenLogin(login), _test(state, login), Switch(secret, login)]
     if grace and not one_login:
         steps.append(LimitLogin(state.current, grace))
-    return tuple(steps)
+    return (*steps, EndRotation(secret))  # Until then, the labels show what is left to do.
 
 
 def _test(state: RotationState, login: str) -> TestLogin:
@@ -149,7 +149,7 @@ def plan_back(state: RotationState) -> Steps:
         raise Refused(f"The former login {former.name} is closed.", hint=f"Rotate to a new password: {state.command}")
     secret, login = state.secret.name, former.name
     renew = (RemoveExpiry(login),) if former.valid_until else ()
-    return (CreateVersion(secret, login), *renew, _test(state, login), Switch(secret, login))
+    return (CreateVersion(secret, login), *renew, _test(state, login), Switch(secret, login), EndRotation(secret))
 
 
 def _require_finished(state: RotationState) -> None:

@@ -132,10 +132,8 @@ class Rotator:
             verify_tenant(login, database, self.owner)
 
     def switch(self) -> None:
-        """Make the version of AWSPENDING current, and detach its labels."""
-        version, login = self._pending()
-        current = self.store.switch(version, login)
-        self.store.end(current)
+        """Make the version of AWSPENDING current."""
+        self.store.switch(*self._pending())
 
     def end(self) -> None:
         """Detach the labels of a rotation whose version is current."""

@@ -269,12 +269,7 @@ def plan_rollback(
     created: str = "",
     fields: Sequence[Field] = FIELDS,
 ) -> RollbackPlan:
-    """Plan to make `version`, whose content is `after`, current.
-
-    Raises:
-        Refused: a credential was rotated since then: the one in `version` might not work any more.
-    """
-    refuse_rotated(state, version, after)
+    """Plan to make `version`, whose content is `after`, current."""
     return RollbackPlan(
         state=state,
         version=version,
@@ -294,20 +289,37 @@ ROTATED_KEYS = {
 }
 
 
-def refuse_rotated(
-    state: SecretState, version: str, after: Document, restored: Collection[str] = (ROTATED_AT,)
-) -> None:
+#: The keys of the application's login.
+LOGIN_KEYS = ("username", "password", "owner")
+
+
+def kept_keys(document: Document, then: Document, *, with_login: bool) -> tuple[str, ...]:
+    """Return the keys that differ in an earlier version and that a rollback keeps: the login, and rotated keys.
+
+    Args:
+        with_login: whether the login is rolled back.
+    """
+    kept = {FALLBACKS_KEY, *(() if with_login else (*LOGIN_KEYS, ROTATED_AT))}
+    if any(name != "password" for name in _rotated(document, then)):
+        kept |= {DJANGO_KEY, ROTATED_AT}
+    return tuple(key for key in {**document, **then} if key in kept and document.get(key) != then.get(key))
+
+
+def refuse_rotated(state: SecretState, version: str, then: Document, restored: Collection[str]) -> None:
     """Raise Refused if a credential was rotated since `version`, and a key that the rotation changed is restored."""
-    before, then = (_rotation_dates(document) for document in (state.document, after))
-    changed = [name for name, date in before.items() if then.get(name) != date]
+    changed = _rotated(state.document, then)
     if rotated := [name for name in changed if {ROTATED_AT, *ROTATED_KEYS.get(name, ())}.intersection(restored)]:
-        short = short_id(version)
         raise Refused(
-            f"{join_names(rotated)} {'were' if rotated[1:] else 'was'} rotated since version {short}, whose "
-            f"{'values' if rotated[1:] else 'value'} might not work any more. Nothing was changed.",
-            hint=f"Restore other keys: python manage.py sync_secrets --rollback {short} --key KEY. To return to the "
-            "former login, run: python manage.py rotate_credentials password --back",
+            f"{join_names(rotated)} {'were' if rotated[1:] else 'was'} rotated since version {short_id(version)}, "
+            f"whose {'values' if rotated[1:] else 'value'} might not work any more. Nothing was changed.",
+            hint="To return to the former login, run: python manage.py rotate_credentials password --back",
         )
+
+
+def _rotated(document: Document, then: Document) -> list[str]:
+    """Return the credentials that were rotated between the two."""
+    before, dates = _rotation_dates(then), _rotation_dates(document)
+    return [name for name, date in dates.items() if before.get(name) != date]
 
 
 def _rotation_dates(document: Document) -> dict[str, Any]:

@@ -194,26 +194,64 @@ def test_back(capsys, made: Deployment):
 
 
 @pytest.mark.slow
-def test_the_secret_is_not_rolled_back_to_a_former_login(capsys, made: Deployment):
-    """It can be closed: new connections would fail."""
+def test_a_rollback_keeps_the_login(capsys, made: Deployment, monkeypatch):
+    """The login of an earlier version can be closed: new connections would fail."""
+    (first,), before = made.versions(), made.document()
     assert run(capsys, "sync_secrets", "--set", "email_host=smtp.other-host.net", "--noinput").code == 0
     assert rotate(capsys).code == 0
     assert rotate(capsys, "--finish").code == 0
     rotated = made.document()
-    result = run(capsys, "sync_secrets", "--rollback", "--noinput")
-    assert (result.code, "password was rotated since version" in result.err, made.document()) == (1, True, rotated)
     for key in ("username", "password", "owner", "rotated_at"):
-        result = run(capsys, "sync_secrets", "--rollback", "--key", key, "--noinput")
+        result = run(capsys, "sync_secrets", "--rollback", first, "--key", key, "--noinput")
         assert (result.code, "password was rotated since version" in result.err, made.document()) == (1, True, rotated)
-    assert run(capsys, "sync_secrets", "--set", "email_host=smtp.third-host.net", "--noinput").code == 0
-    assert run(capsys, "sync_secrets", "--rollback", "--noinput").code == 0
+    result = run(capsys, "sync_secrets", "--rollback", first, "--with-login", "--noinput")
+    assert (result.code, f"The login {made.role} of version {first[:8]} does not work" in result.err) == (1, True), (
+        result
+    )
     assert made.document() == rotated
+    result = run(capsys, "sync_secrets", "--rollback", first, "--noinput")
+    assert (result.code, "Not rolled back: username, password, owner, rotated_at" in result.out) == (0, True), result
+    assert made.document() == rotated | {"email_host": before["email_host"]}
+    assert can_log_in(login_of(made, made.document()), made.tenants[0])
+
+
+@pytest.mark.slow
+def test_a_rollback_with_the_login_that_works(capsys, made: Deployment, monkeypatch):
+    """After a password that the role never had."""
+    monkeypatch.setenv("WRONG", "another-password-0123456789-0123456789")
+    before = made.document()
+    result = run(capsys, "sync_secrets", "--from-env", "password=WRONG", "--noinput")
+    assert (result.code, "python manage.py rotate_credentials password" in result.out) == (0, True)
+    assert "--rollback" in result.out.splitlines()[-1]
+    assert result.out.splitlines()[-1].endswith(" --with-login")
+    result = run(capsys, "sync_secrets", "--rollback", "--noinput")
+    assert (result.code, "Not rolled back: password." in result.out) == (0, True), result
+    assert made.document() != before
+    assert run(capsys, "sync_secrets", "--rollback", "--with-login", "--noinput").code == 0
+    assert made.document() == before
+
+
+@pytest.mark.slow
+def test_a_rollback_keeps_the_rotated_key_of_django(capsys, made: Deployment):
+    (first,) = made.versions()
+    for _ in range(2):
+        assert run(capsys, "rotate_credentials", "django_secret_key", *ROTATE).code == 0
+    switched = made.document()
+    assert run(capsys, "sync_secrets", "--set", "email_host=smtp.other-host.net", "--noinput").code == 0
+    assert run(capsys, "sync_secrets", "--rollback", first, "--noinput").code == 0
+    assert made.document() == switched
 
 
 @pytest.mark.slow
 def test_one_login(capsys, made: Deployment):
     first = made.document()
-    assert rotate(capsys, "--one-login").code == 0
+    with login_of(made, first).connect(made.tenants[0]):
+        plan = rotate(capsys, "--one-login", "--plan")
+    assert (plan.code, f"1 session of {made.role} without deploytools.backend." in plan.out) == (0, True)
+    assert "deploytools from " in plan.out
+    assert made.document() == first
+    result = rotate(capsys, "--one-login")
+    assert (result.code, f"All sessions of {made.role} are of processes with" in result.out) == (0, True)
     new = made.document()
     assert (new["username"], can_log_in(login_of(made, first), made.tenants[0])) == (made.role, False)
     assert can_log_in(login_of(made, new), made.tenants[0])

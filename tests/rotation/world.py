@@ -61,6 +61,9 @@ class World:
         self.steps.clear()
         return self._with_rotator(on_step, lambda r: r.run(plan_rotation(r.read(), **options)))
 
+    def state(self) -> RotationState:
+        return self._with_rotator(lambda step: None, lambda r: None)
+
     def abort(self) -> RotationState:
         return self._with_rotator(lambda step: None, lambda r: r.run(plan_abort(r.read())))
 

@@ -364,7 +364,7 @@ def test_sufficient_policy_of_the_execution_role():
     ("accepted", "ends"),
     [
         (deployment.PENDING, "Complete it: " + MOVE.format(secret="prod", version="new")),
-        (deployment.OLD, "Or roll back the secret: python manage.py sync_secrets --rollback"),
+        (deployment.OLD, "Or roll back the secret: python manage.py sync_secrets --rollback --with-login"),
         (
             replace(deployment.PENDING, secret="tenants/shop"),
             "Complete it: " + MOVE.format(secret="tenants/shop", version="new"),

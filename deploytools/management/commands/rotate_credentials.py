@@ -165,6 +165,8 @@ class Command(DeployCommand):
 
     def _apply(self, rotator: Rotator, mode: str, options: Options) -> None:
         steps = _plan(rotator, mode, options)
+        if options["one_login"]:
+            self.text_stream.write(rotation_text.to_recovery_text(rotator.read()))
         self.text_stream.write(rotation_text.to_plan_text(steps))
         if options["plan"] or not steps:
             self._report(rotator, steps, text=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,18 +12,29 @@ from django.utils import timezone
 
 from deploytools.conf import read_settings
 from deploytools.errors import ConfigurationError, DeployError, Refused, SecretEmpty, SecretError, SecretNotFound
+from deploytools.loader import require_keys
 from deploytools.management.base import FINDINGS, OK, raise_unless_ok
 from deploytools.management.inspect_secret import InspectSecretCommand, Options
 from deploytools.management.private_files import delete, delete_command, is_deletable
 from deploytools.management.secret_options import add_mode_options, add_value_options, mode_of
 from deploytools.reports import secret_json, secret_text
 from deploytools.secrets.custom_fields import all_fields
-from deploytools.secrets.document import EMPTY, ChangeKind
+from deploytools.secrets.document import EMPTY, ChangeKind, Document
 from deploytools.secrets.inputs import Request, parse_assignments, refuse_absent, refuse_unknown
-from deploytools.secrets.plan import RollbackPlan, SecretState, SyncPlan, plan_rollback, plan_sync, refuse_rotated
+from deploytools.secrets.plan import (
+    RollbackPlan,
+    SecretState,
+    SyncPlan,
+    kept_keys,
+    plan_rollback,
+    plan_sync,
+    refuse_rotated,
+)
 from deploytools.secrets.plan_details import plan_details
 from deploytools.secrets.progress import Live
 from deploytools.secrets.versions import parse_age, short_id, version_at
+from deploytools.tenants.catalog import password_works
+from deploytools.tenants.credentials import REQUIRED, login_with
 from deploytools.wording import printable
 
 Plan = TypeVar("Plan", SyncPlan, RollbackPlan)
@@ -233,21 +244,28 @@ class Command(InspectSecretCommand):
     # Going back.
 
     def roll_back(self, options: Options) -> None:
-        """Plan, show the plan, ask, move AWSCURRENT and verify; with ``--key``, write these keys of the version."""
+        """Plan, show the plan, ask, move AWSCURRENT and verify.
+
+        With ``--key``, or if keys are kept, the values of the other version are written to a new one.
+        """
         state = self.store.read()
         content = self.store.read_version(self.version_to_restore(options["rollback"], state))
+        then = content.document
         if options["key"]:
             keys = dict.fromkeys(options["key"])
-            refuse_absent([key for key in keys if key not in content.document], state.document)
-            refuse_rotated(state, content.version, content.document, keys)
-            given = content.document.without([key for key in content.document if key not in keys])
-            unset = tuple(key for key in keys if key not in given)
-            self.check_removals(unset, state)
-            self.apply(options, Request(given, unset, EMPTY, ()), state)
+            refuse_absent([key for key in keys if key not in then], state.document)
+            refuse_rotated(state, content.version, then, keys)
+            self.restore(options, state, then, keys)
+            return
+        if options["with_login"]:
+            self.require_login(content.version, then)
+        if kept := kept_keys(state.document, then, with_login=options["with_login"]):
+            self.say(f"Not rolled back: {printable(*kept)}.")
+            self.restore(options, state, then, [key for key in {**state.document, **then} if key not in kept])
             return
 
         def make_plan(state: SecretState) -> RollbackPlan:
-            return plan_rollback(state, content.version, content.document, created=content.created, **self.contract)
+            return plan_rollback(state, content.version, then, created=content.created, **self.contract)
 
         plan = self.agree(options, make_plan(state), make_plan)
         if plan is None:
@@ -258,6 +276,28 @@ class Command(InspectSecretCommand):
             return
         document = secret_json.plan(plan, plan_details(plan, self.fields), outcome="unchanged", current=plan.version)
         self.conclude(document, f"No changes: {short_id(plan.version)} is current.")
+
+    def restore(self, options: Options, state: SecretState, then: Document, keys: Iterable[str]) -> None:
+        """Write the values that these keys have in `then`."""
+        changed = [key for key in keys if state.document.get(key) != then.get(key)]
+        given = then.without([key for key in then if key not in changed])
+        unset = tuple(key for key in changed if key not in given)
+        self.check_removals(unset, state)
+        self.apply(options, Request(given, unset, EMPTY, ()), state)
+
+    def require_login(self, version: str, then: Document) -> None:
+        """Log in to PostgreSQL as the login in `then`.
+
+        Raises:
+            Refused: the server does not accept it.
+        """
+        require_keys(then, REQUIRED, name=self.store.name)
+        login = login_with(self.settings, then, then)
+        if not password_works(login):
+            raise Refused(
+                f"The login {login.user} of version {short_id(version)} does not work. Nothing was changed.",
+                hint="Run the command without --with-login: the login stays as it is.",
+            )
 
     def version_to_restore(self, given: str, state: SecretState) -> str:
         """Return the version of ``--rollback``: an ID, the beginning of one, or an age; empty: the previous version."""

@@ -168,7 +168,7 @@ def _rotation_hint(accepted: AcceptedPassword, secret: SecretState) -> str:
     )
     if accepted.label != PREVIOUS:
         return f"A rotation changed the role but not the secret. Complete it: {move}"
-    rollback = "python manage.py sync_secrets --rollback" if accepted.secret == secret.name else move
+    rollback = "python manage.py sync_secrets --rollback --with-login" if accepted.secret == secret.name else move
     return (
         "The secret was changed but not the role. Set the new password for the role: python manage.py "
         f"create_tenant_dbs. Or roll back the secret: {rollback}"

@@ -1,0 +1,66 @@
+"""What a rotation refuses before it changes anything, or before its switch."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploytools.errors import ConfigurationError, DatabaseError
+from deploytools.reports.rotation_text import to_status_text
+from deploytools.rotation.rotation_state import other_login
+from tests.fakes.errors import Crash
+from tests.fakes.secretsmanager import PENDING
+from tests.rotation.world import FIRST, World
+
+
+def is_unchanged(made: World) -> bool:
+    """Return whether the secret has its first version only, and its login works."""
+    made.login().connect(made.database).close()
+    return (made.document()["password"], list(made.fake.stored.labels.values())) == (FIRST, ["f" * 32])
+
+
+def test_the_second_login_would_have_too_long_a_name():
+    assert other_login("a" * 61, "a" * 61) == "a" * 61 + "_b"
+    for owner in ("a" * 62, "ü" * 31):
+        with pytest.raises(ConfigurationError, match="which is longer than 63 bytes"):
+            other_login(owner, owner)
+
+
+@pytest.mark.slow
+def test_the_master_user_has_no_admin_option(made: World):
+    """As on a role that it created before an upgrade to 16."""
+    with made.postgres.admin() as admin:
+        admin.execute(f"REVOKE {made.owner} FROM postgres CASCADE".encode())
+        admin.execute(f"GRANT {made.owner} TO postgres".encode())
+    with pytest.raises(DatabaseError, match=f"is not allowed to set the password of {made.owner}:") as caught:
+        made.rotate()
+    assert caught.value.hint.endswith(f"GRANT {made.owner} TO postgres WITH ADMIN OPTION")
+    assert (is_unchanged(made), made.steps) == (True, [])
+
+
+@pytest.mark.slow
+def test_the_server_ignores_set_role(made: World):
+    """As the minor versions of November 2024 do, without an error: the new login acts as itself."""
+    with pytest.raises(Crash):
+        made.rotate(after=3)
+    assert made.steps[-1] == "AssignLogin"
+
+    def ignore() -> None:
+        with made.postgres.admin() as admin:
+            admin.execute(f"ALTER ROLE {made.owner}_b RESET role".encode())
+
+    made.fake.on("Put", ignore)
+    with pytest.raises(DatabaseError, match=f"{made.owner}_b acts as {made.owner}_b, expected {made.owner}") as caught:
+        made.rotate()
+    assert "14.14, 15.9, 16.5 and 17.1 ignore ALTER ROLE" in (caught.value.hint or "")
+    assert made.document()["password"] == FIRST
+    made.login().connect(made.database).close()
+
+
+@pytest.mark.slow
+def test_the_status_names_an_interrupted_switch(made: World):
+    with pytest.raises(Crash):
+        made.rotate(after=7)
+    assert (made.steps[-1], PENDING in made.fake.stored.labels) == ("Switch", True)
+    message = "A rotation was interrupted after its switch. Complete it: python manage.py rotate_credentials password"
+    assert message in to_status_text(made.state())
+    assert message not in to_status_text(made.rotate())
