@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -54,11 +54,16 @@ class ServerAddress:
 
 @dataclass(frozen=True)
 class Login:
-    """A server and the credentials of a role."""
+    """A server and the credentials of a role.
+
+    Attributes:
+        pending: returns the password of a rotation in progress, or None if there is none.
+    """
 
     address: ServerAddress
     user: str
     password: Secret[str]
+    pending: Callable[[], Secret[str] | None] | None = field(default=None, compare=False, repr=False)
 
     def with_credentials(self, document: Mapping[str, Secret[Any]]) -> Login:
         """Return the login with the ``username`` and ``password`` of a secret, on the same server."""
@@ -250,6 +255,8 @@ def _connect_master(login: Login, database: str) -> Connection:
     except ConnectionFailed as error:
         if error.kind is not ConnectionFailure.PASSWORD:
             raise
+        if login.pending and (password := login.pending()):
+            return _connect_master(replace(login, password=password, pending=None), database)
         raise ConnectionFailed(
             str(error),
             hint=f"Set master_password in the secret to the password of the master user {login.user}: write it to a "

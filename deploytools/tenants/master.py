@@ -5,15 +5,19 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from deploytools import aws
 from deploytools.conf import Settings
-from deploytools.errors import AccessDenied, AwsError, ConfigurationError, NotFound
+from deploytools.errors import AccessDenied, AwsError, ConfigurationError, DeployError, NotFound
 from deploytools.loader import load_secrets
 from deploytools.postgres.connections import Login
 from deploytools.secrets.contract import instance_identifier
 from deploytools.secrets.document import Document, Secret, value_of
+from deploytools.secrets.reader import SecretReader
+from deploytools.secrets.versions import PENDING
 from deploytools.tenants.credentials import server_address
 
 DEFAULT_NAME = "postgres"
@@ -92,7 +96,8 @@ class _Sources:
         fix_command = "python manage.py create_tenant_dbs --master-secret NAME"
         document = load_secrets(name, region=self._settings.region, required=required, fix_command=fix_command)
         user, password = self._username or str(document["username"].reveal()), str(document["password"].reveal())
-        return self._master(user, password, source, arn=name if name.startswith("arn:") else "")
+        arn = name if name.startswith("arn:") else ""
+        return self._master(user, password, source, arn, self._pending(name, "password"))
 
     def rds(self) -> Master | None:
         instance = self._settings.rds_instance or instance_identifier(self._secret)
@@ -122,7 +127,8 @@ class _Sources:
     def shared_secret(self) -> Master | None:
         password = str(value_of(self._secret, "master_password", ""))
         user = str(value_of(self._secret, "master_username", "")) or DEFAULT_NAME
-        return self._master(user, password, "master_* in the shared secret") if password else None
+        pending = self._pending(self._settings.secret_name, "master_password")
+        return self._master(user, password, "master_* in the shared secret", pending=pending) if password else None
 
     def environment(self) -> Master | None:
         password = os.environ.get(PASSWORD_VARIABLE, "")
@@ -134,5 +140,25 @@ class _Sources:
         password = getpass.getpass(f"Password of the master user {self.user}: ")
         return self._master(self.user, password, "the terminal") if password else None
 
-    def _master(self, user: str, password: str, source: str, arn: str = "") -> Master:
-        return Master(Login(server_address(self._settings, self._secret), user, Secret(password)), source, arn)
+    def _pending(self, name: str, key: str) -> Callable[[], Secret[str] | None]:
+        """Return how to read the password of AWSPENDING: a rotation changes the role before AWSCURRENT."""
+
+        def read() -> Secret[str] | None:
+            with suppress(DeployError):
+                document = SecretReader.connect(name, self._settings.region).read_stage(PENDING).document
+                password = str(value_of(document, key, ""))
+                return Secret(password) if password else None
+            return None
+
+        return read
+
+    def _master(
+        self,
+        user: str,
+        password: str,
+        source: str,
+        arn: str = "",
+        pending: Callable[[], Secret[str] | None] | None = None,
+    ) -> Master:
+        login = Login(server_address(self._settings, self._secret), user, Secret(password), pending)
+        return Master(login, source, arn)

@@ -131,3 +131,21 @@ def test_missing_instance_and_denied_access_to_it(deployment, monkeypatch):
     deployment.put(master_password=None, dbClusterIdentifier=None, host="shop-prod.abc123.us-east-1.rds.amazonaws.com")
     with pytest.raises(ConfigurationError, match=r"on the RDS instance shop-prod\."):
         find()
+
+
+@pytest.mark.slow
+def test_the_password_of_a_rotation_in_progress(capsys, deployment):
+    """Between two steps of a rotation, only AWSPENDING has the password that works."""
+    name, master = f"{deployment.name}/master", deployment.postgres.master
+    wrong, right = ({"username": master.user, "password": p} for p in ("wrong-0123456789", master.password.reveal()))
+    deployment.client.create_secret(Name=name, SecretString=json.dumps(wrong))
+    try:
+        refused = run(capsys, "create_tenant_dbs", "--plan", "--master-secret", name)
+        assert (refused.code, "password authentication failed" in refused.err) == (2, True), refused
+        deployment.client.put_secret_value(SecretId=name, SecretString=json.dumps(right), VersionStages=["AWSPENDING"])
+        for command in (["create_tenant_dbs", "--noinput"], ["rotate_credentials", "password", "--status"]):
+            result = run(capsys, *command, "--master-secret", name)
+            assert result.code == 0, result
+            assert master.password.reveal() not in result.out + result.err
+    finally:
+        deployment.client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
