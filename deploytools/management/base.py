@@ -205,17 +205,8 @@ class DeployCommand(BaseCommand):
 
     # Input and output.
 
-    def confirm(
-        self,
-        question: str,
-        *,
-        interactive: bool,
-        hint: str = "Check the plan with --plan, then run the command with --noinput.",
-    ) -> None:
+    def confirm(self, question: str, *, interactive: bool) -> None:
         """Ask on the terminal whether to continue; with ``--noinput`` do not ask.
-
-        Args:
-            hint: what to do if stdin is not a terminal.
 
         Raises:
             Refused: the answer was not yes, or stdin is not a terminal.
@@ -223,7 +214,10 @@ class DeployCommand(BaseCommand):
         if not interactive:
             return
         if not sys.stdin.isatty():
-            raise Refused("Confirmation required, but stdin is not a terminal. Nothing was changed.", hint=hint)
+            raise Refused(
+                "Confirmation required, but stdin is not a terminal. Nothing was changed.",
+                hint="Check the plan with --plan, then run the command with --noinput.",
+            )
         if not self.prompt_yes_no(question):
             raise Refused("Canceled. Nothing was changed.", hint="Run the command again and answer yes.")
 

@@ -210,12 +210,8 @@ def _take_lock(connection: Connection, wait: float) -> None:
     try:
         connection.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
     except psycopg.errors.LockNotAvailable:
-        raise lock_error(
-            connection,
-            LOCK_KEY,
-            f"Another run has held the lock for more than {wait:g} s",
-            "Wait until it has finished, or wait longer: --wait-for-lock SECONDS.",
-        ) from None
+        sentence = f"Another run has held the lock for more than {wait:g} s"
+        raise lock_error(connection, LOCK_KEY, sentence) from None
 
 
 #: Only PostgreSQL's own functions and operators are found: a role that can create functions in another schema could
@@ -265,12 +261,11 @@ def _connect_master(login: Login, database: str) -> Connection:
         ) from None
 
 
-def lock_error(connection: psycopg.Connection[Any], key: int, message: str, hint: str) -> DatabaseError:
+def lock_error(connection: psycopg.Connection[Any], key: int, message: str) -> DatabaseError:
     """Return the error of a run that waited too long for the advisory lock `key` in the database of `connection`.
 
     Args:
         message: the sentence, to which the session that holds the lock is added.
-        hint: the hint, to which the statement that ends that session is added.
     """
     row = connection.execute(
         """
@@ -287,7 +282,8 @@ def lock_error(connection: psycopg.Connection[Any], key: int, message: str, hint
     since = start.isoformat(timespec="seconds") if start else "an unknown time"
     return DatabaseError(
         f"{message}: process {pid} of {user} from {address}, connected since {since}.",
-        hint=f"{hint} If it hangs, end it: SELECT pg_terminate_backend({pid})",
+        hint="Wait until it has finished, or wait longer: --wait-for-lock SECONDS. If it hangs, end it: SELECT "
+        f"pg_terminate_backend({pid})",
         sqlstate="55P03",
     )
 

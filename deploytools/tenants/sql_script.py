@@ -57,6 +57,10 @@ LOCK = f"SELECT pg_advisory_lock({LOCK_KEY}) \\g /dev/null\n"
 
 TAIL = "\\echo Done. Verify it: python manage.py create_tenant_dbs --verify\n"
 
+#: Conditions on a row of ``pg_database``.
+IS_PUBLIC = "has_database_privilege('public', oid, 'CONNECT, TEMPORARY')"
+IS_MANAGED = f"coalesce(shobj_description(oid, 'pg_database'), '') LIKE '{TENANT_COMMENT}%'"
+
 
 def sql_script(desired: DesiredState, logins: Mapping[str, Login]) -> str:
     """Return the script, with a blank line after each block.
@@ -177,8 +181,8 @@ def _database(tenant: Tenant, desired: DesiredState) -> Iterator[str]:
     yield _execute_if(f"NOT {exists}", _text(CreateDatabase(name, desired.locale)))
     yield from _refuse_database(name, role)
     yield (
-        f"SELECT pg_get_userbyid(datdba) AS owner, {_is_public('oid')} AS is_public, "
-        f"NOT {_is_managed('oid')} AS needs_comment, pg_get_userbyid(datdba) <> {_quoted(role)} AS needs_owner, "
+        f"SELECT pg_get_userbyid(datdba) AS owner, {IS_PUBLIC} AS is_public, "
+        f"NOT {IS_MANAGED} AS needs_comment, pg_get_userbyid(datdba) <> {_quoted(role)} AS needs_owner, "
         f"NOT datallowconn AS is_incomplete, "
         f"datconnlimit <> {-1 if limit is None else limit} AS needs_limit "
         f"FROM pg_database WHERE datname = {_quoted(name)} \\gset"
@@ -186,7 +190,7 @@ def _database(tenant: Tenant, desired: DesiredState) -> Iterator[str]:
     yield 'SET ROLE :"owner";'
     yield from _if("is_public", _text(RevokePublicConnect(name, role)))
     yield _refuse_if(
-        f"EXISTS (SELECT FROM pg_database WHERE datname = {_quoted(name)} AND {_is_public('oid')})",
+        f"EXISTS (SELECT FROM pg_database WHERE datname = {_quoted(name)} AND {IS_PUBLIC})",
         f"PUBLIC can still connect to {name}.",
     )
     yield from _if("needs_comment", _text(SetTenantComment(name, role)))
@@ -204,7 +208,7 @@ def _database(tenant: Tenant, desired: DesiredState) -> Iterator[str]:
 def _refuse_database(name: str, role: str) -> Iterator[str]:
     """Refuse a database that the script must not change, as `deploytools.tenants.preflight` does."""
     is_incomplete = f"(NOT datallowconn AND datconnlimit = {INCOMPLETE_LIMIT})"
-    is_complete = f"(datallowconn AND {_is_managed('oid')} AND datconnlimit <> {INVALID_LIMIT})"
+    is_complete = f"(datallowconn AND {IS_MANAGED} AND datconnlimit <> {INVALID_LIMIT})"
     has_objects = "EXISTS (SELECT FROM pg_shdepend WHERE dbid = d.oid AND deptype = 'o')"
     refusals = {
         f"{name} exists but is not managed by deploytools.": f"NOT ({is_incomplete} OR {is_complete})",
@@ -221,11 +225,3 @@ def _refuse_database(name: str, role: str) -> Iterator[str]:
 
 def _if(variable: str, statement: str) -> Iterator[str]:
     yield from (f"\\if :{variable}", f"{statement};", "\\endif")
-
-
-def _is_public(oid: str) -> str:
-    return f"has_database_privilege('public', {oid}, 'CONNECT, TEMPORARY')"
-
-
-def _is_managed(oid: str) -> str:
-    return f"coalesce(shobj_description({oid}, 'pg_database'), '') LIKE {_quoted(TENANT_COMMENT + '%')}"

@@ -378,12 +378,8 @@ def _take_lock(cursor: CursorWrapper, tenant: str, wait: float) -> None:
     deadline, pause = time.monotonic() + wait, FIRST_PAUSE
     while not _try_lock(cursor):
         if time.monotonic() >= deadline:
-            raise lock_error(
-                cursor.connection,
-                LOCK_KEY,
-                f"Another run has held the lock of {tenant} for more than {wait:g} s",
-                "Wait until it has finished, or wait longer: --wait-for-lock SECONDS.",
-            )
+            sentence = f"Another run has held the lock of {tenant} for more than {wait:g} s"
+            raise lock_error(cursor.connection, LOCK_KEY, sentence)
         time.sleep(min(pause, max(deadline - time.monotonic(), 0)))
         pause = min(pause * 1.5, LONGEST_PAUSE)
 
