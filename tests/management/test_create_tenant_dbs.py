@@ -120,7 +120,7 @@ def test_unmanaged_database_is_reported_and_not_changed(capsys, deployment):
     error = f"{one} exists but is not managed by deploytools (owner rdsadmin, PUBLIC can connect); it was not changed."
     hint = "Hint: If it belongs to this tenant, review and adopt it: python manage.py create_tenant_dbs --adopt --plan"
     lines = without_times(result.out).splitlines()
-    assert (lines[1], lines[-7:]) == (
+    assert (lines[3], lines[-7:]) == (
         "2 tenants: 1 to create, 1 refused",
         [
             f"  ! {error}",
