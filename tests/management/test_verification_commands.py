@@ -219,7 +219,9 @@ def test_verify_deploy_of_the_local_cloud(capsys, made, cloud, monkeypatch, sett
     assert by_status["not applicable"] == {
         "databases.connection-budget",
         "rds.master-secret",
+        "secret.credential-age",
         "secret.custom-fields",
+        "secret.former-login",
         "secret.rotation-on-schedule",
     }
     assert by_status.keys() == {"pass", "fail", "warn", "not applicable"}

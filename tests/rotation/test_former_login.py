@@ -31,7 +31,7 @@ def test_former_login(capsys, settings, deployment: Deployment):
         return verify(capsys, "secret.former-login")
 
     assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
-    assert former() == ("not applicable", "the secret has had one login only")
+    assert former() == ("not applicable", "the password was never rotated")
     rotate(capsys)
     assert former()[0] == "warn"
     assert f"{deployment.role} is open since the rotation" in former()[1]

@@ -123,7 +123,7 @@ def _evaluate_age(key: str, age: int | None, maximum: int) -> Verdict:
     severity=Severity.HIGH,
     guide=GUIDE,
     hint=f"Run: {COMMAND} --finish",
-    not_set="the secret has had one login only",
+    not_set="the password was never rotated",
 )
 def closed_former_login(
     former_login: FormerLogin | None, rotation_dates: RotationDates, secret_description: SecretDescription

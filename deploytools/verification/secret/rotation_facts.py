@@ -9,7 +9,6 @@ from datetime import datetime
 
 from deploytools.conf import Settings
 from deploytools.errors import ConfigurationError, ConnectionFailed, ConnectionFailure, NotFound
-from deploytools.postgres.connection_probe import SessionReport
 from deploytools.postgres.connections import TRUSTED_SEARCH_PATH, Login, translate_database_errors
 from deploytools.rotation.rotation_state import COMMAND, other_login
 from deploytools.secrets.contract import ROTATED_AT
@@ -19,6 +18,7 @@ from deploytools.secrets.reader import SecretReader
 from deploytools.secrets.versions import PREVIOUS
 from deploytools.tenants.credentials import login_secret_name, login_with, owner_role
 from deploytools.verification.registry import fact
+from deploytools.verification.secret.facts import SecretDescription
 
 RotationDates = Mapping[str, datetime]
 
@@ -26,7 +26,11 @@ RotationDates = Mapping[str, datetime]
 @fact()
 def rotation_dates(secret: SecretState) -> RotationDates:
     """The time of the last rotation of each key, from ``rotated_at`` in the secret, without invalid ones."""
-    found = secret.document[ROTATED_AT].reveal() if ROTATED_AT in secret.document else None
+    return _dates_in(secret.document)
+
+
+def _dates_in(document: Document) -> RotationDates:
+    found = document[ROTATED_AT].reveal() if ROTATED_AT in document else None
     dates = dict[str, datetime]()
     for key, text in found.items() if isinstance(found, dict) else ():
         with suppress(ValueError, TypeError):
@@ -54,26 +58,28 @@ class FormerLogin:
 
 
 @fact(actions=("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"), deadline=30)
-def former_login(secret: SecretState, settings: Settings, connection: SessionReport) -> FormerLogin | None:
-    """The former login, tried with the password of AWSPREVIOUS. None: there is none.
+def former_login(secret: SecretState, settings: Settings, secret_description: SecretDescription) -> FormerLogin | None:
+    """The former login, tried with the password of AWSPREVIOUS. None: the password was never rotated.
 
     With a role for each tenant, that of the tenant of this process.
     """
-    command = COMMAND if settings.is_shared else f"{COMMAND} --tenant {connection.database}"
-    reader = SecretReader.connect(login_secret_name(settings, connection.database), secret.region)
+    database = settings.database
+    command = COMMAND if settings.is_shared else f"{COMMAND} --tenant {database}"
+    reader = SecretReader.connect(login_secret_name(settings, database), secret.region)
     state = secret if settings.is_shared else reader.read()
+    by_aws = secret_description.rotated_at if settings.is_shared else None
+    if not by_aws and "password" not in _dates_in(state.document):
+        return None
     current = login_with(settings, secret.document, state.document)
     previous = _previous_login(reader, settings, secret)
     if previous == current:
         previous = None
-    owner = owner_role(settings, state.document) if settings.is_shared else connection.database
+    owner = owner_role(settings, state.document) if settings.is_shared else database
     other = _other_role(owner, current, previous)
-    can_log_in, valid_until = _read_role(current, connection.database, other)
-    is_accepted = previous is not None and _is_accepted(previous, connection.database)
+    can_log_in, valid_until = _read_role(current, database, other)
+    is_accepted = previous is not None and _is_accepted(previous, database)
     if is_accepted and previous and previous.user == current.user:
         return FormerLogin(current.user, True, is_current=True)
-    if previous is None and can_log_in is None:
-        return None
     user = other if previous is None or can_log_in is not None else previous.user
     return FormerLogin(user, is_accepted or bool(can_log_in), valid_until=valid_until, command=command)
 

@@ -307,7 +307,7 @@ SECRET = [
         "django_secret_key: rotated more than 90 days ago",
     ),
     Row(rotated(password=20), {"secret.credential-age": WARN}, "django_secret_key: rotated_at in the secret has no"),
-    Row({"former_login": None}, {"secret.former-login": NA}, "has had one login only"),
+    Row({"former_login": None}, {"secret.former-login": NA}, "the password was never rotated"),
     Row(former(user="django_app"), good=("secret.former-login",)),
     Row(former(is_open=True, valid_until=NOW + timedelta(hours=4)), good=("secret.former-login",)),
     Row(
