@@ -243,7 +243,7 @@ def _call(step: Step, output: io.StringIO) -> int:
     format = ("--format", "json") if step.is_verification else ()
     with LogStream(f"entrypoint.{step.command}") as errors:
         try:
-            call_command(step.command, *step.arguments, *format, stdout=output, stderr=errors)
+            call_command(step.command, *step.arguments, *format, stdout=output, stderr=errors, skip_checks=False)
         except CommandError as error:
             if str(error) and not output.getvalue():
                 logger.error("%s", error)

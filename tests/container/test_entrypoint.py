@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploytools.container import logging_configuration
-from deploytools.container.entrypoint import NUMBERS, Step, plan_steps
+from deploytools.container.entrypoint import NUMBERS, Step, plan_steps, run_step
 from deploytools.errors import ConfigurationError
 from deploytools.tenants.tenant_migration import LOCK_KEY
 from deploytools.verification.findings import Severity
@@ -114,6 +114,14 @@ def test_each_failure_of_check_rds_prevents_the_start():
     )
     checks = [*registry.select(["connection"]), registry.named("databases.table-privileges")]
     assert {check.severity for check in checks} == {Severity.CRITICAL}
+
+
+def test_each_step_refuses_invalid_settings(settings, caplog):
+    """As ``python manage.py`` does; `call_command` would not."""
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"ACCOUNT": "1234"}
+    steps = plan_steps({})
+    assert [(step.command, run_step(step)) for step in steps] == [(step.command, 2) for step in steps]
+    assert caplog.text.count("deploytools.E005") == len(steps) == 3
 
 
 class Container:
