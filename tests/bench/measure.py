@@ -47,11 +47,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def environment_line(*versions: str) -> str:
-    """Return the date, the machine and the versions of a measurement.
+    """Return the date, the machine, its load and the versions of a measurement.
 
     Args:
         versions: names with versions, for example ``PostgreSQL 16.4``.
     """
     today = datetime.now(UTC).date().isoformat()
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    return f"{today}; {', '.join([machine, *versions])}."
+    load = f"load average {os.getloadavg()[0]:.0f}"
+    return f"{today}; {', '.join([machine, *versions, load])}."

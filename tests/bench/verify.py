@@ -155,7 +155,7 @@ def _section(seconds: Mapping[str, float], few: dict[str, Any], many: dict[str, 
                     ["evaluate the checks", _s(few["evaluated"]), _s(many["evaluated"])],
                 ],
             ),
-            environment_line(version, f"load average {os.getloadavg()[0]:.0f}"),
+            environment_line(version),
         ]
     )
 
