@@ -191,7 +191,8 @@ class World:
         return [group for group in (own, shared) if group]
 
     def _some(self, number: int = 0) -> list[str]:
-        return self.random.sample(self.names, number or self.random.randint(1, max(4, self.size // 4)))
+        most = min(len(self.names), max(4, self.size // 4))
+        return self.random.sample(self.names, number or self.random.randint(1, most))
 
     def _next(self) -> int:
         self.number += 1
