@@ -32,7 +32,7 @@ def to_status_text(state: RotationState) -> str:
         lines.append(f"  {login.name}: {_kind(login, state)}, {count(len(login.sessions), 'session')}")
         lines += [f"    {session}" for session in login.sessions]
     if not state.pending_version and any(_kind(login, state).startswith("open") for login in state.logins.values()):
-        lines.append(f"Next: when every process uses the new login: {state.command} --finish")
+        lines.append(f"When every process uses the new login, run: {state.command} --finish")
     return "\n".join(lines)
 
 

@@ -47,6 +47,8 @@ from deploytools.secrets.versions import CURRENT, PENDING, parse_age, short_id
 from deploytools.tenants.credentials import REQUIRED, application_login, owner_role
 from deploytools.tenants.master import find_master
 from deploytools.tenants.operations import AssignLogin, GrantToMaster, Operation
+from deploytools.tenants.options import SECOND_LOGIN_SUFFIX
+from deploytools.tenants.state import TENANT_COMMENT
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)  # Lambda's own level is WARNING.
@@ -167,7 +169,7 @@ def _rotator(store: RotationStore, secret: Document) -> Iterator[Rotator]:
     settings = parse_settings({"SECRET_NAME": store.name, "REGION": store.region, "RDS_INSTANCE": instance})
     named = os.environ.get("MASTER_SECRET") or _text(secret, "masterarn")
     master = find_master(settings, secret, username=None, named=named, interactive=False)
-    tenant = _text(secret, "dbname")  # Of a tenant's own secret.
+    tenant = _tenant(secret)
     owner = tenant or owner_role(settings, secret)
     with locked_session(master.login, wait=LOCK_WAIT) as connection:
         yield Rotator(
@@ -181,13 +183,19 @@ def _rotator(store: RotationStore, secret: Document) -> Iterator[Rotator]:
         )
 
 
+def _tenant(secret: Document) -> str:
+    """Return the tenant whose own secret it is; empty: the shared secret, which can have ``dbname``, too."""
+    name = _text(secret, "dbname")
+    return name if _text(secret, "username") in (name, name + SECOND_LOGIN_SUFFIX) else ""
+
+
 def _read_databases(connection: Connection, owner: str) -> list[str]:
-    """Return the databases of `owner`: the function has no settings with the tenants."""
+    """Return the managed databases of `owner`: the function has no settings with the tenants."""
     with translate_database_errors("read the databases"):
         rows = connection.execute(
-            "SELECT datname::text AS name FROM pg_database JOIN pg_roles ON pg_roles.oid = datdba "
-            "WHERE rolname = %s AND datallowconn ORDER BY datname",
-            [owner],
+            "SELECT datname::text AS name FROM pg_database JOIN pg_roles ON pg_roles.oid = datdba WHERE rolname = %s "
+            "AND datallowconn AND starts_with(shobj_description(pg_database.oid, 'pg_database'), %s) ORDER BY datname",
+            [owner, TENANT_COMMENT],
         ).fetchall()
     return [row.name for row in rows]
 

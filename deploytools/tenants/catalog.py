@@ -114,6 +114,23 @@ def password_works(login: Login) -> bool:
     return True
 
 
+def read_expiry(login: Login) -> str:
+    """Return when the password of `login` expires, in ISO 8601; empty: never, or its role cannot read it.
+
+    Raises:
+        DatabaseError: the query failed.
+    """
+    try:
+        session = login.connect(MAINTENANCE_DATABASE, settings=TRUSTED_SEARCH_PATH)
+    except ConnectionFailed:
+        return ""
+    with session, translate_database_errors("read the expiry date of a password"):
+        (row,) = session.execute(
+            "SELECT rolvaliduntil AS until FROM pg_roles WHERE rolname = session_user AND isfinite(rolvaliduntil)"
+        ).fetchall() or [None]
+    return row.until.isoformat(timespec="seconds") if row else ""
+
+
 def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]:
     """Return the existing ones of the roles `names`, with what the session's role can do with them."""
     if connection.info.server_version < 160000:

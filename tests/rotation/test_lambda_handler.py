@@ -82,6 +82,17 @@ def test_each_step_twice(function: World):
 
 
 @pytest.mark.slow
+def test_other_databases_of_the_owner(function: World):
+    """A database that deploytools does not manage is not a tenant's; the secret of AWS's console has a dbname."""
+    other = f"{function.name}_other"
+    with function.postgres.admin() as admin:
+        admin.execute(f"CREATE DATABASE {other} OWNER {function.owner}".encode())
+    write(function, dbname=function.database)
+    rotate()
+    function.require_rotated()
+
+
+@pytest.mark.slow
 def test_the_logins_take_turns(function: World):
     rotate()
     function.fake.rotate_secret(SecretId=NAME, ClientRequestToken=OTHER_TOKEN)

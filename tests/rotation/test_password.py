@@ -69,7 +69,7 @@ def test_two_rotations(capsys, made: Deployment):
 
     result = rotate(capsys)
     assert result.code == 0, result
-    assert result.out.endswith("Next: when every process uses the new login: python manage.py rotate_credentials "
+    assert result.out.endswith("When every process uses the new login, run: python manage.py rotate_credentials "
                                "password --finish\n")  # fmt: skip
     new = made.document()
     assert (new["username"], new["owner"], new["password"] != first["password"]) == (second, owner, True)
@@ -229,6 +229,18 @@ def test_a_rollback_with_the_login_that_works(capsys, made: Deployment, monkeypa
     assert made.document() != before
     assert run(capsys, "sync_secrets", "--rollback", "--with-login", "--noinput").code == 0
     assert made.document() == before
+
+
+@pytest.mark.slow
+def test_a_rollback_to_a_login_that_expires(capsys, made: Deployment):
+    """PostgreSQL would refuse it after the time of --grace."""
+    (first,) = made.versions()
+    assert rotate(capsys, "--grace", "24h").code == 0
+    rotated = made.document()
+    result = run(capsys, "sync_secrets", "--rollback", first, "--with-login", "--noinput")
+    assert (result.code, "--back" in result.err, made.document()) == (1, True, rotated), result
+    assert rotate(capsys, "--back").code == 0
+    assert can_log_in(login_of(made, made.document()), made.tenants[0])
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ from deploytools.tenants.credentials import (
 )
 from deploytools.tenants.master import find_master
 from deploytools.tenants.operations import Operation
-from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, configured_tenants
+from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, configured_tenants, require_configured
 
 Options = dict[str, Any]
 
@@ -266,10 +266,7 @@ def _tenant(given: Sequence[str], names: Sequence[str], settings: Settings) -> s
             "With ISOLATION role-per-tenant, rotate_credentials rotates the login of one tenant.",
             hint=f"Pass --tenant once, for example: --tenant {names[0]}",
         )
-    for unknown in (name for name in given if name not in names):
-        raise ConfigurationError(
-            f'DEPLOYTOOLS["TENANTS"] has no tenant {unknown}.', hint=f"Use one of: {', '.join(names)}."
-        )
+    require_configured(given, names)
     return next(iter(given), "")
 
 

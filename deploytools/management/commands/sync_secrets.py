@@ -33,7 +33,7 @@ from deploytools.secrets.plan import (
 from deploytools.secrets.plan_details import plan_details
 from deploytools.secrets.progress import Live
 from deploytools.secrets.versions import parse_age, short_id, version_at
-from deploytools.tenants.catalog import password_works
+from deploytools.tenants.catalog import password_works, read_expiry
 from deploytools.tenants.credentials import REQUIRED, login_with
 from deploytools.wording import printable
 
@@ -289,7 +289,7 @@ class Command(InspectSecretCommand):
         """Log in to PostgreSQL as the login in `then`.
 
         Raises:
-            Refused: the server does not accept it.
+            Refused: the server does not accept it, or only until a time that ``rotate_credentials --grace`` has set.
         """
         require_keys(then, REQUIRED, name=self.store.name)
         login = login_with(self.settings, then, then)
@@ -297,6 +297,13 @@ class Command(InspectSecretCommand):
             raise Refused(
                 f"The login {login.user} of version {short_id(version)} does not work. Nothing was changed.",
                 hint="Run the command without --with-login: the login stays as it is.",
+            )
+        if until := read_expiry(login):
+            raise Refused(
+                f"The password of {login.user} of version {short_id(version)} expires at {until} (VALID UNTIL). "
+                "Nothing was changed.",
+                hint="To return to it without the expiry date, run: python manage.py rotate_credentials password "
+                "--back",
             )
 
     def version_to_restore(self, given: str, state: SecretState) -> str:
