@@ -20,9 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cluster = Cluster(options.cluster, log=lambda text: print(text, flush=True))
     try:
         with exit_on_signals() as received:
-            code = _run(cluster, options, command)
-            received.clear()  # The action has handled them: the exit code is that of its result.
-            return code
+            try:
+                return _run(cluster, options, command)
+            finally:
+                received.clear()  # The action has handled them: the exit code is that of its result or of its error.
     except DeployError as error:
         print(f"Error: {format_error(error)}", file=sys.stderr)
         return error.exit_code

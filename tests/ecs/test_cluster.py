@@ -6,6 +6,8 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -294,31 +296,53 @@ case "$1 $2" in
     primary='"status": "PRIMARY", "runningCount": 0, "desiredCount": 1'
     [ "$(cat $state)" = x:7 ] && rollout=COMPLETED || rollout=IN_PROGRESS
     echo '{{"services": [{{"taskDefinition": "'$(cat $state)'", "deployments": [{{'"$primary"', "taskDefinition": "'$(cat $state)'", "rolloutState": "'$rollout'"}}]}}]}}' ;;
-  "ecs update-service") while [ "$1" != --task-definition ]; do shift; done; echo "$2" > $state; echo '{{}}' ;;
+  "ecs update-service") while [ "$1" != --task-definition ]; do shift; done
+    [ "$2" = x:7 ] && [ -e {directory}/denied ] && exit 1
+    echo "$2" > $state; echo '{{}}' ;;
 esac
 """  # noqa: E501
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_during_a_deployment_rolls_back(tmp_path, number):
-    (tmp_path / "definition").write_text("x:7")
-    program = tmp_path / "aws"
-    program.write_text(FAKE_AWS.format(directory=tmp_path))
+@contextmanager
+def interrupted(directory: Path, number: int) -> Iterator[subprocess.Popen[str]]:
+    """A deployment that got a signal."""
+    (directory / "definition").write_text("x:7")
+    program = directory / "aws"
+    program.write_text(FAKE_AWS.format(directory=directory))
     program.chmod(0o755)
     with subprocess.Popen(
         ["scripts/ecs", "--cluster", "prod", "deploy", "--service", "web", "--definition", "x:8"],
-        cwd=ROOT, env={"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHON": sys.executable}, text=True,
+        cwd=ROOT, env={"PATH": f"{directory}:/usr/bin:/bin", "PYTHON": sys.executable}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stdout.readline() == "x:8: 0 of 1 tasks running\n"
         process.send_signal(number)
+        yield process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_a_deployment_rolls_back(tmp_path, number):
+    with interrupted(tmp_path, number) as process:
+        assert process.stdout is not None
         assert process.stdout.read().splitlines() == [
             "Error: web could not be updated to x:8: interrupted.",
             "Rolling back web to x:7.",
             "web was rolled back to x:7.",
         ]
         assert (process.wait(30), (tmp_path / "definition").read_text()) == (1, "x:7\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_rollback_that_fails_after_a_signal_is_reported(tmp_path, number):
+    (tmp_path / "denied").touch()
+    with interrupted(tmp_path, number) as process:
+        assert process.stdout is not None
+        assert process.stdout.read().splitlines()[-2:] == [
+            "Error: The rollback of web to x:7 was not verified: aws ecs update-service failed: exit code 1.",
+            "Hint: Run: aws ecs describe-services --cluster prod --services web --query services[0].deployments",
+        ]
+        assert process.wait(30) == 2
 
 
 @pytest.mark.parametrize(
