@@ -111,6 +111,16 @@ def test_connect_of_the_second_login_of_another_tenant_is_found(capsys, made: De
     assert (result.code, f"{two}_b can connect to {one}" in result.out) == (2, True), result
 
 
+def test_the_former_login_of_a_tenant_is_open_for_some_days(capsys, made: Deployment, settings: Any):
+    """The time of the rotation is in the tenant's own secret."""
+    one = made.tenants[0]
+    made.database["NAME"] = one
+    assert rotate(capsys, one).code == 0
+    result = run(capsys, "verify_deploy", "--only", "secret.former-login")
+    assert f"{one} is open since the rotation on" in result.out, result
+    assert (result.code, f"rotate_credentials password --tenant {one} --finish" in result.out) == (0, True)
+
+
 def test_only_with_a_tenant(capsys, made: Deployment, settings: Any):
     result = run(capsys, "rotate_credentials", "password", *ROTATE)
     assert (result.code, "rotates the login of one tenant." in result.err) == (2, True)

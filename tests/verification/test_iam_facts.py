@@ -137,6 +137,7 @@ OTHER = "arn:aws:iam::123456789012:role/other"
         ({"Principal": {"AWS": OTHER}}, True, False),
         ({"NotPrincipal": {"AWS": OTHER}}, False, False),
         ({"NotPrincipal": {"AWS": ROLE.arn}}, True, False),
+        ({"NotPrincipal": {"AWS": "arn:aws:iam::123456789012:root"}}, False, False),
         ({"Action": "secretsmanager:DeleteSecret"}, True, False),
         ({"Condition": {"StringNotEquals": {"aws:PrincipalArn": OTHER}}}, False, False),
         ({"Condition": {"ArnNotEquals": {"aws:PrincipalArn": ROLE.arn}}}, True, False),

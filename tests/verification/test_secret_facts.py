@@ -306,6 +306,16 @@ def test_value_in_the_git_history(repository):
     assert in_history() == (("password old.env@:0",), "")
 
 
+def test_value_that_a_merge_added(repository):
+    git(repository, "merge", "-q", "--no-ff", "--no-commit", "old")
+    (repository / "merged.env").write_text(f"PASSWORD={PASSWORD}\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "merged")
+    git(repository, "rm", "-q", "merged.env")
+    git(repository, "commit", "-qm", "removed")
+    assert in_history() == (("password merged.env@:0", "password old.env@:0"), "")
+
+
 def test_git_history_that_cannot_be_read_completely(repository, tmp_path_factory, settings, monkeypatch):
     shallow = tmp_path_factory.mktemp("shallow") / "shop"
     git(repository, "clone", "-q", "--depth", "1", f"file://{repository}", str(shallow))

@@ -14,7 +14,7 @@ from typing import Any
 CREDENTIAL = re.compile(
     r"""[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@
         |[?&](password|passwd|pwd|secret|token|api_?key|access_key)=[^&\s]+
-        |\b(Basic|Bearer)\s+[\w.+/=-]{8}
+        |\b(Basic|Bearer)\s+(?=\S*[\d=])[\w.+/=-]{8}
         |hooks\.slack\.com/services/\w|discord(app)?\.com/api/webhooks/\w
         |\b(sk|rk|whsec|pk)_(live|test)_\w{8}|\bwhsec_\w{8}
         |\b(AKIA|ASIA)[A-Z0-9]{16}\b
@@ -44,6 +44,9 @@ HARMLESS = re.compile(
 #: A random value: long, with upper-case and lower-case letters and digits, without separators of words.
 RANDOM = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d.*\d)[A-Za-z0-9+/=_-]{32,}")
 
+#: A variable that the shell of a command replaces.
+REFERENCE = re.compile(r"\$(\{[A-Z_][A-Z0-9_]*\}|[A-Z_][A-Z0-9_]*)")
+
 #: An option with its value, or an assignment, in a command.
 ASSIGNMENT = re.compile(r"(?:^|[\s'\"])-{0,2}([A-Za-z][\w.-]*)=(\S+)")
 
@@ -68,7 +71,7 @@ def credentials_in(container: Mapping[str, Any]) -> Iterator[str]:
         *((member, container.get(member)) for member in ("command", "entryPoint")),
         ("healthCheck", health),
     ):
-        words = [str(word) for word in command or ()]
+        words = [REFERENCE.sub("", str(word)) for word in command or ()]
         pairs = [(word, following) for word, following in pairwise(words) if word.startswith("--")]
         pairs += [pair for word in words for pair in ASSIGNMENT.findall(word)]
         yield from (f"{member} {name}" for name, value in pairs if "=" not in name and is_credential(name, value))

@@ -179,9 +179,9 @@ def _not_denied(role: Role, secret: str, policy: ResourcePolicy, allowed: tuple[
 
 def _names(statement: Mapping[str, Any], role: Role) -> bool:
     """Return whether a statement applies to the role."""
-    own = {"*", role.arn, account_of(role.arn), f"arn:aws:iam::{account_of(role.arn)}:root"}
     if "NotPrincipal" in statement:
-        return not own & set(principals({"Principal": statement["NotPrincipal"]}))
+        return not {"*", role.arn} & set(principals({"Principal": statement["NotPrincipal"]}))
+    own = {"*", role.arn, account_of(role.arn), f"arn:aws:iam::{account_of(role.arn)}:root"}
     return bool(own & set(principals(statement)))
 
 

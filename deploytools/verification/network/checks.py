@@ -244,7 +244,7 @@ def public_rules(group: SecurityGroup, lists: PrefixLists, allowed: Container[in
         for rule in group.rules
         if _is_public(rule, lists)
         and rule.protocol not in ICMP
-        and not (rule.first == rule.last and rule.first in WEB and rule.cidr and _is_part(rule.cidr, CLOUDFLARE))
+        and not (rule.is_web and rule.cidr and _is_part(rule.cidr, CLOUDFLARE))
         and not (rule.first == rule.last and rule.first in allowed)
     ]
     return found or _many_ranges(group)
@@ -252,7 +252,7 @@ def public_rules(group: SecurityGroup, lists: PrefixLists, allowed: Container[in
 
 def _many_ranges(group: SecurityGroup) -> list[Verdict]:
     """Return a failure if the rules of a group together allow more public addresses than those of some sites."""
-    rules = [rule for rule in group.rules if rule.protocol not in ICMP and {rule.first, rule.last} - WEB]
+    rules = [rule for rule in group.rules if rule.protocol not in ICMP and not rule.is_web]
     ranges = {rule.cidr for rule in rules if rule.cidr}
     known = [ip_network(cidr, strict=False) for cidr in ranges if not _is_part(cidr, (*PRIVATE, *CLOUDFLARE))]
     number = sum(network.num_addresses for network in known if network.version == 4 and network.prefixlen >= WIDE[4])

@@ -69,6 +69,11 @@ class Rule:
         return self.protocol == "-1" or self.first == -1 or self.first <= port <= self.last
 
     @property
+    def is_web(self) -> bool:
+        """Whether the rule allows one port, which a load balancer opens to the internet."""
+        return self.first == self.last and self.first in WEB
+
+    @property
     def label(self) -> str:
         """The id, ports and source of the rule. A rule that was modified keeps its id, but gets another label."""
         last = "" if self.last in {self.first, -1} else f"-{self.last}"
@@ -277,9 +282,7 @@ def range_rules(network: Network, settings: Settings) -> list[tuple[SecurityGrou
         (group, rule)
         for group in network.groups.values()
         for rule in group.rules
-        if rule.cidr
-        and not group.is_one_of(settings.bastion_security_groups)
-        and not (rule.first == rule.last and rule.first in WEB)
+        if rule.cidr and not group.is_one_of(settings.bastion_security_groups) and not rule.is_web
     ]
 
 

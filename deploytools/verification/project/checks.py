@@ -16,7 +16,7 @@ from deploytools.verification.secret.facts import SettingsInUse
 
 HTTPS = 443
 
-#: Values of SECURE_PROXY_SSL_HEADER that a load balancer sends for HTTPS.
+#: Values of SECURE_PROXY_SSL_HEADER that a load balancer sends for HTTPS. Django compares case-sensitively.
 SECURE = {"https", "on", "1"}
 
 #: Domains below which anyone can register a name.
@@ -121,7 +121,7 @@ def _pattern(origin: str) -> str:
 )
 def proxy_ssl_header(project: ProjectReport, settings: Settings) -> Verdict:
     """If the load balancer terminates TLS, Django otherwise redirects every request to https in a loop."""
-    if project.proxy_ssl_header and project.proxy_ssl_header[1].lower() not in SECURE:
+    if project.proxy_ssl_header and project.proxy_ssl_header[1] not in SECURE:
         return failed(f"SECURE_PROXY_SSL_HEADER takes {' = '.join(project.proxy_ssl_header)} for HTTPS")
     if project.proxy_ssl_header:
         return passed(" = ".join(project.proxy_ssl_header))

@@ -28,6 +28,9 @@ ROTATED = ("password", DJANGO_KEY)
 #: Days after a rotation in which the former login may be open without an expiry date.
 GRACE = 7
 
+#: Days between a rotation and the expiry date of the former login.
+MAX_GRACE = 30
+
 
 @check(
     "secret.no-pending-rotation",
@@ -125,9 +128,7 @@ def _evaluate_age(key: str, age: int | None, maximum: int) -> Verdict:
     hint=f"Run: {COMMAND} --finish",
     not_set="the password was never rotated",
 )
-def closed_former_login(
-    former_login: FormerLogin | None, rotation_dates: RotationDates, secret_description: SecretDescription
-) -> Verdict:
+def closed_former_login(former_login: FormerLogin | None, secret_description: SecretDescription) -> Verdict:
     """Rotation ends the risk of a leaked password only when PostgreSQL refuses that password."""
     former, now = former_login, secret_description.read_at
     assert former is not None  # noqa: S101 - see not_set
@@ -136,10 +137,9 @@ def closed_former_login(
     if former.is_current:
         hint = "Check pg_hba.conf: the method trust accepts any password. Behind PgBouncer, check its auth_file."
         return failed(f"PostgreSQL accepts the former password of {former.user}", hint=hint)
-    if former.valid_until:
+    if former.valid_until and (former.valid_until - former.rotated_at).days <= MAX_GRACE:
         return passed(f"{former.user} is open until {former.valid_until:%Y-%m-%d %H:%M%z}")
-    rotated = rotation_dates.get("password")
     hint = f"When no process uses it, run: {former.command} --finish. {former.command} --status shows who uses it."
-    if rotated and (now - rotated).days <= GRACE:
-        return warned(f"{former.user} is open since the rotation on {rotated:%Y-%m-%d}", hint=hint)
+    if (now - former.rotated_at).days <= GRACE:
+        return warned(f"{former.user} is open since the rotation on {former.rotated_at:%Y-%m-%d}", hint=hint)
     return failed(f"{former.user} is open, more than {GRACE} days after the rotation", hint=hint)

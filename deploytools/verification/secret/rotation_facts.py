@@ -44,6 +44,7 @@ class FormerLogin:
     """The login that a rotation has replaced.
 
     Attributes:
+        rotated_at: the time of the rotation.
         is_open: whether PostgreSQL accepts the password of AWSPREVIOUS, or lets the role log in with another one.
         is_current: whether it is also the login of AWSCURRENT, with another password.
         valid_until: the time after which PostgreSQL refuses its password; None: there is none.
@@ -52,6 +53,7 @@ class FormerLogin:
 
     user: str
     is_open: bool
+    rotated_at: datetime
     is_current: bool = False
     valid_until: datetime | None = None
     command: str = COMMAND
@@ -68,7 +70,8 @@ def former_login(secret: SecretState, settings: Settings, secret_description: Se
     reader = SecretReader.connect(login_secret_name(settings, database), secret.region)
     state = secret if settings.is_shared else reader.read()
     by_aws = secret_description.rotated_at if settings.is_shared else None
-    if not by_aws and "password" not in _dates_in(state.document):
+    rotated_at = _dates_in(state.document).get("password", by_aws)
+    if not rotated_at:
         return None
     current = login_with(settings, secret.document, state.document)
     previous = _previous_login(reader, settings, secret)
@@ -79,9 +82,9 @@ def former_login(secret: SecretState, settings: Settings, secret_description: Se
     can_log_in, valid_until = _read_role(current, database, other)
     is_accepted = previous is not None and _is_accepted(previous, database)
     if is_accepted and previous and previous.user == current.user:
-        return FormerLogin(current.user, True, is_current=True)
+        return FormerLogin(current.user, True, rotated_at, is_current=True)
     user = other if previous is None or can_log_in is not None else previous.user
-    return FormerLogin(user, is_accepted or bool(can_log_in), valid_until=valid_until, command=command)
+    return FormerLogin(user, is_accepted or bool(can_log_in), rotated_at, valid_until=valid_until, command=command)
 
 
 def _other_role(owner: str, current: Login, previous: Login | None) -> str:

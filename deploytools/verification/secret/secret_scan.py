@@ -44,8 +44,9 @@ MAX_HISTORY, HISTORY_SECONDS = 500_000_000, 120
 #: The beginnings of the lines of ``git log`` with the commit and with the file. Lines of a diff begin otherwise.
 COMMIT, FILE = "commit ", b"+++ b/"
 
+#: ``--cc``: the lines of a merge that none of its parents has, too.
 LOG = (
-    *("log", "--all", "--patch", "--unified=0", "--text", "--no-textconv", "--no-ext-diff", "--no-color"),
+    *("log", "--all", "--patch", "--cc", "--unified=0", "--text", "--no-textconv", "--no-ext-diff", "--no-color"),
     *("--src-prefix=a/", "--dst-prefix=b/", f"--format={COMMIT}%h", "--", "."),
 )
 

@@ -311,11 +311,16 @@ SECRET = [
     Row(former(user="django_app"), good=("secret.former-login",)),
     Row(former(is_open=True, valid_until=NOW + timedelta(hours=4)), good=("secret.former-login",)),
     Row(
-        former(is_open=True) | rotated(password=7, django_secret_key=20),
+        former(is_open=True, rotated_at=NOW - timedelta(days=7)),
         {"secret.former-login": WARN},
         "django_app_b is open since the rotation on 2026-02-22",
     ),
     Row(former(is_open=True), {"secret.former-login": FAIL}, "is open, more than 7 days after the rotation"),
+    Row(
+        former(is_open=True, valid_until=NOW + timedelta(days=3650)),
+        {"secret.former-login": FAIL},
+        "is open, more than 7 days after the rotation",
+    ),
     Row(
         former(is_open=True, is_current=True, user="django_app"),
         {"secret.former-login": FAIL},

@@ -74,6 +74,9 @@ CREDENTIALS = (
 HARMLESS = (
     variable("AUTH_SCHEME", "Bearer"),
     variable("SEARCH", "https://shop.net/?q=password"),
+    variable("DESCRIPTION", "Basic authentication of the proxy"),
+    defined(healthCheck={"command": ["CMD-SHELL", "curl -H 'Authorization: Bearer x' localhost/?token=${TOKEN}"]}),
+    defined(command=["sh", "-c", "exec app --db-password=$DB_PASSWORD"]),
     defined(healthCheck={"command": ["CMD-SHELL", "curl -f http://localhost:8000/healthz || exit 1"]}),
     defined(logConfiguration={"logDriver": "awslogs", "options": {"awslogs-group": "/ecs/web"}}),
 )
@@ -144,10 +147,13 @@ INVENTED = [
         {"django.trusted-origins": FAIL},
         "https://*.github.io matches hosts of others",
     ),
-    Row(
-        project(proxy_ssl_header=("HTTP_X_FORWARDED_PROTO", "http")),
-        {"django.proxy-ssl-header": FAIL},
-        "takes HTTP_X_FORWARDED_PROTO = http for HTTPS",
+    *(
+        Row(
+            project(proxy_ssl_header=("HTTP_X_FORWARDED_PROTO", value)),
+            {"django.proxy-ssl-header": FAIL},
+            f"takes HTTP_X_FORWARDED_PROTO = {value} for HTTPS",
+        )
+        for value in ("http", "HTTPS")
     ),
     # The site.
     *(
@@ -199,6 +205,11 @@ INVENTED = [
             (8, {}, ""),
             (9, {"network.no-public-ingress": FAIL}, "backend is open to 2,304 public addresses in 9 ranges"),
         )
+    ),
+    Row(
+        rules("sg-app", *(Rule(f"sgr-{n}", "tcp", 80, 443, cidr=f"52.{n}.1.0/24") for n in range(9))),
+        {"network.no-public-ingress": FAIL},
+        "backend is open to 2,304 public addresses in 9 ranges",
     ),
     Row(alarm(state="ALARM", state_since=NOW - 30 * DAY), {"alarms.have-data": WARN}, "for more than a day; since"),
     Row(alarm(state="ALARM", state_since=NOW - DAY / 2), good=("alarms.have-data",)),

@@ -290,7 +290,7 @@ WORLD: dict[str, Any] = {
     "custom_fields": CustomFields(("sentry_dsn",), (), ()),
     "secret_description": SecretDescription(ARN, NOW, True, NOW - timedelta(days=20), NOW + timedelta(days=10)),
     "rotation_dates": {key: NOW - timedelta(days=20) for key in ("password", "django_secret_key")},
-    "former_login": FormerLogin("django_app_b", is_open=False),
+    "former_login": FormerLogin("django_app_b", is_open=False, rotated_at=NOW - timedelta(days=20)),
     "secret_policy": ResourcePolicy("123456789012", ()),
     "secret_port": 5432,
     "leaked_secrets": LeakedSecrets("/srv/shop", 300, True, ()),
