@@ -10,7 +10,9 @@ those before it.
 from __future__ import annotations
 
 import logging
+import re
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
 from django.contrib.admin.forms import AdminAuthenticationForm
@@ -27,6 +29,8 @@ PERIOD = timedelta(minutes=15)
 #: Failures within the period after which logins are refused: of an account from an address since its last login, of an
 #: address, of an account. The last is high, so that others can hardly lock an account.
 BOTH_LIMIT, ADDRESS_LIMIT, ACCOUNT_LIMIT = 5, 20, 100
+#: The length of the prefix of the IPv6 network of one client.
+IPV6_PREFIX = 64
 #: The action of the entries, beside Django's own: 1 to 3.
 FAILED_LOGIN = 20
 
@@ -65,11 +69,22 @@ class AdminLoginForm(AdminAuthenticationForm):
 
 
 def client_address(request: HttpRequest | None) -> str:
-    """Return the address of the client as the load balancer reports it, or that of the connection."""
+    """Return the address of the client as the load balancer reports it, or that of the connection.
+
+    For IPv6, it is the network: a client can use each of its addresses.
+    """
     if request is None:
         return ""
-    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    return forwarded or str(request.META.get("REMOTE_ADDR", ""))
+    reported = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    reported = reported or str(request.META.get("REMOTE_ADDR", ""))
+    with_port = re.fullmatch(r"\[(.+)\](:\d+)?|([\d.]+):\d+", reported)
+    try:
+        address = ip_address(with_port[1] or with_port[3] if with_port else reported)
+    except ValueError:
+        return reported
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or ip_network((address, IPV6_PREFIX), strict=False))
 
 
 def _message(address: str) -> str:

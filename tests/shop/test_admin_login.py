@@ -11,6 +11,7 @@ from django.db.models import F
 from django.test import Client
 
 from tests.shop.builders import make
+from user.admin_login import client_address
 
 pytestmark = pytest.mark.django_db
 
@@ -55,6 +56,23 @@ def test_logins_are_allowed_again_after_15_minutes(staff):
 def test_a_client_cannot_choose_its_address(staff):
     assert [login("wrong", forwarded=f"10.0.0.{number}, 203.0.113.7") for number in range(5)] == [200] * 5
     assert login("right-password", forwarded="10.0.0.9, 203.0.113.7") == 200
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7:51234", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::1]:51234", "2001:db8:1:2::/64"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("unknown", "unknown"),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_the_addresses_of_one_client_are_one(rf, forwarded, address):
+    """A client has every address of its IPv6 network, and a port for each connection."""
+    assert client_address(rf.get("/", headers={"x-forwarded-for": forwarded})) == address
 
 
 @pytest.mark.slow
