@@ -376,6 +376,27 @@ def test_maintenance_has_both_dates(wire):
     )
 
 
+def test_newer_minor_versions_of_a_deprecated_version(wire):
+    """AWS lists it only with IncludeAll. No version is not the newest version."""
+    targets = [
+        {"EngineVersion": version, "IsMajorVersionUpgrade": version.startswith("17")}
+        for version in ("16.9", "16.10", "16.8", "17.6")
+    ]
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        return {"DBEngineVersions": [{"ValidUpgradeTarget": targets}] if request.get("IncludeAll") else []}
+
+    needs = closure("newer_minor_versions")
+    wire.remembered = {}
+    wire.documented = {"rds:DescribeDBEngineVersions": answer}
+    assert read(needs)["newer_minor_versions"] == Value(("16.8", "16.9", "16.10"))
+    wire.remembered = {}
+    wire.documented = {"rds:DescribeDBEngineVersions": lambda _: {"DBEngineVersions": []}}
+    fact = read(needs)["newer_minor_versions"]
+    assert isinstance(fact, Failed)
+    assert str(fact.error).startswith("RDS does not list the version ")
+
+
 def test_deployments_by_another_controller_are_not_read(wire):
     wire.remembered = {}
     wire.documented = {"ecs:DescribeServices": lambda _: {"services": [BY_CODE_DEPLOY]}}

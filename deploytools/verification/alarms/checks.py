@@ -177,7 +177,7 @@ def actions(alarms: tuple[Alarm, ...], alarm_functions: dict[str, bool]) -> Iter
         elif functions := list(filter(is_function, alarm.actions)):
             evidence = f"{', '.join(functions)} does not exist, or does not allow {INVOKER} to invoke it"
             hint = f"Run: aws lambda add-permission --function-name {functions[0]} --statement-id alarms --action "
-            hint += f"lambda:InvokeFunction --principal {INVOKER}"
+            hint += f"lambda:InvokeFunction --principal {INVOKER} --source-account {account_of(functions[0])}"
             yield failed(evidence, alarm.name, hint)
         else:
             hint = f"Add an SNS topic: run aws cloudwatch put-metric-alarm for {alarm.name} again with --alarm-actions"

@@ -10,7 +10,7 @@ from typing import Any
 
 from deploytools import aws
 from deploytools.conf import Settings
-from deploytools.errors import ConfigurationError, NotFound
+from deploytools.errors import AwsError, ConfigurationError, NotFound
 from deploytools.secrets.contract import INSTANCE_ENDPOINT, host_name, instance_identifier
 from deploytools.secrets.plan import SecretState
 from deploytools.verification.fact_result import UnsupportedError
@@ -282,9 +282,20 @@ def newer_minor_versions(rds_instance: RdsInstance, settings: Settings) -> tuple
     """The minor versions to which the instance can be upgraded, in order."""
     engine, version = rds_instance.engine or "postgres", rds_instance.engine_version or ""
     with aws.translate_aws_errors("rds:DescribeDBEngineVersions", f"the engine {engine} {version}"):
-        answer = aws.client("rds", settings.region).describe_db_engine_versions(Engine=engine, EngineVersion=version)
-    targets = [target for found in answer["DBEngineVersions"] for target in found.get("ValidUpgradeTarget", ())]
-    return tuple(target["EngineVersion"] for target in targets if not target.get("IsMajorVersionUpgrade"))
+        found = aws.client("rds", settings.region).describe_db_engine_versions(
+            Engine=engine, EngineVersion=version, IncludeAll=True
+        )["DBEngineVersions"]
+    if not found:
+        raise AwsError(
+            f"RDS does not list the version {version} of {engine}.",
+            hint=f"Run: aws rds describe-db-engine-versions --engine {engine} --include-all",
+        )
+    newer = [
+        target["EngineVersion"]
+        for target in found[0].get("ValidUpgradeTarget", ())
+        if not target.get("IsMajorVersionUpgrade")
+    ]
+    return tuple(sorted(newer, key=lambda name: [int(number) for number in re.findall(r"\d+", name)]))
 
 
 @dataclass(frozen=True)
