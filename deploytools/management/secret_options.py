@@ -48,6 +48,8 @@ def mode_of(options: Mapping[str, Any]) -> str:
     ):
         if options[name] and mode not in modes:
             raise _conflict(name, mode) if mode != "sync" else _requires(name, modes)
+    if options["key"] and options["with_login"]:
+        raise _conflict("key", "with_login")
     if (options["secret_tag"] or options["kms_key_id"]) and not (options["create"] or mode == "iam_policy"):
         raise ConfigurationError("--secret-tag and --kms-key-id require --create.", hint="Add --create.")
     if options["delete_file"] and options["file"] in (None, "-"):

@@ -251,6 +251,7 @@ def test_refused_options(capsys, deployment, arguments, message, hint):
         (["--show", "--set", "port=1"], "--show cannot be combined with --set."),
         (["--show", "--delete-file"], "--delete-file cannot be combined with --show."),
         (["--rollback", "--create"], "--create cannot be combined with --rollback."),
+        (["--rollback", "--key", "port", "--with-login"], "--key cannot be combined with --with-login."),
         (["--set", "port=1", "--secret-tag", "a=b"], "--secret-tag and --kms-key-id require --create."),
         (["--set", "port=1", "--delete-file"], "--delete-file requires a FILE."),
     ],

@@ -300,6 +300,8 @@ def test_another_run(capsys, made: Deployment):
         (("--finish", "--grace", "1h"), "--grace cannot be combined with --finish."),
         (("--now",), "--now requires --finish."),
         (("--end-sessions",), "--end-sessions requires --finish or --wait-for-sessions."),
+        (("--one-login", "--grace", "24h"), "--grace cannot be combined with --one-login."),
+        (("--one-login", "--wait-for-sessions", "5m"), "--wait-for-sessions cannot be combined with --one-login."),
         (("--status", "--plan"), "--plan cannot be combined with --status."),
     ],
 )

@@ -173,7 +173,7 @@ class Command(DeployCommand):
             return
         self.confirm("Apply this plan?", interactive=options["interactive"])
         rotator.run(steps)
-        if options["wait_for_sessions"] and not options["one_login"]:
+        if options["wait_for_sessions"]:
             self._wait(rotator, options)
         self._report(rotator, steps)
         state = rotator.read()
@@ -294,6 +294,12 @@ def _mode(options: Options) -> str:
             raise ConfigurationError(
                 f"{name} cannot be combined with {flag(mode)}." if mode else f"{name} requires --{applies[0]}.",
                 hint=f"Remove {name}.",
+            )
+    for option in ("grace", "wait_for_sessions"):
+        if options["one_login"] and options[option]:
+            raise ConfigurationError(
+                f"{flag(option)} cannot be combined with --one-login.",
+                hint=f"Remove {flag(option)}: there is no former login to close.",
             )
     if options["end_sessions"] and not mode and not options["wait_for_sessions"]:
         raise ConfigurationError(
