@@ -13,6 +13,7 @@ from deploytools.postgres.failures import BUNDLE_URL, REPLICA_HINT
 from deploytools.secrets.plan import SecretState
 from deploytools.tenants.credentials import owner_role
 from deploytools.tenants.migration_history import MigrationGraph, dotted
+from deploytools.tenants.options import SECOND_LOGIN_SUFFIX
 from deploytools.tenants.state import ENCODING, ConnectionSlots, DatabaseState, ServerCatalog
 from deploytools.verification.databases.facts import TenantReport
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
@@ -115,7 +116,9 @@ def public_connect_revoked(
             return failed("PUBLIC has CONNECT or TEMPORARY")
         others = [role for role in server_catalog.other_logins.get(database.name, ()) if role not in application]
         if others:
-            of_tenants = not settings.is_shared and set(others) & set(tenants)
+            of_tenants = not settings.is_shared and {name.removesuffix(SECOND_LOGIN_SUFFIX) for name in others} & set(
+                tenants
+            )
             hint = f"Find the grant in psql (\\l {database.name} and \\drg) and REVOKE it. A previous owner: {FINISH}"
             return (failed if of_tenants else warned)(f"other roles can connect: {join_names(others)}", hint=hint)
         return passed("PUBLIC has neither CONNECT nor TEMPORARY, and no other role can connect")

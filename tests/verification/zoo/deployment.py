@@ -586,6 +586,7 @@ DATABASES = [
             (("analyst", "backup", "django_app"), {}, WARN, "can connect: analyst, backup"),
             (("analyst",), PER_TENANT, WARN, "shop: other roles can connect: analyst"),
             (("clinic",), PER_TENANT, FAIL, "shop: other roles can connect: clinic"),
+            (("clinic_b",), PER_TENANT, FAIL, "shop: other roles can connect: clinic_b"),
         )
     ),
     Row(connecting("django_app"), good=("databases.public-connect-revoked",)),
