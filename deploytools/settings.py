@@ -85,7 +85,8 @@ def production_settings(
           SQLite, are replaced by ``deploytools.backend``, whose new connections use a changed login without a restart;
           those of GeoDjango by its PostGIS engine. Any other engine is kept.
         - mail, if ``PRESETS`` has ``email``: ``MAILERS`` from Django 6.1 on, unless `base` has ``EMAIL_…``
-          settings; otherwise ``EMAIL_…``
+          settings; otherwise ``EMAIL_…``. ``DEFAULT_FROM_EMAIL``, unless `base` has it: ``email_user``, if that is an
+          address
         - Django's settings for deployment: ``DEBUG``, ``ALLOWED_HOSTS``, HTTPS, HSTS, cookies, ``TEST_RUNNER``
         - the settings of `from_secret`
 
@@ -202,23 +203,26 @@ def _mail(base: Mapping[str, Any], secret: Document, name: str) -> dict[str, Any
         raise SecretError(
             f"email_port in the secret {name} {problem}.", hint=f"Write it to a JSON file and run: {FIX_COMMAND}"
         )
-    port = int(secret["email_port"].reveal())
+    port, user = int(secret["email_port"].reveal()), values["email_user"]
     is_ssl = port in contract.IMPLICIT_TLS_PORTS
+    sender = {"DEFAULT_FROM_EMAIL": user} if "@" in user and "DEFAULT_FROM_EMAIL" not in base else {}
     if django.VERSION >= (6, 1) and not any(name in base for name in getattr(conf, "DEPRECATED_EMAIL_SETTINGS", ())):
         options = {
             "host": secret["email_host"].reveal(),
             "port": port,
-            "username": values["email_user"],
+            "username": user,
             "password": values["email_password"],
             "use_ssl" if is_ssl else "use_tls": True,
             "timeout": MAIL_TIMEOUT,
         }
-        return {"MAILERS": {**base.get("MAILERS", {}), "default": {"BACKEND": SMTP_BACKEND, "OPTIONS": options}}}
+        mailer = {"BACKEND": SMTP_BACKEND, "OPTIONS": options}
+        return {"MAILERS": {**base.get("MAILERS", {}), "default": mailer}, **sender}
     return {
+        **sender,
         "EMAIL_BACKEND": SMTP_BACKEND,
         "EMAIL_HOST": secret["email_host"].reveal(),
         "EMAIL_PORT": port,
-        "EMAIL_HOST_USER": values["email_user"],
+        "EMAIL_HOST_USER": user,
         "EMAIL_HOST_PASSWORD": values["email_password"],
         "EMAIL_USE_SSL": is_ssl,
         "EMAIL_USE_TLS": not is_ssl,

@@ -234,6 +234,22 @@ def test_the_form_of_mail_by_version(deployment, monkeypatch, version, base, nam
     assert {*base.get("MAILERS", {})} <= {*result.get("MAILERS", {})}
 
 
+@pytest.mark.parametrize(
+    ("user", "base", "sender"),
+    [
+        ("shop@example.org", {}, "shop@example.org"),
+        ("shop@example.org", {"DEFAULT_FROM_EMAIL": "orders@example.org"}, None),
+        ("AKIAIOSFODNN7EXAMPLE", {}, None),  # The user name of SES is no address.
+    ],
+)
+@pytest.mark.parametrize("version", [(5, 2), (7, 0)])
+def test_sender_of_mail(deployment, monkeypatch, version, user, base, sender):
+    monkeypatch.setattr(django, "VERSION", version)
+    deployment.put(email_user=user)
+    result = load(deployment, options={"PRESETS": MAIL}, base=base)
+    assert result.get("DEFAULT_FROM_EMAIL") == sender
+
+
 def test_no_mail_unless_its_preset_is_chosen(deployment):
     assert mail_of(load(deployment)) == {}
 
