@@ -316,6 +316,19 @@ def test_value_that_a_merge_added(repository):
     assert in_history() == (("password merged.env@:0", "password old.env@:0"), "")
 
 
+def test_value_on_a_merged_branch_that_changed_nothing_in_the_end(repository):
+    git(repository, "merge", "-q", "--no-ff", "old")
+    git(repository, "branch", "-q", "-D", "old")
+    assert in_history() == (("password old.env@:0",), "")
+
+
+def test_value_in_a_commit_message(repository):
+    (repository / "README").touch()
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", f"Rotate\n\ncommit 1: the former\n  password was {PASSWORD}")
+    assert in_history() == (("password commit message@:0", "password old.env@:0"), "")
+
+
 def test_git_history_that_cannot_be_read_completely(repository, tmp_path_factory, settings, monkeypatch):
     shallow = tmp_path_factory.mktemp("shallow") / "shop"
     git(repository, "clone", "-q", "--depth", "1", f"file://{repository}", str(shallow))

@@ -41,13 +41,15 @@ ZIP, UNREAD = {".zip", ".whl", ".jar", ".docx", ".xlsx"}, {".7z", ".rar", ".zst"
 #: Bytes of the changes of the Git history that are read, and seconds.
 MAX_HISTORY, HISTORY_SECONDS = 500_000_000, 120
 
-#: The beginnings of the lines of ``git log`` with the commit and with the file. Lines of a diff begin otherwise.
+#: The beginnings of the lines of ``git log`` with the commit and with the file. Lines of a diff begin otherwise, and
+#: lines of a message begin with a space.
 COMMIT, FILE = "commit ", b"+++ b/"
 
-#: ``--cc``: the lines of a merge that none of its parents has, too.
+#: ``--full-history``: also branches whose merge changed nothing. ``--cc``: the lines of a merge that no parent has.
 LOG = (
-    *("log", "--all", "--patch", "--cc", "--unified=0", "--text", "--no-textconv", "--no-ext-diff", "--no-color"),
-    *("--src-prefix=a/", "--dst-prefix=b/", f"--format={COMMIT}%h", "--", "."),
+    *("log", "--all", "--full-history", "--patch", "--cc", "--unified=0", "--text", "--no-textconv"),
+    *("--no-ext-diff", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"),
+    *(f"--format={COMMIT}%h%n%w(0,1,1)%B", "--", "."),
 )
 
 NOT_READ = "--git-history was not given"
@@ -113,7 +115,7 @@ def scan(root: Path, values: Mapping[str, str]) -> LeakedSecrets:
 
 
 def scan_history(root: Path, values: Mapping[str, str]) -> tuple[tuple[tuple[str, str, int], ...], str]:
-    """Search the lines that commits of the Git repository at `root` added, on all branches and tags.
+    """Search the messages of the commits that change `root`, and the lines that they added, on all branches and tags.
 
     Returns:
         The key, ``file@commit`` and 0 for each value that was found, and why the search is incomplete, if it is.
@@ -135,10 +137,10 @@ def scan_history(root: Path, values: Mapping[str, str]) -> tuple[tuple[tuple[str
                 log.kill()
                 return tuple(found), f"only the newest {size // 1_000_000:,} MB of the Git history were read"
             if line.startswith(COMMIT.encode()):
-                commit = line.decode().strip().removeprefix(COMMIT)
+                commit, file = line.decode().strip().removeprefix(COMMIT), "commit message"
             elif line.startswith(FILE):
                 file = line[len(FILE) :].decode(errors="replace").strip()
-            elif line.startswith(b"+") and anything.search(line := line.replace(b"\0", b"")):
+            elif line.startswith((b"+", b" ")) and anything.search(line := line.replace(b"\0", b"")):
                 found |= dict.fromkeys((key, f"{file}@{commit}", 0) for key, _ in _lines(line, forms))
     return tuple(found), "" if log.returncode == 0 else f"git log failed in {root}"
 
