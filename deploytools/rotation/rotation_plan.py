@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploytools.errors import Refused
+from deploytools.errors import DatabaseError, Refused
 from deploytools.rotation.rotation_state import ROTATING, LoginState, RotationState
 from deploytools.rotation.rotation_steps import (
     IDLE,
@@ -21,8 +21,9 @@ from deploytools.rotation.rotation_steps import (
     TestLogin,
 )
 from deploytools.tenants.operations import AssignLogin, GrantToMaster, Operation, RemoveExpiry
-from deploytools.tenants.preflight import require_admin
-from deploytools.wording import join_names
+from deploytools.tenants.options import DesiredState
+from deploytools.tenants.preflight import require_admin, role_error
+from deploytools.wording import join_names, quote_name
 
 #: Sessions that a message lists.
 MAXIMUM_SESSIONS = 5
@@ -41,7 +42,7 @@ def plan_rotation(state: RotationState, *, one_login: bool = False, grace: int =
 
     Raises:
         Refused: the login to move to is in use by an earlier rotation.
-        DatabaseError: the master user lacks a privilege; the message names it.
+        DatabaseError: the master user lacks a privilege, or another role has the name of the second login.
     """
     secret = state.secret.name
     if state.has_leftover_labels:
@@ -82,6 +83,7 @@ def _prepare(state: RotationState, login: str) -> Iterator[Operation]:
     if login == state.owner:
         return
     found, owner = state.logins[login], state.server.roles[state.owner]
+    _require_own(state, login)
     if found.role is None:
         yield CreateSecondLogin(login, owner.connection_limit)
     if found.role is None or not found.role.master_inherits:
@@ -90,6 +92,18 @@ def _prepare(state: RotationState, login: str) -> Iterator[Operation]:
         yield CopySettings(state.owner, login, found.missing_settings)
     if not found.acts_as_owner:
         yield AssignLogin(state.owner, login)
+
+
+def _require_own(state: RotationState, login: str) -> None:
+    """Raise DatabaseError if another role has the name of the second login, or it has excess permissions."""
+    role = state.server.roles.get(login)
+    if role and role.can_login and state.owner not in role.memberships:
+        raise DatabaseError(
+            f"Role {login} exists and is not a login of {state.owner}. Nothing was changed.",
+            hint=f"If nothing uses it, drop it: DROP ROLE {quote_name(login)}. Otherwise rotate one login: --one-login",
+        )
+    if error := role_error(login, DesiredState(state.owner, ()), state.server, owner=state.owner, logs_in=False):
+        raise error
 
 
 def plan_finish(state: RotationState, *, end_sessions: bool = False, now: bool = False) -> Steps:

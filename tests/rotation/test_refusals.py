@@ -38,6 +38,23 @@ def test_the_master_user_has_no_admin_option(made: World):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ("LOGIN", "exists and is not a login of"),
+        ("NOLOGIN BYPASSRLS", "has BYPASSRLS, which an application role must not have"),
+    ],
+)
+def test_another_role_has_the_name_of_the_second_login(made: World, attributes: str, message: str):
+    with made.postgres.admin() as admin:
+        admin.execute(f"CREATE ROLE {made.owner}_b {attributes}; "
+                      f"GRANT {made.owner}_b TO postgres WITH ADMIN OPTION".encode())  # fmt: skip
+    with pytest.raises(DatabaseError, match=f"{made.owner}_b {message}"):
+        made.rotate()
+    assert (is_unchanged(made), made.steps) == (True, [])
+
+
+@pytest.mark.slow
 def test_the_server_ignores_set_role(made: World):
     """As the minor versions of November 2024 do, without an error: the new login acts as itself."""
     with pytest.raises(Crash):
