@@ -17,7 +17,8 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from deploytools.local import ports
 from deploytools.local.cloud_state import SmtpState
 
-USER = "mailer@deploytools.test"
+# Not .test: a project that sends from this address passes the check of its mail.
+USER = "mailer@deploytools.dev"
 
 
 class MessageDirectory:

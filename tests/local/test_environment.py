@@ -28,7 +28,7 @@ def test_variables(cloud: CloudState) -> None:
         "PGSSLROOTCERT": cloud.ca_file,
         "SMTP_HOST": "127.0.0.1",
         "SMTP_PORT": str(cloud.smtp.port),
-        "SMTP_USER": "mailer@deploytools.test",
+        "SMTP_USER": "mailer@deploytools.dev",
         "SMTP_PASSWORD": cloud.smtp.password,
     }
 

@@ -81,7 +81,7 @@ def test_the_secret_has_only_what_the_project_requires(names: CloudNames) -> Non
 
 
 def test_required_keys_are_local_generated_or_placeholders(names: CloudNames) -> None:
-    smtp = SmtpState("127.0.0.1", 2525, "mailer@deploytools.test", "mail-password", "/messages")
+    smtp = SmtpState("127.0.0.1", 2525, "mailer@deploytools.dev", "mail-password", "/messages")
     rows = {"salt": {"generator": "password"}, "dsn": {"expected": "https://…"}, "other": {}}
     fields = all_fields(PRESETS, {key: row | {"required_from": "launch"} for key, row in rows.items()})
     secret = secret_document(names, 5432, "master", smtp, fields=fields)

@@ -233,7 +233,7 @@ def test_transaction_timeout_in_the_verification(capsys, own, deployment):
             "CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(10); END'"
         )
         admin.execute("CREATE EVENT TRIGGER slow ON ddl_command_end EXECUTE FUNCTION slow()")
-        admin.execute(sql.SQL("ALTER ROLE {} SET transaction_timeout = '50ms'").format(role))
+        admin.execute(sql.SQL("ALTER ROLE {} SET transaction_timeout = '2s'").format(role))
         result = run(capsys, "create_tenant_dbs", "--verify")
         sentence = f"Could not create a table as {deployment.role} in {one}: terminating connection due to transaction"
         assert failed(result) == {f"{one}: {sentence} timeout": SQLSTATE_HINTS["25P04"]}
