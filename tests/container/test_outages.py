@@ -135,7 +135,7 @@ class Traffic:
         while not self.stopped.wait(0.05):
             self.probes += 1
             try:
-                assert is_answered(str(self.port), 2)
+                assert is_answered(str(self.port), 3)  # The time limit of the health check of ECS.
             except OSError as error:
                 self.failed_probes.append(repr(error))
 

@@ -214,6 +214,7 @@ def test_redirect_of_the_health_endpoint_to_another_page_is_not_followed(site, m
     [
         (b'{"status": "ok", "maintenance": false, "debug": false, "error": false}', ""),
         (b'{"database": {"ok": true}, "failed": 0}', ""),
+        (b'{"maintenance_mode": "offline", "log_level": "error", "mail_sandbox": false}', ""),
         (b'{"checks": {"database": "down"}}', "database"),
         (b'{"status": "FAIL"}', "status"),
         (b'{"databases": [{"default": {"ok": false}}]}', "ok"),

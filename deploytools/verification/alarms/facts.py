@@ -90,7 +90,7 @@ def _alarm(item: Any, metric: str, instance: str, composite: Iterable[Any]) -> A
         tuple(sorted({action for other in composite if _includes(other, item) for action in other["AlarmActions"]})),
         bool(item.get("Metrics") or item.get("ThresholdMetricId")),
         item.get("TreatMissingData", ""),
-        item.get("StateUpdatedTimestamp"),
+        item.get("StateTransitionedTimestamp") or item.get("StateUpdatedTimestamp"),
     )
 
 

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from deploytools.conf import Settings
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.network.facts import (
+    NINETY_DAYS,
     WEB,
     Network,
     PrefixLists,
@@ -316,10 +317,11 @@ def no_temporary_rules(
 def _added_by_hand(rule: Rule, resource: str, history: RuleHistory, known: Container[str]) -> list[Verdict]:
     """Return a warning if a person created the rule in the last 90 days, none if it is older or a tool's."""
     creation = history.created.get(rule.identifier)
-    if rule.cidr.partition("/")[0] in known or (creation is None and not history.denied):
+    if rule.cidr.partition("/")[0] in known or (creation is None and history.gap == NINETY_DAYS):
         return []
     if creation is None:
-        hint = f"Allow {history.denied} for the identity that runs this command"
+        denied = f"Allow {history.denied} for the identity that runs this command"
+        hint = denied if history.denied else "Run the command again"
         return [unknown(f"from {rule.cidr}, by an unknown identity", resource, hint)]
     group, _, _ = resource.partition(" ")
     hint = f"Remove it, or define it in your deployment tool. {revoke_hint(SecurityGroup(group, ''), rule)}"

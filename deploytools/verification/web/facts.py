@@ -45,10 +45,12 @@ INTERNALS = {
 #: A member of the JSON response of a health endpoint that says that something does not work: a word, or false if the
 #: name is that of a state or a service. ``"maintenance": false`` is good.
 UNHEALTHY = re.compile(
-    rb'"(?P<by_word>[\w.:-]+)"\s*:\s*"(?:down|fail(?:ed|ing|ure)?|error|unhealthy|unavailable|not ok|critical'
+    rb'"(?P<by_word>(?!maintenance|log_?level)[\w.:-]+)"\s*:\s*'
+    rb'"(?:down|fail(?:ed|ing|ure)?|error|unhealthy|unavailable|not ok|critical'
     rb'|degraded|offline|disconnected|unreachable|time(?:d )?out|outage)"'
-    rb'|"(?P<by_false>ok|healthy|health|status|success|alive|live|ready|up|available|working|connected'
-    rb'|[\w.:-]*(?:database|db|postgres|cache|redis|queue|celery|broker|storage|mail|smtp)[\w.:-]*)"\s*:\s*false',
+    rb'|"(?P<by_false>(?![\w.:-]*(?:sandbox|debug))'
+    rb"(?:ok|healthy|health|status|success|alive|live|ready|up|available|working|connected"
+    rb'|[\w.:-]*(?:database|db|postgres|cache|redis|queue|celery|broker|storage|mail|smtp)[\w.:-]*))"\s*:\s*false',
     re.IGNORECASE,
 )
 

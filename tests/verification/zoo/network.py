@@ -279,10 +279,12 @@ NETWORK = [
             (BY_ALICE, {"network.no-temporary-rules": WARN}, "added by hand; created on 2026-02-17 by user/alice"),
             (BY_TOOL, {}, ""),
             (RuleHistory(), {}, ""),
-            (
-                RuleHistory(denied="cloudtrail:LookupEvents"),
-                {"network.no-temporary-rules": UNKNOWN},
-                "by an unknown identity",
+            *(
+                (history, {"network.no-temporary-rules": UNKNOWN}, "by an unknown identity")
+                for history in (
+                    RuleHistory(gap="AWS denied it", denied="cloudtrail:LookupEvents"),
+                    RuleHistory(gap="AWS throttled cloudtrail:LookupEvents"),
+                )
             ),
         )
     ),
