@@ -13,6 +13,7 @@ from deploytools.postgres.connections import Login
 from deploytools.secrets.document import Secret
 from tests.conftest import versions
 from tests.deployment import Deployment
+from tests.fleet.world import wait_until
 from tests.management.runner import ROTATE, Result, run
 
 LABEL = "deploytools-rotation"
@@ -140,8 +141,7 @@ def test_idle_sessions_are_ended(capsys, made: Deployment, monkeypatch):
         assert (result.code, result.err.count("connected since")) == (1, 2)
         busy.execute("ROLLBACK")
         assert idle.execute("SELECT 1").fetchone() == (1,)
-        while (result := rotate(capsys, "--finish", "--end-sessions")).code:
-            assert "is in use by" in result.err
+        wait_until(lambda: not rotate(capsys, "--finish", "--end-sessions").code)
     assert status(capsys)[made.role] == "closed"
 
 

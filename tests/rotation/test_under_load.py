@@ -31,6 +31,7 @@ from tests.postgres_server import scram
 ROOT = Path(__file__).parents[2]
 CLIENTS, ROTATIONS, SHORT = 2, 10, 3
 READY = 600
+ATTEMPTS = 240
 
 pytestmark = pytest.mark.slow
 
@@ -146,10 +147,13 @@ def can_log_in(deployment: Deployment, document: dict[str, Any]) -> bool:
 def finish(capsys: pytest.CaptureFixture[str], options: Sequence[str]) -> None:
     """Run --finish until no session uses the former login."""
     command = ("rotate_credentials", "password", *ROTATE, *options, "--finish", "--end-sessions")
-    while (result := run(capsys, *command)).code:
+    for _ in range(ATTEMPTS):
+        if not (result := run(capsys, *command)).code:
+            return
         in_use = ("is in use by" in result.err, "was opened since" in result.err)
         assert any(in_use) or "connected since" in result.out, result  # Opened while it was closed.
         time.sleep(0.5)
+    raise AssertionError(result)
 
 
 @pytest.fixture
