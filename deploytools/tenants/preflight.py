@@ -115,7 +115,8 @@ def role_error(
     role = state.roles.get(name)
     if role is None:
         return None
-    if excess := [*role.excess_permissions, *sorted(_forbidden(owner or name, desired, state) & role.memberships)]:
+    forbidden = _forbidden(owner or name, desired, state) & role.memberships
+    if excess := [*role.excess_permissions, *sorted(forbidden - {*role.excess_permissions})]:
         return DatabaseError(
             f"Role {role.name} has {', '.join(excess)}, which an application role must not have; nothing was changed.",
             hint=f"Use another role, or run as the role that granted it or a superuser: {_revoke(role, excess, state)}",

@@ -51,7 +51,7 @@ def test_change_from_the_shared_role_to_a_role_per_tenant(capsys, deployment, se
         settings.DEPLOYTOOLS |= {"ISOLATION": "role-per-tenant", "TENANT_SECRET_PREFIX": prefix}
         plan = run(capsys, "create_tenant_dbs", "--plan")
         assert f"  - create secret {prefix}{one} with a new password for role {one}" in plan.out.splitlines()
-        assert plan.out.splitlines()[1] == "2 tenants: 2 to change"
+        assert plan.out.splitlines()[3] == "2 tenants: 2 to change"
         assert f"  - transfer ownership of 2 objects in {one} from {deployment.role} to {one}" in plan.out.splitlines()
         result = run(capsys, "create_tenant_dbs", "--noinput")
         assert result.code == 0, result
@@ -83,7 +83,7 @@ def test_tenant_secrets_have_the_arn_of_the_master_secret(capsys, per_tenant):
 
 @pytest.mark.slow
 def test_report_is_kept_if_the_notes_cannot_be_read(capsys, deployment, monkeypatch):
-    def fail(self):
+    def fail(self, **options):
         raise DatabaseError("Could not read who can connect: gone", hint="Run it again.")
 
     monkeypatch.setattr("deploytools.tenants.provisioning.TenantProvisioner.notes", fail)

@@ -34,7 +34,6 @@ from deploytools.secrets.plan_details import plan_details
 from deploytools.secrets.progress import Live
 from deploytools.secrets.versions import parse_age, short_id, version_at
 from deploytools.tenants.catalog import password_works, read_expiry
-from deploytools.tenants.credentials import REQUIRED, login_with
 from deploytools.wording import printable
 
 Plan = TypeVar("Plan", SyncPlan, RollbackPlan)
@@ -291,6 +290,8 @@ class Command(InspectSecretCommand):
         Raises:
             Refused: the server does not accept it, or only until a time that ``rotate_credentials --grace`` has set.
         """
+        from deploytools.tenants.credentials import REQUIRED, login_with  # Imports boto3: not for every mode.
+
         require_keys(then, REQUIRED, name=self.store.name)
         login = login_with(self.settings, then, then)
         if not password_works(login):
