@@ -2,7 +2,7 @@
 #   . scripts/bootstrap.sh local   with requirements/local.txt, for the demo and the local cloud
 #   . scripts/bootstrap.sh dev     with requirements/dev.txt, which contains local.txt
 #
-#   PYTHON           the interpreter for the environment (default: the first of python3, python3.13 … python3.11 that fits)
+#   PYTHON           the interpreter for the environment (default: the first of python3, python3.14 … python3.11 that fits)
 #   DEPLOYTOOLS_VENV the environment's directory (default: .venv in this checkout)
 
 say() { printf '%s\n' "$*" >&2; }
@@ -10,7 +10,7 @@ stop() { say "error: $1"; [ $# -lt 2 ] || say "hint: $2"; exit 2; }
 
 find_python() {
   local candidate
-  for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+  for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
     "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$candidate"; return; }
   done
   stop "no Python 3.11 or newer was found" "install one, or set its path: PYTHON=/path/to/python3 $0"

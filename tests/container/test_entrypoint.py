@@ -206,7 +206,9 @@ def test_usage_without_a_command(arguments, code):
 
 
 def test_sigterm_is_handled_before_anything_slow_is_imported(tmp_path):
-    (tmp_path / "logging.py").write_text("import time; print('importing', flush=True); time.sleep(60)")
+    # Short sleeps: Python runs no handler for a signal that arrives just before a sleep until the sleep has ended.
+    slow = "import time; print('importing', flush=True); [time.sleep(0.1) for _ in range(600)]"
+    (tmp_path / "logging.py").write_text(slow)
     with subprocess.Popen(
         [sys.executable, "-m", "deploytools.container", "true"],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(tmp_path)}, stdout=subprocess.PIPE, text=True,
