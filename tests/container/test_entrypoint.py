@@ -436,7 +436,8 @@ SERVER = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))
 print("up", flush=True)
-time.sleep(60)
+for _ in range(600):
+    time.sleep(0.1)  # a signal just before a long sleep would wait for its end
 """
 
 
