@@ -32,6 +32,8 @@ INSTANCE_ENDPOINT = re.compile(r"([a-z0-9-]+)\.[a-z0-9]+\.[a-z0-9-]+\.rds\.amazo
 PLACEHOLDER = re.compile(
     r"placeholder|^paste_|^replace_|^auto_generated_|^change[-_]?me|^todo$|^xxxx|^your[-_]", re.IGNORECASE
 )
+#: Orders in which letters and digits are typed. A value of `SEQUENCE_LENGTH` that follows one is an example.
+SEQUENCES, SEQUENCE_LENGTH = ("abcdefghijklmnopqrstuvwxyz", "1234567890", "qwertyuiopasdfghjklzxcvbnm"), 12
 EXAMPLE_DOMAIN = re.compile(r"(^|[@.])example\.(com|org|net)$", re.IGNORECASE)
 
 #: Temporary Stripe keys, until there is a Stripe account.
@@ -328,7 +330,13 @@ def is_placeholder(value: object, field: Field | None = None) -> bool:
         return False
     if field and any(own and re.fullmatch(own, value) for own in (field.placeholder, field.temporary_value)):
         return True
-    return bool(PLACEHOLDER.search(value) or EXAMPLE_DOMAIN.search(value))
+    return bool(PLACEHOLDER.search(value) or EXAMPLE_DOMAIN.search(value)) or _is_sequence(value.lower())
+
+
+def _is_sequence(value: str) -> bool:
+    return len(value) >= SEQUENCE_LENGTH and any(
+        value in order * 3 for sequence in SEQUENCES for order in (sequence, sequence[::-1])
+    )
 
 
 def _check(field: Field, value: Any, stage: str) -> Problem | None:

@@ -79,9 +79,9 @@ def failed(evidence: str, resource: str = "", hint: str = "", *, measured: str =
     return Verdict(Status.FAIL, evidence, resource, hint, measured)
 
 
-def unknown(evidence: str, resource: str = "", hint: str = "") -> Verdict:
+def unknown(evidence: str, resource: str = "", hint: str = "", *, measured: str = "") -> Verdict:
     """Return a verdict that the state could not be determined."""
-    return Verdict(Status.UNKNOWN, evidence, resource, hint)
+    return Verdict(Status.UNKNOWN, evidence, resource, hint, measured)
 
 
 def not_applicable(reason: str, resource: str = "") -> Verdict:

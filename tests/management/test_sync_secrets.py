@@ -15,7 +15,7 @@ from deploytools.secrets.inspection import fingerprints
 from deploytools.wording import wrapped
 from tests.management.runner import Result, run
 
-GIVEN = {"email_host": "smtp.gmail.com", "email_password": "abcd efgh-ijkl mnop", "email_port": "587"}
+GIVEN = {"email_host": "smtp.gmail.com", "email_password": "qwvz htpm-xkdr bnfs", "email_port": "587"}
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def plan_lines(deployment, version):
     """What the plan prints: the fingerprints are those that ``--show`` prints before and after the write."""
     before, after = (
         fingerprints(deployment.name, Document(deployment.initial() | changes), FIELDS)
-        for changes in ({}, {"email_host": "smtp.gmail.com", "email_password": "abcdefghijklmnop"})
+        for changes in ({}, {"email_host": "smtp.gmail.com", "email_password": "qwvzhtpmxkdrbnfs"})
     )
     length = len(deployment.initial()["email_password"])
     kept = [key for key in deployment.initial() if key not in GIVEN and key != "other_tools_key"]
@@ -60,7 +60,7 @@ def test_given_values_are_written_and_all_others_kept(capsys, deployment, file):
         "",
         0,
     )
-    assert deployment.document() == before | {"email_host": "smtp.gmail.com", "email_password": "abcdefghijklmnop"}
+    assert deployment.document() == before | {"email_host": "smtp.gmail.com", "email_password": "qwvzhtpmxkdrbnfs"}
     assert {version: sorted(labels) for version, labels in deployment.versions().items()} == {
         version: ["AWSPREVIOUS"],
         new: ["AWSCURRENT"],

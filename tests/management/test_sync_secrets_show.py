@@ -158,7 +158,7 @@ def test_temporary_value_is_in_the_template_at_launch(capsys, deployment, settin
 
 
 def test_validate_a_valid_file(capsys, no_aws, write):
-    result = run(capsys, "sync_secrets", write(GOOD | {"email_password": "abcd efgh ijkl mnop"}), "--validate")
+    result = run(capsys, "sync_secrets", write(GOOD | {"email_password": "qwvz htpm xkdr bnfs"}), "--validate")
     assert result == Result("OK: no problems in 13 values\n", "", 0)
 
 

@@ -25,7 +25,7 @@ from tests.secrets.samples import SES_PASSWORD, SES_USER
 ROOT = Path(__file__).parent.parent.parent
 CANARY = "canary-7d1f"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzzzzzzKEY"
-GMAIL_PASSWORD = "abcdefghijklmnop"
+GMAIL_PASSWORD = "qwvzhtpmxkdrbnfs"
 LIVE = {"stripe_secret_key": "sk_live_" + "e5F6" * 6, "stripe_publishable_key": "pk_live_" + "g7H8" * 6}
 
 
@@ -150,7 +150,7 @@ def test_regenerate_reports_that_logins_fail_until_create_tenant_dbs(capsys, dep
     ],
 )
 def test_email_presets(capsys, deployment, monkeypatch, arguments, given):
-    monkeypatch.setenv("MAIL", "abcd-efgh ijkl-mnop" if "gmail" in arguments else SES_PASSWORD)
+    monkeypatch.setenv("MAIL", "qwvz-htpm xkdr-bnfs" if "gmail" in arguments else SES_PASSWORD)
     before = deployment.document()
     result = run(capsys, "sync_secrets", *arguments, "--from-env", "email_password=MAIL", "--noinput")
     assert (result.err, result.code) == ("", 0)

@@ -43,7 +43,7 @@ GOOD: dict[str, Any] = GUIDE_STEP_1 | {
     "stripe_publishable_key": "pk_live_" + "c3D4" * 6,
     "email_host": "smtp.gmail.com",
     "email_user": "shop@mosaicmeshai.com",
-    "email_password": "abcdefghijklmnop",
+    "email_password": "qwvzhtpmxkdrbnfs",
 }
 SES_USER = "AKIAIOSFODNN7ABCDEFG"
 SES_PASSWORD = "BK" + "x9/Q+" * 8 + "zz"

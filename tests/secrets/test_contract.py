@@ -157,10 +157,10 @@ def test_valid_values(key, value):
         ("email_password", "REPLACE_WITH_GMAIL_APP_PASSWORD", PLACEHOLDER),
         ("email_password", "", EMPTY),
         ("email_password", None, TEXT),
-        ("email_password", "abcdefghijklmnop ", SPACE),
-        ("email_password", "abcd efgh ijkl mnop", NOT_GMAIL),
-        ("email_password", "ABCDEFGHIJKLMNOP", NOT_GMAIL),
-        ("email_password", "abcdefghijklmno", NOT_GMAIL),
+        ("email_password", "qwvzhtpmxkdrbnfs ", SPACE),
+        ("email_password", "qwvz htpm xkdr bnfs", NOT_GMAIL),
+        ("email_password", "QWVZHTPMXKDRBNFS", NOT_GMAIL),
+        ("email_password", "qwvzhtpmxkdrbnf", NOT_GMAIL),
         ("email_password", SES_PASSWORD, NOT_GMAIL),
         ("master_username", "post gres", NOT_ROLE),
         ("master_password", "", EMPTY),
@@ -191,6 +191,8 @@ def test_problem_describes_a_valid_value_and_does_not_contain_the_value():
         *[(value, True) for value in ["PLACEHOLDER", "x_placeholder_y", "PASTE_IT", "REPLACE_ME", "AUTO_GENERATED_9"]],
         *[(value, True) for value in ["changeme", "Change_Me", "change-me", "TODO", "xxxx-xxxx", "your_password"]],
         *[(value, True) for value in ["a@example.com", "example.org", "smtp.example.net"]],
+        *[(value, True) for value in ["abcdefghijklmnop", "ZYXWVUTSRQPO", "qwertyuiopas", "123456789012"]],
+        *[(value, False) for value in ["abcdefghijk", "abcdefghijklmnoq", "qwvzhtpmxkdrbnfs"]],
         *[(value, False) for value in ["", "todo list", "counterexample.com", "example.community", PASSWORD, 5, None]],
     ],
 )
@@ -294,11 +296,11 @@ SES = "email-smtp.us-east-1.amazonaws.com"
 @pytest.mark.parametrize(
     ("host", "password", "expected"),
     [
-        ("smtp.gmail.com", "abcdefghijklmnop", []),
+        ("smtp.gmail.com", "qwvzhtpmxkdrbnfs", []),
         (SES, SES_PASSWORD, []),
         ("email-smtp.cn-north-1.amazonaws.com.cn", SES_PASSWORD, []),
         (SES, "wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzzzzzzKEY", [("email_password", NOT_SES, False)]),
-        (SES, "abcdefghijklmnop", [("email_password", NOT_SES, False)]),
+        (SES, "qwvzhtpmxkdrbnfs", [("email_password", NOT_SES, False)]),
         ("mail.mosaicmeshai.com", "anything at all", []),
         ("smtp.example.com", "abc", [("email_host", PLACEHOLDER, False)]),
     ],
@@ -312,7 +314,7 @@ def test_mail_password_fits_the_host(host, password, expected):
     ("host", "user", "password", "message"),
     [
         (SES, GOOD["email_user"], SES_PASSWORD, "is not an Amazon SES SMTP user name"),
-        ("smtp.gmail.com", SES_USER, "abcdefghijklmnop", "is not the address of a Google account"),
+        ("smtp.gmail.com", SES_USER, "qwvzhtpmxkdrbnfs", "is not the address of a Google account"),
     ],
 )
 def test_mail_user_of_another_provider(host, user, password, message):
@@ -356,7 +358,7 @@ def test_relay_needs_no_login(changes, expected):
 
 
 def test_keys_of_a_preset_that_is_not_chosen_are_unrecognized():
-    stored = good(stripe_secret_key=SK_TEST, email_password="abcd efgh ijkl mnop")
+    stored = good(stripe_secret_key=SK_TEST, email_password="qwvz htpm xkdr bnfs")
     fields = preset_fields(["database", "django"])
     assert find_problems(stored, stage="launch", fields=fields) == ()
     assert normalize(stored, stored, fields=fields) == stored
@@ -403,14 +405,14 @@ def test_presets():
         ({"email_port": "587"}, {}, {"email_port": 587}),
         ({"superuser_username": "5432", "own": "1"}, {}, {"superuser_username": "5432", "own": "1"}),
         (
-            {"email_host": "smtp.gmail.com", "email_password": "abcd-efgh-ijkl-mnop"},
+            {"email_host": "smtp.gmail.com", "email_password": "qwvz-htpm-xkdr-bnfs"},
             {},
-            {"email_host": "smtp.gmail.com", "email_password": "abcdefghijklmnop"},
+            {"email_host": "smtp.gmail.com", "email_password": "qwvzhtpmxkdrbnfs"},
         ),
         (
-            {"email_password": "abcd efgh\nijkl mnop "},
+            {"email_password": "qwvz htpm\nxkdr bnfs "},
             {"email_host": "smtp.gmail.com"},
-            {"email_password": "abcdefghijklmnop"},
+            {"email_password": "qwvzhtpmxkdrbnfs"},
         ),
         ({"email_password": "a-b c"}, {"email_host": "mail.mosaicmeshai.com"}, {"email_password": "a-b c"}),
         ({"email_password": "a-b c"}, {}, {"email_password": "a-b c"}),

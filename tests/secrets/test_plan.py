@@ -39,10 +39,10 @@ def plan(stored: dict[str, Any], wanted: dict[str, Any], stage: str = "launch", 
         ({"port": "5432"}, {"port": 5432}, [("port", UNCHANGED)], {"port": "5432"}),
         ({"port": 5432}, {"port": "5433"}, [("port", CHANGED)], {"port": 5433}),
         (
-            {"email_host": "smtp.gmail.com", "email_password": "abcdefghijklmnop"},
-            {"email_password": "abcd-efgh ijkl-mnop"},
+            {"email_host": "smtp.gmail.com", "email_password": "qwvzhtpmxkdrbnfs"},
+            {"email_password": "qwvz-htpm xkdr-bnfs"},
             [("email_host", UNCHANGED), ("email_password", UNCHANGED)],
-            {"email_host": "smtp.gmail.com", "email_password": "abcdefghijklmnop"},
+            {"email_host": "smtp.gmail.com", "email_password": "qwvzhtpmxkdrbnfs"},
         ),
     ],
 )

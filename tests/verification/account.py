@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from deploytools.local.aws_account import AwsAccount, secret_document
-from deploytools.verification.alarms.facts import INVOKER
+from deploytools.verification.alarms.checks import INVOKER
 from tests.local_cloud import INSTANCE, NAMES
 from tests.verification.zoo.world import DOCUMENT
 
@@ -109,18 +109,20 @@ def _deployments(token: str | None) -> dict[str, Any]:
     return {"serviceDeployments": [said], **({} if token else {"nextToken": "2"})}
 
 
-#: What the role's policies allow, by name: an action and a resource each.
-GRANTS = {
+#: What the role's policies allow, by name: an action, a resource and a condition each.
+GRANTS: dict[str, tuple[Any, ...]] = {
     "all-secrets": ("secretsmanager:Get*", "*"),
     "deletes": ("rds:Delete*", f"arn:aws:rds:us-east-1:123456789012:db:{INSTANCE}"),
     "opens": ("ec2:AuthorizeSecurityGroupIngress", "arn:aws:ec2:us-east-1:123456789012:security-group/sg-1"),
     "decrypts": ("kms:Decrypt", "arn:aws:kms:us-east-1:123456789012:key/1"),
     "changes": ("rds:ModifyDBInstance", "arn:aws:rds:us-east-1:123456789012:db:another"),
+    "tagged": ("rds:StopDBInstance", "*", {"StringEquals": {"aws:ResourceTag/stage": "test"}}),
 }
 
 #: Of the role that ECS starts the tasks with.
-EXECUTION_GRANTS = {
+EXECUTION_GRANTS: dict[str, tuple[Any, ...]] = {
     "pulls": ("ecr:GetAuthorizationToken", "*"),
+    "tagged": ("iam:PassRole", "*", {"StringEquals": {"aws:ResourceTag/stage": "test"}}),
     "parameters": ("ssm:GetParameters", "arn:aws:ssm:us-east-1:123456789012:parameter/shop/*"),
 }
 
@@ -244,8 +246,8 @@ def _policy(action: str, resource: str) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def _allowing(action: str, resource: str) -> dict[str, Any]:
-    statement = {"Effect": "Allow", "Action": action, "Resource": resource}
+def _allowing(action: str, resource: str, condition: dict[str, Any] | None = None) -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Action": action, "Resource": resource, "Condition": condition or {}}
     return {"Version": "2012-10-17", "Statement": statement}
 
 

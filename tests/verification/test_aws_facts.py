@@ -30,7 +30,18 @@ from deploytools.verification.secret.secret_scan import credential_values
 from tests.fakes import endpoints
 from tests.findings import change
 from tests.local_cloud import INSTANCE
-from tests.verification.account import EXECUTION_GRANTS, GRANTS, IMAGES, ROLE, SECRET, SENTRY, SPLUNK, Wire, account
+from tests.verification.account import (
+    EXECUTION_GRANTS,
+    EXECUTION_ROLE,
+    GRANTS,
+    IMAGES,
+    ROLE,
+    SECRET,
+    SENTRY,
+    SPLUNK,
+    Wire,
+    account,
+)
 from tests.verification.zoo.world import DOCUMENT, OURS, RDS, REGISTRY
 
 pytestmark = pytest.mark.xdist_group("aws_account")  # One account for all of them.
@@ -157,7 +168,7 @@ def test_all_facts(wire):
         )
         for cidr in ("203.0.113.7/32", "::/0")
     }
-    assert {arn.rpartition(":")[2]: works for arn, works in seen["alarm_functions"].items()} == {
+    assert {arn.rpartition(":")[2]: bool(policy) for arn, policy in seen["alarm_functions"].items()} == {
         "pager": True,
         "closed": False,
         "gone": False,
@@ -205,6 +216,10 @@ def test_all_facts(wire):
     assert seen["task_role_permissions"].needed == {
         (READ, seen["secret_description"].arn): "policy all-secrets",
         (DECRYPT, "arn:aws:kms:us-east-1:123456789012:key/1"): "policy decrypts",
+    }
+    assert seen["simulated_conditions"].decisions == {
+        (ROLE, "rds:StopDBInstance", "*"): "allowed",
+        (EXECUTION_ROLE, "iam:PassRole", "*"): "allowed",
     }
     assert {policy.name for policy in seen["execution_role"].policies} == set(EXECUTION_GRANTS)
     assert seen["execution_role_permissions"].needed == {
@@ -258,7 +273,7 @@ def test_findings_do_not_depend_on_the_order_of_lists(wire):
 #: Actions without which the checks are still evaluated: the statuses, and the end of the evidence.
 FALLS_BACK = {
     "iam:SimulatePrincipalPolicy": (
-        {Status.PASS, Status.WARN, Status.FAIL},
+        {Status.PASS, Status.WARN, Status.FAIL, Status.UNKNOWN},
         "; policy simulator not used: AWS denied iam:SimulatePrincipalPolicy",
     ),
     "cloudtrail:LookupEvents": (

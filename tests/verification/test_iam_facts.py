@@ -9,6 +9,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
+from deploytools.conf import Settings
 from deploytools.verification.iam import permissions as source
 from deploytools.verification.iam.facts import Role, injected_secrets
 from deploytools.verification.iam.permissions import DECRYPT, READ, RolePermissions, key_arn
@@ -180,3 +181,51 @@ def test_the_simulation_has_the_secret_in_its_context(monkeypatch):
             "kms:EncryptionContext:SecretARN": [ARN],
         },
     ]
+
+
+TAGGED = {"Condition": {"StringEquals": {"aws:ResourceTag/stage": "test"}}}
+
+
+@pytest.mark.parametrize(
+    ("says", "decided"),
+    [
+        ({"EvalDecision": "allowed"}, "allowed"),
+        ({"EvalDecision": "allowed", "MissingContextValues": ["aws:ResourceTag/stage"]}, "allowed"),
+        ({"EvalDecision": "implicitDeny"}, "denied"),
+        ({"EvalDecision": "explicitDeny", **MISSING}, "conditional"),
+        ({"EvalDecision": "implicitDeny", "MissingContextValues": ["aws:ResourceTag/stage"]}, "conditional"),
+    ],
+)
+def test_conditional_statements_are_simulated(monkeypatch, says, decided):
+    asked = []
+
+    def call(client: Any, operation: str, request: dict[str, Any]) -> Any:
+        asked.append((request["PolicySourceArn"], *request["ActionNames"], *request["ResourceArns"]))
+        return {"EvaluationResults": [says]}
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    secrets = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!*"
+    statements = (
+        {**ALL, "Action": ["iam:PassRole", "iam:Put*"], **TAGGED},
+        {**ALL, "Action": READ, "Resource": secrets, **TAGGED},
+        {**ALL, "Effect": "Deny", **TAGGED},
+        {**ALL, "Action": "iam:CreateUser", "Condition": {"Bool": {"aws:SecureTransport": "true"}}},
+        ALL,
+    )
+    role = replace(ROLE, policies=(Policy("p", statements),))
+    found = source.simulated_conditions(role, None, Settings())
+    assert asked == [(ROLE.arn, "iam:PassRole", "*"), (ROLE.arn, READ, secrets.replace("*", "x"))]
+    assert found.decisions == {("web", "iam:PassRole", "*"): decided, ("web", READ, secrets): decided}
+
+
+def test_conditions_without_the_policy_simulator(monkeypatch):
+    def call(client: Any, operation: str, request: dict[str, Any]) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, operation)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    role = replace(ROLE, policies=(Policy("p", ({**ALL, "Action": "iam:PassRole", **TAGGED},)),))
+    found = source.simulated_conditions(None, role, Settings())
+    assert (found.decisions, found.without) == (
+        {},
+        "policy simulator not used: AWS denied iam:SimulatePrincipalPolicy on the role web",
+    )

@@ -9,6 +9,7 @@ import pytest
 
 from deploytools.conf import read_settings
 from deploytools.secrets.reader import SecretReader
+from deploytools.tenants.credentials import tenant_login
 from deploytools.verification.databases.facts import (
     CONCURRENT_LOGINS,
     TenantReport,
@@ -99,4 +100,30 @@ def test_session_settings_and_recorded_tables(capsys, deployment):
     assert [(report.is_read_only, report.password_days, report.missing_tables) for report in found] == [
         (True, 2, ('"django_content_type"',)),
         (False, 2, ()),
+    ]
+
+
+@pytest.mark.slow
+def test_columns_and_privileges_that_are_missing(capsys, deployment):
+    """The migration is recorded; the owner dropped a column, and revoked a privilege from itself."""
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    one, other = deployment.tenants
+    create = (
+        "CREATE TABLE django_migrations (app text, name text)",
+        "INSERT INTO django_migrations VALUES ('contenttypes', '0002_remove_content_type_name')",
+        "CREATE TABLE django_content_type (id integer, app_label text, model text)",
+    )
+    settings = read_settings()
+    secret = SecretReader.connect(deployment.name, settings.region).read()
+    for tenant, statements in ((one, ()), (other, ("ALTER TABLE django_content_type DROP COLUMN model",))):
+        with tenant_login(settings, secret.document, tenant).connect(tenant) as session:
+            for statement in (*create, *statements):
+                session.execute(statement)
+            if statements:
+                session.execute("REVOKE UPDATE ON django_content_type FROM CURRENT_USER")
+                session.execute("GRANT UPDATE (app_label) ON django_content_type TO CURRENT_USER")
+    found = tenant_logins(secret, tuple(deployment.tenants), settings, REPORT)
+    assert [(report.missing_tables, report.missing_columns, report.missing_privileges) for report in found] == [
+        ((), (), ()),
+        ((), ('"django_content_type".model',), ('UPDATE on "django_content_type"',)),
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from deploytools.verification.alarms.facts import INVOKER, Alarm, Topic, TopicKey, is_function, is_topic
+from deploytools.verification.alarms.facts import Alarm, FunctionPolicies, Topic, TopicKey, is_function, is_topic
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.iam.policies import Policy, account_of, allowed_by, argument, decision, principals
 from deploytools.verification.rds.facts import RdsInstance
@@ -85,6 +85,9 @@ NEW_ALARM_SECONDS = 30 * 60
 #: The service that publishes to an alarm's topic, and the actions on the topic's KMS key that it needs.
 CLOUDWATCH, KEY_ACTIONS = "cloudwatch.amazonaws.com", ("kms:Decrypt", "kms:GenerateDataKey*")
 
+#: The service that invokes an alarm's function.
+INVOKER = "lambda.alarms.cloudwatch.amazonaws.com"
+
 #: Seconds.
 DAY = 24 * 60 * 60
 
@@ -156,14 +159,15 @@ def _problem(alarm: Alarm, required: Requirement) -> str:
         "Prowler cloudwatch_alarm_actions_alarm_state_configured",
     ),
 )
-def actions(alarms: tuple[Alarm, ...], alarm_functions: dict[str, bool]) -> Iterable[Verdict]:
+def actions(alarms: tuple[Alarm, ...], alarm_functions: FunctionPolicies) -> Iterable[Verdict]:
     """An alarm without an action sends no notification."""
-    invoked = {function for function, works in alarm_functions.items() if works}
     if not alarms:
         yield not_applicable(NO_ALARM)
     for alarm in alarms:
-        if called := [action for action in alarm.via if is_topic(action) or action in invoked]:
-            yield passed(f"a composite alarm notifies {', '.join(called)}", alarm.name)
+        own = {action: _reach(action, alarm.arn, alarm_functions) for action in alarm.actions}
+        of_others = [action for arn, action in alarm.via if _reach(action, arn, alarm_functions) == "allowed"]
+        if of_others:
+            yield passed(f"a composite alarm notifies {', '.join(of_others)}", alarm.name)
         elif alarm.actions_enabled is None:
             yield unknown("the AWS response has no ActionsEnabled", alarm.name)
         elif not alarm.actions_enabled:
@@ -172,17 +176,33 @@ def actions(alarms: tuple[Alarm, ...], alarm_functions: dict[str, bool]) -> Iter
         elif not alarm.actions:
             hint = f"Run aws cloudwatch put-metric-alarm for {alarm.name} again, with --alarm-actions TOPIC_ARN"
             yield failed("it has no action", alarm.name, hint)
-        elif invoked & set(alarm.actions) or any(map(is_topic, alarm.actions)):
-            yield passed(f"notifies {', '.join(alarm.actions)}", alarm.name)
-        elif functions := list(filter(is_function, alarm.actions)):
-            evidence = f"{', '.join(functions)} does not exist, or does not allow {INVOKER} to invoke it"
-            hint = f"Run: aws lambda add-permission --function-name {functions[0]} --statement-id alarms --action "
-            hint += f"lambda:InvokeFunction --principal {INVOKER} --source-account {account_of(functions[0])}"
-            yield failed(evidence, alarm.name, hint)
+        elif called := [action for action, reach in own.items() if reach == "allowed"]:
+            yield passed(f"notifies {', '.join(called)}", alarm.name)
+        elif functions := [action for action in own if is_function(action)]:
+            yield _not_invoked(alarm, functions[0], own[functions[0]])
         else:
             hint = f"Add an SNS topic: run aws cloudwatch put-metric-alarm for {alarm.name} again with --alarm-actions"
             evidence = f"only SNS topics and functions are verified; its actions are {', '.join(alarm.actions)}"
             yield warned(evidence, alarm.name, hint)
+
+
+def _reach(action: str, alarm: str, functions: FunctionPolicies) -> str:
+    """Return ``allowed`` if the alarm can use the action, or the decision of the function's policy."""
+    if is_topic(action):
+        return "allowed"
+    statements = [item for item in functions.get(action, ()) if {INVOKER, "*"} & set(principals(item))]
+    context = {"aws:SourceArn": alarm, "aws:SourceAccount": account_of(alarm)}
+    return decision([Policy("function", tuple(statements))], "lambda:InvokeFunction", action, context)[0]
+
+
+def _not_invoked(alarm: Alarm, function: str, reach: str) -> Verdict:
+    hint = (
+        f"Run: aws lambda add-permission --function-name {function} --statement-id alarms --action "
+        f"lambda:InvokeFunction --principal {INVOKER} --source-account {account_of(function)}"
+    )
+    if reach == "conditional":
+        return unknown(f"a condition in the policy of {function} cannot be evaluated here", alarm.name, hint)
+    return failed(f"{function} does not exist, or does not allow {INVOKER} to invoke it", alarm.name, hint)
 
 
 @alarm_check(

@@ -6,20 +6,18 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from deploytools import aws
 from deploytools.conf import Settings
 from deploytools.errors import NotFound
-from deploytools.verification.iam.policies import parse_policy, principals
+from deploytools.verification.iam.policies import parse_policy
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import fact
 
 if TYPE_CHECKING:
     from types_boto3_sns import SNSClient
-
-#: The service that invokes an alarm's function.
-INVOKER = "lambda.alarms.cloudwatch.amazonaws.com"
 
 CONFIRMED_PREFIX = "arn:"
 
@@ -34,7 +32,7 @@ class Alarm:
         operator, threshold, statistic, unit: as in the AWS API; empty or None: not set.
         seconds: the period times the number of evaluated periods.
         dimensions: names of further dimensions; the metric of an RDS instance has none.
-        via: ARNs of the actions of composite alarms that go off with this alarm.
+        via: the composite alarms that go off with this alarm, directly or through others, and their actions, by ARN.
         is_expression: whether it evaluates metric math, or a band of anomaly detection.
         missing_data: ``TreatMissingData``; empty: not set.
         state_since: when its state last changed; None: not in the AWS response.
@@ -52,10 +50,16 @@ class Alarm:
     seconds: int = 0
     unit: str = ""
     dimensions: tuple[str, ...] = ()
-    via: tuple[str, ...] = ()
+    via: tuple[tuple[str, str], ...] = ()
     is_expression: bool = False
     missing_data: str = ""
     state_since: datetime | None = None
+    arn: str = ""
+
+    @property
+    def called(self) -> tuple[str, ...]:
+        """The actions of the alarm and of its composite alarms."""
+        return (*self.actions, *(action for _, action in self.via))
 
 
 @fact(actions=("cloudwatch:DescribeAlarms",), deadline=30)
@@ -87,18 +91,49 @@ def _alarm(item: Any, metric: str, instance: str, composite: Iterable[Any]) -> A
         int(item.get("Period") or 0) * int(item.get("EvaluationPeriods") or 0),
         item.get("Unit", ""),
         tuple(sorted(part["Name"] for part in item.get("Dimensions") or () if part != own)),
-        tuple(sorted({action for other in composite if _includes(other, item) for action in other["AlarmActions"]})),
+        tuple(sorted(_via(item, composite))),
         bool(item.get("Metrics") or item.get("ThresholdMetricId")),
         item.get("TreatMissingData", ""),
         item.get("StateTransitionedTimestamp") or item.get("StateUpdatedTimestamp"),
+        item.get("AlarmArn", ""),
     )
 
 
-def _includes(composite: Any, alarm: Any) -> bool:
-    """Return whether a composite alarm with enabled actions goes off whenever `alarm` does: its rule has only OR."""
-    rule = re.sub(r'ALARM\(\s*"?([^")]+)"?\s*\)', r"\1\n", composite.get("AlarmRule", ""))
-    parts = {part.strip(" ()\n") for part in re.split(r"\bOR\b", rule)}
-    return bool(composite.get("ActionsEnabled")) and bool({alarm["AlarmName"], alarm.get("AlarmArn")} & parts)
+def _via(alarm: Any, composite: Iterable[Any], seen: frozenset[str] = frozenset()) -> set[tuple[str, str]]:
+    """Return ARN and action of each composite alarm that goes off whenever `alarm` does, also through another one."""
+    found = set[tuple[str, str]]()
+    for other in composite:
+        names = {alarm["AlarmName"], alarm.get("AlarmArn")} & sufficient_alarms(other.get("AlarmRule", ""))
+        if not names or other["AlarmName"] in seen:
+            continue
+        arn = other.get("AlarmArn", "")
+        found |= {(arn, action) for action in other.get("AlarmActions") or ()} if other.get("ActionsEnabled") else set()
+        found |= _via(other, composite, seen | {other["AlarmName"]})
+    return found
+
+
+#: The parts of the rule of a composite alarm.
+RULE = re.compile(
+    r'((?:ALARM|OK|INSUFFICIENT_DATA)\s*\(\s*(?:"[^"]*"|[^"()]*)\s*\)|[()]|\b(?:AND|OR|NOT|TRUE|FALSE)\b|\s+)'
+)
+
+
+def sufficient_alarms(rule: str) -> set[str]:
+    """Return the names and ARNs of the alarms each of which alone makes the rule of a composite alarm true."""
+    parts = RULE.split(rule)
+    return set() if any(parts[::2]) else _sufficient([part for part in parts[1::2] if part.strip()])
+
+
+def _sufficient(rule: list[str]) -> set[str]:
+    """The alarms in the alternatives of OR. Beside AND, on the same level, none is sufficient."""
+    depths = list(accumulate({"(": 1, ")": -1}.get(part, 0) for part in rule))
+    if len(rule) > 1 and rule[0] == "(" and 0 not in depths[:-1]:
+        return _sufficient(rule[1:-1])
+    joins = [at for at, part in enumerate(rule) if part == "OR" and depths[at] == 0]
+    if joins and not any(part == "AND" and depth == 0 for part, depth in zip(rule, depths, strict=True)):
+        bounds = zip([-1, *joins], [*joins, len(rule)], strict=True)
+        return set().union(*(_sufficient(rule[start + 1 : end]) for start, end in bounds))
+    return {rule[0][len("ALARM") :].strip('() "')} if len(rule) == 1 and rule[0].startswith("ALARM") else set()
 
 
 DIMENSION = "DBInstanceIdentifier"
@@ -149,7 +184,7 @@ def is_topic(arn: str) -> bool:
 
 @fact(actions=("sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:GetSubscriptionAttributes"), deadline=30)
 def alarm_topics(alarms: tuple[Alarm, ...], settings: Settings) -> tuple[Topic, ...]:
-    arns = {action for alarm in alarms for action in (*alarm.actions, *alarm.via) if is_topic(action)}
+    arns = {action for alarm in alarms for action in alarm.called if is_topic(action)}
     return tuple(_topic(arn, settings.region) for arn in sorted(arns))
 
 
@@ -184,11 +219,15 @@ def _is_filtered(client: SNSClient, subscription: str) -> bool:
     return attributes.get("FilterPolicy", "{}").strip() not in {"", "{}", "null"}
 
 
+#: The statements of the resource policy of each function; none: it does not exist, or nobody else can invoke it.
+FunctionPolicies = Mapping[str, tuple[Mapping[str, Any], ...]]
+
+
 @fact(actions=("lambda:GetPolicy",), deadline=30)
-def alarm_functions(alarms: tuple[Alarm, ...], settings: Settings) -> dict[str, bool]:
-    """The Lambda functions that alarms invoke, and whether each exists and allows CloudWatch to invoke it."""
-    arns = {action for alarm in alarms for action in (*alarm.actions, *alarm.via) if is_function(action)}
-    return {arn: _is_invoked(arn, settings.region) for arn in sorted(arns)}
+def alarm_functions(alarms: tuple[Alarm, ...], settings: Settings) -> FunctionPolicies:
+    """The resource policies of the Lambda functions that alarms invoke."""
+    arns = {action for alarm in alarms for action in alarm.called if is_function(action)}
+    return {arn: _function_policy(arn, settings.region) for arn in sorted(arns)}
 
 
 def is_function(arn: str) -> bool:
@@ -196,16 +235,14 @@ def is_function(arn: str) -> bool:
     return arn.split(":")[2:3] == ["lambda"]
 
 
-def _is_invoked(arn: str, region: str) -> bool:
+def _function_policy(arn: str, region: str) -> tuple[Mapping[str, Any], ...]:
     """A function without a policy, and one that does not exist, have the same response."""
     client = aws.client("lambda", arn.split(":")[3] or region)
     try:
         with aws.translate_aws_errors("lambda:GetPolicy", f"the function {arn}"):
-            document = client.get_policy(FunctionName=arn)["Policy"]
+            return parse_policy("function", client.get_policy(FunctionName=arn)["Policy"]).statements
     except NotFound:
-        return False
-    named = (name for item in parse_policy("function", document).statements for name in principals(item))
-    return any(name == INVOKER or name == "*" for name in named)
+        return ()
 
 
 @dataclass(frozen=True)

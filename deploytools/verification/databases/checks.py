@@ -163,6 +163,10 @@ def table_privileges(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdic
         elif tenant.is_read_only:
             hint = f"Run in psql: ALTER ROLE … or ALTER DATABASE … RESET default_transaction_read_only. {REPLICA_HINT}"
             yield failed("its sessions are read-only", tenant.name, hint)
+        elif lost := tenant.missing_privileges:
+            hint = "If that is not on purpose, run in psql as the owner of each table: GRANT … ON … TO …"
+            evidence = f"{count(len(lost), 'privilege')} on tables of the models are missing: {join_names(lost)}"
+            yield warned(evidence, tenant.name, hint)
         else:
             yield passed("it can use the tables and sequences in its schemas, and create tables", tenant.name)
 
@@ -200,10 +204,11 @@ def migrated(tenant_logins: tuple[TenantReport, ...], migration_graph: Migration
         elif history.unrecorded:
             first = dotted(history.unrecorded[0])
             yield failed(f"{len(history.unrecorded)} squashed but not recorded, first {first}", tenant.name, hint)
-        elif tenant.missing_tables:
-            tables = f"{count(len(tenant.missing_tables), 'table')} of recorded migrations not found"
+        elif lost := tenant.missing_tables or tenant.missing_columns:
+            noun = "table" if tenant.missing_tables else "column"
             hint = "Restore them from a backup. If they were never created: python manage.py makemigrations --check"
-            yield failed(f"{tables}, first {tenant.missing_tables[0]}", tenant.name, hint)
+            evidence = f"{count(len(lost), noun)} of recorded migrations not found, first {lost[0]}"
+            yield failed(evidence, tenant.name, hint)
         elif ahead:
             yield warned(
                 f"{len(ahead)} applied but not in this code, first {dotted(ahead[0])}",

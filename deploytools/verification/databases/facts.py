@@ -80,6 +80,8 @@ class TenantReport:
         is_read_only: whether its sessions are read-only: by a setting, or because the server is a replica.
         password_days: the days until the password expires (VALID UNTIL); None: it does not expire.
         missing_tables: the tables of models that do not exist, although migrations of their apps are recorded.
+        missing_columns: columns of models that do not exist in such a table.
+        missing_privileges: privileges on tables of models that the role does not have: ``UPDATE on "order_order"``.
     """
 
     name: str
@@ -89,21 +91,46 @@ class TenantReport:
     is_read_only: bool = False
     password_days: int | None = None
     missing_tables: tuple[str, ...] = ()
+    missing_columns: tuple[str, ...] = ()
+    missing_privileges: tuple[str, ...] = ()
 
+
+#: What Django needs on a table.
+PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 SESSION = """
     SELECT current_setting('transaction_read_only')::boolean AS is_read_only,
            (SELECT CASE WHEN isfinite(rolvaliduntil) THEN floor(extract(epoch FROM rolvaliduntil - now()) / 86400)::int
             END FROM pg_catalog.pg_roles WHERE rolname = session_user) AS password_days,
-           ARRAY(SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NULL) AS missing
+           ARRAY(SELECT name FROM unnest(%(tables)s::text[]) AS name WHERE to_regclass(name) IS NULL) AS missing,
+           ARRAY(SELECT name || '.' || quote_ident(attribute)
+                 FROM unnest(%(column_tables)s::text[], %(columns)s::text[]) AS model (name, attribute)
+                 WHERE to_regclass(name) IS NOT NULL AND NOT EXISTS (
+                     SELECT FROM pg_catalog.pg_attribute
+                     WHERE attrelid = to_regclass(name) AND attname = attribute AND NOT attisdropped)) AS columns,
+           ARRAY(SELECT privilege || ' on ' || name
+                 FROM unnest(%(tables)s::text[]) AS name, unnest(%(privileges)s::text[]) AS privilege
+                 WHERE NOT has_table_privilege(to_regclass(name), privilege)) AS privileges
 """
 
 
+@dataclass(frozen=True)
+class ModelTable:
+    """The table of a model that migrations create in a tenant database; `name` is quoted."""
+
+    name: str
+    app: str
+    columns: tuple[str, ...]
+
+
 @cache
-def model_tables() -> tuple[tuple[str, str], ...]:
-    """Return the quoted table and the app of each model that migrations create in a tenant database."""
+def model_tables() -> tuple[ModelTable, ...]:
     return tuple(
-        (table if (table := model._meta.db_table).startswith('"') else f'"{table}"', model._meta.app_label)
+        ModelTable(
+            table if (table := model._meta.db_table).startswith('"') else f'"{table}"',
+            model._meta.app_label,
+            tuple(str(field.column) for field in model._meta.local_concrete_fields),
+        )
         for model in apps.get_models(include_auto_created=True)
         if model._meta.can_migrate(ALIAS) and router.allow_migrate_model(ALIAS, model)
     )
@@ -169,10 +196,21 @@ def _log_in(settings: Settings, secret: Document, name: str) -> TenantReport:
         with tenant_login(settings, secret, name).connect(name) as session:
             unusable = read_unusable_objects(session)
             applied = read_applied(session)
-            with translate_database_errors("read the settings of its session"):
-                (row,) = session.execute(SESSION, [[table for table, _ in model_tables()]]).fetchall()
             recorded = {app for app, _ in applied}
-            missing = tuple(table for table, app in model_tables() if table in row.missing and app in recorded)
-            return TenantReport(name, applied, unusable, None, row.is_read_only, row.password_days, missing)
+            tables = [table for table in model_tables() if table.app in recorded]
+            with translate_database_errors("read the settings of its session"):
+                (row,) = session.execute(SESSION, _parameters(tables)).fetchall()
+            missing = map(tuple, (row.missing, row.columns, row.privileges))
+            return TenantReport(name, applied, unusable, None, row.is_read_only, row.password_days, *missing)
     except DeployError as error:
         return TenantReport(name, unusable=unusable, error=error)
+
+
+def _parameters(tables: Sequence[ModelTable]) -> dict[str, object]:
+    columns = [(table.name, column) for table in tables for column in table.columns]
+    return {
+        "tables": [table.name for table in tables],
+        "column_tables": [name for name, _ in columns],
+        "columns": [column for _, column in columns],
+        "privileges": list(PRIVILEGES),
+    }

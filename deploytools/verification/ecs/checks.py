@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -234,10 +234,14 @@ def _plaintext(container: Container) -> list[Verdict]:
     hint="Set the variable that names the secret, and each valueFrom, to the secret of this deployment",
 )
 def expected_secret(
-    task_definition: TaskDefinition, secret_description: SecretDescription, secret: SecretState, project: ProjectReport
+    task_definition: TaskDefinition,
+    secret_description: SecretDescription,
+    secret: SecretState,
+    project: ProjectReport,
+    newest_settings_modules: Mapping[str, str],
 ) -> Iterable[Verdict]:
     """Otherwise the application reads another secret, or has other settings, than those that are checked."""
-    arn = secret_description.arn
+    arn, module = secret_description.arn, project.settings_module
 
     def used(container: Container) -> list[str]:
         injected = {secret_arn(source) for _, source in container.secrets if ":secretsmanager:" in source}
@@ -250,10 +254,11 @@ def expected_secret(
 
     def evaluate(container: Container) -> Verdict:
         names = used(container)
-        if container.settings_module not in {"", project.settings_module}:
-            hint = f"Set DJANGO_SETTINGS_MODULE to {project.settings_module}, or run the command with its settings"
-            found = f"DJANGO_SETTINGS_MODULE is {container.settings_module}, expected {project.settings_module}"
-            return failed(found, hint=hint)
+        if container.settings_module not in {"", module}:
+            found = f"DJANGO_SETTINGS_MODULE is {container.settings_module}, expected {module}"
+            if newest_settings_modules.get(container.name) == module:
+                return warned(f"{found}, as in the newest revision", hint="Deploy the newest revision")
+            return failed(found, hint=f"Set DJANGO_SETTINGS_MODULE to {module}, or run the command with its settings")
         for variable, value in container.secret_names:
             if not is_named and not is_own(value):
                 found = f"is {value}, expected" if value else "is not"

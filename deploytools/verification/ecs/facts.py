@@ -160,6 +160,8 @@ SECRET_ARN = re.compile(r"arn:[\w-]+:secretsmanager:[\w-]+:\d+:secret:[\w/+=.@:-
 #: Capabilities that give no access to the host.
 HARMLESS_CAPABILITIES = {"NET_BIND_SERVICE", "SYS_PTRACE"}
 
+MODULE = "DJANGO_SETTINGS_MODULE"
+
 #: Ends of the names of variables that identify something.
 OF_NAME = ("_NAME", "_ARN", "_ID")
 
@@ -185,13 +187,26 @@ def task_definition(ecs_service: Service | None, secret: SecretState, settings: 
     )
 
 
+@fact(actions=("ecs:DescribeTaskDefinition",))
+def newest_settings_modules(task_definition: TaskDefinition | None, settings: Settings) -> Mapping[str, str] | None:
+    """``DJANGO_SETTINGS_MODULE`` by container in the newest revision of the family, which is to be deployed next."""
+    if task_definition is None:
+        return None
+    family = task_definition.arn.rpartition("/")[2].partition(":")[0]
+    with aws.translate_aws_errors("ecs:DescribeTaskDefinition", f"the task definition {family}"):
+        response: Any = aws.client("ecs", settings.region).describe_task_definition(taskDefinition=family)
+    return {
+        item["name"]: _environment(item).get(MODULE, "") for item in response["taskDefinition"]["containerDefinitions"]
+    }
+
+
 def secret_arn(source: str) -> str:
     """Return the ARN of the secret in a ``valueFrom``, without key, label and version; a parameter is unchanged."""
     return ":".join(source.split(":")[:SECRET_PARTS]) if ":secretsmanager:" in source else source
 
 
 def _container(item: Any, values: set[str], secret: str) -> Container:
-    environment = {variable["name"]: variable.get("value", "") for variable in item.get("environment") or ()}
+    environment = _environment(item)
     log = item.get("logConfiguration") or {}
     registry = (item.get("repositoryCredentials") or {}).get("credentialsParameter")
     rest = {name: member for name, member in item.items() if name != "environment"}
@@ -216,8 +231,12 @@ def _container(item: Any, values: set[str], secret: str) -> Container:
             *([registry] if registry else ()),
         ),
         environment_files=tuple(file["value"] for file in item.get("environmentFiles") or ()),
-        settings_module=environment.get("DJANGO_SETTINGS_MODULE", ""),
+        settings_module=environment.get(MODULE, ""),
     )
+
+
+def _environment(item: Any) -> dict[str, str]:
+    return {variable["name"]: variable.get("value", "") for variable in item.get("environment") or ()}
 
 
 def _host_access(item: Any, definition: Any) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -13,7 +14,7 @@ from deploytools.verification.ecs.facts import TaskDefinition
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.iam.excess import MAX_NAMED, Permission, declared, excess, permissions
 from deploytools.verification.iam.facts import Role, injected_secrets
-from deploytools.verification.iam.permissions import DECRYPT, READ, RolePermissions, key_arn
+from deploytools.verification.iam.permissions import DECRYPT, READ, RolePermissions, Simulations, key_arn
 from deploytools.verification.iam.policies import (
     account_of,
     argument,
@@ -37,6 +38,9 @@ SOURCES = {"aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceo
 ECS, SERVICE_DOMAINS = "ecs-tasks.amazonaws.com", (".amazonaws.com", ".amazonaws.com.cn")
 #: Not a service but an identity provider, through which users assume a role.
 IDENTITY_PROVIDERS = ("cognito-identity.amazonaws.com", "cognito-identity-us-gov.amazonaws.com")
+
+#: Why the policy simulator did not decide a condition.
+UNDECIDED = "the policy simulator has no value for it, or the action has a wildcard"
 
 permissions_check = partial(check, guide=CHECKLIST, not_set=NOT_SET, setting="TASK_ROLE")
 role_check = partial(permissions_check, resource_of=attrgetter("name"))
@@ -102,12 +106,15 @@ def _missing_permissions(role: RolePermissions, hint: str) -> list[Verdict]:
         *("Prowler iam_role_administratoraccess_policy", "cloudsplaining privilege-escalation"),
     ),
 )
-def least_privilege(task_role: Role, secret_description: SecretDescription, settings: Settings) -> Iterable[Verdict]:
+def least_privilege(
+    task_role: Role, secret_description: SecretDescription, settings: Settings, simulated_conditions: Simulations
+) -> Iterable[Verdict]:
     """An attacker in the application has the role's permissions. Some of them lead to every other permission."""
     needed = permissions(policy(set().union(*SCOPES.values()), settings)["Statement"])
     needed += [Permission(action, secret_description.arn, {}) for action in (READ, DESCRIBE)]
     needed += _decryption(secret_description)
-    return _excess_permissions(task_role, [*needed, *declared(settings.task_actions)], "needed or declared")
+    expected = [*needed, *declared(settings.task_actions)]
+    return _excess_permissions(task_role, expected, simulated_conditions, "needed or declared")
 
 
 def _decryption(description: SecretDescription) -> list[Permission]:
@@ -115,15 +122,24 @@ def _decryption(description: SecretDescription) -> list[Permission]:
     return [Permission(DECRYPT, key, {})] if key.startswith("arn:") else []
 
 
-def _excess_permissions(role: Role, expected: Sequence[Permission], what: str) -> list[Verdict]:
-    """Return a failure for each statement with a dangerous action, and a warning for each other excess."""
+def _excess_permissions(role: Role, expected: Sequence[Permission], simulated: Simulations, what: str) -> list[Verdict]:
+    """Return a verdict for each statement with excess: a failure for a dangerous action, else a warning.
+
+    A danger under a condition that nothing decides is unknown. Actions that the policy simulator denies do not count.
+    """
     found = []
     for item in excess(role, expected):
-        condition = " under a condition" if item.is_conditional else ""
-        evidence = f"allows{condition} {join_names(item.actions, MAX_NAMED)}"
-        verdict = failed if item.dangers else warned
-        reason = ", ".join(item.dangers) if item.dangers else f"not {what}"
-        found.append(verdict(f"{evidence} ({reason})", f"{role.name} {item.statement}"))
+        decisions = {gain: simulated.decisions.get((role.name, gain.action, gain.resource)) for gain in item.gains}
+        left = replace(item, gains=tuple(gain for gain in item.gains if decisions[gain] != "denied"))
+        is_decided = not item.conditions or "allowed" in {decisions[gain] for gain in left.gains if gain.dangers}
+        if not left.gains:
+            continue
+        keys = join_names(item.conditions, MAX_NAMED)
+        reason = ", ".join(left.dangers) if left.dangers else f"not {what}"
+        evidence = f"allows{f' under a condition on {keys}' if keys else ''} {join_names(left.actions, MAX_NAMED)}"
+        verdict = warned if not left.dangers else failed if is_decided else unknown
+        note = "" if is_decided else simulated.without or UNDECIDED
+        found.append(verdict(f"{evidence} ({reason})", f"{role.name} {item.statement}", measured=note))
     evidence = f"policies: {len(role.policies)}; every allowed action is {what}"
     return found or [passed(evidence, role.name)]
 
@@ -243,6 +259,7 @@ def execution_role(
     execution_role: Role | None,
     execution_role_permissions: RolePermissions | None,
     secret_description: SecretDescription,
+    simulated_conditions: Simulations,
 ) -> Iterable[Verdict]:
     """ECS reads the secrets of a task definition with this role; without the permission no task starts."""
     if not injected_secrets(task_definition):
@@ -259,5 +276,5 @@ def execution_role(
     ]
     return [
         *_missing_permissions(execution_role_permissions, _sufficient_policy(execution_role_permissions)),
-        *_excess_permissions(execution_role, expected, "needed by ECS"),
+        *_excess_permissions(execution_role, expected, simulated_conditions, "needed by ECS"),
     ]

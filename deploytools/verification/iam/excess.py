@@ -2,7 +2,7 @@
 
 Every Allow statement must be contained in the permissions that are needed or declared. Wildcards are compared as
 patterns, so that an action that AWS adds later counts, too. A Deny statement and a permissions boundary reduce what a
-statement allows; a condition whose value is unknown does not.
+statement allows; a condition whose value is unknown does not. IAM's policy simulator can decide such a condition.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from deploytools.verification.iam.facts import Role
-from deploytools.verification.iam.policies import Policy, as_list, name_of
+from deploytools.verification.iam.policies import Policy, account_of, as_list, condition_holds, name_of
 
 #: What an attacker in the application gains with an action. From the catalogs of cloudsplaining and pathfinding.cloud.
 DANGERS: Mapping[str, tuple[str, ...]] = {
@@ -95,19 +95,39 @@ class Permission:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """An action on a resource, both as patterns, that a statement allows beyond the needed permissions.
+
+    Attributes:
+        dangers: what it makes possible; none: it is merely not declared.
+    """
+
+    action: str
+    resource: str
+    dangers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Excess:
     """What one statement allows beyond the needed permissions.
 
     Attributes:
         statement: the policy and the statement.
-        actions: the patterns of the actions, with the resource.
-        dangers: what they make possible; none: they are merely not declared.
+        conditions: the condition keys that it depends on; none: it does not depend on a condition.
     """
 
     statement: str
-    actions: tuple[str, ...]
-    dangers: tuple[str, ...]
-    is_conditional: bool
+    gains: tuple[Gain, ...]
+    conditions: tuple[str, ...] = ()
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """The patterns of the actions, with the resource."""
+        return tuple(f"{gain.action} on {gain.resource}" for gain in self.gains)
+
+    @property
+    def dangers(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(danger for gain in self.gains for danger in gain.dangers))
 
 
 @lru_cache(maxsize=100_000)
@@ -176,12 +196,22 @@ def excess(role: Role, expected: Sequence[Permission]) -> list[Excess]:
         for policy in role.policies
         for statement in policy.statements
         if statement.get("Effect") == "Allow"
-        if (found := _excess(policy, statement, role.boundary, denying, expected))
+        if (found := _excess(policy, statement, role.boundary, denying, expected, known_context(role)))
     ]
 
 
 def _denies(statement: Statement) -> bool:
     return statement.get("Effect") == "Deny" and not statement.get("Condition")
+
+
+def known_context(role: Role) -> dict[str, str]:
+    """Return the values of condition keys that are the same in every request of a role to AWS."""
+    return {
+        "aws:SecureTransport": "true",
+        "aws:PrincipalArn": role.arn,
+        "aws:PrincipalAccount": account_of(role.arn),
+        "aws:PrincipalType": "AssumedRole",
+    }
 
 
 def _excess(
@@ -190,19 +220,22 @@ def _excess(
     boundary: Policy | None,
     denying: list[Statement],
     expected: Sequence[Permission],
+    context: Mapping[str, str],
 ) -> Excess | None:
-    values, dangers, found = _condition_values(statement), dict[str, None](), dict[str, None]()
-    for action, resource, excluded in _pairs(statement, boundary):
+    values, found, holds = _condition_values(statement), dict[Gain, None](), condition_holds(statement, context)
+    for action, resource, excluded in _pairs(statement, boundary) if holds is not False else ():
         against = [*denying, *excluded]
         if _is_denied(action, resource, against):
             continue
         gained = dict.fromkeys(_dangers(action, resource, values, against, expected))
         if gained or not _is_expected(action, resource, values, expected):
-            found[f"{action} on {resource}"] = None
-            dangers |= gained
-    if not found:
-        return None
-    return Excess(f"{policy.name} {name_of(statement)}", tuple(found), tuple(dangers), bool(statement.get("Condition")))
+            found[Gain(action, resource, tuple(gained))] = None
+    keys = sorted({key for pairs in (statement.get("Condition") or {}).values() for key in pairs})
+    return (
+        Excess(f"{policy.name} {name_of(statement)}", tuple(found), tuple(keys if holds is None else ()))
+        if found
+        else None
+    )
 
 
 def _pairs(statement: Statement, boundary: Policy | None) -> Iterator[tuple[str, str, list[Statement]]]:

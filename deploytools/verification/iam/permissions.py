@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deploytools import aws
+from deploytools.conf import Settings
 from deploytools.errors import AwsError, NoCredentials, Unreachable
 from deploytools.verification.ecs.facts import TaskDefinition
+from deploytools.verification.iam.excess import known_context
 from deploytools.verification.iam.facts import Role, injected_secrets
-from deploytools.verification.iam.policies import Policy, account_of, decision, principals
+from deploytools.verification.iam.policies import Policy, account_of, as_list, condition_holds, decision, principals
 from deploytools.verification.registry import fact
 from deploytools.verification.secret.facts import ResourcePolicy, SecretDescription
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 READ = "secretsmanager:GetSecretValue"
 READ_PARAMETER = "ssm:GetParameters"
 DECRYPT = "kms:Decrypt"
+
+#: Conditional permissions that the policy simulator is asked about. Others stay undecided.
+MAX_QUESTIONS = 50
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,60 @@ def execution_role_permissions(
     return _role_permissions(execution_role, needed, (secret_description.arn, secret_policy))
 
 
+@dataclass(frozen=True)
+class Simulations:
+    """What IAM's policy simulator decides about actions that a statement allows under a condition.
+
+    Attributes:
+        decisions: by role, action and resource: ``allowed``, ``denied``, or ``conditional``: it depends on a value that
+            is not known here.
+        without: why the policy simulator was not used; empty: it was used, or there is no such statement.
+    """
+
+    decisions: Mapping[tuple[str, str, str], str]
+    without: str = ""
+
+
+@fact(actions=("iam:SimulatePrincipalPolicy",), deadline=60)
+def simulated_conditions(task_role: Role | None, execution_role: Role | None, settings: Settings) -> Simulations:
+    """The decisions about the conditional statements of both roles, for actions without a wildcard."""
+    questions = {
+        (role.name, *pair): role for role in (task_role, execution_role) if role for pair in _conditional(role)
+    }
+    client, decisions = aws.client("iam", settings.region), dict[tuple[str, str, str], str]()
+    try:
+        for (name, action, resource), role in list(questions.items())[:MAX_QUESTIONS]:
+            decisions[name, action, resource] = _decide(client, role, action, resource)
+    except (NoCredentials, Unreachable):
+        raise
+    except AwsError as error:
+        return Simulations({}, _not_used(error))
+    return Simulations(decisions)
+
+
+def _conditional(role: Role) -> list[tuple[str, str]]:
+    """Return the actions and resources whose permission depends on an unknown condition of an Allow statement."""
+    context = known_context(role)
+    return [
+        (action, resource)
+        for policy in role.policies
+        for statement in policy.statements
+        if statement.get("Effect") == "Allow" and condition_holds(statement, context) is None
+        for action in as_list(statement.get("Action", ()))
+        for resource in as_list(statement.get("Resource", ()))
+        if not set(action) & {"*", "?"}
+    ]
+
+
+def _decide(client: IAMClient, role: Role, action: str, resource: str) -> str:
+    """Ask the simulator about one of the resources that a pattern matches."""
+    example = resource if resource == "*" else resource.replace("*", "x").replace("?", "x")
+    result = _simulation(client, role, action, example, known_context(role))
+    if str(result["EvalDecision"]) == "allowed":
+        return "allowed"
+    return "conditional" if _lacks_values(result) else "denied"
+
+
 def _with_key(questions: list[tuple[str, str]], description: SecretDescription) -> list[tuple[str, str]]:
     """Add kms:Decrypt on the key of this secret, if the secret is read. The keys of other secrets are unknown."""
     key = key_arn(description) if (READ, description.arn) in questions else ""
@@ -113,7 +172,7 @@ def _role_permissions(
     except (NoCredentials, Unreachable):
         raise
     except AwsError as error:
-        how, without = "evaluation of its policies", f"policy simulator not used: {str(error).rstrip('.')}"
+        how, without = "evaluation of its policies", _not_used(error)
         found = {q: _evaluate_policies(role, *q, contexts[q]) for q in needed}
     found = {q: _on_any_key(role, *q, decided, contexts[q]) for q, decided in found.items()}
     if found.get((READ, secret), ("",))[0] == "implicitDeny":
@@ -185,8 +244,23 @@ def _names(statement: Mapping[str, Any], role: Role) -> bool:
     return bool(own & set(principals(statement)))
 
 
+def _not_used(error: AwsError) -> str:
+    return f"policy simulator not used: {str(error).rstrip('.')}"
+
+
 def _simulate(client: IAMClient, role: Role, action: str, resource: str, context: Mapping[str, str]) -> tuple[str, str]:
     """Return the simulator's decision, or ``conditional`` if it depends on a condition key without a value."""
+    result = _simulation(client, role, action, resource, context)
+    if _lacks_values(result):
+        decided, by = _evaluate_policies(role, action, resource, context)
+        if decided == "conditional":
+            return decided, by
+    by = ", ".join(str(item.get("SourcePolicyId", "")) for item in result.get("MatchedStatements") or ())
+    decided = str(result["EvalDecision"])
+    return decided, (f"policy {by}" if by else "a policy") if decided == "allowed" else ""
+
+
+def _simulation(client: IAMClient, role: Role, action: str, resource: str, context: Mapping[str, str]) -> Any:
     with aws.translate_aws_errors("iam:SimulatePrincipalPolicy", f"the role {role.name}"):
         response: Any = client.simulate_principal_policy(
             PolicySourceArn=role.arn,
@@ -194,14 +268,12 @@ def _simulate(client: IAMClient, role: Role, action: str, resource: str, context
             ResourceArns=[resource],
             ContextEntries=_entries(context),
         )
-    result = response["EvaluationResults"][0]
-    if any(item.get("MissingContextValues") for item in (result, *(result.get("ResourceSpecificResults") or ()))):
-        decided, by = _evaluate_policies(role, action, resource, context)
-        if decided == "conditional":
-            return decided, by
-    by = ", ".join(str(item.get("SourcePolicyId", "")) for item in result.get("MatchedStatements") or ())
-    decided = str(result["EvalDecision"])
-    return decided, (f"policy {by}" if by else "a policy") if decided == "allowed" else ""
+    return response["EvaluationResults"][0]
+
+
+def _lacks_values(result: Any) -> bool:
+    """Return whether the simulator had no value for a condition key."""
+    return any(item.get("MissingContextValues") for item in (result, *(result.get("ResourceSpecificResults") or ())))
 
 
 def _entries(context: Mapping[str, str]) -> list[ContextEntryTypeDef]:

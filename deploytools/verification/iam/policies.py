@@ -87,7 +87,7 @@ def decision(
         for index, statement in enumerate(policy.statements):
             if not _covers(statement, action, resource):
                 continue
-            holds = _holds(statement, context or {})
+            holds = condition_holds(statement, context or {})
             if statement.get("Effect") == "Deny":
                 denying.add(holds)
             elif statement.get("Effect") == "Allow":
@@ -100,7 +100,7 @@ def decision(
     return ("allowed" if True in allowing and None not in denying else "conditional"), by
 
 
-def _holds(statement: Mapping[str, Any], context: Mapping[str, str]) -> bool | None:
+def condition_holds(statement: Mapping[str, Any], context: Mapping[str, str]) -> bool | None:
     """Return whether the condition of a statement is met; None: unknown."""
     known = {key.lower(): value for key, value in context.items()}
     held = {

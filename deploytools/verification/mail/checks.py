@@ -9,6 +9,7 @@ from operator import attrgetter
 from deploytools.conf import Settings
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, passed, unknown, warned
 from deploytools.verification.mail.facts import MailLogin, SesAccount, SesIdentity
+from deploytools.verification.mail.sender_domain import MAX_LOOKUPS, NO_DOMAIN, DmarcRecord, SpfRecord
 from deploytools.verification.registry import check
 
 CHECKLIST = "Security Checklist: Email SMTP credentials configured and tested"
@@ -29,9 +30,6 @@ GMAIL = "Gmail requires an app password of 16 letters; create it at myaccount.go
 
 #: Backends of Django that send no email.
 NOT_SENDING = re.compile(r"django\.core\.mail\.backends\.(console|dummy|filebased|locmem)\.")
-
-#: Domains that receive no email: without a dot, or reserved.
-NO_DOMAIN = re.compile(r"[^.]*|(.*\.)?(example\.(com|org|net)|(example|invalid|localhost|test|local))", re.IGNORECASE)
 
 
 @check(
@@ -144,3 +142,72 @@ def ses_identity_verified(ses_identity: SesIdentity) -> Verdict:
         hint = f"Correct the MX record. Run: aws sesv2 get-email-identity --email-identity {ses_identity.domain}"
         return warned(f"the custom MAIL FROM domain is {ses_identity.mail_from}", hint=hint)
     return passed("verified, signed with DKIM")
+
+
+NO_SENDER = "DEFAULT_FROM_EMAIL has no domain that receives email (see mail.login)"
+
+dns_check = partial(
+    check,
+    stage=Stage.LAUNCH,
+    resource_of=attrgetter("domain"),
+    guide="Next Steps: Migrate to AWS SES",
+    preset="email",
+)
+
+
+@dns_check(
+    "mail.spf",
+    title="SPF record of the sender's domain is valid and includes the mail service",
+    severity=Severity.HIGH,
+    hint="Add one TXT record to the domain: v=spf1 include:SERVICE ~all",
+    not_set=f"{NO_SENDER}, or SES sends with its own domain",
+)
+def spf(spf_record: SpfRecord) -> Verdict:
+    """Receivers reject messages, or treat them as spam, if the record does not list the server that sends them."""
+    record, provider = spf_record, spf_record.provider
+    hint = f"Add one TXT record to {record.domain}: v=spf1 include:{provider or 'SERVICE'} ~all"
+    if not record.records:
+        return failed("there is no SPF record", hint=hint)
+    if len(record.records) > 1:
+        return failed(f"there are {len(record.records)} SPF records, of which receivers use none", hint=hint)
+    if record.lookups > MAX_LOOKUPS:
+        hint = "Remove includes that are not needed, or replace them by addresses (ip4, ip6)"
+        return failed(f"it needs more than {MAX_LOOKUPS} DNS lookups: receivers stop there", hint=hint)
+    if record.invalid:
+        hint = "Correct the terms. An included domain must have exactly one SPF record"
+        return failed(f"invalid: {', '.join(record.invalid)}", hint=hint)
+    if provider and provider not in record.included:
+        return failed(f"it does not include {provider}, which sends the messages", hint=f"Add include:{provider}")
+    if record.policy == "+":
+        return failed("+all allows every server to send", hint="Replace +all by ~all or -all")
+    if record.policy not in {"~", "-"}:
+        return warned("it does not end with ~all or -all: all servers can send", hint="Add ~all at its end")
+    included = f", includes {provider}" if provider else "; which servers send the messages is not known"
+    return passed(f"{record.policy}all{included}")
+
+
+@dns_check(
+    "mail.dmarc",
+    title="DMARC record of the sender's domain rejects or quarantines forged messages",
+    severity=Severity.MEDIUM,
+    hint="Add the TXT record _dmarc.DOMAIN: v=DMARC1; p=quarantine; rua=mailto:ADDRESS",
+    not_set=NO_SENDER,
+)
+def dmarc(dmarc_record: DmarcRecord) -> Verdict:
+    """Without it, receivers deliver forged messages of the domain, and large providers reject bulk mail."""
+    record, tags = dmarc_record, dmarc_record.tags
+    own = f"_dmarc.{record.domain}"
+    hint = f"Add one TXT record {own}: v=DMARC1; p=quarantine; rua=mailto:ADDRESS (read the reports with p=none first)"
+    policy = tags.get("sp", tags.get("p", "")) if record.is_inherited else tags.get("p", "")
+    evidence = f"{own}: {'sp' if record.is_inherited and 'sp' in tags else 'p'}={policy}"
+    if not record.records:
+        return warned("there is no DMARC record", hint=hint)
+    if len(record.records) > 1:
+        return failed(f"{own} has {len(record.records)} DMARC records, of which receivers use none", hint=hint)
+    if policy not in {"none", "quarantine", "reject"}:
+        return failed(f"{own} has no valid policy: receivers ignore it", hint=hint)
+    if policy == "none":
+        return warned(f"{evidence}: receivers deliver forged messages", hint="Set p=quarantine or p=reject")
+    if tags.get("t") == "y" or tags.get("pct", "100") != "100":
+        return warned(f"{evidence}, but not for all messages", hint="Remove pct and t from the record")
+    return passed(evidence)

@@ -247,6 +247,7 @@ class SesIdentity:
         dkim: ``SUCCESS``, ``PENDING``, …; None: not in the AWS response.
         is_signing: whether DKIM signing is enabled.
         mail_from: status of the custom MAIL FROM domain; None: there is none.
+        mail_from_domain: that domain; empty: SES uses its own.
     """
 
     domain: str
@@ -254,12 +255,13 @@ class SesIdentity:
     dkim: str | None
     is_signing: bool | None = None
     mail_from: str | None = None
+    mail_from_domain: str = ""
 
 
 @fact(actions=("ses:GetEmailIdentity",))
 def ses_identity(secret: SecretState) -> SesIdentity | None:
     """The sender's domain in SES; None: the SMTP server is not Amazon SES."""
-    region, domain = _ses_region(secret), django_settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip("> ")
+    region, domain = _ses_region(secret), parseaddr(django_settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]
     if not region:
         return None
     try:
@@ -274,6 +276,7 @@ def ses_identity(secret: SecretState) -> SesIdentity | None:
         dkim.get("Status"),
         dkim.get("SigningEnabled"),
         sender.get("MailFromDomainStatus"),
+        sender.get("MailFromDomain", ""),
     )
 
 

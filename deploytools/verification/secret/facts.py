@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -67,7 +68,8 @@ class SecretDescription:
 
     Attributes:
         key: the customer managed key that encrypts it, by id, ARN or alias; empty: ``aws/secretsmanager``.
-        rotation_days: ``AutomaticallyAfterDays``; None: not in the response, or a schedule expression.
+        changed_at: when the secret, or its rotation schedule, was last changed.
+        rotation_days: the days between rotations; None: not in the response, or a cron expression.
     """
 
     arn: str
@@ -77,6 +79,7 @@ class SecretDescription:
     next_rotation: datetime | None
     key: str = ""
     rotation_days: int | None = None
+    changed_at: datetime | None = None
 
 
 @fact(actions=("secretsmanager:DescribeSecret",))
@@ -92,8 +95,17 @@ def secret_description(secret: SecretState) -> SecretDescription:
         response.get("LastRotatedDate"),
         response.get("NextRotationDate"),
         "" if key.endswith("alias/aws/secretsmanager") else key,
-        (response.get("RotationRules") or {}).get("AutomaticallyAfterDays"),
+        _rotation_days(response.get("RotationRules") or {}),
+        response.get("LastChangedDate"),
     )
+
+
+def _rotation_days(rules: Mapping[str, Any]) -> int | None:
+    """Return the days of ``AutomaticallyAfterDays`` or of ``rate(10 days)``; an interval of hours is one day."""
+    rate = re.fullmatch(r"rate\((\d+) (day|hour)s?\)", rules.get("ScheduleExpression", ""))
+    if rate:
+        return int(rate[1]) if rate[2] == "day" else 1
+    return rules.get("AutomaticallyAfterDays")
 
 
 @fact()

@@ -22,6 +22,8 @@ ROTATION_EFFECT = (
     "they are replaced"
 )
 
+ROTATE = "aws secretsmanager rotate-secret --secret-id"
+
 #: The keys that `rotate_credentials` rotates.
 ROTATED = ("password", DJANGO_KEY)
 
@@ -63,29 +65,29 @@ def no_pending_rotation(secret: SecretState) -> Verdict:
     title="Secret is rotated on schedule",
     severity=Severity.MEDIUM,
     guide=GUIDE,
-    hint="Run: aws secretsmanager rotate-secret --secret-id SECRET",
+    hint=f"Run: {ROTATE} SECRET",
     references=("FSBP SecretsManager.1", "FSBP SecretsManager.2", "FSBP SecretsManager.4"),
 )
 def rotation_on_schedule(secret_description: SecretDescription, secret: SecretState) -> Verdict:
     """A rotation date in the past means that the rotation failed. Rotation can also be disabled on purpose."""
-    due = secret_description.next_rotation
+    due, command = secret_description.next_rotation, f"{ROTATE} {secret.name} --region {secret.region}"
     if not secret_description.rotates:
         return not_applicable("rotation is disabled")
     if due is None:
         return unknown("the AWS response has no NextRotationDate")
     if due < secret_description.read_at:
         first = ", end the failed rotation (see secret.no-pending-rotation)" if secret.pending_version else ""
-        hint = (
-            f"Check the log of the rotation function{first}, then run: aws secretsmanager rotate-secret --secret-id "
-            f"{secret.name} --region {secret.region} ({ROTATION_EFFECT})"
-        )
+        hint = f"Check the log of the rotation function{first}, then run: {command} ({ROTATION_EFFECT})"
         return failed(f"it was due on {due:%Y-%m-%d}", hint=hint)
     days, rotated = secret_description.rotation_days, secret_description.rotated_at
-    if days and rotated and (secret_description.read_at - rotated).days > days + 1:
-        hint = "Check the log of the rotation function: a rotation was skipped or failed"
-        evidence = f"it was last rotated on {rotated:%Y-%m-%d}, although it is due every {count(days, 'day')}"
-        return failed(evidence, hint=hint)
-    return passed(f"next rotation on {due:%Y-%m-%d}")
+    if not days or not rotated or (secret_description.read_at - rotated).days <= days + 1:
+        return passed(f"next rotation on {due:%Y-%m-%d}")
+    evidence = f"it was last rotated on {rotated:%Y-%m-%d}, although it is due every {count(days, 'day')}"
+    changed = secret_description.changed_at
+    if changed and changed > rotated and (due - changed).days <= days + 1:
+        evidence += f"; the secret or its schedule was changed on {changed:%Y-%m-%d}"
+        return warned(evidence, hint=f"If the schedule was not shortened on that day, run: {command}")
+    return failed(evidence, hint="Check the log of the rotation function: a rotation was skipped or failed")
 
 
 @check(

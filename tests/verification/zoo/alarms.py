@@ -70,6 +70,16 @@ SILENT = (
     ("CPUCreditBalance", {"threshold": None}, "its threshold is None"),
 )
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:gone"
+COMPOSITE = ALARMS[0].arn.replace("good-", "any-of-")
+
+
+def invoking(**changes: Any) -> Changes:
+    """An alarm that only invokes a function, with a policy whose statement differs in these."""
+    principal = {"Service": "lambda.alarms.cloudwatch.amazonaws.com"}
+    statement = {"Effect": "Allow", "Principal": principal, "Action": "lambda:InvokeFunction", "Resource": FUNCTION}
+    return alarm(actions=(FUNCTION,)) | {"alarm_functions": {FUNCTION: ({**statement, **changes},)}}
+
+
 ALARM = [
     *(Row(alarm(metric, **changes), {"alarms.metrics": FAIL}, seen) for metric, changes, seen in SILENT),
     Row(alarm(is_expression=True, operator=""), {"alarms.metrics": UNKNOWN}, "metric math is not evaluated"),
@@ -83,22 +93,39 @@ ALARM = [
         )
     ),
     Row({"alarms": (replace(ALARMS[0], threshold=100), *ALARMS)}, good=("alarms.metrics",)),
-    Row({"alarms": tuple(replace(a, actions=(), via=(TOPIC,)) for a in ALARMS)}, good=("alarms.actions",)),
-    Row(alarm(actions=(), via=(FUNCTION,)), {"alarms.actions": FAIL}, "it has no action"),
+    Row({"alarms": tuple(replace(a, actions=(), via=((COMPOSITE, TOPIC),)) for a in ALARMS)}, good=("alarms.actions",)),
+    Row(alarm(actions=(), via=((COMPOSITE, FUNCTION),)), {"alarms.actions": FAIL}, "it has no action"),
     Row(
         alarm(actions=("arn:aws:ssm:us-east-1:123456789012:opsitem:1",)),
         {"alarms.actions": WARN},
         "only SNS topics and functions are verified",
     ),
     Row(
-        alarm(actions=(FUNCTION,)) | {"alarm_functions": {FUNCTION: False}},
+        alarm(actions=(FUNCTION,)) | {"alarm_functions": {FUNCTION: ()}},
         {"alarms.actions": FAIL},
         "function:gone does not exist, or does not allow lambda.alarms.cloudwatch.amazonaws.com to invoke it",
     ),
     *(
-        Row(alarm(**changes) | {"alarm_functions": {FUNCTION: True}}, good=("alarms.actions",))
-        for changes in ({"actions": (FUNCTION,)}, {"actions": (), "via": (FUNCTION,)})
+        Row(invoking(**changes), {"alarms.actions": status}, seen)
+        for changes, status, seen in (
+            ({"Action": "lambda:GetFunction"}, FAIL, "does not allow lambda.alarms.cloudwatch.amazonaws.com"),
+            ({"Effect": "Deny"}, FAIL, "does not exist, or does not allow"),
+            ({"Principal": {"Service": "s3.amazonaws.com"}}, FAIL, "does not exist, or does not allow"),
+            ({"Condition": {"StringEquals": {"AWS:SourceAccount": "999999999999"}}}, FAIL, "does not exist, or does"),
+            ({"Condition": {"ArnLike": {"AWS:SourceArn": f"{ALARMS[1].arn}*"}}}, FAIL, "does not exist, or does not"),
+            ({"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}}, UNKNOWN, "a condition in the policy of"),
+        )
     ),
+    *(
+        Row(invoking(**changes), good=("alarms.actions",))
+        for changes in (
+            {},
+            {"Action": "lambda:*", "Principal": "*"},
+            {"Condition": {"StringEquals": {"AWS:SourceAccount": "123456789012"}}},
+            {"Condition": {"ArnLike": {"AWS:SourceArn": ALARMS[0].arn.replace("good-", "*-")}}},
+        )
+    ),
+    Row(invoking() | alarm(actions=(), via=((COMPOSITE, FUNCTION),)), good=("alarms.actions",)),
     *(
         Row(alarm(missing_data=value), {"alarms.have-data": WARN}, f"TreatMissingData is {value}")
         for value in ("notBreaching", "ignore")

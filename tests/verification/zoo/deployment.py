@@ -22,6 +22,7 @@ from deploytools.tenants.state import UnusableObjects
 from deploytools.verification.connection.database_settings import DatabaseSettings, Difference
 from deploytools.verification.connection.facts import AcceptedPassword
 from deploytools.verification.findings import Status
+from deploytools.verification.mail.sender_domain import DmarcRecord
 from deploytools.verification.network.network_location import TASK, NetworkLocation
 from deploytools.verification.project.facts import AppsReport, ProjectReport, SecretKeyFallbacks
 from deploytools.verification.secret.facts import ResourcePolicy, SettingsInUse
@@ -50,6 +51,7 @@ from tests.verification.zoo.world import (
     ses_identity,
     shop,
     slots,
+    spf,
     tenant,
 )
 
@@ -81,7 +83,7 @@ PLACEHOLDERS = (
     (PASSWORDS, {"password": "please-change-this-password-before-launch"}),
     (("secret.database-passwords",), {"master_password": "hunter2"}),
 )
-GUIDE_EXAMPLE = {"email_host": "smtp.gmail.com", "email_user": "a@gmail.com", "email_password": "abcdefghijklmnop"}
+GMAIL_LOGIN = {"email_host": "smtp.gmail.com", "email_user": "a@gmail.com"}
 STRIPE_PLACEHOLDERS = {
     f"stripe_{kind}_key": f"{kind[0]}k_test_placeholder_no_stripe_account_yet" for kind in ("secret", "publishable")
 }
@@ -105,6 +107,12 @@ def labels(**by_version: tuple[str, ...]) -> Changes:
 def statement(**members: object) -> Changes:
     policy = {"Sid": "Open", "Effect": "Allow", "Action": "secretsmanager:*", "Resource": "*", **members}
     return {"secret_policy": ResourcePolicy("123456789012", (policy,))}
+
+
+def dmarc(*records: str, is_inherited: bool = False) -> Changes:
+    """The DMARC records of the sender's domain, or of the one above it, without their version."""
+    found = tuple(f"v=DMARC1; {record}" for record in records)
+    return {"dmarc_record": DmarcRecord("shop.net", found, is_inherited)}
 
 
 CONNECTION = [
@@ -223,7 +231,12 @@ CONNECTION = [
 
 SECRET = [
     *(Row(secret(**values), dict.fromkeys(checks, FAIL)) for checks, values in PLACEHOLDERS),
-    Row(secret(**GUIDE_EXAMPLE), missed=("secret.mail",)),
+    *(
+        Row(
+            secret(**GMAIL_LOGIN, email_password=value), {"secret.mail": FAIL}, "email_password: is still a placeholder"
+        )
+        for value in ("abcdefghijklmnop", "ponmlkjihgfedcba", "qwertyuiopasdfgh", "uvwxyzabcdefghij")
+    ),
     Row(
         {"connection_attempt": ProbeResult(replace(REPORT, server_version="15.18"), stages=STAGES)},
         {"rds.instance-in-use": FAIL},
@@ -486,6 +499,50 @@ MAIL = [
     Row(ses_identity(is_verified=False), {"mail.ses-identity": FAIL}, "not verified"),
     Row(ses_identity(dkim="PENDING"), {"mail.ses-identity": WARN}, "DKIM is PENDING"),
     Row(ses_identity(is_verified=None), {"mail.ses-identity": UNKNOWN}, "VerifiedForSendingStatus"),
+    Row({"spf_record": None}, {"mail.spf": NA}, "SES sends with its own domain"),
+    *(
+        Row(spf(**changes), {"mail.spf": status}, seen)
+        for changes, status, seen in (
+            ({"records": ()}, FAIL, "there is no SPF record"),
+            ({"records": ("v=spf1 -all", "v=spf1 ~all")}, FAIL, "there are 2 SPF records"),
+            ({"included": ("_spf.google.com",)}, FAIL, "it does not include amazonses.com, which sends the messages"),
+            ({"lookups": 11}, FAIL, "it needs more than 10 DNS lookups"),
+            (
+                {"invalid": ("includes:amazonses.com", "ip4:300.1.1.1")},
+                FAIL,
+                "invalid: includes:amazonses.com, ip4:300",
+            ),
+            ({"policy": "+"}, FAIL, "+all allows every server to send"),
+            ({"policy": "?"}, WARN, "it does not end with ~all or -all"),
+            ({"policy": ""}, WARN, "it does not end with ~all or -all"),
+        )
+    ),
+    *(
+        Row(spf(**changes), good=("mail.spf",))
+        for changes in (
+            {"policy": "-", "lookups": 10},
+            {"included": ("spf.shop.net", "amazonses.com")},
+            {"included": (), "provider": ""},
+        )
+    ),
+    Row({"dmarc_record": None}, {"mail.dmarc": NA}, "DEFAULT_FROM_EMAIL has no domain that receives email"),
+    *(
+        Row(dmarc(*records, is_inherited=is_inherited), {"mail.dmarc": status}, seen)
+        for records, is_inherited, status, seen in (
+            ((), False, WARN, "there is no DMARC record"),
+            (("p=reject", "p=none"), False, FAIL, "_dmarc.shop.net has 2 DMARC records"),
+            (("rua=mailto:a@b.net",), False, FAIL, "has no valid policy"),
+            (("p=discard",), False, FAIL, "has no valid policy"),
+            (("p=none",), False, WARN, "p=none: receivers deliver forged messages"),
+            (("p=reject; sp=none",), True, WARN, "sp=none: receivers deliver"),
+            (("p=reject; pct=10",), False, WARN, "p=reject, but not for all messages"),
+            (("p=reject; t=y",), False, WARN, "p=reject, but not for all messages"),
+        )
+    ),
+    *(
+        Row(dmarc(record, is_inherited=is_inherited), good=("mail.dmarc",))
+        for record, is_inherited in (("p=reject; sp=none", False), (" P = Reject ;pct=100;", False), ("p=reject", True))
+    ),
 ]
 
 PROJECT = [
@@ -578,6 +635,22 @@ DATABASES = [
     *(
         Row(tenant(missing_tables=tables), {"databases.migrated": FAIL}, f"{number} of recorded migrations not found")
         for tables, number in ((('"order_order"',), "1 table"), (('"order_order"', '"user_member"'), "2 tables"))
+    ),
+    *(
+        Row(tenant(missing_columns=columns), {"databases.migrated": FAIL}, f"{number} of recorded migrations not found")
+        for columns, number in ((('"order_order".total',), "1 column"), (('"a".b', '"a".c'), "2 columns"))
+    ),
+    Row(
+        tenant(missing_tables=('"a"',), missing_columns=('"b".c',)),
+        {"databases.migrated": FAIL},
+        '1 table of recorded migrations not found, first "a"',
+    ),
+    *(
+        Row(tenant(missing_privileges=privileges), {"databases.table-privileges": WARN}, seen)
+        for privileges, seen in (
+            (('UPDATE on "order_order"',), 'on tables of the models are missing: UPDATE on "order_order"'),
+            (('INSERT on "a"', 'DELETE on "a"'), "2 privileges on tables of the models are missing"),
+        )
     ),
     *(
         Row(connecting(*roles, **settings), {"databases.public-connect-revoked": status}, seen)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from deploytools.verification.iam.permissions import Simulations
 from deploytools.verification.iam.policies import Policy
 from tests.verification.zoo.row import FAIL, NA, UNKNOWN, WARN, Row
 from tests.verification.zoo.world import (
@@ -62,6 +63,12 @@ def declared(**actions: Any) -> Changes:
 
 def trusting(principal: object, **members: Any) -> Changes:
     return {"task_role": replace(ROLE, trust=({**TRUST[0], "Principal": principal, **members},))}
+
+
+def simulated(role: str = "web", without: str = "", **actions: str) -> Changes:
+    """What the policy simulator decides about these actions on all resources."""
+    decisions = {(role, action.replace("__", ":"), "*"): decision for action, decision in actions.items()}
+    return {"simulated_conditions": Simulations(decisions, without)}
 
 
 ECS_TASKS = {"Service": "ecs-tasks.amazonaws.com"}
@@ -174,7 +181,8 @@ def denying(*statements: dict[str, Any], boundary: dict[str, Any] | None = None,
 
 
 DATA, CODE = "copies, changes or stops databases", "runs code with another role"
-FAILS = {"iam.least-privilege": FAIL}
+FAILS, UNDECIDED = {"iam.least-privilege": FAIL}, {"iam.least-privilege": UNKNOWN}
+TLS, TAGGED = {"Bool": {"aws:SecureTransport": "true"}}, {"StringEquals": {"aws:ResourceTag/a": "b"}}
 #: What an attacker gains: actions and a resource each.
 DANGEROUS = (
     ("changes permissions", ["iam:PutRolePolicy", "iam:AttachRolePolicy"], "*"),
@@ -222,13 +230,46 @@ LEAST, EXECUTION_ROLE = ("iam.least-privilege",), ("iam.execution-role",)
 IAM += [
     *(Row(written(Action=action, Resource=resource), FAILS, danger) for danger, action, resource in DANGEROUS),
     *(Row(managed(name), FAILS, f"web {name} statement") for name in MANAGED),
+    Row(written(Action="iam:PassRole", Condition=TLS), FAILS, "allows iam:PassRole on *"),
+    Row(
+        written(Action="iam:PassRole", Condition=TAGGED),
+        UNDECIDED,
+        "under a condition on aws:ResourceTag/a iam:PassRole",
+    ),
+    Row(
+        written(Action="iam:PassRole", Condition=TAGGED)
+        | simulated(without="policy simulator not used: AWS denied it"),
+        UNDECIDED,
+        "(runs code with another role); policy simulator not used: AWS denied it",
+    ),
     *(
-        Row(
-            written(Action="iam:PassRole", Condition=condition),
-            FAILS,
-            "under a condition",
+        Row(written(Action=action, Condition=TAGGED) | simulated(**decisions), flips, seen)
+        for action, decisions, flips, seen in (
+            (
+                "iam:PassRole",
+                {"iam__PassRole": "allowed"},
+                FAILS,
+                "under a condition on aws:ResourceTag/a iam:PassRole",
+            ),
+            ("iam:PassRole", {"iam__PassRole": "conditional"}, UNDECIDED, "the policy simulator has no value for it"),
+            ("iam:Pass*", {"iam__PassRole": "denied"}, UNDECIDED, "or the action has a wildcard"),
+            (["iam:PassRole", "iam:PutRolePolicy"], {"iam__PassRole": "denied"}, UNDECIDED, "iam:PutRolePolicy on *"),
+            (["iam:PassRole", "s3:ListBucket"], {"iam__PassRole": "denied"}, {"iam.least-privilege": WARN}, "s3:List"),
         )
-        for condition in ({"Bool": {"aws:SecureTransport": "true"}}, {"StringEquals": {"aws:ResourceTag/a": "b"}})
+    ),
+    Row(written(Action="iam:PassRole", Condition=TAGGED) | simulated(iam__PassRole="denied"), good=LEAST),
+    Row(written(Action="iam:PassRole", Condition={"Bool": {"aws:SecureTransport": "false"}}), good=LEAST),
+    Row(written(Action="iam:*", Condition={"ArnEquals": {"aws:PrincipalArn": f"{ROLE.arn}2"}}), good=LEAST),
+    Row(
+        written(Action="iam:PassRole", Condition=TAGGED, whose="execution_role")
+        | simulated("execution", iam__PassRole="allowed"),
+        {"iam.execution-role": FAIL},
+        "runs code with another role",
+    ),
+    Row(
+        written(Action="iam:PassRole", Condition=TAGGED, whose="execution_role") | simulated(iam__PassRole="denied"),
+        {"iam.execution-role": UNKNOWN},
+        "the policy simulator has no value for it",
     ),
     Row(written(NotAction="iam:*"), FAILS, "allows * on *"),
     Row(

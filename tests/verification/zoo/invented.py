@@ -109,6 +109,19 @@ INVENTED = [
     ),
     Row(variable("DJANGO_SETTINGS_MODULE", "prod.settings"), good=("ecs.expected-secret",)),
     *(
+        Row(
+            variable("DJANGO_SETTINGS_MODULE", "old.settings") | {"newest_settings_modules": {name: module}},
+            {"ecs.expected-secret": status},
+            f"web: DJANGO_SETTINGS_MODULE is old.settings, expected prod.settings{end}",
+        )
+        for name, module, status, end in (
+            ("web", "prod.settings", WARN, ", as in the newest revision"),
+            ("web", "old.settings", FAIL, ""),
+            ("web", "", FAIL, ""),
+            ("job", "prod.settings", FAIL, ""),
+        )
+    ),
+    *(
         Row(service(**changes), {"ecs.redundant": WARN}, seen)
         for changes, seen in (
             ({"desired": 1, "running": 1}, "1 task in 2 subnets"),
@@ -195,6 +208,16 @@ INVENTED = [
         "it was last rotated on 2025-01-25, although it is due every 30 days",
     ),
     Row(description(rotated_at=NOW - 30 * DAY, rotation_days=30), good=("secret.rotation-on-schedule",)),
+    *(
+        Row(
+            description(
+                rotated_at=NOW - 40 * DAY, rotation_days=7, changed_at=NOW - ago * DAY, next_rotation=NOW + due * DAY
+            ),
+            {"secret.rotation-on-schedule": status},
+            "it was last rotated on 2026-01-20, although it is due every 7 days",
+        )
+        for ago, due, status in ((2, 5, WARN), (8, 0.5, WARN), (9, 5, FAIL), (2, 7, FAIL), (41, 5, FAIL))
+    ),
     *(
         Row(
             rules("sg-app", *(Rule(f"sgr-{n}", "tcp", 8000, 8000, cidr=f"52.{n}.1.0/24") for n in range(number))),

@@ -30,9 +30,10 @@ from deploytools.verification.ecs.facts import (
 from deploytools.verification.fact_result import Absent, Fact, Failed, Value
 from deploytools.verification.findings import Finding
 from deploytools.verification.iam.facts import Role
-from deploytools.verification.iam.permissions import DECRYPT, READ, RolePermissions
+from deploytools.verification.iam.permissions import DECRYPT, READ, RolePermissions, Simulations
 from deploytools.verification.iam.policies import Policy
 from deploytools.verification.mail.facts import MailLogin, SesAccount, SesIdentity
+from deploytools.verification.mail.sender_domain import DmarcRecord, SpfRecord
 from deploytools.verification.network.facts import Network, Rule, RuleHistory, SecurityGroup
 from deploytools.verification.project.facts import AppsReport, ProjectReport, SecretKeyFallbacks
 from deploytools.verification.rds.facts import (
@@ -159,6 +160,7 @@ ALARMS = tuple(
         threshold,
         statistic="Average",
         seconds=600,
+        arn=f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:good-{metric}",
     )
     for metric, operator, threshold in (
         ("CPUUtilization", ABOVE, 80),
@@ -234,6 +236,8 @@ SITE = SiteResponse(
     plain=Response(301, {"location": f"{URL}/"}),
 )
 
+SPF, DMARC = "v=spf1 include:amazonses.com ~all", "v=DMARC1; p=quarantine; rua=mailto:dmarc@shop.net"
+
 WORLD: dict[str, Any] = {
     "secret": SecretState("prod", "us-east-1", "v1" * 16, Document(DOCUMENT), {"v1": ("AWSCURRENT",)}),
     "settings": Settings(
@@ -298,14 +302,18 @@ WORLD: dict[str, Any] = {
     "mail_login": MailLogin("SES in us-east-1", seconds=(("DNS", 0.01), ("AUTH", 0.2)), sender="orders@shop.net"),
     "ses_account": SesAccount("us-east-1", True, True, "HEALTHY", 200, 50_000),
     "ses_identity": SesIdentity("shop.net", True, "SUCCESS", True),
+    "spf_record": SpfRecord("mail.shop.net", (SPF,), "~", ("amazonses.com",), 1, provider="amazonses.com"),
+    "dmarc_record": DmarcRecord("shop.net", (DMARC,)),
     "ecs_service": SERVICE,
     "ecs_deployment": Deployment("SUCCESSFUL", NOW - timedelta(days=2)),
     "ecs_cluster": Cluster("prod", "enabled"),
     "ecs_targets": (TARGETS,),
     "task_definition": TaskDefinition("arn:…:task-definition/web:12", ROLE.arn, (CONTAINER,), EXECUTION.arn),
+    "newest_settings_modules": {"web": ""},
     "task_role_name": "web",
     "task_role": ROLE,
     "task_role_permissions": PERMISSIONS,
+    "simulated_conditions": Simulations({}),
     "execution_role": EXECUTION,
     "execution_role_permissions": replace(PERMISSIONS, role="execution"),
     "site_response": SITE,
@@ -392,4 +400,4 @@ project, mail, bastion, description = (
 )
 django_database, former = changed("django_database"), changed("former_login")
 ses_account, ses_identity, slots = changed("ses_account"), changed("ses_identity"), changed("connection_slots")
-own = changed("custom_fields")
+own, spf = changed("custom_fields"), changed("spf_record")

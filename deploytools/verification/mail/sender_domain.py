@@ -1,0 +1,174 @@
+"""Facts of the sender's domain: the SPF and DMARC records in DNS."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from email.utils import parseaddr
+from ipaddress import ip_network
+
+from django.conf import settings as django_settings
+
+from deploytools.errors import Unreachable
+from deploytools.secrets.contract import GMAIL_HOST
+from deploytools.secrets.plan import SecretState
+from deploytools.verification.mail.facts import SesIdentity
+from deploytools.verification.registry import fact
+
+#: Seconds for each name.
+TIMEOUT = 3.0
+
+#: DNS lookups with which receivers evaluate a record (RFC 7208, 4.6.4).
+MAX_LOOKUPS = 10
+
+#: Domains that receive no email: without a dot, or reserved.
+NO_DOMAIN = re.compile(r"[^.]*|(.*\.)?(example\.(com|org|net)|(example|invalid|localhost|test|local))", re.IGNORECASE)
+
+#: Mechanisms of SPF, and those of them that need a DNS lookup.
+MECHANISMS = {"all", "ip4", "ip6", "include", "a", "mx", "ptr", "exists"}
+WITH_LOOKUP = {"include", "a", "mx", "ptr", "exists"}
+
+#: A mechanism with its qualifier, name and value, and the policy for all other servers.
+MECHANISM = re.compile(r"([+?~-]?)([a-z0-9]+)((?:[:/]).*)?")
+ALL = re.compile(r"[+?~-]?all")
+
+
+@dataclass(frozen=True)
+class SpfRecord:
+    """The SPF record of the domain in the envelope of messages.
+
+    Attributes:
+        records: the SPF records of the domain; a valid domain has one.
+        policy: the qualifier of ``all``, which applies to other servers: ``-``, ``~``, ``?`` or ``+``; empty: none.
+        included: domains of ``include`` and ``redirect``, also of included records.
+        lookups: DNS lookups that an evaluation needs; at most one more than is allowed is counted.
+        invalid: terms that are not valid, and included domains that do not have exactly one record.
+        provider: the domain that the record must include; empty: the service that sends the messages is unknown.
+    """
+
+    domain: str
+    records: tuple[str, ...]
+    policy: str = ""
+    included: tuple[str, ...] = ()
+    lookups: int = 0
+    invalid: tuple[str, ...] = ()
+    provider: str = ""
+
+
+def sender_domain() -> str:
+    """Return the domain of ``DEFAULT_FROM_EMAIL``; empty: it is not one that receives email."""
+    domain = parseaddr(django_settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2].lower()
+    return "" if NO_DOMAIN.fullmatch(domain) else domain
+
+
+@fact(deadline=60)
+def spf_record(secret: SecretState, ses_identity: SesIdentity | None) -> SpfRecord | None:
+    """The SPF record; None: receivers read none of this deployment.
+
+    Without a custom MAIL FROM domain, Amazon SES sends with its own domain.
+    """
+    domain, provider = sender_domain(), ""
+    if ses_identity:
+        domain, provider = ses_identity.mail_from_domain, "amazonses.com"
+    elif "email_host" in secret.document and secret.document["email_host"].reveal() == GMAIL_HOST:
+        provider = "_spf.google.com"
+    return read_spf(domain, provider) if domain else None
+
+
+def read_spf(domain: str, provider: str = "") -> SpfRecord:
+    """Return the SPF record of `domain`, with what it includes."""
+    records = _records(domain, r"v=spf1(\s|$)")
+    included, invalid, lookups, policy = dict[str, None](), list[str](), 0, ""
+    pending, is_first = list(records) if len(records) == 1 else [], True
+    while pending and lookups <= MAX_LOOKUPS:
+        terms = pending.pop(0).lower().split()[1:]
+        invalid += [term for term in terms if not _is_valid(term)]
+        named = [(name, value[1:]) for _, name, value in map(_parse, terms)]
+        others = [term for term in terms if ALL.fullmatch(term)]
+        redirects = [term.partition("=")[2] for term in terms if term.startswith("redirect=")] if not others else []
+        lookups += sum(name in WITH_LOOKUP for name, _ in named) + len(redirects)
+        if is_first and others:
+            policy = others[0].removesuffix("all") or "+"
+        is_first = is_first and bool(redirects)
+        targets = [value for name, value in named if name == "include"] + redirects
+        for target in (target for target in targets if "%" not in target and target not in included):
+            included[target] = None
+            found = _records(target, r"v=spf1(\s|$)")
+            pending += found if len(found) == 1 else []
+            invalid += [] if len(found) == 1 else [target]
+    return SpfRecord(domain, records, policy, tuple(included), lookups, tuple(invalid), provider)
+
+
+def _parse(term: str) -> tuple[str, str, str]:
+    """Return the qualifier, the name and the value of a mechanism; all empty: it is a modifier, or malformed."""
+    found = MECHANISM.fullmatch(term)
+    return (found[1], found[2], found[3] or "") if found else ("", "", "")
+
+
+def _is_valid(term: str) -> bool:
+    """Return whether a term is a known mechanism with a valid address, or a modifier."""
+    _, name, value = _parse(term)
+    if re.fullmatch(r"[a-z][a-z0-9_.-]*=.*", term):
+        return True
+    if name in {"ip4", "ip6"}:
+        try:
+            return ip_network(value[1:], strict=False).version == int(name[-1])
+        except ValueError:
+            return False
+    return name in MECHANISMS and (name not in {"include", "exists"} or len(value) > 1)
+
+
+@dataclass(frozen=True)
+class DmarcRecord:
+    """The DMARC record that applies to the sender's domain.
+
+    Attributes:
+        domain: the domain that has it: the sender's, or the nearest one above it.
+        records: the DMARC records of that domain; a valid domain has one.
+        is_inherited: whether it is of a domain above the sender's.
+    """
+
+    domain: str
+    records: tuple[str, ...]
+    is_inherited: bool = False
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of the record: ``p``, ``sp``, ``pct``, …"""
+        pairs = (tag.partition("=") for record in self.records[:1] for tag in record.split(";"))
+        return {name.strip().lower(): value.strip().lower() for name, _, value in pairs}
+
+
+@fact(deadline=30)
+def dmarc_record() -> DmarcRecord | None:
+    """The DMARC record, by the DNS tree walk of DMARC; None: the sender has no domain that receives email."""
+    domain = sender_domain()
+    labels = domain.split(".")
+    for start in range(len(labels) - 1):
+        name = ".".join(labels[start:])
+        record = DmarcRecord(name, _records(f"_dmarc.{name}", r"v=DMARC1\s*(;|$)"), start > 0)
+        if record.records and not (record.is_inherited and record.tags.get("psd") == "y"):
+            return record
+    return DmarcRecord(domain, ()) if domain else None
+
+
+def _records(name: str, start: str) -> tuple[str, ...]:
+    """Return the TXT records of a name that begin with a version.
+
+    Raises:
+        Unreachable: there was no answer, which is not the same as no record.
+    """
+    import dns.exception  # It takes long to import, and only these facts need it.
+    import dns.resolver
+
+    try:
+        answer = dns.resolver.get_default_resolver().resolve(name, "TXT", lifetime=TIMEOUT, search=False)
+    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        return ()
+    except dns.exception.DNSException as error:
+        raise Unreachable(
+            f"DNS did not answer for the TXT records of {name} ({type(error).__name__}).",
+            hint=f"Check the DNS server of this machine. Run: dig TXT {name}",
+        ) from None
+    texts = (b"".join(item.strings).decode(errors="replace").strip() for item in answer)
+    return tuple(sorted(text for text in texts if re.match(start, text, re.IGNORECASE)))

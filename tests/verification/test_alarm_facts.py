@@ -1,0 +1,82 @@
+"""Composite alarms: which alarms set them off, directly or through other composite alarms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.client import BaseClient
+
+from deploytools.conf import Settings
+from deploytools.verification.alarms.facts import alarms, sufficient_alarms
+from tests.verification.zoo.world import RDS, TOPIC
+
+OTHER_TOPIC = f"{TOPIC}-2"
+ARN = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:"
+
+
+@pytest.mark.parametrize(
+    ("rule", "names"),
+    [
+        ("ALARM(a)", {"a"}),
+        ('ALARM("a b") OR ALARM( c )', {"a b", "c"}),
+        (f'ALARM("{ARN}a")', {f"{ARN}a"}),
+        ('(ALARM("a") OR (ALARM(b) OR ALARM(c)))', {"a", "b", "c"}),
+        ("ALARM(a) OR (ALARM(b) AND ALARM(c))", {"a"}),
+        ("ALARM(a) OR (ALARM(b) AND NOT ALARM(c)) OR NOT ALARM(d)", {"a"}),
+        ("(ALARM(a)) OR (ALARM(b))", {"a", "b"}),
+        ('ALARM("a AND b") OR ALARM("OR")', {"a AND b", "OR"}),
+        ("ALARM(a) AND ALARM(b)", set()),
+        ("ALARM(a) OR ALARM(b) AND ALARM(c)", set()),
+        ("(ALARM(a) OR ALARM(b)) AND NOT ALARM(deploying)", set()),
+        ("NOT (ALARM(a) OR ALARM(b))", set()),
+        ("NOT ALARM(a)", set()),
+        ("OK(a) OR INSUFFICIENT_DATA(b)", set()),
+        ("AT_LEAST(2, ALARM, (a, b, c))", set()),
+        ("not ALARM(a)", set()),
+        ("TRUE", set()),
+        ("", set()),
+    ],
+)
+def test_alarms_that_alone_set_off_a_composite_alarm(rule, names):
+    assert sufficient_alarms(rule) == names
+
+
+def composite(name: str, rule: str, topic: str = "", **members: Any) -> dict[str, Any]:
+    actions = [topic] if topic else []
+    found = {"AlarmName": name, "AlarmArn": f"{ARN}{name}", "AlarmRule": rule, "AlarmActions": actions}
+    return {**found, "ActionsEnabled": True, **members}
+
+
+@pytest.mark.parametrize(
+    ("composites", "via"),
+    [
+        ([composite("one", "ALARM(cpu)", TOPIC)], [("one", TOPIC)]),
+        ([composite("one", "ALARM(cpu)", TOPIC, ActionsEnabled=False)], []),
+        (
+            [composite("one", "ALARM(cpu)", ActionsEnabled=False), composite("two", "ALARM(one) OR ALARM(x)", TOPIC)],
+            [("two", TOPIC)],
+        ),
+        (
+            [
+                composite("two", f"ALARM({ARN}one)", OTHER_TOPIC),
+                composite("one", f"ALARM({ARN}cpu)", TOPIC),
+                composite("three", "ALARM(two) AND ALARM(x)", "arn:aws:sns:us-east-1:1:never"),
+            ],
+            [("one", TOPIC), ("two", OTHER_TOPIC)],
+        ),
+        ([composite("one", "ALARM(cpu) OR ALARM(one)", TOPIC)], [("one", TOPIC)]),
+    ],
+)
+def test_composite_alarms_of_composite_alarms(monkeypatch, composites, via):
+    metric = {
+        "AlarmName": "cpu",
+        "AlarmArn": f"{ARN}cpu",
+        "Namespace": "AWS/RDS",
+        "MetricName": "CPUUtilization",
+        "Dimensions": [{"Name": "DBInstanceIdentifier", "Value": RDS.identifier}],
+    }
+    answer = {"MetricAlarms": [metric], "CompositeAlarms": composites}
+    monkeypatch.setattr(BaseClient, "_make_api_call", lambda *arguments: answer)
+    (found,) = alarms(RDS, Settings())
+    assert [(arn.removeprefix(ARN), action) for arn, action in found.via] == via

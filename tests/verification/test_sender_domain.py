@@ -1,0 +1,167 @@
+"""The SPF and DMARC records of the sender's domain, from a real DNS server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.resolver
+import dns.rrset
+import pytest
+
+from deploytools.errors import Unreachable
+from deploytools.secrets.document import Document
+from deploytools.secrets.plan import SecretState
+from deploytools.verification.mail import sender_domain
+from deploytools.verification.mail.facts import SesIdentity
+from deploytools.verification.mail.sender_domain import DmarcRecord, dmarc_record, read_spf, spf_record
+
+GOOGLE, TEN = "_spf.google.com", " ".join(f"include:n{number}.net" for number in range(10))
+ZONE: Mapping[str, tuple[str, ...]] = {
+    "shop.net": ("google-site-verification=x", "v=spf1 include:spf.shop.net ip4:192.0.2.0/24 ~all"),
+    "spf.shop.net": ("v=spf1 include:amazonses.com ?all",),
+    "amazonses.com": ("v=spf1 ip4:199.255.192.0/22 -all",),
+    "gmail.com": (f"v=spf1 redirect={GOOGLE}",),
+    GOOGLE: ("v=spf1 ip6:2001:4860:4000::/36 ~all",),
+    "two.net": ("v=spf1 -all", "V=SPF1 a mx"),
+    "typo.net": ("v=spf1 includes:amazonses.com ip4:300.1.1.1 ip4:2001:db8::1 include:gone.net +all",),
+    "many.net": (f"v=spf1 a {TEN} -all",),
+    "loop.net": ("v=spf1 include:loop.net mx all",),
+    "macro.net": ("v=spf1 exists:%{i}.macro.net include:%{d}.x exp=e.macro.net",),
+    "none.net": ("v=spf10 -all",),
+    "long.net": ("v=spf1 " + "ip4:192.0.2.1 " * 40 + "-all",),
+    **{f"n{number}.net": ("v=spf1 ip4:192.0.2.1",) for number in range(10)},
+    "_dmarc.shop.net": ("v=DMARC1; p=reject; sp=none",),
+    "_dmarc.two.net": ("v=DMARC1; p=reject", "v=DMARC1;p=none"),
+    "_dmarc.none.net": ("v=DMARC10; p=reject",),
+    "_dmarc.co.uk": ("v=DMARC1; p=reject; psd=y",),
+}
+
+
+def respond(query: bytes) -> bytes:
+    request = dns.message.from_wire(query)
+    response = dns.message.make_response(request)
+    response.flags |= dns.flags.RA
+    name = request.question[0].name.to_text(omit_final_dot=True).lower()
+    if name.startswith("broken."):
+        response.set_rcode(dns.rcode.SERVFAIL)
+    elif name not in ZONE:
+        response.set_rcode(dns.rcode.NXDOMAIN)
+    else:
+        texts = (" ".join(f'"{text[at : at + 200]}"' for at in range(0, len(text), 200)) for text in ZONE[name])
+        response.answer.append(dns.rrset.from_text_list(request.question[0].name, 60, "IN", "TXT", list(texts)))
+    return response.to_wire()
+
+
+@pytest.fixture(autouse=True)
+def server(monkeypatch) -> Iterator[None]:
+    """A DNS server on a port of this machine. It does not answer questions about ``silent.net``."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listening.bind(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            query, client = listening.recvfrom(4096)
+            if query == b"stop":
+                return
+            if b"\x06silent" not in query:
+                listening.sendto(respond(query), client)
+
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = ["127.0.0.1"], listening.getsockname()[1]
+    monkeypatch.setattr(dns.resolver, "default_resolver", resolver)
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"stop", listening.getsockname())
+    thread.join(10)
+    listening.close()
+
+
+@pytest.mark.parametrize(
+    ("domain", "number", "policy", "included", "lookups", "invalid"),
+    [
+        ("shop.net", 1, "~", ("spf.shop.net", "amazonses.com"), 2, ()),
+        ("gmail.com", 1, "~", (GOOGLE,), 1, ()),
+        ("two.net", 2, "", (), 0, ()),
+        (
+            "typo.net",
+            1,
+            "+",
+            ("gone.net",),
+            1,
+            ("includes:amazonses.com", "ip4:300.1.1.1", "ip4:2001:db8::1", "gone.net"),
+        ),
+        ("many.net", 1, "-", tuple(f"n{number}.net" for number in range(10)), 11, ()),
+        ("loop.net", 1, "+", ("loop.net",), 4, ()),
+        ("macro.net", 1, "", (), 2, ()),
+        ("long.net", 1, "-", (), 0, ()),
+        ("none.net", 0, "", (), 0, ()),
+        ("gone.net", 0, "", (), 0, ()),
+    ],
+)
+def test_spf_records(domain, number, policy, included, lookups, invalid):
+    found = read_spf(domain)
+    assert len(found.records) == number
+    assert (found.policy, found.included, found.lookups, found.invalid) == (policy, included, lookups, invalid)
+
+
+@pytest.mark.parametrize(
+    ("sender", "host", "identity", "domain", "provider"),
+    [
+        ("Shop <orders@shop.net>", "relay.shop.net", None, "shop.net", ""),
+        ("orders@GMAIL.com", "smtp.gmail.com", None, "gmail.com", GOOGLE),
+        (
+            "orders@shop.net",
+            "x",
+            SesIdentity("shop.net", True, None, mail_from_domain="two.net"),
+            "two.net",
+            "amazonses.com",
+        ),
+        ("orders@shop.net", "x", SesIdentity("shop.net", True, None), "", ""),
+        ("webmaster@localhost", "relay.shop.net", None, "", ""),
+    ],
+)
+def test_whose_spf_record_receivers_read(settings, sender, host, identity, domain, provider):
+    settings.DEFAULT_FROM_EMAIL = sender
+    found = spf_record(SecretState("prod", "us-east-1", "v1", Document({"email_host": host}), {}), identity)
+    assert (found.domain, found.provider) == (domain, provider) if found else not domain
+
+
+@pytest.mark.parametrize(
+    ("sender", "expected"),
+    [
+        ("a@shop.net", DmarcRecord("shop.net", ZONE["_dmarc.shop.net"])),
+        ("a@eu.mail.shop.net", DmarcRecord("shop.net", ZONE["_dmarc.shop.net"], is_inherited=True)),
+        ("a@two.net", DmarcRecord("two.net", ZONE["_dmarc.two.net"])),
+        ("a@none.net", DmarcRecord("none.net", ())),
+        ("a@shop.co.uk", DmarcRecord("shop.co.uk", ())),
+        ("webmaster@localhost", None),
+    ],
+)
+def test_dmarc_records(settings, sender, expected):
+    settings.DEFAULT_FROM_EMAIL = sender
+    assert dmarc_record() == expected
+
+
+@pytest.mark.parametrize(("name", "reason"), [("broken.net", "NoNameservers"), ("silent.net", "LifetimeTimeout")])
+def test_no_answer_is_not_an_absent_record(monkeypatch, name, reason):
+    monkeypatch.setattr(sender_domain, "TIMEOUT", 0.2)
+    with pytest.raises(Unreachable) as raised:
+        read_spf(name)
+    assert str(raised.value) == f"DNS did not answer for the TXT records of {name} ({reason})."
+    assert raised.value.hint == f"Check the DNS server of this machine. Run: dig TXT {name}"
+
+
+def test_a_resolver_without_a_configuration(monkeypatch, tmp_path):
+    def unconfigured() -> dns.resolver.Resolver:
+        return dns.resolver.Resolver(filename=str(tmp_path / "resolv.conf"))
+
+    monkeypatch.setattr(dns.resolver, "get_default_resolver", unconfigured)
+    with pytest.raises(Unreachable):
+        read_spf("shop.net")
