@@ -111,6 +111,10 @@ def test_spf_records(domain, number, policy, included, lookups, invalid):
     assert (found.policy, found.included, found.lookups, found.invalid) == (policy, included, lookups, invalid)
 
 
+def stored(host: str) -> SecretState:
+    return SecretState("prod", "us-east-1", "v1", Document({"email_host": host}), {})
+
+
 @pytest.mark.parametrize(
     ("sender", "host", "identity", "domain", "provider"),
     [
@@ -125,11 +129,12 @@ def test_spf_records(domain, number, policy, included, lookups, invalid):
         ),
         ("orders@shop.net", "x", SesIdentity("shop.net", True, None), "", ""),
         ("webmaster@localhost", "relay.shop.net", None, "", ""),
+        ("orders@shop.net", "localhost", None, "", ""),
     ],
 )
 def test_whose_spf_record_receivers_read(settings, sender, host, identity, domain, provider):
     settings.DEFAULT_FROM_EMAIL = sender
-    found = spf_record(SecretState("prod", "us-east-1", "v1", Document({"email_host": host}), {}), identity)
+    found = spf_record(stored(host), identity)
     assert (found.domain, found.provider) == (domain, provider) if found else not domain
 
 
@@ -146,7 +151,8 @@ def test_whose_spf_record_receivers_read(settings, sender, host, identity, domai
 )
 def test_dmarc_records(settings, sender, expected):
     settings.DEFAULT_FROM_EMAIL = sender
-    assert dmarc_record() == expected
+    assert dmarc_record(stored("relay.shop.net")) == expected
+    assert dmarc_record(stored("localhost")) is None
 
 
 @pytest.mark.parametrize(("name", "reason"), [("broken.net", "NoNameservers"), ("silent.net", "LifetimeTimeout")])

@@ -144,7 +144,7 @@ def ses_identity_verified(ses_identity: SesIdentity) -> Verdict:
     return passed("verified, signed with DKIM")
 
 
-NO_SENDER = "DEFAULT_FROM_EMAIL has no domain that receives email (see mail.login)"
+NO_SENDER = "the SMTP server is on this machine, or DEFAULT_FROM_EMAIL has no domain (see mail.login)"
 
 dns_check = partial(
     check,
@@ -160,7 +160,7 @@ dns_check = partial(
     title="SPF record of the sender's domain is valid and includes the mail service",
     severity=Severity.HIGH,
     hint="Add one TXT record to the domain: v=spf1 include:SERVICE ~all",
-    not_set=f"{NO_SENDER}, or SES sends with its own domain",
+    not_set=f"SES sends with its own domain, {NO_SENDER}",
 )
 def spf(spf_record: SpfRecord) -> Verdict:
     """Receivers reject messages, or treat them as spam, if the record does not list the server that sends them."""

@@ -11,6 +11,7 @@ from django.conf import settings as django_settings
 
 from deploytools.errors import Unreachable
 from deploytools.secrets.contract import GMAIL_HOST
+from deploytools.secrets.document import value_of
 from deploytools.secrets.plan import SecretState
 from deploytools.verification.mail.facts import SesIdentity
 from deploytools.verification.registry import fact
@@ -55,10 +56,18 @@ class SpfRecord:
     provider: str = ""
 
 
-def sender_domain() -> str:
-    """Return the domain of ``DEFAULT_FROM_EMAIL``; empty: it is not one that receives email."""
+#: SMTP servers on this machine, such as the one of ``manage.py localcloud``.
+LOCAL = {"localhost", "127.0.0.1", "::1"}
+
+
+def sender_domain(secret: SecretState) -> str:
+    """Return the domain of ``DEFAULT_FROM_EMAIL``; empty: it receives no email, or the SMTP server is local."""
     domain = parseaddr(django_settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2].lower()
-    return "" if NO_DOMAIN.fullmatch(domain) else domain
+    return "" if NO_DOMAIN.fullmatch(domain) or _host(secret) in LOCAL else domain
+
+
+def _host(secret: SecretState) -> str:
+    return str(value_of(secret.document, "email_host") or "")
 
 
 @fact(deadline=60)
@@ -67,10 +76,10 @@ def spf_record(secret: SecretState, ses_identity: SesIdentity | None) -> SpfReco
 
     Without a custom MAIL FROM domain, Amazon SES sends with its own domain.
     """
-    domain, provider = sender_domain(), ""
+    domain, provider = sender_domain(secret), ""
     if ses_identity:
         domain, provider = ses_identity.mail_from_domain, "amazonses.com"
-    elif "email_host" in secret.document and secret.document["email_host"].reveal() == GMAIL_HOST:
+    elif _host(secret) == GMAIL_HOST:
         provider = "_spf.google.com"
     return read_spf(domain, provider) if domain else None
 
@@ -140,9 +149,9 @@ class DmarcRecord:
 
 
 @fact(deadline=30)
-def dmarc_record() -> DmarcRecord | None:
-    """The DMARC record, by the DNS tree walk of DMARC; None: the sender has no domain that receives email."""
-    domain = sender_domain()
+def dmarc_record(secret: SecretState) -> DmarcRecord | None:
+    """The DMARC record, by the DNS tree walk of DMARC; None: there is no domain, see `sender_domain`."""
+    domain = sender_domain(secret)
     labels = domain.split(".")
     for start in range(len(labels) - 1):
         name = ".".join(labels[start:])

@@ -525,7 +525,7 @@ MAIL = [
             {"included": (), "provider": ""},
         )
     ),
-    Row({"dmarc_record": None}, {"mail.dmarc": NA}, "DEFAULT_FROM_EMAIL has no domain that receives email"),
+    Row({"dmarc_record": None}, {"mail.dmarc": NA}, "DEFAULT_FROM_EMAIL has no domain"),
     *(
         Row(dmarc(*records, is_inherited=is_inherited), {"mail.dmarc": status}, seen)
         for records, is_inherited, status, seen in (
