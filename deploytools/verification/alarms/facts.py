@@ -219,7 +219,7 @@ def _is_filtered(client: SNSClient, subscription: str) -> bool:
     return attributes.get("FilterPolicy", "{}").strip() not in {"", "{}", "null"}
 
 
-#: The statements of the resource policy of each function; none: it does not exist, or nobody else can invoke it.
+#: The statements of the resource policy of each function; none: it does not exist, or has no policy.
 FunctionPolicies = Mapping[str, tuple[Mapping[str, Any], ...]]
 
 
