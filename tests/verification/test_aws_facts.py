@@ -577,6 +577,24 @@ def test_a_group_of_another_vpc_does_not_have_the_name_in_the_settings(vpc, name
     assert network_facts._name({"GroupName": "backend", "VpcId": "vpc-1"}, vpc) == name
 
 
+@pytest.mark.parametrize(
+    ("interface", "address"),
+    [
+        ({}, None),
+        ({"Ipv6Addresses": [{"Ipv6Address": "fd00::1"}]}, None),
+        ({"Ipv6Addresses": [{"Ipv6Address": "2600:1f18::1"}]}, "2600:1f18::1"),
+        ({"Association": {"PublicIp": "3.80.1.1"}}, "3.80.1.1"),
+        ({"PrivateIpAddresses": [{}, {"Association": {"PublicIp": "3.80.1.2"}}]}, "3.80.1.2"),
+    ],
+)
+def test_public_addresses_of_the_bastion_host(wire, interface, address):
+    instance = {"NetworkInterfaces": [{"PrivateIpAddress": "10.0.0.5"}, interface]}
+    wire.remembered = {}
+    wire.documented = {"ec2:DescribeInstances": lambda _: {"Reservations": [{"Instances": [instance]}]}}
+    fact = read(closure("bastion"))["bastion"]
+    assert isinstance(fact, Value) and fact.value.address == address
+
+
 @pytest.mark.slow
 def test_the_addresses_of_load_balancers_are_known(wire):
     def interfaces(request: dict[str, Any]) -> dict[str, Any]:

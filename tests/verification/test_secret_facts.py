@@ -8,6 +8,7 @@ import lzma
 import re
 import subprocess
 import zipfile
+from base64 import b64encode, urlsafe_b64encode
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,11 @@ def test_value_is_found_in_any_file(tree, file, text, line):
         'password: "cCs9cSF4JXkmejB3"',
         "password: cCs9cSF4JXkmejB3Cg==",
         "echo 'p+=q!x%y&z0w' > file",
+        *(
+            f"Authorization: Basic {encode(f'{user}:p+=q!x%y&z0w'.encode()).decode()}"
+            for user in ("app", "shop", "django_app")
+            for encode in (b64encode, urlsafe_b64encode)
+        ),
     ],
 )
 def test_value_is_found_in_every_encoding(tree, line):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from deploytools import aws
@@ -16,7 +18,7 @@ class Bastion:
     """The EC2 instance of the bastion host; None: AWS did not return the value.
 
     Attributes:
-        address: the public IP address; None: it has none.
+        address: a public IP address, IPv4 or IPv6, of any network interface; None: it has none.
         requires_tokens: whether IMDSv2 is required.
         groups: ids of its security groups.
     """
@@ -41,10 +43,20 @@ def bastion(settings: Settings) -> Bastion | None:
     return Bastion(
         identifier,
         (found.get("State") or {}).get("Name"),
-        found.get("PublicIpAddress"),
+        next(_public_addresses(found), None),
         None if tokens is None else tokens == "required",
         tuple(sorted(group["GroupId"] for group in found.get("SecurityGroups") or ())),
     )
+
+
+def _public_addresses(instance: Any) -> Iterator[str]:
+    """Yield the public addresses of all network interfaces. An IPv6 address is public unless it is a local one."""
+    interfaces = instance.get("NetworkInterfaces") or ()
+    private = [address for interface in interfaces for address in interface.get("PrivateIpAddresses") or ()]
+    yield from filter(None, [instance.get("PublicIpAddress")])
+    yield from (item["Association"]["PublicIp"] for item in (*interfaces, *private) if item.get("Association"))
+    ipv6 = [item["Ipv6Address"] for interface in interfaces for item in interface.get("Ipv6Addresses") or ()]
+    yield from (address for address in ipv6 if ip_address(address).is_global)
 
 
 @dataclass(frozen=True)

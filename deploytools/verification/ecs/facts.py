@@ -248,7 +248,11 @@ def _host_access(item: Any, definition: Any) -> tuple[str, ...]:
         *(f"the capability {name}" for name in added if name not in HARMLESS_CAPABILITIES),
         *(f"the device {device.get('hostPath')}" for device in linux.get("devices") or ()),
         *(f"the directory {path} of the host" for path in mounted if path),
-        *(f"the {mode} of the host" for mode in ("pidMode", "ipcMode") if definition.get(mode) == "host"),
+        *(
+            f"the {mode} of the host"
+            for mode in ("networkMode", "pidMode", "ipcMode")
+            if definition.get(mode) == "host"
+        ),
     )
 
 

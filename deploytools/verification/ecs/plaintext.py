@@ -14,6 +14,7 @@ from typing import Any
 CREDENTIAL = re.compile(
     r"""[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@
         |[?&](password|passwd|pwd|secret|token|api_?key|access_key)=[^&\s]+
+        |(^|[\s;])(?i:password|pwd|AccountKey|SharedAccessKey)=[^\s;$<{/]
         |\b(Basic|Bearer)\s+(?=\S*[\d=])[\w.+/=-]{8}
         |hooks\.slack\.com/services/\w|discord(app)?\.com/api/webhooks/\w
         |\b(sk|rk|whsec|pk)_(live|test)_\w{8}|\bwhsec_\w{8}
@@ -32,8 +33,11 @@ NAMED = re.compile(
 #: The ends of names of what concerns a credential and is not one.
 ABOUT = re.compile(
     r"_(NAME|ARN|ID|PREFIX|PATH|FILE|HEADER|TTL|TIMEOUT|AGE|SECONDS|MINUTES|HOURS|DAYS|EXPIRY|LIFETIME|LENGTH|BACKEND"
-    r"|ALGORITHM|REGION|ENABLED|REQUIRED|POLICY|FIELD|URL|HASHERS?|VALIDATORS?|TYPE|VERSION|MANAGER)$|PUBLISHABLE|PUBLIC"
+    r"|ALGORITHM|REGION|ENABLED|REQUIRED|POLICY|FIELD|URL|HASHERS?|VALIDATORS?|TYPE|VERSION|MANAGER)$"
 )
+
+#: Names of keys that browsers receive.
+PUBLIC = re.compile(r"PUBLISHABLE|(^|_)(PUBLIC|SITE_?KEY)(_|$)")
 
 #: Values that are no credential: numbers, durations, switches, Regions, ARNs, paths, dotted names of Python.
 HARMLESS = re.compile(
@@ -47,6 +51,16 @@ RANDOM = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d.*\d)[A-Za-z0-9+/=_-]{32,}")
 #: A variable that the shell of a command replaces.
 REFERENCE = re.compile(r"\$(\{[A-Z_][A-Z0-9_]*\}|[A-Z_][A-Z0-9_]*)")
 
+#: A client whose command has a login as an option.
+LOGIN = re.compile(
+    r"""\b(?P<client>curl(?=\b.*\s(-\w*[uU]|--(proxy-)?user)[\s=]?['"]?[^\s:'"$]+:[^\s'"$])
+        |redis-cli(?=\b.*\s(-a|--pass)\s+['"]?[^\s'"$])
+        |(mysql|mariadb)\w*(?=\b.*\s-p['"]?[^\s'"$])
+        |sshpass(?=\s+-p\s?['"]?[^\s'"$]))
+    """,
+    re.VERBOSE,
+)
+
 #: An option with its value, or an assignment, in a command.
 ASSIGNMENT = re.compile(r"(?:^|[\s'\"])-{0,2}([A-Za-z][\w.-]*)=(\S+)")
 
@@ -58,6 +72,8 @@ def is_credential(name: str, value: str) -> bool:
         return False
     if CREDENTIAL.search(value):
         return "PUBLISHABLE" not in name and not value.startswith("pk_")
+    if PUBLIC.search(name):
+        return False
     if RANDOM.fullmatch(value):
         return True
     is_about = ABOUT.search(name) and not name.endswith("SECRET_ID")
@@ -75,6 +91,8 @@ def credentials_in(container: Mapping[str, Any]) -> Iterator[str]:
         pairs = [(word, following) for word, following in pairwise(words) if word.startswith("--")]
         pairs += [pair for word in words for pair in ASSIGNMENT.findall(word)]
         yield from (f"{member} {name}" for name, value in pairs if "=" not in name and is_credential(name, value))
+        if login := LOGIN.search(" ".join(map(str, command or ()))):
+            yield f"{member} {login['client']}"
         yield from (member for word in words if CREDENTIAL.search(word) and not ASSIGNMENT.search(word))
     options = (container.get("logConfiguration") or {}).get("options") or {}
     for kind, members in (("label", container.get("dockerLabels") or {}), ("log option", options)):

@@ -19,6 +19,9 @@ HTTPS = 443
 #: Values of SECURE_PROXY_SSL_HEADER that a load balancer sends for HTTPS. Django compares case-sensitively.
 SECURE = {"https", "on", "1"}
 
+#: The name of a request's header in ``request.META``.
+META_NAME = re.compile("HTTP_[A-Z0-9_]+")
+
 #: Domains below which anyone can register a name.
 SHARED = re.compile(
     r"\.((co|com|org|net|ac|gov|edu|or|ne)\.[a-z]{2}"
@@ -121,6 +124,8 @@ def _pattern(origin: str) -> str:
 )
 def proxy_ssl_header(project: ProjectReport, settings: Settings) -> Verdict:
     """If the load balancer terminates TLS, Django otherwise redirects every request to https in a loop."""
+    if project.proxy_ssl_header and not META_NAME.fullmatch(project.proxy_ssl_header[0]):
+        return failed(f"request.META never has {project.proxy_ssl_header[0]}: the name of a header is HTTP_…")
     if project.proxy_ssl_header and project.proxy_ssl_header[1] not in SECURE:
         return failed(f"SECURE_PROXY_SSL_HEADER takes {' = '.join(project.proxy_ssl_header)} for HTTPS")
     if project.proxy_ssl_header:

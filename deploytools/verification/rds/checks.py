@@ -10,6 +10,9 @@ from deploytools.verification.findings import Severity, Stage, Verdict, failed, 
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import check
 
+#: GiB by which RDS increases the storage at least.
+MIN_STEP = 10
+
 #: PostgreSQL logs that RDS can export.
 LOGS = ("postgresql", "upgrade")
 
@@ -151,9 +154,12 @@ def storage_autoscaling(rds_instance: RdsInstance) -> Verdict:
     allocated, maximum = rds_instance.allocated, rds_instance.maximum
     if allocated is None:
         return missing_field("AllocatedStorage")
+    hint = modify_hint(rds_instance, f"--max-allocated-storage {allocated * 5}", "no downtime")
     if maximum is None or maximum <= allocated:
-        hint = modify_hint(rds_instance, f"--max-allocated-storage {allocated * 5}", "no downtime")
         return warned(f"{allocated} GiB, without autoscaling", hint=hint)
+    step = max(MIN_STEP, allocated // 10)  # RDS does not take a step that reaches the maximum.
+    if maximum <= allocated + step:
+        return warned(f"{allocated} GiB, up to {maximum} GiB: too little for a step of {step} GiB", hint=hint)
     return passed(f"{allocated} GiB, up to {maximum} GiB")
 
 

@@ -12,7 +12,7 @@ import subprocess
 import time
 import zipfile
 import zlib
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -157,13 +157,15 @@ def _lines(content: bytes, forms: Mapping[str, tuple[bytes, ...]]) -> Iterator[t
 
 
 def encoded_forms(value: str) -> tuple[bytes, ...]:
-    """Return the forms of a value in files: plain, in a URL, in JSON, and in base64 as in a Kubernetes Secret.
+    """Return the forms of a value in files: plain, in a URL, in JSON, and in base64.
 
-    The base64 form is the part that does not depend on what follows the value, such as a line end.
+    A base64 form is the part that does not depend on what is before the value, such as the user name of HTTP's basic
+    authentication, or follows it, such as a line end.
     """
     plain = value.encode()
-    encoded = b64encode(plain[: len(plain) // 3 * 3])
-    return tuple({plain, quote(value, safe="").encode(), json.dumps(value)[1:-1].encode(), encoded})
+    parts = [plain[-before % 3 : len(plain) - (len(plain) + before) % 3] for before in range(3)]
+    forms = {plain, quote(value, safe="").encode(), json.dumps(value)[1:-1].encode()}
+    return tuple(forms | {encode(part) for part in parts for encode in (b64encode, urlsafe_b64encode)})
 
 
 def credential_values(document: Document, fields: Sequence[Field]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,15 +11,18 @@ from deploytools.verification.ecs.facts import _host_access
 from deploytools.verification.iam.permissions import READ
 from deploytools.verification.network.facts import Rule
 from deploytools.verification.web.facts import INTERNALS, Response, unhealthy_member
+from tests.verification.zoo.deployment import statement
 from tests.verification.zoo.ecs import defined, variable
-from tests.verification.zoo.iam import permissions, trusting, written
+from tests.verification.zoo.iam import PLACE, permissions, trusting, written
 from tests.verification.zoo.row import FAIL, UNKNOWN, WARN, Row
 from tests.verification.zoo.web import headers
 from tests.verification.zoo.world import (
     ARN,
     HEADERS,
     NOW,
+    ROLE,
     TOPIC,
+    TRUST,
     URL,
     Changes,
     alarm,
@@ -64,6 +68,11 @@ CREDENTIALS = (
         defined(healthCheck={"command": ["CMD-SHELL", "curl -H 'Authorization: Bearer abcdef123456' localhost"]}),
         "health",
     ),
+    (variable("REPORTING", "host=db.abc user=report password=Oct2024! dbname=shop"), "web REPORTING"),
+    (variable("STORAGE", "DefaultEndpointsProtocol=https;AccountName=shop;AccountKey=bXlrZXk=;"), "web STORAGE"),
+    (defined(healthCheck={"command": ["CMD-SHELL", "curl -fsu monitor:Winter2025 localhost"]}), "web healthCheck curl"),
+    (defined(healthCheck={"command": ["CMD", "redis-cli", "-a", "hunter2", "ping"]}), "web healthCheck redis-cli"),
+    (defined(command=["sh", "-c", "mysqladmin -h db -phunter2 ping"]), "web command mysqladmin"),
     (
         defined(
             logConfiguration={"logDriver": "splunk", "options": {"splunk-token": "8f2b6c1e-1b1a-4d8e-9b6c-0d5a7e0f"}}
@@ -77,6 +86,13 @@ HARMLESS = (
     variable("DESCRIPTION", "Basic authentication of the proxy"),
     defined(healthCheck={"command": ["CMD-SHELL", "curl -H 'Authorization: Bearer x' localhost/?token=${TOKEN}"]}),
     defined(command=["sh", "-c", "exec app --db-password=$DB_PASSWORD"]),
+    defined(command=["sh", "-c", 'psql "host=db password=$DB_PASSWORD dbname=shop"']),
+    defined(healthCheck={"command": ["CMD-SHELL", 'redis-cli -a "$PW" ping && curl -fu monitor:$PW localhost:8000']}),
+    variable("RECAPTCHA_SITE_KEY", "6LeIxAcTAAAAAJcZVRqyHh71UMIEGNQ_MXjiZKhI"),
+    variable(
+        "VAPID_PUBLIC_KEY", "BEl62iUYgUivxIkv69yViEuiBIa-Ib9-SkvMeAtA3LFgDzkrxZJjSgSnfckjBJuBkr3qBUYIHBQFLXYp5Nksh8U"
+    ),
+    variable("KMS_KEY_ID", "1234abcd-12ab-34cd-56ef-1234567890ab"),
     defined(healthCheck={"command": ["CMD-SHELL", "curl -f http://localhost:8000/healthz || exit 1"]}),
     defined(logConfiguration={"logDriver": "awslogs", "options": {"awslogs-group": "/ecs/web"}}),
 )
@@ -85,6 +101,7 @@ HOST: tuple[tuple[dict[str, Any], dict[str, Any], str], ...] = (
     ({"linuxParameters": {"capabilities": {"add": ["SYS_ADMIN", "SYS_PTRACE"]}}}, {}, "the capability SYS_ADMIN"),
     ({"linuxParameters": {"devices": [{"hostPath": "/dev/kvm"}]}}, {}, "the device /dev/kvm"),
     ({}, {"pidMode": "host"}, "the pidMode of the host"),
+    ({}, {"networkMode": "host"}, "the networkMode of the host"),
     (
         {"mountPoints": [{"sourceVolume": "docker", "containerPath": "/run/docker.sock"}]},
         {"volumes": [{"name": "docker", "host": {"sourcePath": "/run/docker.sock"}}, {"name": "data"}]},
@@ -146,6 +163,27 @@ INVENTED = [
             ({"Action": "s3:*", "Resource": "arn:aws:s3:::${aws:PrincipalTag/team}/*"}, "changes or deletes buckets"),
         )
     ),
+    *(
+        Row(
+            written(Action="kms:Decrypt", Resource=f"arn:aws:kms:{PLACE}:key/*", Condition=condition),
+            {"iam.least-privilege": FAIL},
+            "decrypts with every key",
+        )
+        for condition in (
+            {"StringLike": {"kms:ViaService": "*"}},
+            {"ForAllValues:StringEquals": {"kms:ViaService": f"secretsmanager.{PLACE[:9]}.amazonaws.com"}},
+        )
+    ),
+    Row(
+        {"task_role": replace(ROLE, trust=(*TRUST, {key: TRUST[0][key] for key in TRUST[0] if key != "Condition"}))},
+        {"iam.confused-deputy": WARN},
+        "no condition on aws:SourceAccount",
+    ),
+    Row(
+        statement(Principal="*", Condition={"StringLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/deploy"}}),
+        {"secret.not-shared": FAIL},
+        "(aws:PrincipalArn) does not restrict that",
+    ),
     # Django.
     *(
         Row(project(allowed_hosts=(host, ".shop.net")), {"django.allowed-hosts": FAIL}, f"contains {host}")
@@ -168,7 +206,19 @@ INVENTED = [
         )
         for value in ("http", "HTTPS")
     ),
+    *(
+        Row(project(proxy_ssl_header=(name, "https")), {"django.proxy-ssl-header": FAIL}, f"never has {name}")
+        for name in ("X-Forwarded-Proto", "X_FORWARDED_PROTO", "HTTP_X-Forwarded-Proto")
+    ),
+    Row(
+        project(trusted_origins=(f"{URL}/",)), {"django.trusted-origins": FAIL}, "does not contain https://www.shop.net"
+    ),
     # The site.
+    Row(
+        headers(content_security_policy="default-src 'none'; frame-ancestors https:"),
+        {"web.security-headers": WARN},
+        "do not limit framing",
+    ),
     *(
         Row(shown(text, kind="json"), {HEALTH: FAIL}, "reports that")
         for text in ('{"status": "degraded"}', '{"checks": {"database": "disconnected"}}')
@@ -233,6 +283,12 @@ INVENTED = [
         rules("sg-app", *(Rule(f"sgr-{n}", "tcp", 80, 443, cidr=f"52.{n}.1.0/24") for n in range(9))),
         {"network.no-public-ingress": FAIL},
         "backend is open to 2,304 public addresses in 9 ranges",
+    ),
+    Row(
+        rules("sg-app", Rule("sgr-x", "tcp", 8000, 8000, prefix_list="pl-1"))
+        | {"prefix_lists": {"pl-1": ("0.0.0.0/2", "64.0.0.0/2", "128.0.0.0/2", "192.0.0.0/2")}},
+        {"network.no-public-ingress": FAIL},
+        "opens port 8000 to pl-1",
     ),
     Row(alarm(state="ALARM", state_since=NOW - 30 * DAY), {"alarms.have-data": WARN}, "for more than a day; since"),
     Row(alarm(state="ALARM", state_since=NOW - DAY / 2), good=("alarms.have-data",)),

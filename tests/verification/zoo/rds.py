@@ -18,6 +18,7 @@ from tests.verification.zoo.world import (
     DAILY,
     NOW,
     Changes,
+    alarm,
     expect,
     rds,
 )
@@ -28,6 +29,11 @@ DAY = timedelta(days=1)
 def snapshots(*found: Snapshot) -> Changes:
     """The snapshots of the instance."""
     return {"rds_snapshots": found}
+
+
+def storage_alarm(gib: int) -> Changes:
+    """The alarm on the free storage with another threshold."""
+    return alarm("FreeStorageSpace", threshold=gib * 2**30)
 
 
 def missing_field(field: str, check: str, name: str) -> Row:
@@ -66,6 +72,13 @@ SWITCHES = [
     Row({"newer_minor_versions": ("16.12",), **rds(has_minor_upgrades=False)}, {"rds.minor-upgrades": FAIL}, "false"),
     Row(rds(maximum=None), {"rds.storage-autoscaling": WARN}, "20 GiB, without autoscaling"),
     Row(rds(maximum=20), {"rds.storage-autoscaling": WARN}, "20 GiB, without autoscaling"),
+    Row(rds(maximum=30), {"rds.storage-autoscaling": WARN}, "up to 30 GiB: too little for a step of 10 GiB"),
+    Row(
+        rds(allocated=200, maximum=220) | storage_alarm(20),
+        {"rds.storage-autoscaling": WARN},
+        "200 GiB, up to 220 GiB: too little for a step of 20 GiB",
+    ),
+    Row(rds(maximum=31), good=("rds.storage-autoscaling",)),
     Row(rds(monitoring=0), {"rds.enhanced-monitoring": WARN}, "MonitoringInterval is 0"),
     missing_field("monitoring", "rds.enhanced-monitoring", "MonitoringInterval"),
     Row(rds(copies_tags=False), {"rds.snapshot-tags": WARN}, "CopyTagsToSnapshot is false"),
