@@ -242,6 +242,21 @@ def test_production_uses_hashed_names_and_a_placeholder_for_missing_files(client
     assert [n.split(".")[0] for n in names if "missing" in n] == ["order/missing"]
 
 
+@pytest.mark.parametrize(
+    ("url", "status", "title"), [("/", 500, "The page cannot be shown"), ("/x", 404, "Page not found")]
+)
+def test_error_pages_do_not_need_collectstatic(client, settings, tmp_path, url, status, title):
+    settings.PRODUCTION = True
+    settings.STATIC_ROOT = tmp_path
+    client.raise_request_exception = False
+    page = get(client, url, status)
+    assert texts(page, "h1") == [title]
+    assert [link.attributes["href"] for link in page.all("link")] == [
+        "/static/order/icon.svg",
+        "/static/order/shop.css",
+    ]
+
+
 def test_pages_are_compressed_and_cached_for_a_minute(client):
     for _ in range(5):
         make_product()
