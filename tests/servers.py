@@ -83,7 +83,7 @@ def own_server(binaries: PostgresBinaries, settings: str = "", *, room: int = 0)
         settings: lines of postgresql.conf.
         room: free bytes on the disk of its databases; 0: those of this machine.
     """
-    with _directory() as directory, ExitStack() as stack:
+    with accessible_directory() as directory, ExitStack() as stack:
         certificates = issue(directory, NAMES.host)
         server = stack.enter_context(_initialized(PostgresServer, binaries, directory / "primary", certificates))
         (server.data / "postgresql.auto.conf").write_text(settings)
@@ -102,7 +102,7 @@ def replica_of(primary: OwnServer, binaries: PostgresBinaries) -> Iterator[OwnSe
     with primary.postgres.admin() as admin:
         admin.execute("SELECT pg_reload_conf()")
     make = partial(Standby, primary=primary.postgres.address.port)
-    with _directory() as directory:
+    with accessible_directory() as directory:
         made = _initialized(make, binaries, directory / "standby", primary.certificates)
         with made as standby, _running(standby):
             yield _separate(standby, primary.certificates)
@@ -113,7 +113,7 @@ def upgraded(old: OwnServer, binaries: PostgresBinaries) -> Iterator[OwnServer]:
     """Stop `old` and move its data with pg_upgrade to a server of a later version on the same port."""
     old.process.request_stop()
     old.process.stop()
-    with _directory() as directory:
+    with accessible_directory() as directory:
         port = old.process.port
         made = _initialized(PostgresServer, binaries, directory / "upgraded", old.certificates, port=port)
         with made as new:
@@ -147,7 +147,7 @@ def _upgrade(old: PostgresServer, new: PostgresServer) -> None:
 
 
 @contextmanager
-def _directory() -> Iterator[Path]:
+def accessible_directory() -> Iterator[Path]:
     """A temporary directory that the user that runs PostgreSQL can enter."""
     with tempfile.TemporaryDirectory(prefix="deploytools-server-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o711)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -14,7 +12,6 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -22,14 +19,11 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from deploytools.reports.html import command_in, tenant_table, to_html
 from deploytools.verification.findings import Change, Report, Status
+from tests.browser import chromium
 from tests.findings import change
 from tests.reports.samples import CAUSE, PROTECT, sample, without_secret
 
 VERDICT = "UNKNOWN: 1 check could not be evaluated, 2 failed, 1 warning, 1 waived, 1 not applicable"
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-)  # fmt: skip
 SELECT = "return [...document.querySelectorAll(arguments[0])]"
 NOT_SHOWN = "return getComputedStyle(arguments[0]).display === 'none'"
 
@@ -67,23 +61,8 @@ class Page:
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and chromedriver):
-        message = "Chromium or chromedriver is not installed."
-        if os.environ.get("DEPLOYTOOLS_ALL_POSTGRES"):
-            pytest.fail(message)
-        pytest.skip(message)
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-            patch.delenv(name)
-        started = webdriver.Chrome(options, Service(chromedriver))
+    with chromium(tmp_path_factory.mktemp("chromium")) as started:
         yield started
-        started.quit()
 
 
 @pytest.fixture
@@ -311,6 +290,7 @@ def test_a_cause_is_one_problem_with_the_checks_that_depend_on_it(driver, tmp_pa
     page.emulate()
     assert page.shown("#findings h2") == ["Problems", "Website"]
     assert page.shown("article h3") == [f"✗ {CAUSE} fail", "✓ Plain HTTP is redirected to HTTPS pass"]
+    assert page.shown(".not-evaluated li") == [f"2 checks could not be evaluated: {CAUSE}"]
     assert page.shown("article:first-of-type details")[0].split("\n")[0] == "2 checks depend on it"
     assert page.shown("article:first-of-type .resources code") == ["connection.query", "rds.deletion-protection"]
     assert page.shown("article .small") == ["Reported by connection.secret", "web.https-redirect · high"]
