@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,7 +28,7 @@ from deploytools.verification.account import verify_account
 from deploytools.verification.fact_result import Fact, Failed, Value
 from deploytools.verification.findings import Check, Report, Severity, Stage, Status
 from deploytools.verification.registry import SETTINGS, Registry
-from deploytools.verification.runner import evaluate_checks, read_facts
+from deploytools.verification.runner import evaluate_checks, read_facts, seconds_of_checks
 from deploytools.verification.waivers import Waiver, apply_waivers, parse_waivers
 
 
@@ -37,6 +38,8 @@ class VerificationCommand(DeployCommand):
     formats = FORMATS
     #: The secrets that were read, to redact them in tracebacks.
     documents: tuple[Document, ...] = ()
+    #: How long the facts of each check were read.
+    seconds_of_checks: Mapping[str, float] = MappingProxyType({})
     after_interrupt = "Nothing was changed."
     resume_hint = "Run the command again."
 
@@ -122,6 +125,7 @@ class VerificationCommand(DeployCommand):
             if reads_aws and (always_check_account or settings.account):
                 account = verify_account(settings.region, expected=settings.account)
             facts = read_facts(sources, given)
+        self.seconds_of_checks = seconds_of_checks(checks, sources, facts)
         values = [fact.value for fact in facts.values() if isinstance(fact, Value)]
         self.documents = tuple(value.document for value in values if isinstance(value, SecretState))
         for fact in facts.values():
@@ -157,6 +161,7 @@ class VerificationCommand(DeployCommand):
             tuple(name for name in names if name not in others),
             fail_level,
             presets=tuple(settings.presets),
+            seconds_of_checks=self.seconds_of_checks,
             name=urlsplit(settings.url).hostname or settings.secret_name,
             release=_release(facts),
             at=datetime.now(UTC).isoformat(timespec="seconds"),

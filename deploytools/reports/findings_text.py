@@ -117,9 +117,10 @@ def change_lines(changes: Iterable[Change], paint: Paint) -> list[str]:
 
 
 def closing_lines(report: Report) -> list[str]:
-    """Return the verdict, the settings, the number of findings and the duration."""
+    """Return the verdict, why checks were not evaluated, the settings, the number of findings and the duration."""
     return [
         report.verdict,
+        *(line for group in report.not_evaluated for line in wrapped(str(group), indent="  ")),
         f"Settings: {report.settings}, stage: {report.stage}.",
         f"Findings: {counts_text(report)}. Duration: {report.seconds:.1f} s.",
     ]

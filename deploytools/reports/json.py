@@ -24,6 +24,7 @@ def to_json(report: Report) -> str:
         "release": report.release,
         "verdict": report.verdict,
         "exit_code": report.exit_code,
+        "not_evaluated": [asdict(group) for group in report.not_evaluated],
         "counts": dict(report.counts),
         "findings": [_finding(finding) for finding in report.findings],
     }

@@ -1,4 +1,7 @@
-"""A report as JUnit XML: one suite for each area, one test case for each finding; an unknown check is an error."""
+"""A report as JUnit XML: one suite for each area, one test case for each finding; an unknown check is an error.
+
+The first suite has no test case, but the verdict.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,15 @@ def to_junit(report: Report) -> str:
     suites = ET.Element("testsuites", _totals(report.findings), name="verify_deploy", time=f"{report.seconds:.3f}")
     if report.at:
         suites.set("timestamp", report.at)
+    verdict = ET.SubElement(suites, "testsuite", _totals(()), name="verify_deploy", time="0.000")
+    ET.SubElement(verdict, "system-out").text = _clean("\n".join([report.verdict, *map(str, report.not_evaluated)]))
+    left = dict(report.seconds_of_checks)
     for area, group in groupby(report.findings, key=lambda finding: finding.check.area):
         findings = tuple(group)
-        suite = ET.SubElement(suites, "testsuite", _totals(findings), name=area)
-        for finding in findings:
-            _add_case(suite, finding)
+        seconds = [left.pop(finding.check.id, 0.0) for finding in findings]
+        suite = ET.SubElement(suites, "testsuite", _totals(findings), name=area, time=f"{sum(seconds):.3f}")
+        for finding, spent in zip(findings, seconds, strict=True):
+            _add_case(suite, finding, spent)
     ET.indent(suites)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suites, encoding="unicode")}'
 
@@ -39,10 +46,10 @@ def _totals(findings: tuple[Finding, ...]) -> dict[str, str]:
     }
 
 
-def _add_case(suite: ET.Element, finding: Finding) -> None:
+def _add_case(suite: ET.Element, finding: Finding, seconds: float) -> None:
     check = finding.check
     name = f"{check.title} [{finding.resource}]" if finding.resource else check.title
-    case = ET.SubElement(suite, "testcase", classname=check.id, name=_clean(name))
+    case = ET.SubElement(suite, "testcase", classname=check.id, name=_clean(name), time=f"{seconds:.3f}")
     kind = KINDS.get(finding.status)
     if kind:
         result = ET.SubElement(case, kind, message=_clean(describe(finding)))

@@ -27,6 +27,7 @@ def to_markdown(report: Report) -> str:
     """
     account = f", account {report.account}" if report.account else ""
     lines = ["# Verification", "", f"**{report.verdict}**", ""]
+    lines += [*(f"- {escape(str(group))}" for group in report.not_evaluated), ""] if report.not_evaluated else []
     lines += [f"Settings: `{report.settings}`, stage: {report.stage}{account}.", ""]
     lines += [f"Findings: {counts_text(report)}.", ""]
     causes, _ = split_by_cause(report.findings, least=1)

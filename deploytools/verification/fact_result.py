@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deploytools.errors import DeployError
 
 
 @dataclass(frozen=True)
-class Value:
+class _Result:
+    #: How long the fact was read, without the facts that it needs.
+    seconds: float = field(default=0.0, compare=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Value(_Result):
     """The fact was read."""
 
     value: Any
 
 
 @dataclass(frozen=True)
-class Absent:
+class Absent(_Result):
     """What the fact describes does not exist."""
 
     error: DeployError
 
 
 @dataclass(frozen=True)
-class Unsupported:
+class Unsupported(_Result):
     """deploytools does not support what the fact describes."""
 
     error: DeployError
 
 
 @dataclass(frozen=True)
-class Failed:
+class Failed(_Result):
     """The fact could not be read."""
 
     error: DeployError
 
 
 @dataclass(frozen=True)
-class NotTried:
+class NotTried(_Result):
     """The fact was not read, because the fact `needed` has no value."""
 
     needed: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -195,6 +195,24 @@ class Change:
 
 
 @dataclass(frozen=True)
+class NotEvaluated:
+    """Checks that were not evaluated for one reason.
+
+    Attributes:
+        status: `UNKNOWN` or `NOT_APPLICABLE`.
+        checks: their IDs.
+    """
+
+    status: Status
+    reason: str
+    checks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        what = "could not be evaluated" if self.status is Status.UNKNOWN else self.status
+        return f"{count(len(self.checks), 'check')} {what}: {self.reason}"
+
+
+@dataclass(frozen=True)
 class Report:
     """All findings of one run, in the order of the registry.
 
@@ -209,6 +227,7 @@ class Report:
         release: the revision of the ECS task definition in use; empty: not read.
         at: when the report was made: ``2026-03-01T12:00:00+00:00``.
         presets: the presets of the secret's fields; None: all.
+        seconds_of_checks: seconds in which the facts of a check were read, by its ID; each fact counts once.
     """
 
     findings: tuple[Finding, ...]
@@ -223,6 +242,7 @@ class Report:
     release: str = ""
     at: str = ""
     presets: tuple[str, ...] | None = None
+    seconds_of_checks: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[Status, int]:
@@ -238,7 +258,7 @@ class Report:
         """
         if not self._evaluated or self.counts[Status.UNKNOWN]:
             return Status.UNKNOWN
-        if any(self._is_binding(finding) for finding in self.findings):
+        if any(self.is_binding(finding) for finding in self.findings):
             return Status.FAIL
         has_reservations = any(self.counts[status] for status in (Status.FAIL, Status.WARN, Status.WAIVED))
         return Status.WARN if has_reservations else Status.PASS
@@ -262,6 +282,25 @@ class Report:
         return f"{WORDS[self.outcome]}: {', '.join([*self._problems(), *self._skipped])}"
 
     @property
+    def not_evaluated(self) -> tuple[NotEvaluated, ...]:
+        """Each reason why checks could not be evaluated or do not apply: the unknown ones and the largest first.
+
+        A check that could not be evaluated for several tenants has one reason, with the number of the others.
+        """
+        evaluated = self._evaluated
+        groups: dict[tuple[Status, str], list[Finding]] = {}
+        for finding in self.findings:
+            if finding.status is Status.UNKNOWN:
+                groups.setdefault((finding.status, finding.cause or finding.check.id), []).append(finding)
+            elif finding.check.id not in evaluated:
+                groups.setdefault((finding.status, finding.cause or finding.evidence), []).append(finding)
+        found = [
+            NotEvaluated(status, _reason(group), tuple(dict.fromkeys(finding.check.id for finding in group)))
+            for (status, _), group in groups.items()
+        ]
+        return tuple(sorted(found, key=lambda group: (group.status is not Status.UNKNOWN, -len(group.checks))))
+
+    @property
     def _skipped(self) -> list[str]:
         number = len({finding.check.id for finding in self.findings} - self._evaluated)
         return [f"{number} not applicable"] if number else []
@@ -269,7 +308,7 @@ class Report:
     def _problems(self) -> list[str]:
         found = [finding for finding in self.findings if finding.status is Status.UNKNOWN]
         not_evaluated = len({finding.check.id for finding in found})
-        causes = len({finding.cause or finding.check.id for finding in found})
+        causes = sum(group.status is Status.UNKNOWN for group in self.not_evaluated)
         because = f" ({count(causes, 'cause')})" if causes < not_evaluated else ""
         failed, warned, waived = (self.counts[status] for status in (Status.FAIL, Status.WARN, Status.WAIVED))
         below = f" below severity {self.fail_level}" if self.outcome is Status.WARN else ""
@@ -285,5 +324,12 @@ class Report:
     def _evaluated(self) -> set[str]:
         return {finding.check.id for finding in self.findings if finding.status is not Status.NOT_APPLICABLE}
 
-    def _is_binding(self, finding: Finding) -> bool:
+    def is_binding(self, finding: Finding) -> bool:
+        """Return whether the finding is a failure that changes the exit code."""
         return finding.status is Status.FAIL and finding.check.severity.reaches(self.fail_level)
+
+
+def _reason(findings: Iterable[Finding]) -> str:
+    reasons = list(dict.fromkeys(finding.evidence for finding in findings))
+    more = f" ({count(len(reasons) - 1, 'more reason')})" if len(reasons) > 1 else ""
+    return reasons[0] + more

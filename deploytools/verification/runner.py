@@ -65,7 +65,10 @@ def _total_deadline(source: Source, sources: Mapping[str, Source], given: Mappin
 
 
 def _read_into(futures: Mapping[str, Future[Fact]], source: Source) -> None:
-    fact = _read(source, {name: futures[name].result() for name in source.needs})
+    needed = {name: futures[name].result() for name in source.needs}
+    started = time.perf_counter()
+    fact = _read(source, needed)
+    fact = replace(fact, seconds=time.perf_counter() - started)
     with suppress(InvalidStateError):  # The deadline was missed.
         futures[source.name].set_result(fact)
 
@@ -88,8 +91,23 @@ def _read(source: Source, needed: Mapping[str, Fact]) -> Fact:
 
 
 def _missed_deadline(source: Source, given: Mapping[str, Any]) -> Failed:
-    message = f"Reading {source.name} took more than {source.seconds(given):g} s."
-    return Failed(DeployError(message, hint="Run the command again. Check the network and the service that is read."))
+    seconds = source.seconds(given)
+    message = f"Reading {source.name} took more than {seconds:g} s."
+    hint = "Run the command again. Check the network and the service that is read."
+    return Failed(DeployError(message, hint=hint), seconds=seconds)
+
+
+def seconds_of_checks(
+    checks: Iterable[Check], sources: Mapping[str, Source], facts: Mapping[str, Fact]
+) -> dict[str, float]:
+    """Return how long the facts of each check were read; a shared fact counts for the first check that needs it."""
+    left = dict(sources)
+
+    def seconds(name: str) -> float:
+        source = left.pop(name, None)
+        return facts[name].seconds + sum(map(seconds, source.needs)) if source else 0.0
+
+    return {check.id: sum(map(seconds, check.needs)) for check in checks}
 
 
 def evaluate_checks(

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,27 +104,13 @@ def print_parts() -> None:
     from deploytools.verification.runner import evaluate_checks, read_facts
 
     registry = load_registry()
-    spent: dict[str, float] = {}
-
-    def timed(name: str, read: Callable[..., Any]) -> Callable[..., Any]:
-        def reading(**facts: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                return read(**facts)
-            finally:
-                spent[name] = time.perf_counter() - started
-
-        return reading
-
-    sources = {
-        name: replace(source, read=timed(name, source.read))
-        for name, source in registry.sources_for(registry.select()).items()
-    }
+    sources = registry.sources_for(registry.select())
     started = time.perf_counter()
     facts = read_facts(sources, {"settings": read_settings()})
     read = time.perf_counter() - started
     evaluate_checks(registry.select(), facts)
-    aws = sum(spent.get(name, 0) for name, source in sources.items() if source.actions and name not in POSTGRES)
+    spent = {name: facts[name].seconds for name in sources}
+    aws = sum(spent[name] for name, source in sources.items() if source.actions and name not in POSTGRES)
     evaluated = time.perf_counter() - started - read
     print(json.dumps({"facts": spent, "aws": aws, "read": read, "evaluated": evaluated}))
 

@@ -69,6 +69,7 @@ def test_text_ends_with_the_most_urgent_problem_and_the_verdict():
     unknown = change(BAD, id="area.unknown", title="Unknown", status=Status.UNKNOWN, guide="Step 9")
     lines = to_text(Report((BAD, mild, unknown, odd, GOOD), 0, "prod")).splitlines()
     titles = [line for line in lines if not line.startswith(" ") and line]
+    assert lines[-3] == "  1 check could not be evaluated: port 22 is open"
     assert titles[1:] == [
         "✓ Backups are enabled",
         "Problems:",
@@ -94,8 +95,23 @@ def test_checks_that_do_not_apply_are_grouped_by_reason():
         "Not applicable (not SES): mail.ses (shop)",
         "",
         "OK: 1 check passed, 4 not applicable",
+        '  3 checks not applicable: DEPLOYTOOLS["ECS_SERVICE"] is not set',
+        "  1 check not applicable: not SES",
         "Settings: prod, stage: launch.",
         "Findings: 4 not applicable, 1 pass. Duration: 0.0 s.",
+    ]
+
+
+def test_each_reason_of_unevaluated_checks_is_one_line():
+    base = change(BAD, status=Status.UNKNOWN, id="databases.login")
+    per_tenant = [change(base, resource=name, evidence=f"{name} timed out") for name in ("a", "b", "c")]
+    denied = [replace(change(base, id=id, evidence="denied"), cause="role") for id in ("iam.one", "iam.two")]
+    partly = [change(base, id="x.y", status=status, evidence="no y") for status in (Status.PASS, Status.NOT_APPLICABLE)]
+    report = Report((*per_tenant, *denied, *partly), 0, "prod")
+    assert report.verdict == "UNKNOWN: 3 checks could not be evaluated (2 causes)"
+    assert list(map(str, report.not_evaluated)) == [
+        "2 checks could not be evaluated: denied",
+        "1 check could not be evaluated: a timed out (2 more reasons)",
     ]
 
 
@@ -118,6 +134,7 @@ def test_text_reports_a_cause_once():
         "    rds.deletion-protection",
         "",
         "UNKNOWN: 2 checks could not be evaluated (1 cause), 1 failed",
+        f"  2 checks could not be evaluated: {CAUSE}",
         "Settings: prod, stage: launch.",
         "Findings: 1 pass, 2 unknown, 1 fail. Duration: 0.0 s.",
     ]
@@ -158,6 +175,9 @@ def test_json_refers_to_the_cause():
         ("web.https-redirect", "pass", ""),
     ]
     assert {item["evidence"] for item in document["findings"] if item["cause"]} == {CAUSE}
+    assert document["not_evaluated"] == [
+        {"status": "unknown", "reason": CAUSE, "checks": ["connection.query", "rds.deletion-protection"]}
+    ]
 
 
 def test_a_command_is_on_one_line_at_any_width():
@@ -178,8 +198,8 @@ def test_only_the_title_is_painted():
 def test_json_is_stable_and_versioned():
     document = json.loads(to_json(REPORT))
     assert list(document) == [
-        "version", "settings", "stage", "account", "name", "release", "verdict", "exit_code", "counts",
-        "findings", "measured",
+        "version", "settings", "stage", "account", "name", "release", "verdict", "exit_code", "not_evaluated",
+        "counts", "findings", "measured",
     ]  # fmt: skip
     assert (document["version"], document["settings"]) == (1, "prod")
     assert (document["verdict"], document["exit_code"]) == ("FAILED: 3 failed", 1)

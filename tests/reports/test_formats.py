@@ -30,6 +30,7 @@ WARNING = change(BAD, id="sec.odd", guide="Step 10", status=Status.WARN)
 WAIVED = change(BAD, id="sec.waived", guide="Step 2: x", status=Status.WAIVED, waiver="moved (ops)")
 NOT_APPLICABLE = change(GOOD, id="sec.not-applicable", status=Status.NOT_APPLICABLE, evidence="no such host")
 REPORT = Report((GOOD, BAD, UNKNOWN, WARNING, WAIVED, NOT_APPLICABLE), 1.25, "prod", account="123456789012")
+REASONS = ["1 check could not be evaluated: AWS denied rds:X", "1 check not applicable: no such host"]
 VERDICT = "UNKNOWN: 1 check could not be evaluated, 1 failed, 1 warning, 1 waived, 1 not applicable"
 
 
@@ -76,7 +77,10 @@ def test_junit_has_one_test_case_for_each_finding():
     assert root.attrib == {
         "tests": "6", "failures": "1", "errors": "1", "skipped": "2", "name": "verify_deploy", "time": "1.250",
     }  # fmt: skip
-    assert [(suite.get("name"), suite.get("tests")) for suite in root] == [("rds", "2"), ("sec", "4")]
+    assert [(suite.get("name"), suite.get("tests")) for suite in root] == [
+        ("verify_deploy", "0"), ("rds", "2"), ("sec", "4"),
+    ]  # fmt: skip
+    assert root[0].findtext("system-out") == "\n".join([VERDICT, *REASONS])
     cases = {case.get("classname"): case for case in root.iter("testcase")}
     assert {name: [child.tag for child in case] for name, case in cases.items()} == {
         "rds.good": ["system-out"],
@@ -95,6 +99,13 @@ def test_junit_has_one_test_case_for_each_finding():
     assert cases["sec.waived"][0].get("message") == "waived: moved (ops); port <22> is open"
 
 
+def test_junit_counts_the_time_of_each_check_once():
+    timed = replace(REPORT, findings=(GOOD, change(GOOD, resource="two"), BAD), seconds_of_checks={GOOD.check.id: 0.5})
+    root = ET.fromstring(to_junit(timed))  # noqa: S314
+    assert [case.get("time") for case in root.iter("testcase")] == ["0.500", "0.000", "0.000"]
+    assert [suite.get("time") for suite in root] == ["0.000", "0.500"]
+
+
 def test_junit_replaces_characters_that_xml_does_not_allow():
     odd = change(BAD, evidence="a\x00b\x1b[31m\ud800]]>&", resource="\x07")
     root = ET.fromstring(to_junit(Report((odd,), 0, "prod")))  # noqa: S314
@@ -103,19 +114,39 @@ def test_junit_replaces_characters_that_xml_does_not_allow():
 
 
 def test_github_annotates_problems_the_worst_first():
-    title = "title=rds.bad (critical)%3A Port is closed::db-1: port <22> is open%0ARun: close 22"
     lines = to_github(REPORT).splitlines()
-    assert lines[0] == f"::error {title}"
-    assert [line.split(" ")[0] for line in lines] == ["::error", "::error", "::warning", "::notice", "::notice"]
-    assert lines[-1].startswith("::notice title=verify_deploy::UNKNOWN: 1 check could not be evaluated, 1 failed, ")
+    assert lines[:2] == [
+        f"::notice title=verify_deploy::{'%0A'.join([VERDICT, *REASONS])}",
+        "::error title=rds.bad (critical)::db-1: port <22> is open%0AExpected: Port is closed%0ARun: close 22",
+    ]
+    assert [line.split(" ")[0] for line in lines] == ["::notice", "::error", "::error", "::warning", "::notice"]
+
+
+def test_github_orders_annotations_by_level_and_severity():
+    mild = change(BAD, id="rds.mild", severity=Severity.LOW)
+    unknown = change(UNKNOWN, severity=Severity.HIGH)
+    shown = to_github(replace(REPORT, findings=(mild, unknown, BAD, WARNING)))
+    assert re.findall(r"::(\w+) title=(\S+) \(", shown) == [
+        ("error", "rds.bad"), ("error", "sec.unknown"), ("error", "rds.mild"), ("warning", "sec.odd"),
+    ]  # fmt: skip
+    shown = to_github(replace(REPORT, findings=(mild, BAD), fail_level=Severity.HIGH))
+    assert re.findall(r"::(\w+) title=(\S+) \(", shown) == [("error", "rds.bad"), ("warning", "rds.mild")]
+
+
+def test_github_ranks_a_cause_by_its_most_severe_check():
+    findings = [change(finding, severity=Severity.LOW) for finding in without_secret().findings]
+    findings[1] = change(findings[1], severity=Severity.CRITICAL)
+    lines = to_github(Report((change(BAD, severity=Severity.HIGH), *findings), 0, "prod")).splitlines()
+    assert [line.partition("::")[2].partition("::")[0] for line in lines[1:]] == [
+        "error title=2 checks could not be evaluated", "error title=rds.bad (high)",
+    ]  # fmt: skip
 
 
 def test_github_commands_in_evidence_are_escaped():
     malicious = change(BAD, title="a, b: c", evidence="100%\n::set-output name=x::y\r")
-    (line, _) = to_github(Report((malicious,), 0, "prod")).splitlines()
-    assert line == (
-        "::error title=rds.bad (critical)%3A a%2C b%3A c::db-1: 100%25%0A::set-output name=x::y%0D%0ARun: close 22"
-    )
+    (_, line) = to_github(Report((malicious,), 0, "prod")).splitlines()
+    text = "db-1: 100%25%0A::set-output name=x::y%0D%0AExpected: a, b: c%0ARun: close 22"
+    assert line == f"::error title=rds.bad (critical)::{text}"
 
 
 def test_a_summary_is_truncated_at_the_limit_of_github():
@@ -127,7 +158,9 @@ def test_a_summary_is_truncated_at_the_limit_of_github():
 
 def test_markdown_ticks_the_checklist():
     text = to_markdown(REPORT)
-    assert text.startswith(f"# Verification\n\n**{VERDICT}**\n\n")
+    assert text.startswith(
+        "\n".join(["# Verification", "", f"**{VERDICT}**", "", *(f"- {line}" for line in REASONS), ""])
+    )
     assert "Settings: `prod`, stage: launch, account 123456789012.\n" in text
     checklist = text.partition("## Security Checklist\n\n")[2].partition("\n\n## ")[0].splitlines()
     assert [line for line in checklist if not line.startswith("  ")] == [
@@ -175,24 +208,26 @@ def test_markdown_does_not_tick_items_that_do_not_apply():
 def test_github_annotates_a_cause_once():
     lines = to_github(without_secret()).splitlines()
     assert lines == [
+        "::notice title=verify_deploy::UNKNOWN: 2 checks could not be evaluated (1 cause), 1 failed%0A"
+        f"2 checks could not be evaluated: {CAUSE}",
         f"::error title=2 checks could not be evaluated::{CAUSE}%0ARun: python manage.py sync_secrets FILE --create%0A"
         "reported by connection.secret; 2 checks depend on it: connection.query, rds.deletion-protection",
-        "::notice title=verify_deploy::UNKNOWN: 2 checks could not be evaluated (1 cause), 1 failed",
     ]
 
 
 def test_github_annotates_what_is_not_supported_as_a_warning():
     reported, dependent, *_ = without_secret().findings
     findings = change(reported, status=Status.WARN), change(dependent, status=Status.NOT_APPLICABLE)
-    title = "connection.secret (high)%3A Successfully retrieved secrets from AWS Secrets Manager"
-    (line, _) = to_github(Report(findings, 0, "prod")).splitlines()
+    title = "connection.secret (high)"
+    (_, line) = to_github(Report(findings, 0, "prod")).splitlines()
     assert line.startswith(f"::warning title={title}::{CAUSE}%0A")
     assert line.endswith("%0Areported by connection.secret; 1 check depends on it: connection.query")
 
 
 def test_markdown_reports_a_cause_once():
     lines = to_markdown(without_secret()).splitlines()
-    assert lines[8:] == [
+    assert lines[4] == f"- 2 checks could not be evaluated: {CAUSE}"
+    assert lines[10:] == [
         "## Causes",
         "",
         f"- ✗ **fail** {CAUSE} → Run: python manage.py sync\\_secrets FILE --create".replace("\\_", "_"),
@@ -232,7 +267,7 @@ def test_junit_has_the_cause_in_each_test_case():
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_report_without_findings_is_not_ok_in_any_format(format):
     text = render(Report((), 0.0, "prod"), format)
-    assert "UNKNOWN: no check was run" in text or 'tests="0"' in text
+    assert "UNKNOWN: no check was run" in text
     assert "OK" not in text
 
 

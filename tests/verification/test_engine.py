@@ -12,7 +12,7 @@ import pytest
 from deploytools import verification
 from deploytools.errors import AccessDenied, DatabaseError, NotFound
 from deploytools.reports.findings_text import to_text
-from deploytools.verification.fact_result import Absent, Failed, NotTried, UnsupportedError, Value
+from deploytools.verification.fact_result import Absent, Fact, Failed, NotTried, UnsupportedError, Value
 from deploytools.verification.findings import (
     Finding,
     Report,
@@ -27,7 +27,7 @@ from deploytools.verification.findings import (
     warned,
 )
 from deploytools.verification.registry import Registry, load_registry
-from deploytools.verification.runner import evaluate_checks, read_facts
+from deploytools.verification.runner import evaluate_checks, read_facts, seconds_of_checks
 from tests.findings import CHECK_DETAILS, make_finding
 
 
@@ -56,6 +56,33 @@ def test_a_fact_is_read_once():
     assert facts == {"base": Value(1), "first": Value(2), "second": Value(3)}
     assert reads == ["base"]
     assert evaluate_checks(registry.select(), facts) == (Finding(registry.checks["a.check"], passed("3 2")),)
+
+
+def test_seconds_of_a_fact_count_for_the_first_check_that_needs_it():
+    registry = Registry()
+
+    @registry.fact()
+    def base(settings: object) -> int:
+        return 1
+
+    @registry.fact()
+    def derived(base: int) -> int:
+        return base
+
+    def check(derived):
+        """The risk."""
+        return passed("")
+
+    for id in ("a.first", "a.second"):
+        registry.check(id, **CHECK_DETAILS)(check)
+    facts: dict[str, Fact] = {
+        "settings": Value(1),
+        "base": Failed(DENIED, seconds=2),
+        "derived": NotTried("base", seconds=1),
+    }
+    checks = registry.select()
+    assert seconds_of_checks(checks, registry.sources_for(checks), facts) == {"a.first": 3, "a.second": 0}
+    assert min(read_facts(registry.sources, {"settings": 1})[name].seconds for name in registry.sources) > 0
 
 
 def test_facts_are_read_concurrently():
