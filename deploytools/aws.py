@@ -66,6 +66,7 @@ KMS_DENIAL = re.compile(r"access to kms|\bkms:", re.IGNORECASE)
 THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"}
 NOT_FOUND = {
     "ClusterNotFoundException",
+    "DBClusterNotFoundFault",
     "DBInstanceNotFound",
     "DBInstanceNotFoundFault",
     "DBParameterGroupNotFound",

@@ -29,13 +29,6 @@ class Absent(_Result):
 
 
 @dataclass(frozen=True)
-class Unsupported(_Result):
-    """deploytools does not support what the fact describes."""
-
-    error: DeployError
-
-
-@dataclass(frozen=True)
 class Failed(_Result):
     """The fact could not be read."""
 
@@ -49,8 +42,4 @@ class NotTried(_Result):
     needed: str
 
 
-Fact = Value | Absent | Unsupported | Failed | NotTried
-
-
-class UnsupportedError(DeployError):
-    """Raised by the source of a fact: deploytools does not support what it found."""
+Fact = Value | Absent | Failed | NotTried

@@ -35,7 +35,14 @@ SCOPES: Mapping[str, Set[str]] = {
     },
     "Secret": {"secretsmanager:GetResourcePolicy", "secretsmanager:ListSecretVersionIds"},
     "Logins": {"secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"},
-    "Instance": {"rds:DescribeDBInstances", "rds:DescribePendingMaintenanceActions", "rds:ListTagsForResource"},
+    "Instance": {"rds:DescribeDBInstances", "rds:ListTagsForResource"},
+    "DbClusters": {
+        "rds:DescribeDBClusterParameters",
+        "rds:DescribeDBClusterSnapshotAttributes",
+        "rds:DescribeDBClusterSnapshots",
+        "rds:DescribeDBClusters",
+    },
+    "Maintenance": {"rds:DescribePendingMaintenanceActions"},
     "ParameterGroups": {"rds:DescribeDBParameters"},
     "Snapshots": {"rds:DescribeDBSnapshotAttributes", "rds:DescribeDBSnapshots"},
     "PrefixLists": {"ec2:GetManagedPrefixListEntries"},
@@ -85,7 +92,7 @@ def resources(settings: Settings, scope: str) -> tuple[str, ...]:
     The names of roles, parameter groups, snapshots, topics, keys and prefix lists are known only from AWS.
     """
     arn = partial(_arn, settings)
-    instance = arn("rds", f"db:{settings.rds_instance or '*'}")
+    instance, db_cluster = arn("rds", f"db:{settings.rds_instance or '*'}"), arn("rds", "cluster:*")
     cluster, service = "*", "*"
     if settings.ecs_service:
         cluster, service = _last(settings.ecs_cluster or "default"), _last(settings.ecs_service)
@@ -93,6 +100,8 @@ def resources(settings: Settings, scope: str) -> tuple[str, ...]:
         "Secret": secret_arns(settings)[:1],
         "Logins": secret_arns(settings),
         "Instance": (instance,),
+        "DbClusters": (db_cluster, arn("rds", "cluster-pg:*"), arn("rds", "cluster-snapshot:*")),
+        "Maintenance": (instance, db_cluster),
         "ParameterGroups": (arn("rds", "pg:*"),),
         "Snapshots": (instance, arn("rds", "snapshot:*")),
         "PrefixLists": (arn("ec2", "prefix-list/*"), arn("ec2", "prefix-list/*", account="aws")),

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any
 
 from deploytools.errors import DeployError, NotFound, SecretNotFound
-from deploytools.verification.fact_result import Absent, Fact, Failed, NotTried, Unsupported, UnsupportedError, Value
+from deploytools.verification.fact_result import Absent, Fact, Failed, NotTried, Value
 from deploytools.verification.findings import (
     Check,
     Finding,
@@ -23,7 +23,6 @@ from deploytools.verification.findings import (
     failed,
     not_applicable,
     unknown,
-    warned,
 )
 from deploytools.verification.registry import SETTINGS, Source
 from deploytools.verification.unexpected import unexpected_error
@@ -82,8 +81,6 @@ def _read(source: Source, needed: Mapping[str, Fact]) -> Fact:
         return Value(source.read(**values))
     except (NotFound, SecretNotFound) as error:
         return Absent(error)
-    except UnsupportedError as error:
-        return Unsupported(error)
     except DeployError as error:
         return Failed(error)
     except Exception as error:
@@ -116,8 +113,8 @@ def evaluate_checks(
     """Return the findings of `checks`, in their order.
 
     A fact without a value, and a check that raises an exception, never pass. Checks that depend on a fact without a
-    value have its name as their cause. If it does not exist or is not supported, one of them reports it. In the stage
-    ``pre-launch``, failures of checks that are binding from ``launch`` on are warnings.
+    value have its name as their cause. If it does not exist, one of them reports it. In the stage ``pre-launch``,
+    failures of checks that are binding from ``launch`` on are warnings.
     """
     checks, causes = tuple(checks), _causes(facts)
     missing = {check.id: next((name for name in check.needs if name in causes), None) for check in checks}
@@ -176,17 +173,12 @@ def _causes(facts: Mapping[str, Fact]) -> dict[str, str]:
 
 
 def _not_evaluated(check: Check, cause: str, facts: Mapping[str, Fact], *, is_reporter: bool) -> Finding:
-    """Only the reporter reports that something does not exist or is not supported."""
+    """Only the reporter reports that something does not exist."""
     fact = facts[cause]
     assert not isinstance(fact, Value | NotTried)  # noqa: S101
     evidence, hint = str(fact.error), fact.error.hint
-    if isinstance(fact, Unsupported):
-        verdict = warned(evidence, hint=hint) if is_reporter else not_applicable(evidence)
-    elif isinstance(fact, Absent) and is_reporter:
-        verdict = failed(evidence, hint=hint)
-    else:
-        verdict = unknown(evidence, hint=hint)
-    return Finding(check, verdict, cause=cause)
+    verdict = failed if isinstance(fact, Absent) and is_reporter else unknown
+    return Finding(check, verdict(evidence, hint=hint), cause=cause)
 
 
 def _at_stage(finding: Finding, stage: Stage) -> Finding:

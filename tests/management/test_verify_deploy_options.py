@@ -208,7 +208,7 @@ def test_explain(capsys, deployment, monkeypatch):
     assert [line.split(":")[0] for line in lines[2:] if line[0] != " "] == [
         "Why", "Reads", "Fix", "Severity", "Guide", "References", "Tags",
     ]  # fmt: skip
-    assert "rds instance (rds:DescribeDBInstances)" in " ".join(result.out.split())
+    assert "rds instance (rds:DescribeDBInstances, rds:DescribeDBClusters)" in " ".join(result.out.split())
     assert [line.split()[:2] for line in lines if len(line) > 80] == [["aws", "rds"]]
     nothing = run(capsys, "verify_deploy", "--explain", "rds.deletion")
     assert nothing.err.startswith(

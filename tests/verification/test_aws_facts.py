@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 import pytest
 from botocore.client import BaseClient
 
@@ -18,9 +17,10 @@ from deploytools.secrets.contract import FIELDS
 from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
 from deploytools.verification.ecs.facts import Cluster, Target, TargetGroup
-from deploytools.verification.fact_result import Absent, Fact, Failed, UnsupportedError, Value
+from deploytools.verification.fact_result import Absent, Fact, Failed, Value
 from deploytools.verification.findings import Report, Status
 from deploytools.verification.iam.permissions import DECRYPT, READ
+from deploytools.verification.least_privilege import SCOPES
 from deploytools.verification.network import facts as network_facts
 from deploytools.verification.network.facts import RuleCreation, RuleHistory
 from deploytools.verification.rds.facts import Maintenance, engine_support, rds_instance
@@ -49,7 +49,9 @@ pytestmark = pytest.mark.xdist_group("aws_account")  # One account for all of th
 #: They need AWS, and a database too.
 LOGINS = {"connection_attempt", "accepted_password", "tenant_logins"}
 AWS_FACTS = tuple(name for name, source in REGISTRY.sources.items() if source.actions and name not in LOGINS)
-ACTIONS = sorted({action for source in REGISTRY.sources.values() for action in source.actions})
+#: Actions that are called only for an instance of a DB cluster: see test_rds_cluster.py.
+OF_CLUSTERS = SCOPES["DbClusters"]
+ACTIONS = sorted({action for source in REGISTRY.sources.values() for action in source.actions} - OF_CLUSTERS)
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +250,7 @@ def test_facts_declare_the_actions_that_they_call(wire):
         wire.called.clear()
         read(closure(name))
         declared = {action for source in closure(name).values() for action in source.actions}
-        assert wire.called == declared, name
+        assert wire.called == declared - OF_CLUSTERS, name
 
 
 #: Whose order is AWS's word: documents that people wrote, and what happened when.
@@ -494,31 +496,6 @@ def test_an_instance_that_is_not_set():
         "The RDS instance is not set, and the host in the secret is not the endpoint of one.",
         'Set DEPLOYTOOLS["RDS_INSTANCE"].',
     )
-
-
-@pytest.mark.parametrize("label", ["cluster-", "cluster-ro-", "cluster-custom-"])
-def test_a_cluster_endpoint_is_not_supported(label):
-    with pytest.raises(UnsupportedError, match=r"^shop is an Aurora or Multi-AZ DB cluster, which verify_deploy does"):
-        rds_instance(stored(host=f"shop.{label}{ENDPOINT}"), Settings(rds_instance="shop-1"))
-
-
-def test_an_instance_of_an_aurora_cluster_is_not_supported(wire):
-    client = boto3.client("rds")
-    client.create_db_cluster(
-        DBClusterIdentifier="orders", Engine="aurora-postgresql", MasterUsername="postgres", MasterUserPassword="x" * 9
-    )
-    client.create_db_instance(
-        DBInstanceIdentifier="orders-1",
-        DBClusterIdentifier="orders",
-        DBInstanceClass="db.r6g.large",
-        Engine="aurora-postgresql",
-    )
-    try:
-        with pytest.raises(UnsupportedError, match=r"^orders-1 is an instance of an Aurora cluster, which verify_depl"):
-            rds_instance(stored(host=f"orders-1.{ENDPOINT}"), Settings())
-    finally:
-        client.delete_db_instance(DBInstanceIdentifier="orders-1", SkipFinalSnapshot=True)
-        client.delete_db_cluster(DBClusterIdentifier="orders", SkipFinalSnapshot=True)
 
 
 def test_reading_the_rule_history_is_limited_in_time(wire, monkeypatch):

@@ -10,16 +10,15 @@ from datetime import timedelta
 import pytest
 
 from deploytools.errors import AccessDenied, NotFound
-from deploytools.reports.findings_text import to_text
 from deploytools.reports.html import command_in
 from deploytools.tenants.migration_history import MigrationGraph
-from deploytools.verification.fact_result import Absent, Fact, Failed, NotTried, Unsupported, UnsupportedError
+from deploytools.verification.fact_result import Absent, Fact, Failed, NotTried
 from deploytools.verification.findings import Report
 from deploytools.verification.runner import evaluate_checks
 from deploytools.verification.secret.facts import ResourcePolicy
 from tests.verification.zoo import alarms, deployment, iam, network
 from tests.verification.zoo import rds as rds_worlds
-from tests.verification.zoo.row import FAIL, NA, PASS, UNKNOWN, WARN
+from tests.verification.zoo.row import FAIL, PASS, UNKNOWN, WARN
 from tests.verification.zoo.table import ROWS
 from tests.verification.zoo.world import (
     ARN,
@@ -72,18 +71,6 @@ def test_a_missing_instance_is_reported_once():
         2,
         f"UNKNOWN: {len(touched) - 1} checks could not be evaluated (1 cause), 1 failed",
     )
-
-
-def test_an_aurora_cluster_is_one_warning():
-    unsupported = Unsupported(UnsupportedError("good is an Aurora cluster.", hint="Check it."))
-    found = evaluate_checks(OURS, without("rds_instance", unsupported))
-    touched = [finding for finding in found if finding.status is not PASS]
-    assert [finding.status for finding in touched].count(WARN) == 1
-    assert {finding.status for finding in touched} == {WARN, NA}
-    assert Report(found, 0.0, "").exit_code == 0
-    lines = to_text(Report(found, 0.0, "")).splitlines()
-    assert lines[lines.index("Problems:") + 1 :][:2] == ["! good is an Aurora cluster.", "    → Check it."]
-    assert not [line for line in lines if line.startswith("Not applicable")]
 
 
 def test_a_denied_instance_is_unknown_in_every_check():

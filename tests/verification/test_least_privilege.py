@@ -103,6 +103,14 @@ def test_role_per_tenant_adds_the_tenant_secrets():
         ("sns:ListSubscriptionsByTopic", "arn:aws:sns:us-east-1:123456789012:*"),
         ("kms:GetKeyPolicy", "arn:aws:kms:us-east-1:123456789012:key/*"),
         ("cloudwatch:DescribeAlarms", "arn:aws:cloudwatch:us-east-1:123456789012:alarm:*"),
+        (
+            "rds:DescribeDBClusters",
+            [f"arn:aws:rds:us-east-1:123456789012:{name}:*" for name in ("cluster", "cluster-pg", "cluster-snapshot")],
+        ),
+        (
+            "rds:DescribePendingMaintenanceActions",
+            ["arn:aws:rds:us-east-1:123456789012:db:shop-prod", "arn:aws:rds:us-east-1:123456789012:cluster:*"],
+        ),
         ("rds:DescribeDBParameters", "arn:aws:rds:us-east-1:123456789012:pg:*"),
         (
             "rds:DescribeDBSnapshots",

@@ -71,6 +71,8 @@ def requirements(instance: RdsInstance) -> dict[str, Requirement]:
         "FreeableMemory": Requirement(BELOW, int(of_memory // 8), of_memory / 40, of_memory * 0.75, "Bytes"),
         "DatabaseConnections": Requirement(ABOVE, connections * 2 // 3, 5, connections * 0.95, "Count"),
     }
+    if instance.is_aurora:  # Its storage grows automatically, and the metric does not exist.
+        del found["FreeStorageSpace"]
     if instance_class.startswith("db.t"):  # Burstable classes slow down when their CPU credits are used up.
         found["CPUCreditBalance"] = Requirement(BELOW, 50, 5, 500, "Count")
     return found

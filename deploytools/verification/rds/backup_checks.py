@@ -178,8 +178,9 @@ def restore_drill(rds_instance: RdsInstance) -> Verdict:
     if _has_no_backups(rds_instance):
         return not_applicable(NO_BACKUPS)
     date = dict(rds_instance.tags).get(DRILL_TAG)
+    restore = RESTORE.replace("instance", "cluster") if rds_instance.cluster else RESTORE
     hint = (
-        f"Restore a copy: {RESTORE}. Check its data and delete it, then run: aws rds "
+        f"Restore a copy: {restore}. Check its data and delete it, then run: aws rds "
         f"add-tags-to-resource --resource-name {rds_instance.arn} --tags Key={DRILL_TAG},Value=YYYY-MM-DD "
         "(the date of the drill)"
     )
@@ -212,8 +213,9 @@ def snapshots_private(rds_instance: RdsInstance, rds_shares: tuple[SharedSnapsho
         yield passed(f"manual snapshots: {len(rds_shares)}, none is shared")
     for snapshot, account in ((item, account) for item in shared for account in item.accounts):
         about = f"{snapshot.identifier} {account}"
+        kind = "db-cluster-snapshot" if rds_instance.cluster else "db-snapshot"
         hint = (
-            f"Run: aws rds modify-db-snapshot-attribute --db-snapshot-identifier {snapshot.identifier} "
+            f"Run: aws rds modify-{kind}-attribute --{kind}-identifier {snapshot.identifier} "
             f"--attribute-name restore --values-to-remove {account}"
         )
         if account == "all":
@@ -239,16 +241,17 @@ def snapshots_encrypted(rds_instance: RdsInstance, rds_snapshots: tuple[Snapshot
         if snapshot.is_encrypted is None:
             yield unknown("the AWS response has no Encrypted", snapshot.identifier)
         elif not snapshot.is_encrypted:
-            yield failed("the snapshot is not encrypted", snapshot.identifier, _copy(snapshot))
+            yield failed("the snapshot is not encrypted", snapshot.identifier, _copy(rds_instance, snapshot))
     if all(snapshot.is_encrypted for snapshot in manual):
         yield passed(f"manual snapshots: {len(manual)}, all encrypted (automatic ones: see rds.storage-encrypted)")
 
 
-def _copy(snapshot: Snapshot) -> str:
+def _copy(instance: RdsInstance, snapshot: Snapshot) -> str:
     """Return the command that copies a snapshot. It deletes nothing: the copy must be tested first."""
     name = snapshot.identifier.rpartition(":")[2]
+    kind = "db-cluster-snapshot" if instance.cluster else "db-snapshot"
     return (
-        f"Run: aws rds copy-db-snapshot --source-db-snapshot-identifier {snapshot.identifier} "
-        f"--target-db-snapshot-identifier {name}-encrypted --kms-key-id alias/aws/rds "
+        f"Run: aws rds copy-{kind} --source-{kind}-identifier {snapshot.identifier} "
+        f"--target-{kind}-identifier {name}-encrypted --kms-key-id alias/aws/rds "
         "(test the copy with a restore, then delete the unencrypted snapshot)"
     )

@@ -7,14 +7,15 @@ from functools import partial
 from operator import attrgetter
 
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, passed, unknown, warned
+from deploytools.verification.rds.cluster import CLUSTER_OPTIONS
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import check
 
 #: GiB by which RDS increases the storage at least.
 MIN_STEP = 10
 
-#: PostgreSQL logs that RDS can export.
-LOGS = ("postgresql", "upgrade")
+#: PostgreSQL logs that RDS can export, and Aurora.
+LOGS, AURORA_LOGS = ("postgresql", "upgrade"), ("postgresql",)
 
 instance_check = partial(check, resource_of=attrgetter("identifier"))
 
@@ -22,6 +23,8 @@ instance_check = partial(check, resource_of=attrgetter("identifier"))
 def modify_hint(instance: RdsInstance, option: str, note: str = "") -> str:
     """Return the command that changes a property which AWS always changes immediately."""
     command = f"Run: aws rds modify-db-instance --db-instance-identifier {instance.identifier} {option}"
+    if instance.cluster and option.split()[0] in CLUSTER_OPTIONS:
+        command = f"Run: aws rds modify-db-cluster --db-cluster-identifier {instance.cluster} {option}"
     return f"{command} ({note})" if note else command
 
 
@@ -100,7 +103,16 @@ def storage_encrypted(rds_instance: RdsInstance) -> Verdict:
 def multi_az(rds_instance: RdsInstance) -> Verdict:
     """With one Availability Zone, its failure or a change of the instance class stops all tenants."""
     hint = modify_now_hint(rds_instance, "--multi-az", "doubles the price of the instance")
+    if rds_instance.cluster:
+        hint = f"Add an instance in another zone. Run: {_create_reader(rds_instance)} (charged as another instance)"
     return _switch("MultiAZ", rds_instance.is_multi_az, hint=hint, otherwise=warned)
+
+
+def _create_reader(instance: RdsInstance) -> str:
+    return (
+        f"aws rds create-db-instance --db-instance-identifier {instance.cluster}-reader --db-cluster-identifier "
+        f"{instance.cluster} --engine {instance.engine} --db-instance-class {instance.instance_class}"
+    )
 
 
 @instance_check(
@@ -115,7 +127,8 @@ def multi_az(rds_instance: RdsInstance) -> Verdict:
 )
 def log_exports(rds_instance: RdsInstance) -> Verdict:
     """RDS keeps the logs on the instance for three days only."""
-    missing = [name for name in LOGS if name not in rds_instance.log_exports]
+    logs = AURORA_LOGS if rds_instance.is_aurora else LOGS
+    missing = [name for name in logs if name not in rds_instance.log_exports]
     option = f"""--cloudwatch-logs-export-configuration '{{"EnableLogTypes":["{'","'.join(missing)}"]}}'"""
     if missing:
         return warned(f"not exported: {', '.join(missing)}", hint=modify_hint(rds_instance, option))
@@ -152,6 +165,8 @@ def minor_upgrades(rds_instance: RdsInstance, newer_minor_versions: tuple[str, .
 def storage_autoscaling(rds_instance: RdsInstance) -> Verdict:
     """A full disk stops all tenants."""
     allocated, maximum = rds_instance.allocated, rds_instance.maximum
+    if rds_instance.is_aurora:
+        return passed("Aurora grows the storage automatically")
     if allocated is None:
         return missing_field("AllocatedStorage")
     hint = modify_hint(rds_instance, f"--max-allocated-storage {allocated * 5}", "no downtime")

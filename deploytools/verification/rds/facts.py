@@ -10,16 +10,13 @@ from typing import Any
 
 from deploytools import aws
 from deploytools.conf import Settings
-from deploytools.errors import AwsError, ConfigurationError, NotFound
+from deploytools.errors import AwsError, ConfigurationError
 from deploytools.secrets.contract import INSTANCE_ENDPOINT, host_name, instance_identifier
 from deploytools.secrets.plan import SecretState
-from deploytools.verification.fact_result import UnsupportedError
+from deploytools.verification.rds.cluster import CLUSTER_ENDPOINT, read_instance
 from deploytools.verification.registry import fact
 
 STANDARD, EXTENDED = "open-source-rds-standard-support", "open-source-rds-extended-support"
-
-#: The endpoint of a DB cluster: Aurora, or Multi-AZ with two readable standbys.
-CLUSTER_ENDPOINT = re.compile(r"([a-z0-9-]+)\.cluster-[a-z0-9-]+\.[a-z0-9-]+\.rds\.amazonaws\.com(\.cn)?")
 
 
 def _from(key: str) -> Any:
@@ -29,9 +26,13 @@ def _from(key: str) -> Any:
 
 @dataclass(frozen=True)
 class RdsInstance:
-    """The response of DescribeDBInstances; None: the response does not have the value.
+    """The responses of DescribeDBInstances and DescribeDBClusters; None: they do not have the value.
 
     Attributes:
+        arn: of the instance, or of its cluster.
+        endpoint: of the instance, or of the writer of its cluster.
+        cluster: the identifier of its DB cluster; empty: it is not in one.
+        member_arn, member_endpoint: of the instance, if it is in a cluster.
         read_at: the time of the response.
         pending: names of the pending changes.
         parameter_groups: name and ``ParameterApplyStatus`` of each group.
@@ -79,6 +80,13 @@ class RdsInstance:
     created_at: datetime | None = _from("InstanceCreateTime")  # noqa: RUF009 - it is a field
     monitoring: int | None = _from("MonitoringInterval")
     tags: tuple[tuple[str, str], ...] = ()
+    cluster: str = ""
+    member_arn: str = ""
+    member_endpoint: str = ""
+
+    @property
+    def is_aurora(self) -> bool:
+        return (self.engine or "").startswith("aurora")
 
     @property
     def major(self) -> int | None:
@@ -93,32 +101,21 @@ class RdsInstance:
             return None
 
 
-@fact(actions=("rds:DescribeDBInstances",))
+@fact(actions=("rds:DescribeDBInstances", "rds:DescribeDBClusters"), deadline=30)
 def rds_instance(secret: SecretState, settings: Settings) -> RdsInstance:
-    """The instance of ``DEPLOYTOOLS["RDS_INSTANCE"]``, or else ``dbClusterIdentifier`` or ``host`` in the secret."""
-    if cluster := CLUSTER_ENDPOINT.fullmatch(host_name(secret.document)):
-        raise _unsupported(f"{cluster[1]} is an Aurora or Multi-AZ DB cluster")
-    identifier = settings.rds_instance or instance_identifier(secret.document)
-    if not identifier:
+    """The instance of ``DEPLOYTOOLS["RDS_INSTANCE"]``, or else ``dbClusterIdentifier`` or ``host`` in the secret.
+
+    In place of a DB cluster, its writer.
+    """
+    endpoint = CLUSTER_ENDPOINT.fullmatch(host_name(secret.document))
+    name = settings.rds_instance or instance_identifier(secret.document) or (endpoint[1] if endpoint else "")
+    if not name:
         raise ConfigurationError(
             "The RDS instance is not set, and the host in the secret is not the endpoint of one.",
             hint='Set DEPLOYTOOLS["RDS_INSTANCE"].',
         )
-    with aws.translate_aws_errors("rds:DescribeDBInstances", f"the RDS instance {identifier} in {settings.region}"):
-        answer = aws.client("rds", settings.region).describe_db_instances(DBInstanceIdentifier=identifier)
-    if not answer["DBInstances"]:
-        raise NotFound(f"The RDS instance {identifier} does not exist.", hint="Check the identifier and the Region.")
-    instance = _instance(identifier, dict(answer["DBInstances"][0]))
-    if (instance.engine or "").startswith("aurora"):
-        raise _unsupported(f"{identifier} is an instance of an Aurora cluster")
-    return instance
-
-
-def _unsupported(finding: str) -> UnsupportedError:
-    return UnsupportedError(
-        f"{finding}, which verify_deploy does not support.",
-        hint="Check deletion protection, backups, encryption, network access and alarms of the cluster yourself.",
-    )
+    item = read_instance(aws.client("rds", settings.region), name, settings.region)
+    return _instance(item["DBInstanceIdentifier"], item)
 
 
 def _instance(identifier: str, item: Mapping[str, Any]) -> RdsInstance:
@@ -129,8 +126,8 @@ def _instance(identifier: str, item: Mapping[str, Any]) -> RdsInstance:
         **{field.name: item.get(field.metadata["key"]) for field in fields(RdsInstance) if field.metadata},
         identifier=identifier,
         read_at=datetime.now(UTC),
-        arn=item.get("DBInstanceArn", ""),
-        endpoint=item.get("Endpoint", {}).get("Address"),
+        arn=item.get("DBClusterArn") or item.get("DBInstanceArn", ""),
+        endpoint=item.get("ClusterEndpoint") or item.get("Endpoint", {}).get("Address"),
         port=item.get("Endpoint", {}).get("Port"),
         log_exports=tuple(sorted(item.get("EnabledCloudwatchLogsExports") or ())),
         pending=tuple(sorted(item.get("PendingModifiedValues") or ())),
@@ -145,6 +142,9 @@ def _instance(identifier: str, item: Mapping[str, Any]) -> RdsInstance:
         certificate_until=certificate.get("ValidTill"),
         master_secret=(item.get("MasterUserSecret") or {}).get("SecretStatus"),
         tags=tuple((tag["Key"], tag.get("Value", "")) for tag in item.get("TagList") or ()),
+        cluster=item.get("DBClusterIdentifier", ""),
+        member_arn=item.get("DBInstanceArn", "") if "DBClusterArn" in item else "",
+        member_endpoint=item.get("Endpoint", {}).get("Address", "") if "DBClusterArn" in item else "",
     )
 
 
@@ -154,28 +154,35 @@ class ServerInUse:
 
     Attributes:
         is_instance: whether the host is the endpoint of the instance; None: the instance has no endpoint yet.
-        is_rds_endpoint: whether the host is the endpoint of any RDS instance.
+        is_rds_endpoint: whether the host is the endpoint of any RDS instance or DB cluster.
+        is_member: whether the host is the endpoint of one instance of the cluster, which can become a reader.
     """
 
     is_instance: bool | None
     is_rds_endpoint: bool
+    is_member: bool = False
 
 
 @fact()
 def server_in_use(secret: SecretState, rds_instance: RdsInstance) -> ServerInUse:
     """The host in the secret, compared with the endpoint of the instance."""
     host = host_name(secret.document)
-    is_instance = None if rds_instance.endpoint is None else host == rds_instance.endpoint.lower()
-    return ServerInUse(is_instance, bool(INSTANCE_ENDPOINT.fullmatch(host)))
+    is_member = host == rds_instance.member_endpoint.lower() != ""
+    is_instance = None if rds_instance.endpoint is None else host == rds_instance.endpoint.lower() or is_member
+    is_rds_endpoint = INSTANCE_ENDPOINT.fullmatch(host) or CLUSTER_ENDPOINT.fullmatch(host)
+    return ServerInUse(is_instance, bool(is_rds_endpoint), is_member)
 
 
-@fact(actions=("rds:DescribeDBParameters",), deadline=30)
+@fact(actions=("rds:DescribeDBParameters", "rds:DescribeDBClusterParameters"), deadline=30)
 def rds_parameters(rds_instance: RdsInstance, settings: Settings) -> dict[str, str | None]:
-    pages = aws.client("rds", settings.region).get_paginator("describe_db_parameters")
+    """The values of the parameters in the groups of the instance, or of its cluster."""
+    client: Any = aws.client("rds", settings.region)
+    kind = "Cluster" if rds_instance.cluster else ""
+    pages = client.get_paginator(f"describe_db_{'cluster_' if kind else ''}parameters")
     values: dict[str, str | None] = {}
     for group, _ in rds_instance.parameter_groups:
-        with aws.translate_aws_errors("rds:DescribeDBParameters", f"the parameter group {group}"):
-            for page in pages.paginate(DBParameterGroupName=group):
+        with aws.translate_aws_errors(f"rds:DescribeDB{kind}Parameters", f"the parameter group {group}"):
+            for page in pages.paginate(**{f"DB{kind}ParameterGroupName": group}):
                 values |= {item["ParameterName"]: item.get("ParameterValue") for item in page["Parameters"]}
     return values
 
@@ -196,22 +203,25 @@ class Snapshot:
         return self.kind in {"automated", "awsbackup"}
 
 
-@fact(actions=("rds:DescribeDBSnapshots",))
+@fact(actions=("rds:DescribeDBSnapshots", "rds:DescribeDBClusterSnapshots"))
 def rds_snapshots(rds_instance: RdsInstance, settings: Settings) -> tuple[Snapshot, ...]:
-    """All snapshots of the instance, manual and automatic."""
-    pages = aws.client("rds", settings.region).get_paginator("describe_db_snapshots")
-    with aws.translate_aws_errors("rds:DescribeDBSnapshots", f"the RDS instance {rds_instance.identifier}"):
-        answer = pages.paginate(DBInstanceIdentifier=rds_instance.identifier).build_full_result()
-    return tuple(
+    """All snapshots of the instance, or of its cluster, manual and automatic."""
+    client: Any = aws.client("rds", settings.region)
+    kind, name = ("Cluster", rds_instance.cluster) if rds_instance.cluster else ("", rds_instance.identifier)
+    pages = client.get_paginator(f"describe_db_{'cluster_' if kind else ''}snapshots")
+    with aws.translate_aws_errors(f"rds:DescribeDB{kind}Snapshots", f"the snapshots of {name}"):
+        found = pages.paginate(**{f"DB{kind or 'Instance'}Identifier": name}).build_full_result()
+    snapshots = (
         Snapshot(
-            found["DBSnapshotIdentifier"],
-            found.get("SnapshotType", ""),
-            found.get("Encrypted"),
-            found.get("Status", ""),
-            found.get("SnapshotCreateTime"),
+            item[f"DB{kind}SnapshotIdentifier"],
+            item.get("SnapshotType", ""),
+            item.get("StorageEncrypted" if kind else "Encrypted"),
+            item.get("Status", ""),
+            item.get("SnapshotCreateTime"),
         )
-        for found in sorted(answer["DBSnapshots"], key=lambda item: item["DBSnapshotIdentifier"])
+        for item in found[f"DB{kind}Snapshots"]
     )
+    return tuple(sorted(snapshots, key=lambda snapshot: snapshot.identifier))
 
 
 @dataclass(frozen=True)
@@ -222,19 +232,24 @@ class SharedSnapshot:
     accounts: tuple[str, ...]
 
 
-@fact(actions=("rds:DescribeDBSnapshotAttributes",), deadline=60)
-def rds_shares(rds_snapshots: tuple[Snapshot, ...], settings: Settings) -> tuple[SharedSnapshot, ...]:
+@fact(actions=("rds:DescribeDBSnapshotAttributes", "rds:DescribeDBClusterSnapshotAttributes"), deadline=60)
+def rds_shares(
+    rds_instance: RdsInstance, rds_snapshots: tuple[Snapshot, ...], settings: Settings
+) -> tuple[SharedSnapshot, ...]:
     """The accounts that the snapshots are shared with. Automated snapshots cannot be shared."""
-    client = aws.client("rds", settings.region)
+    client: Any = aws.client("rds", settings.region)
+    kind = "Cluster" if rds_instance.cluster else ""
+    describe = getattr(client, f"describe_db_{'cluster_' if kind else ''}snapshot_attributes")
     shares = []
     for snapshot in rds_snapshots:
         if snapshot.kind == "automated":
             continue
-        with aws.translate_aws_errors("rds:DescribeDBSnapshotAttributes", f"the snapshot {snapshot.identifier}"):
-            answer = client.describe_db_snapshot_attributes(DBSnapshotIdentifier=snapshot.identifier)
-        attributes = answer["DBSnapshotAttributesResult"].get("DBSnapshotAttributes", [])
+        name = snapshot.identifier
+        with aws.translate_aws_errors(f"rds:DescribeDB{kind}SnapshotAttributes", f"the snapshot {name}"):
+            answer = describe(**{f"DB{kind}SnapshotIdentifier": name})[f"DB{kind}SnapshotAttributesResult"]
+        attributes = answer.get(f"DB{kind}SnapshotAttributes", [])
         accounts = [a for item in attributes if item["AttributeName"] == "restore" for a in item["AttributeValues"]]
-        shares.append(SharedSnapshot(snapshot.identifier, tuple(sorted(accounts))))
+        shares.append(SharedSnapshot(name, tuple(sorted(accounts))))
     return tuple(shares)
 
 
@@ -258,12 +273,14 @@ class Maintenance:
 
 @fact(actions=("rds:DescribePendingMaintenanceActions",))
 def rds_maintenance(rds_instance: RdsInstance, settings: Settings) -> tuple[Maintenance, ...]:
-    with aws.translate_aws_errors(
-        "rds:DescribePendingMaintenanceActions", f"the RDS instance {rds_instance.identifier}"
-    ):
-        answer = aws.client("rds", settings.region).describe_pending_maintenance_actions(
-            ResourceIdentifier=rds_instance.arn
-        )
+    """The pending actions of the instance, and of its cluster."""
+    client = aws.client("rds", settings.region)
+    pending: list[Any] = []
+    for arn in filter(None, (rds_instance.arn, rds_instance.member_arn)):
+        with aws.translate_aws_errors("rds:DescribePendingMaintenanceActions", f"the RDS resource {arn}"):
+            answer: Any = client.describe_pending_maintenance_actions(ResourceIdentifier=arn)
+        for resource in answer["PendingMaintenanceActions"]:
+            pending += sorted(resource["PendingMaintenanceActionDetails"], key=lambda item: item["Action"])
     return tuple(
         Maintenance(
             action["Action"],
@@ -272,8 +289,7 @@ def rds_maintenance(rds_instance: RdsInstance, settings: Settings) -> tuple[Main
             action.get("OptInStatus", ""),
             action.get("AutoAppliedAfterDate"),
         )
-        for resource in answer["PendingMaintenanceActions"]
-        for action in sorted(resource["PendingMaintenanceActionDetails"], key=lambda item: item["Action"])
+        for action in pending
     )
 
 

@@ -38,8 +38,8 @@ BEFORE = (
     "sslrootcert"
 )
 
-#: The first major version of PostgreSQL for which rds.force_ssl is 1 by default.
-FORCE_SSL_DEFAULT_FROM = 15
+#: The first major version of PostgreSQL for which rds.force_ssl is 1 by default, also of Aurora.
+FORCE_SSL_DEFAULT_FROM, AURORA_FORCE_SSL_DEFAULT_FROM = 15, 17
 
 #: Opt-in types of a maintenance action with a chosen time.
 CHOSEN = {"next-maintenance", "immediate"}
@@ -65,6 +65,9 @@ def instance_in_use(
     name = rds_instance.identifier
     if server_in_use.is_instance is None:
         return missing_field("Endpoint", name)
+    if server_in_use.is_member:
+        hint = f"Run: python manage.py sync_secrets --set host={rds_instance.endpoint}"
+        return warned("the host in the secret is one instance of the cluster, a reader after a failover", name, hint)
     if server_in_use.is_instance:
         if rds_instance.port is None:
             return missing_field("Endpoint.Port", name)
@@ -120,22 +123,24 @@ def tls_required(rds_instance: RdsInstance, rds_parameters: dict[str, str | None
     """Without it, a client with sslmode=disable sends all data unencrypted."""
     value, major = rds_parameters.get("rds.force_ssl"), rds_instance.major
     groups = ", ".join(name for name, _ in rds_instance.parameter_groups)
+    default_from = AURORA_FORCE_SSL_DEFAULT_FROM if rds_instance.is_aurora else FORCE_SSL_DEFAULT_FROM
     if not groups:
         return missing_field("DBParameterGroups")
     if value == "1":
         return passed(f"rds.force_ssl is 1 in {groups}")
     if value is None and major is None:
         return missing_field("EngineVersion")
-    if value is None and major is not None and major >= FORCE_SSL_DEFAULT_FROM:
+    if value is None and major is not None and major >= default_from:
         return passed(f"rds.force_ssl is not set; its default in PostgreSQL {major} is 1")
-    return failed(f"rds.force_ssl is {value or 'not set'} in {groups}", hint=_force_ssl_hint(groups))
+    return failed(f"rds.force_ssl is {value or 'not set'} in {groups}", hint=_force_ssl_hint(rds_instance, groups))
 
 
-def _force_ssl_hint(groups: str) -> str:
+def _force_ssl_hint(instance: RdsInstance, groups: str) -> str:
     if groups.startswith("default."):
-        return f"{groups} cannot be changed: create a DB parameter group with rds.force_ssl=1 and assign it"
+        return f"{groups} cannot be changed: create a parameter group with rds.force_ssl=1 and assign it"
+    kind = "db-cluster-parameter-group" if instance.cluster else "db-parameter-group"
     return (
-        f"Run: aws rds modify-db-parameter-group --db-parameter-group-name {groups} "
+        f"Run: aws rds modify-{kind} --{kind}-name {groups} "
         "--parameters ParameterName=rds.force_ssl,ParameterValue=1,ApplyMethod=immediate"
     )
 
@@ -300,6 +305,6 @@ def _upgrade_hint(instance: RdsInstance) -> str:
         f"Run: aws rds describe-db-engine-versions --engine {instance.engine or 'postgres'} --engine-version "
         f"{instance.engine_version} --query 'DBEngineVersions[].ValidUpgradeTarget[].EngineVersion' (lists the "
         "target versions). Test the upgrade on a restored copy, drop the template databases, which block it: python "
-        "manage.py create_tenant_dbs --prune-templates --no-template, then upgrade: aws rds modify-db-instance "
-        f"--db-instance-identifier {instance.identifier} --engine-version VERSION --allow-major-version-upgrade"
+        "manage.py create_tenant_dbs --prune-templates --no-template, then upgrade: "
+        f"{modify_hint(instance, '--engine-version VERSION --allow-major-version-upgrade').removeprefix('Run: ')}"
     )

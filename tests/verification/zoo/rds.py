@@ -15,6 +15,7 @@ from deploytools.verification.rds.facts import (
 )
 from tests.verification.zoo.row import FAIL, NA, UNKNOWN, WARN, Row
 from tests.verification.zoo.world import (
+    ALARMS,
     DAILY,
     NOW,
     Changes,
@@ -43,7 +44,30 @@ def missing_field(field: str, check: str, name: str) -> Row:
 #: The verdicts of other checks without backups.
 WITHOUT_BACKUPS = {"rds.restorable": NA, "rds.separate-windows": NA, "rds.restore-drill": NA}
 
+
+def aurora(**changes: Any) -> Changes:
+    """The instance is the writer of an Aurora cluster."""
+    return rds(**{"cluster": "orders", "engine": "aurora-postgresql", "log_exports": ("postgresql",), **changes})
+
+
+OF_CLUSTER = ("rds.deletion-protection", "rds.automated-backups", "rds.storage-encrypted", "rds.log-exports")
 SWITCHES = [
+    Row(
+        aurora(allocated=1, maximum=None) | {"alarms": tuple(a for a in ALARMS if a.metric != "FreeStorageSpace")},
+        good=(*OF_CLUSTER, "rds.multi-az", "rds.storage-autoscaling", "alarms.metrics"),
+    ),
+    Row(aurora(deletion_protection=False), {"rds.deletion-protection": FAIL}, "DeletionProtection is false"),
+    Row(aurora(backup_days=1), {"rds.automated-backups": FAIL}, "retention period: 1 day"),
+    Row(aurora(is_encrypted=False), {"rds.storage-encrypted": FAIL}, "StorageEncrypted is false"),
+    Row(aurora(is_multi_az=False), {"rds.multi-az": WARN}, "MultiAZ is false"),
+    Row(aurora(log_exports=()), {"rds.log-exports": WARN}, "not exported: postgresql"),
+    Row(aurora(latest_restorable=None), {"rds.restorable": FAIL}, "there is no restore point"),
+    Row(aurora() | {"rds_parameters": {}}, {"rds.tls-required": FAIL}, "rds.force_ssl is not set"),
+    Row(
+        aurora() | {"server_in_use": ServerInUse(True, True, is_member=True)},
+        {"rds.instance-in-use": WARN},
+        "one instance of the cluster, a reader after a failover",
+    ),
     Row(rds(deletion_protection=False), {"rds.deletion-protection": FAIL}, "DeletionProtection is false"),
     Row(rds(backup_days=6), {"rds.automated-backups": FAIL}, "retention period: 6 days, expected at least 7"),
     Row(

@@ -1,0 +1,235 @@
+"""Instances of DB clusters: Aurora PostgreSQL, and Multi-AZ DB clusters."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+from deploytools.conf import Settings
+from deploytools.errors import NotFound
+from deploytools.secrets.document import Document
+from deploytools.secrets.plan import SecretState
+from deploytools.verification.fact_result import Failed, Value
+from deploytools.verification.findings import Status
+from deploytools.verification.least_privilege import SCOPES
+from deploytools.verification.rds.checks import modify_hint, modify_now_hint
+from deploytools.verification.rds.facts import RdsInstance, ServerInUse, rds_instance, server_in_use
+from deploytools.verification.registry import load_registry
+from deploytools.verification.runner import evaluate_checks, read_facts
+from tests.verification.zoo.world import FACTS, OURS
+
+ENDPOINT = "abc123.us-east-1.rds.amazonaws.com"
+PLACE = "arn:aws:rds:us-east-1:123456789012"
+NOW = datetime.now(UTC)
+MEMBER: dict[str, Any] = {
+    "DBInstanceIdentifier": "orders-1",
+    "DBInstanceArn": f"{PLACE}:db:orders-1",
+    "DBClusterIdentifier": "orders",
+    "DBInstanceStatus": "available",
+    "DBInstanceClass": "db.r6g.large",
+    "Engine": "aurora-postgresql",
+    "EngineVersion": "16.10",
+    "Endpoint": {"Address": f"orders-1.{ENDPOINT}", "Port": 5432},
+    "DeletionProtection": False,
+    "BackupRetentionPeriod": 1,
+    "StorageEncrypted": False,
+    "PreferredMaintenanceWindow": "sun:05:00-sun:05:30",
+    "AllocatedStorage": 1,
+    "DBParameterGroups": [{"DBParameterGroupName": "default.aurora-postgresql16", "ParameterApplyStatus": "in-sync"}],
+    "PubliclyAccessible": False,
+    "AutoMinorVersionUpgrade": True,
+    "MonitoringInterval": 60,
+    "PendingModifiedValues": {"DBInstanceClass": "db.r6g.xlarge"},
+    "CertificateDetails": {"CAIdentifier": "rds-ca-rsa2048-g1", "ValidTill": NOW + timedelta(days=300)},
+}
+CLUSTER: dict[str, Any] = {
+    "DBClusterIdentifier": "orders",
+    "DBClusterArn": f"{PLACE}:cluster:orders",
+    "Endpoint": f"orders.cluster-{ENDPOINT}",
+    "DeletionProtection": True,
+    "BackupRetentionPeriod": 14,
+    "PreferredBackupWindow": "03:00-03:30",
+    "LatestRestorableTime": NOW - timedelta(minutes=4),
+    "StorageEncrypted": True,
+    "MultiAZ": True,
+    "CopyTagsToSnapshot": True,
+    "EnabledCloudwatchLogsExports": ["postgresql"],
+    "ClusterCreateTime": NOW - timedelta(days=300),
+    "DBClusterParameterGroup": "orders-16",
+    "PendingModifiedValues": {"EngineVersion": "16.11"},
+    "TagList": [{"Key": "deploytools:restore-drill", "Value": f"{NOW - timedelta(days=9):%Y-%m-%d}"}],
+    "DBClusterMembers": [
+        {"DBInstanceIdentifier": "orders-2", "IsClusterWriter": False},
+        {"DBInstanceIdentifier": "orders-1", "IsClusterWriter": True, "DBClusterParameterGroupStatus": "in-sync"},
+    ],
+}
+SNAPSHOTS = [
+    {
+        "DBClusterSnapshotIdentifier": f"{kind}-orders",
+        "SnapshotType": kind,
+        "StorageEncrypted": True,
+        "Status": "available",
+        "SnapshotCreateTime": NOW - timedelta(hours=9),
+    }
+    for kind in ("manual", "automated")
+]
+SHARED = {"AttributeName": "restore", "AttributeValues": ["999999999999"]}
+ACTIONS = sorted(SCOPES["DbClusters"])
+CHECKS = [check for check in OURS if check.area == "rds"]
+SOURCES = {
+    name: source
+    for name, source in load_registry().sources_for(CHECKS).items()
+    if name == "rds_instance" or "rds_instance" in source.needs
+}
+
+
+@pytest.fixture
+def api(monkeypatch) -> dict[str, Any]:
+    """The responses of the RDS API, by operation; an exception is raised."""
+    responses: dict[str, Any] = {
+        "DescribeDBInstances": lambda request: _found(request["DBInstanceIdentifier"]),
+        "DescribeDBClusters": {"DBClusters": [CLUSTER]},
+        "DescribeDBClusterParameters": {"Parameters": [{"ParameterName": "rds.force_ssl", "ParameterValue": "1"}]},
+        "DescribeDBClusterSnapshots": {"DBClusterSnapshots": SNAPSHOTS},
+        "DescribeDBClusterSnapshotAttributes": {
+            "DBClusterSnapshotAttributesResult": {"DBClusterSnapshotAttributes": [SHARED]}
+        },
+        "DescribePendingMaintenanceActions": lambda request: {
+            "PendingMaintenanceActions": [
+                {"PendingMaintenanceActionDetails": [{"Action": request["ResourceIdentifier"].rpartition(":")[2]}]}
+            ]
+        },
+        "DescribeDBEngineVersions": {"DBEngineVersions": [{"ValidUpgradeTarget": []}]},
+        "DescribeDBMajorEngineVersions": {"DBMajorEngineVersions": []},
+    }
+
+    def call(client: Any, operation: str, request: dict[str, Any]) -> Any:
+        response = responses[operation]
+        if isinstance(response, str):
+            raise ClientError({"Error": {"Code": response, "Message": "no"}}, operation)
+        return response(request) if callable(response) else response
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    return responses
+
+
+def _found(name: str) -> dict[str, Any]:
+    if name != "orders-1":
+        raise ClientError({"Error": {"Code": "DBInstanceNotFound", "Message": "no"}}, "DescribeDBInstances")
+    return {"DBInstances": [MEMBER]}
+
+
+def stored(host: str, **values: str) -> SecretState:
+    return SecretState("prod", "us-east-1", "v1", Document({"host": host, **values}), {})
+
+
+def read(**settings: Any) -> dict[str, Any]:
+    given = {"secret": stored(f"orders.cluster-{ENDPOINT}"), "settings": Settings(**settings)}
+    needed = {name for source in SOURCES.values() for name in source.needs} - set(SOURCES)
+    others = {name: fact.value for name, fact in FACTS.items() if name in needed and isinstance(fact, Value)}
+    return read_facts(SOURCES, others | given)
+
+
+@pytest.mark.parametrize(
+    ("host", "values", "settings"),
+    [
+        (f"orders.cluster-{ENDPOINT}", {}, {}),
+        (f"orders.cluster-ro-{ENDPOINT}", {}, {}),
+        (f"orders-1.{ENDPOINT}", {}, {}),
+        ("localhost", {"dbClusterIdentifier": "orders"}, {}),
+        ("localhost", {"dbClusterIdentifier": "x"}, {"rds_instance": "orders-1"}),
+    ],
+)
+def test_the_instance_has_the_properties_of_its_cluster(api, host, values, settings):
+    found = rds_instance(stored(host, **values), Settings(**settings))
+    assert (found.identifier, found.cluster, found.arn, found.member_arn) == (
+        "orders-1", "orders", f"{PLACE}:cluster:orders", f"{PLACE}:db:orders-1",
+    )  # fmt: skip
+    assert (found.endpoint, found.member_endpoint, found.is_aurora) == (
+        f"orders.cluster-{ENDPOINT}", f"orders-1.{ENDPOINT}", True,
+    )  # fmt: skip
+    assert (found.deletion_protection, found.backup_days, found.is_encrypted, found.is_multi_az) == (
+        True,
+        14,
+        True,
+        True,
+    )
+    assert found.parameter_groups == (("orders-16", "in-sync"),)
+    assert found.pending == ("DBInstanceClass", "EngineVersion")
+
+
+def test_what_the_cluster_does_not_have_is_missing(api):
+    api["DescribeDBClusters"] = {"DBClusters": [{"DBClusterIdentifier": "orders"}]}
+    found = rds_instance(stored(f"orders-1.{ENDPOINT}"), Settings())
+    assert (found.deletion_protection, found.backup_days, found.is_encrypted) == (None, None, None)
+    assert found.parameter_groups == ()
+
+
+@pytest.mark.parametrize("response", ["DBClusterNotFoundFault", {"DBClusters": []}, {"DBClusters": [{}]}])
+def test_neither_an_instance_nor_a_cluster(api, response):
+    api["DescribeDBClusters"] = response
+    with pytest.raises(NotFound, match=r"^the RDS instance missing in us-east-1 does not exist\.$"):
+        rds_instance(stored(f"missing.{ENDPOINT}"), Settings())
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        (f"orders.cluster-{ENDPOINT}", ServerInUse(True, True)),
+        (f"ORDERS-1.{ENDPOINT}.", ServerInUse(True, True, is_member=True)),
+        (f"orders.cluster-ro-{ENDPOINT}", ServerInUse(False, True)),
+        (f"orders-2.{ENDPOINT}", ServerInUse(False, True)),
+        ("db.shop.net", ServerInUse(False, False)),
+    ],
+)
+def test_the_server_in_use(api, host, expected):
+    found = rds_instance(stored(f"orders-1.{ENDPOINT}"), Settings())
+    assert server_in_use(stored(host), found) == expected
+
+
+def test_the_checks_of_a_cluster(api):
+    """Only the fault of the example is reported: a shared snapshot, and a pending change."""
+    facts = {**FACTS, **read()}
+    found = evaluate_checks(CHECKS, facts)
+    assert {finding.check.id: finding.status for finding in found if finding.status is not Status.PASS} == {
+        "rds.no-pending-changes": Status.WARN,
+        "rds.engine-supported": Status.UNKNOWN,
+        "rds.master-secret": Status.NOT_APPLICABLE,
+        "rds.snapshots-private": Status.WARN,
+    }
+    hints = {finding.check.id: finding.hint for finding in found}
+    assert hints["rds.snapshots-private"] == (
+        "Run: aws rds modify-db-cluster-snapshot-attribute --db-cluster-snapshot-identifier manual-orders "
+        "--attribute-name restore --values-to-remove 999999999999"
+    )
+    maintenance = [finding.evidence for finding in found if finding.check.id == "rds.maintenance"]
+    assert maintenance == ["orders (), not forced", "orders-1 (), not forced"]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_one_denied_action_of_a_cluster(api, action):
+    api[action.partition(":")[2]] = "AccessDenied"
+    affected = [check for check in CHECKS if action in load_registry().actions_for([check])]
+    assert affected
+    facts = read()
+    found = evaluate_checks(affected, {**FACTS, **facts})
+    assert {finding.status for finding in found} == {Status.UNKNOWN}
+    assert all(action in finding.hint for finding in found)
+    assert any(isinstance(fact, Failed) and getattr(fact.error, "action", "") == action for fact in facts.values())
+
+
+def test_commands_for_a_cluster():
+    member = RdsInstance("orders-1", NOW, cluster="orders")
+    assert modify_hint(member, "--deletion-protection") == (
+        "Run: aws rds modify-db-cluster --db-cluster-identifier orders --deletion-protection"
+    )
+    assert modify_now_hint(member, "--engine-version 16.11") == (
+        "Run: aws rds modify-db-cluster --db-cluster-identifier orders --engine-version 16.11 --apply-immediately"
+    )
+    assert modify_hint(member, "--no-publicly-accessible").startswith(
+        "Run: aws rds modify-db-instance --db-instance-identifier orders-1 "
+    )
