@@ -7,7 +7,7 @@ from functools import partial
 from operator import attrgetter
 
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, passed, unknown, warned
-from deploytools.verification.rds.cluster import CLUSTER_OPTIONS
+from deploytools.verification.rds.db_cluster import CLUSTER_OPTIONS
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import check
 

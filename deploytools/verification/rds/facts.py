@@ -13,7 +13,7 @@ from deploytools.conf import Settings
 from deploytools.errors import AwsError, ConfigurationError
 from deploytools.secrets.contract import INSTANCE_ENDPOINT, host_name, instance_identifier
 from deploytools.secrets.plan import SecretState
-from deploytools.verification.rds.cluster import CLUSTER_ENDPOINT, read_instance
+from deploytools.verification.rds.db_cluster import CLUSTER_ENDPOINT, read_instance
 from deploytools.verification.registry import fact
 
 STANDARD, EXTENDED = "open-source-rds-standard-support", "open-source-rds-extended-support"
