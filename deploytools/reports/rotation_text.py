@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 
 from deploytools.rotation.key_phases import KeyPhase, version_of
-from deploytools.rotation.rotation_state import LoginState, RotationState
-from deploytools.secrets.contract import ROTATED_AT
+from deploytools.rotation.managed_master import ManagedMaster, ManagedState
+from deploytools.rotation.rotation_state import PASSWORD, LoginState, RotationState
+from deploytools.secrets.plan import rotation_dates
 from deploytools.secrets.versions import short_id
 from deploytools.tenants.operations import Operation
 from deploytools.wording import count
@@ -15,7 +16,7 @@ from deploytools.wording import count
 VERSION = 1
 
 
-def to_plan_text(steps: Sequence[Operation]) -> str:
+def to_plan_text(steps: Sequence[Operation | str]) -> str:
     """Return one line for each step."""
     return "\n".join(f"  - {step}" for step in steps) or "  No changes: the former login is closed."
 
@@ -25,7 +26,8 @@ def to_status_text(state: RotationState) -> str:
     secret = state.secret
     lines = [f"{secret.name}: version {short_id(secret.version)}, login {state.current}, {_age(state)}"]
     if state.pending_version:
-        lines.append(f"  A rotation is not finished: AWSPENDING is on version {short_id(state.pending_version)}.")
+        pending = short_id(state.pending_version)
+        lines.append(f"  A rotation is not finished: AWSPENDING is on version {pending}. Complete it: {state.command}")
     if state.has_leftover_labels:
         lines.append(f"  A rotation was interrupted after its switch. Complete it: {state.command}")
     for login in state.logins.values():
@@ -38,13 +40,48 @@ def to_status_text(state: RotationState) -> str:
 
 def to_recovery_text(state: RotationState) -> str:
     """Return the sessions whose processes do not recover from a changed password, for a rotation of one login."""
-    sessions = [session for session in state.logins[state.current].sessions if not version_of(session)]
+    user, is_application = state.current, state.credential == PASSWORD
+    sessions = [session for session in state.logins[user].sessions if not version_of(session)]
+    if not sessions and is_application:
+        return f"All sessions of {user} are of processes with deploytools.backend, or there are none."
     if not sessions:
-        return f"All sessions of {state.current} are of processes with deploytools.backend, or there are none."
-    found = (
-        f"{count(len(sessions), 'session')} of {state.current} without deploytools.backend. New connections of these"
+        return f"No other session of {user} is open."
+    found = f"{count(len(sessions), 'session')} of {user}{' without deploytools.backend' * is_application}"
+    until = "they are restarted" if is_application else "they use the new password"
+    lines = [f"{found}. New connections of these processes fail until {until}:"]
+    return "\n".join([*lines, *(f"    {session}" for session in sessions)])
+
+
+def to_offer(instance: str) -> str:
+    """Return how RDS can manage the master user's password instead."""
+    return (
+        "RDS can manage this password and rotate it every 7 days, but not with blue/green deployments, and not before "
+        f"a read replica is created:\n  aws rds modify-db-instance --db-instance-identifier {instance} "
+        "--manage-master-user-password --apply-immediately\nThen remove it from the secret:\n"
+        "  python manage.py sync_secrets --unset master_username --unset master_password"
     )
-    return "\n".join([f"{found} processes fail until they are restarted:", *(f"    {session}" for session in sessions)])
+
+
+def to_managed_text(managed: ManagedMaster, state: ManagedState) -> str:
+    """Return the status of a secret that RDS manages."""
+    return (
+        f"{state.arn}: version {short_id(state.version)}, master user {managed.user}, managed by RDS for "
+        f"{managed.instance} (status: {state.status}), password rotated on {state.rotated_at}"
+    )
+
+
+def to_managed_json(managed: ManagedMaster, state: ManagedState, steps: Sequence[str] | None) -> str:
+    """Return one JSON document with the status and, if given, the steps."""
+    document = {
+        "version": VERSION,
+        "secret": state.arn,
+        "current_version": state.version,
+        "rotated_at": state.rotated_at,
+        "login": managed.user,
+        "instance": managed.instance,
+        "status": state.status,
+    }
+    return json.dumps(document | ({} if steps is None else {"steps": steps}), indent=2)
 
 
 def _kind(login: LoginState, state: RotationState) -> str:
@@ -60,8 +97,7 @@ def _kind(login: LoginState, state: RotationState) -> str:
 
 
 def _rotated_at(state: RotationState) -> str:
-    dates = state.secret.document[ROTATED_AT].reveal() if ROTATED_AT in state.secret.document else {}
-    return str(dates.get("password", "")) if isinstance(dates, dict) else ""
+    return str(rotation_dates(state.secret.document).get(state.credential.password_key, ""))
 
 
 def _age(state: RotationState) -> str:
@@ -77,7 +113,7 @@ def to_json(state: RotationState, steps: Sequence[Operation] | None = None) -> s
         "current_version": state.secret.version,
         "pending_version": state.pending_version or None,
         "rotated_at": _rotated_at(state) or None,
-        "owner": state.owner,
+        "owner": state.owner if state.credential == PASSWORD else None,
         "login": state.current,
         "logins": [
             {

@@ -231,14 +231,20 @@ def _name_lines(heading: str, names: Sequence[str]) -> list[str]:
 
 
 def _password_lines(changes: Sequence[Change]) -> list[str]:
-    """Return the command that sets a changed password for the database role."""
-    if not any(change.key == "password" and change.kind is ChangeKind.CHANGED for change in changes):
-        return []
+    """Return the commands that set a changed password for the database role and for the master user."""
+    changed = {change.key for change in changes if change.kind is ChangeKind.CHANGED}
+    master = [
+        "The password of the master user in PostgreSQL does not change. To change both, run instead:",
+        "  python manage.py rotate_credentials master_password",
+    ]
+    if "password" not in changed:
+        return master if "master_password" in changed else []
     return [
         "New database logins fail until you run:",
         "  python manage.py create_tenant_dbs",
         "To change the password without a failed request, run instead:",
         "  python manage.py rotate_credentials password",
+        *(master if "master_password" in changed else ()),
     ]
 
 

@@ -28,7 +28,7 @@ from deploytools.errors import ConfigurationError, DeployError, Refused, SecretE
 from deploytools.loader import require_keys
 from deploytools.postgres.connections import Connection, locked_session, translate_database_errors
 from deploytools.rotation.rotation_plan import plan_rotation
-from deploytools.rotation.rotation_state import COMMAND, ROTATING
+from deploytools.rotation.rotation_state import command_for
 from deploytools.rotation.rotation_steps import (
     CopySettings,
     CreateSecondLogin,
@@ -43,7 +43,7 @@ from deploytools.rotation.rotation_store import RotationStore
 from deploytools.rotation.rotator import Rotator
 from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
-from deploytools.secrets.versions import CURRENT, PENDING, parse_age, short_id
+from deploytools.secrets.versions import CURRENT, PENDING, ROTATING, parse_age, short_id
 from deploytools.tenants.credentials import REQUIRED, application_login, owner_role
 from deploytools.tenants.master import find_master
 from deploytools.tenants.operations import AssignLogin, GrantToMaster, Operation
@@ -158,7 +158,7 @@ def _require_version(store: RotationStore, secret: SecretState) -> None:
     if host != expected:
         raise Refused(
             f"The version of AWSPENDING of {store.name} has host {host}, AWSCURRENT has {expected}.",
-            hint=f"Cancel the rotation: {COMMAND} --abort. Then start it again.",
+            hint=f"Cancel the rotation: {command_for(_tenant(secret.document))} --abort. Then start it again.",
         )
 
 

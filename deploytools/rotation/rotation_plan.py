@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploytools.errors import DatabaseError, Refused
-from deploytools.rotation.rotation_state import ROTATING, LoginState, RotationState
+from deploytools.rotation.rotation_state import PASSWORD, WAIT, LoginState, RotationState, in_use
 from deploytools.rotation.rotation_steps import (
     IDLE,
     CancelVersion,
@@ -17,18 +17,16 @@ from deploytools.rotation.rotation_steps import (
     EndSessions,
     LimitLogin,
     OpenLogin,
+    SetMasterPassword,
     Switch,
+    TestCurrent,
     TestLogin,
+    TestMaster,
 )
 from deploytools.tenants.operations import AssignLogin, GrantToMaster, Operation, RemoveExpiry
 from deploytools.tenants.options import DesiredState
 from deploytools.tenants.preflight import require_admin, role_error
-from deploytools.wording import join_names, quote_name
-
-#: Sessions that a message lists.
-MAXIMUM_SESSIONS = 5
-
-WAIT = "Wait until these processes use the new login, or restart them"
+from deploytools.wording import quote_name
 
 Steps = tuple[Operation, ...]
 
@@ -50,7 +48,7 @@ def plan_rotation(state: RotationState, *, one_login: bool = False, grace: int =
         return (*limit, EndRotation(secret))
     login = state.current if one_login else state.other
     if state.pending is not None:
-        found = str(state.pending["username"].reveal())
+        found = state.credential.user_in(state.pending)
         if found != login:
             raise Refused(
                 f"An unfinished rotation of {secret} has the login {found}, not {login}. Nothing was changed.",
@@ -67,6 +65,15 @@ def plan_rotation(state: RotationState, *, one_login: bool = False, grace: int =
     if grace and not one_login:
         steps.append(LimitLogin(state.current, grace))
     return (*steps, EndRotation(secret))  # Until then, the labels show what is left to do.
+
+
+def plan_master_rotation(state: RotationState) -> Steps:
+    """Return the steps that rotate the master user's password: all of a new rotation, or those that remain of one."""
+    secret, user = state.secret.name, state.current
+    if state.has_leftover_labels:
+        return (EndRotation(secret),)
+    create = () if state.pending is not None else (CreateVersion(secret, user),)
+    return (*create, SetMasterPassword(user), TestMaster(user), Switch(secret, user), EndRotation(secret))
 
 
 def _test(state: RotationState, login: str) -> TestLogin:
@@ -100,7 +107,8 @@ def _require_own(state: RotationState, login: str) -> None:
     if role and role.can_login and state.owner not in role.memberships:
         raise DatabaseError(
             f"Role {login} exists and is not a login of {state.owner}. Nothing was changed.",
-            hint=f"If nothing uses it, drop it: DROP ROLE {quote_name(login)}. Otherwise rotate one login: --one-login",
+            hint=f"If nothing uses it, drop it: DROP ROLE {quote_name(login)}. Otherwise rotate one login: "
+            f"{state.command} --one-login",
         )
     if error := role_error(login, DesiredState(state.owner, ()), state.server, owner=state.owner, logs_in=False):
         raise error
@@ -121,7 +129,7 @@ def plan_finish(state: RotationState, *, end_sessions: bool = False, now: bool =
         return (*close, EndSessions(former.name, 0))
     ended = tuple(s for s in former.sessions if end_sessions and s.idle is not None and s.idle >= IDLE)
     if len(ended) < len(former.sessions):
-        raise _in_use(
+        raise in_use(
             former, "former", f"{WAIT}. --end-sessions ends those that are idle for 10 s and more, --now ends all."
         )
     return (*((EndSessions(former.name, IDLE),) if ended else ()), *close)
@@ -136,17 +144,16 @@ def plan_abort(state: RotationState) -> Steps:
     if state.pending is None:
         raise Refused(
             f"No rotation of {state.secret.name} can be canceled: none is before its switch.",
-            hint=f"To return to the former login, run: {state.command} --back",
+            hint=f"To return to the former login, run: {state.command} --back"
+            if state.credential == PASSWORD
+            else f"Show the rotation: {state.command} --status",
         )
-    login = str(state.pending["username"].reveal())
+    login = state.credential.user_in(state.pending) or state.owner
     if login == state.current:
-        raise Refused(
-            f"The password of {login} might be that of AWSPENDING already: it cannot be canceled.",
-            hint=f"Complete the rotation: {state.command} --one-login",
-        )
+        return (TestCurrent(login), CancelVersion(state.secret.name))
     found = state.logins[login]
     if found.sessions:
-        raise _in_use(found, "new", f"Complete the rotation: {state.command}")
+        raise in_use(found, "new", f"Complete the rotation: {state.command}")
     is_open = found.role is not None and found.role.can_login
     return (*((CloseLogin(login),) if is_open else ()), CancelVersion(state.secret.name))
 
@@ -169,16 +176,11 @@ def plan_back(state: RotationState) -> Steps:
 def _require_finished(state: RotationState) -> None:
     if state.pending is not None or state.has_leftover_labels:
         raise Refused(
-            f"A rotation of {state.secret.name} is not finished (label {ROTATING}). Nothing was changed.",
+            f"A rotation of {state.secret.name} is not finished (label {state.credential.label}). Nothing was changed.",
             hint=f"Complete it: {state.command}",
         )
 
 
 def _require_unused(state: RotationState, login: LoginState) -> None:
     if login.sessions:
-        raise _in_use(login, "former", f"{WAIT}, then run: {state.command} --finish")
-
-
-def _in_use(login: LoginState, which: str, hint: str) -> Refused:
-    sessions = join_names([str(session) for session in login.sessions], most=MAXIMUM_SESSIONS)
-    return Refused(f"The {which} login {login.name} is in use by {sessions}. Nothing was changed.", hint=hint)
+        raise in_use(login, "former", f"{WAIT}, then run: {state.command} --finish")

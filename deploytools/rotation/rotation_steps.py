@@ -85,7 +85,31 @@ class OpenLogin(Operation):
     def execute(self, provisioner: Any) -> None:
         rotator: Rotator = provisioner
         rotator.require_pending(self.role)
+        rotator.require_unused(self.role)
         provisioner.execute_sql(self)
+
+
+@dataclass(frozen=True)
+class SetMasterPassword(OpenLogin):
+    """Set the master user's password, as itself: it has no ADMIN OPTION on itself to change anything else."""
+
+    description = "set the new password of the master user {role}"
+    statement = "ALTER ROLE {role} PASSWORD {verifier}"
+
+
+@dataclass(frozen=True)
+class TestMaster(Operation):
+    """Log in as the master user with the new password."""
+
+    __test__ = False  # Not a test of pytest.
+
+    role: str
+
+    description = "log in as {role} with the new password"
+
+    def execute(self, provisioner: Any) -> None:
+        rotator: Rotator = provisioner
+        rotator.test_master()
 
 
 @dataclass(frozen=True)
@@ -134,6 +158,21 @@ class EndRotation(Operation):
     def execute(self, provisioner: Any) -> None:
         rotator: Rotator = provisioner
         rotator.end()
+
+
+@dataclass(frozen=True)
+class TestCurrent(Operation):
+    """Verify that the role still has its password, before the rotation that would change it is canceled."""
+
+    __test__ = False  # Not a test of pytest.
+
+    role: str
+
+    description = "log in as {role} with the password of AWSCURRENT"
+
+    def execute(self, provisioner: Any) -> None:
+        rotator: Rotator = provisioner
+        rotator.require_current(self.role)
 
 
 @dataclass(frozen=True)

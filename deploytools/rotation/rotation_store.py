@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from deploytools.errors import AwsError, RotationInProgress, SecretConflict
-from deploytools.postgres.connections import Login
-from deploytools.rotation.rotation_state import ROTATING
+from deploytools.rotation.rotation_state import PASSWORD, Credential
 from deploytools.secrets.contract import ROTATED_AT
 from deploytools.secrets.document import Document, Secret
-from deploytools.secrets.plan import SecretState
+from deploytools.secrets.plan import SecretState, rotation_dates
 from deploytools.secrets.store import AGAIN, WRITE_ATTEMPTS, SecretStore
 from deploytools.secrets.versions import CURRENT, PENDING, short_id
 
@@ -32,21 +29,16 @@ class NewLogin:
     owner: str
     former: str
     rotated_at: str
+    credential: Credential = PASSWORD
 
     def merge_into(self, document: Document) -> Document:
         """Return `document` with this login."""
-        dates = document[ROTATED_AT].reveal() if ROTATED_AT in document else None
-        dates = {**(dates if isinstance(dates, dict) else {}), "password": self.rotated_at}
-        values: dict[str, Any] = {"username": self.user, "password": self.password.reveal()}
-        values |= {"owner": self.owner, ROTATED_AT: dates}
+        key = self.credential.password_key
+        values: dict[str, Any] = {key: self.password.reveal()}
+        values[ROTATED_AT] = {**rotation_dates(document), key: self.rotated_at}
+        if self.credential == PASSWORD:
+            values |= {"username": self.user, "owner": self.owner}
         return document.merge({key: Secret(value) for key, value in values.items()})
-
-
-def new_login(login: Login, owner: str, former: str, pending: Mapping[str, Secret[Any]] | None = None) -> NewLogin:
-    """Return the change with the time of `pending`, an unfinished rotation, or else of now."""
-    dates = pending[ROTATED_AT].reveal() if pending and ROTATED_AT in pending else {}
-    date = dates.get("password") if isinstance(dates, dict) else None
-    return NewLogin(login.user, login.password, owner, former, date or datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 @dataclass(frozen=True)
@@ -54,10 +46,12 @@ class RotationStore(SecretStore):
     """One secret that is rotated.
 
     Attributes:
+        credential: what is rotated.
         aws_version: the version, without a value, that AWS has attached AWSPENDING to. Empty: AWS has not begun this
             rotation.
     """
 
+    credential: Credential = PASSWORD
     aws_version: str = ""
 
     def begin(self, state: SecretState, document: Document) -> str:
@@ -109,15 +103,16 @@ class RotationStore(SecretStore):
     def end(self, version: str) -> None:
         """Detach the labels of the rotation from `version`."""
         labels = self.read().labels.get(version, ())
-        for label in (PENDING, ROTATING):
+        for label in (PENDING, self.credential.label):
             if label in labels:
                 self._move_label(label, RemoveFromVersionId=version)
 
     def _require_former(self, state: SecretState, login: NewLogin) -> None:
-        found = state.document["username"].reveal() if "username" in state.document else ""
+        found = self.credential.user_in(state.document)
         if found != login.former:
             raise SecretConflict(
-                f"Another writer changed username in {self.name} to {found or 'nothing'}. AWSCURRENT was not moved.",
+                f"Another writer changed {self.credential.user_key} in {self.name} to {found or 'nothing'}. AWSCURRENT "
+                "was not moved.",
                 hint="Find the writer in CloudTrail. To cancel this rotation, run the command with --abort.",
             )
 
@@ -130,7 +125,7 @@ class RotationStore(SecretStore):
                 SecretId=self.name,
                 SecretString=text.reveal(),
                 ClientRequestToken=token,
-                VersionStages=[ROTATING, *labels],
+                VersionStages=[self.credential.label, *labels],
             )
 
         version = str(self._ask("PutSecretValue", "VersionId", put)["VersionId"])
@@ -139,10 +134,10 @@ class RotationStore(SecretStore):
         return version
 
 
-def require_not_rotated_by_others(state: SecretState, aws_version: str = "") -> None:
-    """Raise RotationInProgress if AWSPENDING is on another version than `aws_version` and those of these commands."""
+def require_not_rotated_by_others(state: SecretState, credential: Credential, aws_version: str = "") -> None:
+    """Raise RotationInProgress if AWSPENDING is on another version than `aws_version` and those of `credential`."""
     pending = state.pending_version
-    if pending and pending != aws_version and ROTATING not in state.labels[pending]:
+    if pending and pending != aws_version and not credential.pending_in(state):
         raise RotationInProgress(
             f"Another rotation of {state.name} is in progress: AWSPENDING is on version {short_id(pending)}. Nothing "
             "was changed.",

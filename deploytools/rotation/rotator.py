@@ -5,20 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from deploytools.errors import DatabaseError, DeployError, Refused
-from deploytools.postgres.connections import Connection, Login, scram_verifier, translate_database_errors
-from deploytools.rotation.rotation_state import LoginSession, LoginState, RotationState, other_login
+from deploytools.postgres.connections import (
+    MAINTENANCE_DATABASE,
+    Connection,
+    Login,
+    scram_verifier,
+    translate_database_errors,
+)
+from deploytools.rotation.rotation_state import WAIT, LoginSession, LoginState, RotationState, in_use, other_login
 from deploytools.rotation.rotation_store import (
     NewLogin,
     RotationStore,
     is_current,
-    new_login,
     require_not_rotated_by_others,
 )
 from deploytools.secrets.document import Secret
+from deploytools.secrets.plan import rotation_dates
 from deploytools.secrets.versions import PREVIOUS
-from deploytools.tenants.catalog import read_logins, read_roles
+from deploytools.tenants.catalog import password_works, read_logins, read_roles
 from deploytools.tenants.credentials import new_password
 from deploytools.tenants.isolation import verify_tenant
 from deploytools.tenants.operations import Operation
@@ -39,7 +46,7 @@ class Rotator:
         owner: the role that owns the databases.
         tenants: names of the tenants whose databases the new login is tried on.
         tenant: the tenant whose own secret it is; empty: the shared secret.
-        one_login: the login in the secret gets the new password.
+        one_login: the login in the secret gets the new password. So does the master user, with ``owner`` as its name.
         goes_back: the new version has the login of AWSPREVIOUS instead of a new password.
     """
 
@@ -61,11 +68,11 @@ class Rotator:
             ConfigurationError: the login in the secret is not one of the two.
         """
         secret = self.store.read()
-        require_not_rotated_by_others(secret, self.store.aws_version)
-        current = str(secret.document["username"].reveal())
+        require_not_rotated_by_others(secret, self.store.credential, self.store.aws_version)
+        current = self.store.credential.user_in(secret.document) or self.owner
         names = [current] if self.one_login else [self.owner, self.owner + SECOND_LOGIN_SUFFIX]
         if not self.one_login:
-            other_login(self.owner, current)  # Validates the names.
+            other_login(self.owner, current, self.tenant)  # Validates the names.
         with translate_database_errors("read the logins"):
             logins, server = self._read_logins(names)
             found = self.connection.execute(
@@ -85,6 +92,7 @@ class Rotator:
             databases=tuple(name for name in self.tenants if name in existing),
             missing_databases=tuple(name for name in self.tenants if name not in existing),
             tenant=self.tenant,
+            credential=self.store.credential,
         )
         pending = state.pending_version
         return replace(state, pending=self.store.read_version(pending).document) if pending else state
@@ -109,10 +117,11 @@ class Rotator:
     def create_version(self) -> None:
         """Create the version of the new login under AWSPENDING."""
         state = self.store.read()
-        former = str(state.document["username"].reveal())
-        user = former if self.one_login else other_login(self.owner, former)
+        former = self.store.credential.user_in(state.document)
+        user = former if self.one_login else other_login(self.owner, former, self.tenant)
         password = self._previous_password(user) if self.goes_back else new_password()
-        login = new_login(replace(self.app, user=user, password=password), self.owner, former)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        login = NewLogin(user, password, self.owner, former, now, self.store.credential)
         self.store.begin(state, login.merge_into(state.document))
 
     def require_pending(self, role: str) -> None:
@@ -120,16 +129,37 @@ class Rotator:
         if self._pending_login().user != role:
             raise Refused(f"The login of AWSPENDING is not {role}.", hint="Run the command again.")
 
+    def require_unused(self, role: str) -> None:
+        """Raise Refused if a session of `role` was opened with its former password since the plan was made."""
+        sessions = () if self.one_login else read_sessions(self.connection, [role])
+        if sessions and not password_works(self._pending_login()):
+            unchanged = "Its password was not changed."
+            raise in_use(
+                LoginState(role, sessions=sessions), "former", f"{WAIT}, then run the command again.", unchanged
+            )
+
     def require_former(self, role: str) -> None:
         """Raise Refused if `role` is the login of AWSCURRENT, which must not be closed."""
-        if self.store.read().document["username"].reveal() == role:
+        if self.store.credential.user_in(self.store.read().document) == role:
             raise Refused(f"{role} is the login of AWSCURRENT; it was not closed.", hint="Run the command again.")
+
+    def require_current(self, role: str) -> None:
+        """Raise Refused unless `role` still has the password of AWSCURRENT: a rotation of it has changed nothing."""
+        if not password_works(self.store.credential.login_in(self.store.read().document, self.app)):
+            raise Refused(
+                f"{role} does not have the password of AWSCURRENT any more: the rotation cannot be canceled.",
+                hint="Complete it: run the command without --abort.",
+            )
 
     def test_login(self, databases: Sequence[str]) -> None:
         """Log in with the new password to each database, and verify what `create_tenant_dbs` verifies."""
         login = self._pending_login()
         for database in databases:
             verify_tenant(login, database, self.owner)
+
+    def test_master(self) -> None:
+        """Log in as the master user with the new password."""
+        self._pending_login().connect(MAINTENANCE_DATABASE).close()
 
     def switch(self) -> None:
         """Make the version of AWSPENDING current."""
@@ -154,13 +184,14 @@ class Rotator:
         Raises:
             Refused: another run has ended the rotation.
         """
-        state = self.store.read()
-        pending = RotationState(state, ServerState(0, None), self.owner, {}).pending_version  # type: ignore[arg-type]
+        state, credential = self.store.read(), self.store.credential
+        pending = credential.pending_in(state)
         if not pending:
             raise Refused(f"The rotation of {self.store.name} was ended by another run.", hint="Run the command again.")
         document = self.store.read_version(pending).document
-        former = str(state.document["username"].reveal())
-        return pending, new_login(self.app.with_credentials(document), self.owner, former, document)
+        login, date = credential.login_in(document, self.app), rotation_dates(document).get(credential.password_key, "")
+        former = credential.user_in(state.document)
+        return pending, NewLogin(login.user, login.password, self.owner, former, str(date), credential)
 
     def _pending_login(self) -> Login:
         login = self._pending()[1]
@@ -217,7 +248,7 @@ def read_sessions(connection: Connection, logins: Sequence[str]) -> tuple[LoginS
         SELECT pid, application_name::text AS application, coalesce(host(client_addr), 'local') AS address,
                backend_start,
                CASE WHEN state = 'idle' THEN extract(epoch FROM now() - state_change)::float END AS idle
-        FROM pg_stat_activity WHERE usename = ANY(%s) ORDER BY backend_start
+        FROM pg_stat_activity WHERE usename = ANY(%s) AND pid <> pg_backend_pid() ORDER BY backend_start
         """,
         [list(logins)],
     ).fetchall()

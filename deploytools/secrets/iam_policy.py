@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 #: What reads a secret and changes it by compare-and-swap.
+READ = ("GetSecretValue",)
 CHANGE = ("DescribeSecret", "GetSecretValue", "ListSecretVersionIds", "PutSecretValue", "UpdateSecretVersionStage")
 
 
@@ -34,23 +35,34 @@ def policy(
     return _policy(statements)
 
 
-def rotation_policy(names: Sequence[str], region: str, *, master: str = "", instance: str = "") -> dict[str, Any]:
+def rotation_policy(
+    names: Sequence[str], region: str, *, master: str = "", instance: str = "", rotates_master: bool = False
+) -> dict[str, Any]:
     """Return the policy document of a rotation, by the command or by AWS.
 
     Args:
         names: names or ARNs of the secrets, with ``*`` for any characters.
-        master: name or ARN of the secret with the master user's login. Empty: the one that RDS manages.
-        instance: identifier of the RDS instance. Empty: any.
+        master: name or ARN of the secret with the master user's login. Empty: the one that RDS manages for `instance`.
+        instance: identifier of the RDS instance; required without `master`.
+        rotates_master: whether the master user's password is rotated.
     """
-    secrets = [secret_arn(name, region) for name in names]
-    statements = [_statement("RotateSecret", "secretsmanager", CHANGE, secrets if secrets[1:] else secrets[0])]
+    service, (first, *more) = "secretsmanager", [secret_arn(name, region) for name in names]
+    resource = [first, *more] if more else first
+    if master:
+        shared, own = (READ, CHANGE) if rotates_master else (CHANGE, READ)
+        login = _statement("MasterUser", service, own, secret_arn(master, region))
+        return _policy([_statement("RotateSecret", service, shared, resource), login])
+    rotate, modify = (("DescribeSecret", "RotateSecret"), ("ModifyDBInstance",)) if rotates_master else ((), ())
+    database = f"arn:{partition(region)}:rds:{region}:*:db:{instance}"
     managed = f"arn:{partition(region)}:secretsmanager:{region}:*:secret:rds!db-*"
-    arn = secret_arn(master, region) if master else managed
-    statements.append(_statement("MasterUser", "secretsmanager", ("GetSecretValue",), arn))
-    if not master:
-        arn = f"arn:{partition(region)}:rds:{region}:*:db:{instance or '*'}"
-        statements.append(_statement("Instance", "rds", ("DescribeDBInstances",), arn))
-    return _policy(statements)
+    of_instance = {"StringLike": {"aws:ResourceTag/aws:rds:primaryDBInstanceArn": database}}
+    return _policy(
+        [
+            _statement("RotateSecret", service, CHANGE, resource),
+            _statement("MasterUser", service, (*READ, *rotate), managed) | {"Condition": of_instance},
+            _statement("Instance", "rds", ("DescribeDBInstances", *modify), database),
+        ]
+    )
 
 
 def secret_arn(name: str, region: str) -> str:

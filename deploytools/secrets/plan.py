@@ -26,7 +26,7 @@ from deploytools.secrets.contract import (
     required_keys,
 )
 from deploytools.secrets.document import EMPTY, Change, ChangeKind, Document, Secret, diff, value_of
-from deploytools.secrets.versions import CURRENT, PENDING, PREVIOUS, short_id
+from deploytools.secrets.versions import CURRENT, PENDING, PREVIOUS, ROTATIONS, short_id
 from deploytools.wording import join_names, printable
 
 
@@ -78,8 +78,16 @@ class SecretState:
         return pending if pending in (self._version_with(CURRENT), self.previous_version) else None
 
     @property
+    def rotated_credential(self) -> str:
+        """What an unfinished `rotate_credentials` rotates; empty: there is none, or another rotation has AWSPENDING."""
+        labels = self.labels.get(self.pending_version or "", ())
+        return next((credential for label, credential in ROTATIONS.items() if label in labels), "")
+
+    @property
     def end_rotation(self) -> str:
         """The command that ends a failed rotation. Unlike cancel-rotate-secret, it does not disable rotation."""
+        if self.rotated_credential:
+            return f"python manage.py rotate_credentials {self.rotated_credential}"
         return (
             f"aws secretsmanager update-secret-version-stage --secret-id {self.name} --region {self.region} "
             f"--version-stage {PENDING} --remove-from-version-id {self._version_with(PENDING)}"
@@ -286,6 +294,7 @@ ROTATED_KEYS = {
     "password": {"username", "password", "owner"},
     DJANGO_KEY: {DJANGO_KEY, FALLBACKS_KEY},
     f"{DJANGO_KEY}_announced": {FALLBACKS_KEY},
+    "master_password": {"master_password"},
 }
 
 
@@ -299,10 +308,21 @@ def kept_keys(document: Document, then: Document, *, with_login: bool) -> tuple[
     Args:
         with_login: whether the login is rolled back.
     """
-    kept = {FALLBACKS_KEY, *(() if with_login else (*LOGIN_KEYS, ROTATED_AT))}
-    if any(name != "password" for name in _rotated(document, then)):
-        kept |= {DJANGO_KEY, ROTATED_AT}
+    kept = {FALLBACKS_KEY, *(() if with_login else LOGIN_KEYS)}
+    kept = kept.union(*(ROTATED_KEYS.get(name, ()) for name in _rotated(document, then) if name != "password"))
     return tuple(key for key in {**document, **then} if key in kept and document.get(key) != then.get(key))
+
+
+def with_dates(document: Document, then: Document, kept: Collection[str]) -> Document:
+    """Return `then` with the rotation dates that belong to its values, and those of `document` for the other keys."""
+    restored = {key for key in {**document, **then} if key not in kept and document.get(key) != then.get(key)}
+    now, before = rotation_dates(document), rotation_dates(then)
+    dates = {
+        name: date
+        for name in {**before, **now}
+        if (date := (before if ROTATED_KEYS.get(name, {name}) & restored else now).get(name))
+    }
+    return then.merge({ROTATED_AT: Secret(dates)}) if dates else then.without([ROTATED_AT])
 
 
 def refuse_rotated(state: SecretState, version: str, then: Document, restored: Collection[str]) -> None:
@@ -318,10 +338,11 @@ def refuse_rotated(state: SecretState, version: str, then: Document, restored: C
 
 def _rotated(document: Document, then: Document) -> list[str]:
     """Return the credentials that were rotated between the two."""
-    before, dates = _rotation_dates(then), _rotation_dates(document)
+    before, dates = rotation_dates(then), rotation_dates(document)
     return [name for name, date in dates.items() if before.get(name) != date]
 
 
-def _rotation_dates(document: Document) -> dict[str, Any]:
+def rotation_dates(document: Document) -> dict[str, Any]:
+    """Return `ROTATED_AT`; empty: it is not set, or not an object."""
     dates = value_of(document, ROTATED_AT)
     return dates if isinstance(dates, dict) else {}

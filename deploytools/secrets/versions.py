@@ -19,6 +19,10 @@ PENDING = "AWSPENDING"
 STAGED = "deploytools-pending"
 NOT_CURRENT_YET = {PENDING, STAGED}
 
+#: Labels of the version of an unfinished `rotate_credentials`, beside AWSPENDING, and what each rotates.
+ROTATIONS = {"deploytools-rotation": "password", "deploytools-rotation-master": "master_password"}
+ROTATING, ROTATING_MASTER = ROTATIONS
+
 #: Characters of a short version ID.
 SHORT = 8
 

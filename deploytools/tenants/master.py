@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from deploytools import aws
 from deploytools.conf import Settings
@@ -23,13 +24,8 @@ from deploytools.tenants.credentials import server_address
 DEFAULT_NAME = "postgres"
 USER_VARIABLE, PASSWORD_VARIABLE = "DEPLOYTOOLS_MASTER_USERNAME", "DEPLOYTOOLS_MASTER_PASSWORD"
 
-#: Hints by ``SecretStatus``, for a secret that RDS manages and that cannot be used at the moment.
-STATUS_HINTS = {
-    "creating": "Wait a minute and run the command again.",
-    "rotating": "RDS is changing the password. Wait a minute and run the command again.",
-    "impaired": "RDS cannot access the secret or its KMS key. Check: aws rds describe-db-instances and aws rds "
-    f"describe-events. Meanwhile use --master-secret, or {USER_VARIABLE} and {PASSWORD_VARIABLE}.",
-}
+#: The keys of the master user in the shared secret, and in a secret of its own.
+SHARED_KEYS, OWN_KEYS = ("master_username", "master_password"), ("username", "password")
 
 
 @dataclass(frozen=True)
@@ -37,12 +33,32 @@ class Master:
     """The master user's credentials and their source.
 
     Attributes:
-        arn: ARN of the secret that contains only these credentials; empty: another source.
+        secret: name or ARN of the secret that has the password; empty: another source.
+        keys: user name and password in that secret.
+        instance: the RDS instance for which RDS manages the secret; empty: it does not.
     """
 
     login: Login
     source: str
-    arn: str = ""
+    secret: str = ""
+    keys: tuple[str, str] = OWN_KEYS
+    instance: str = ""
+
+    @property
+    def arn(self) -> str:
+        """ARN of the secret that contains only these credentials; empty: unknown, or another source."""
+        return self.secret if self.secret.startswith("arn:") and self.keys == OWN_KEYS else ""
+
+
+def describe_managed_secret(instance: str, region: str) -> dict[str, Any]:
+    """Return ``MasterUserSecret`` of an RDS instance; empty: RDS does not manage the master user's password.
+
+    Raises:
+        AwsError: AWS could not be queried, or the instance does not exist.
+    """
+    with aws.translate_aws_errors("rds:DescribeDBInstances", f"the RDS instance {instance}"):
+        response = aws.client("rds", region).describe_db_instances(DBInstanceIdentifier=instance)
+    return dict(response["DBInstances"][0].get("MasterUserSecret") or {})
 
 
 def find_master(
@@ -59,7 +75,7 @@ def find_master(
 
     Raises:
         ConfigurationError: no source has the password.
-        AwsError: the secret that RDS manages cannot be used at the moment.
+        AwsError: RDS has not created its secret yet.
         SecretError: the named secret, or the one of RDS, cannot be used.
     """
     sources = _Sources(settings, secret, username)
@@ -96,39 +112,35 @@ class _Sources:
         fix_command = "python manage.py create_tenant_dbs --master-secret NAME"
         document = load_secrets(name, region=self._settings.region, required=required, fix_command=fix_command)
         user, password = self._username or str(document["username"].reveal()), str(document["password"].reveal())
-        arn = name if name.startswith("arn:") else ""
-        return self._master(user, password, source, arn, self._pending(name, "password"))
+        return self._master(user, password, source, name)
 
     def rds(self) -> Master | None:
+        """During a rotation, and if RDS has lost access to the KMS key (``impaired``), the secret can be read."""
         instance = self._settings.rds_instance or instance_identifier(self._secret)
         if not instance:
             return None
         try:
-            with aws.translate_aws_errors("rds:DescribeDBInstances", f"the RDS instance {instance}"):
-                client = aws.client("rds", self._settings.region)
-                response = client.describe_db_instances(DBInstanceIdentifier=instance)
+            managed = describe_managed_secret(instance, self._settings.region)
         except NotFound:
             return None
         except AccessDenied as error:
             self.denied = error
             return None
-        managed = response["DBInstances"][0].get("MasterUserSecret") or {}
         if "SecretArn" not in managed:
             return None
-        status = managed.get("SecretStatus", "active")
-        if status != "active":
+        if managed.get("SecretStatus") == "creating":
             raise AwsError(
-                f"The secret that RDS manages for the master user of {instance} cannot be used: its status is "
-                f"{status}.",
-                hint=STATUS_HINTS.get(status, "Check: aws rds describe-db-instances"),
+                f"RDS is creating the secret for the master user of {instance}.",
+                hint="Wait a minute and run the command again.",
             )
-        return self.named_secret(managed["SecretArn"], f"the secret that RDS manages for {instance}")
+        master = self.named_secret(managed["SecretArn"], f"the secret that RDS manages for {instance}")
+        return replace(master, instance=instance)
 
     def shared_secret(self) -> Master | None:
         password = str(value_of(self._secret, "master_password", ""))
         user = str(value_of(self._secret, "master_username", "")) or DEFAULT_NAME
-        pending = self._pending(self._settings.secret_name, "master_password")
-        return self._master(user, password, "master_* in the shared secret", pending=pending) if password else None
+        source, name = "master_* in the shared secret", self._settings.secret_name
+        return self._master(user, password, source, name, SHARED_KEYS) if password else None
 
     def environment(self) -> Master | None:
         password = os.environ.get(PASSWORD_VARIABLE, "")
@@ -153,12 +165,8 @@ class _Sources:
         return read
 
     def _master(
-        self,
-        user: str,
-        password: str,
-        source: str,
-        arn: str = "",
-        pending: Callable[[], Secret[str] | None] | None = None,
+        self, user: str, password: str, source: str, secret: str = "", keys: tuple[str, str] = OWN_KEYS
     ) -> Master:
+        pending = self._pending(secret, keys[1]) if secret else None
         login = Login(server_address(self._settings, self._secret), user, Secret(password), pending)
-        return Master(login, source, arn)
+        return Master(login, source, secret, keys)

@@ -34,6 +34,12 @@ def run(capsys: pytest.CaptureFixture[str], name: str, *arguments: str) -> Resul
 ROTATE = ("--noinput", "--wait-for-lock", "60")
 
 
+def rotate_credentials(capsys: pytest.CaptureFixture[str], credential: str, *options: str) -> Result:
+    """Run ``rotate_credentials``. What changes nothing does not wait for the lock."""
+    waits = not {"--plan", "--status"}.intersection(options)
+    return run(capsys, "rotate_credentials", credential, *(ROTATE if waits else ROTATE[:1]), *options)
+
+
 def statuses(result: Result) -> dict[str, str]:
     """Return the status of each check in a JSON report on stdout."""
     return {finding["check"]: finding["status"] for finding in json.loads(result.out)["findings"]}

@@ -342,9 +342,14 @@ class TestReplica:
             address = replica.postgres.address
             sentence = f"{address} is a read replica. Nothing was changed."
             deployment.put(port=address.port)
+            refused = Result("", f"Error: {sentence}\nHint: {REPLICA_HINT}\n", 2)
             for option in ("--noinput", "--plan", "--verify"):
-                refused = f"Error: {sentence}\nHint: {REPLICA_HINT}\n"
-                assert run(capsys, "create_tenant_dbs", option) == Result("", refused, 2)
+                assert run(capsys, "create_tenant_dbs", option) == refused
+            versions = deployment.versions()
+            for credential in ("password", "master_password", "django_secret_key"):
+                for option in ("--noinput", "--plan"):
+                    assert run(capsys, "rotate_credentials", credential, option) == refused
+            assert deployment.versions() == versions
             assert migrate(fleet, "v1") == ([("", "")] * 2, 0)  # There is nothing to change.
             assert migrate(fleet, "v2", "--keep-going") == ([(sentence, REPLICA_HINT)] * 2, 2)
         deployment.put()

@@ -18,7 +18,7 @@ from deploytools.postgres.connections import Login
 from deploytools.rotation.key_phases import leaked_phase, next_phase
 from deploytools.secrets.document import Document, Secret
 from tests.deployment import Deployment
-from tests.management.runner import ROTATE, Result, run
+from tests.management.runner import Result, rotate_credentials, run
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 TWO_WEEKS = timedelta(days=14)
@@ -122,7 +122,7 @@ def made(capsys, deployment: Deployment) -> Deployment:
 
 
 def rotate(capsys: pytest.CaptureFixture[str], *options: str) -> Result:
-    return run(capsys, "rotate_credentials", KEY, *ROTATE, *options)
+    return rotate_credentials(capsys, KEY, *options)
 
 
 def application(made: Deployment, version: str) -> Any:

@@ -12,8 +12,8 @@ import pytest
 
 from deploytools.errors import DeployError, Refused, RotationInProgress, SecretConflict
 from deploytools.postgres.connections import Login
-from deploytools.rotation.rotation_state import ROTATING
 from deploytools.secrets.document import Secret
+from deploytools.secrets.versions import ROTATING
 from tests.fakes.errors import DENIED, INTERNAL, NO_RESPONSE, THROTTLED, Crash
 from tests.fakes.secretsmanager import CURRENT, PENDING
 from tests.rotation.world import FIRST, NAME, Poller, World

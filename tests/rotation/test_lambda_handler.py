@@ -12,8 +12,8 @@ import pytest
 from deploytools.errors import ConfigurationError, ConnectionFailed, DeployError, Refused
 from deploytools.postgres.connections import Login, ServerAddress
 from deploytools.rotation.lambda_handler import STEPS, handler
-from deploytools.rotation.rotation_state import ROTATING
 from deploytools.secrets.document import Secret
+from deploytools.secrets.versions import ROTATING
 from tests.deployment import Deployment
 from tests.fakes.errors import Crash
 from tests.fakes.secretsmanager import CURRENT, PENDING
@@ -250,7 +250,7 @@ def test_an_error_is_logged_with_its_hint(function: World, caplog):
 
 
 @pytest.mark.slow
-def test_on_an_emulator(capsys, deployment: Deployment, monkeypatch, actions):
+def test_on_an_emulator(capsys, settings, deployment: Deployment, monkeypatch, actions):
     assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
     address = deployment.postgres.address
     set_environment(monkeypatch, address)
@@ -263,6 +263,7 @@ def test_on_an_emulator(capsys, deployment: Deployment, monkeypatch, actions):
         for _ in range(2):
             handler({"SecretId": deployment.name, "ClientRequestToken": TOKEN, "Step": step}, None)
     found = deployment.document()
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | {"RDS_INSTANCE": "main"}
     policy = json.loads(run(capsys, "rotate_credentials", "password", "--iam-policy").out)
     allowed = {action for statement in policy["Statement"] for action in statement["Action"]}
     assert allowed - actions == {"secretsmanager:ListSecretVersionIds"}  # Only the command lists versions.

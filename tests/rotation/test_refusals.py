@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from deploytools.errors import ConfigurationError, DatabaseError
+from deploytools.errors import ConfigurationError, DatabaseError, Refused
+from deploytools.postgres.connections import Login
 from deploytools.reports.rotation_text import to_status_text
 from deploytools.rotation.rotation_state import other_login
+from deploytools.secrets.document import Secret
 from tests.fakes.errors import Crash
 from tests.fakes.secretsmanager import PENDING
 from tests.rotation.world import FIRST, World
@@ -81,3 +85,24 @@ def test_the_status_names_an_interrupted_switch(made: World):
     message = "A rotation was interrupted after its switch. Complete it: python manage.py rotate_credentials password"
     assert message in to_status_text(made.state())
     assert message not in to_status_text(made.rotate())
+
+
+@pytest.mark.slow
+def test_a_session_of_the_former_login_since_the_plan(made: World):
+    """Its process would lose its password. A session with the new one, from AWSPENDING, does no harm."""
+    made.rotate()
+    former, sessions = Login(made.postgres.address, made.owner, Secret(FIRST)), []
+    made.fake.on("Put", lambda: sessions.append(former.connect(made.database)))
+    with pytest.raises(Refused, match=f"The former login {made.owner} is in use by .* Its password was not changed"):
+        made.rotate()
+    former.connect(made.database).close()
+    with pytest.raises(Refused, match="is in use by"):
+        made.rotate()
+    sessions[0].close()
+    with pytest.raises(Crash):
+        made.rotate(after=1)
+    pending = json.loads(made.fake.stored.versions[made.fake.stored.labels[PENDING]]["SecretString"])  # type: ignore[index]
+    with Login(made.postgres.address, made.owner, Secret(pending["password"])).connect(made.database):
+        made.rotate()
+    assert made.document()["username"] == made.owner
+    made.login().connect(made.database).close()

@@ -12,7 +12,7 @@ from deploytools.secrets.document import Secret
 from deploytools.tenants.isolation import assert_login_denied
 from tests.conftest import versions
 from tests.deployment import Deployment
-from tests.management.runner import ROTATE, Result, run
+from tests.management.runner import ROTATE, Result, rotate_credentials, run
 
 CHECKS = ("databases.owner", "databases.login", "databases.table-privileges", "databases.role-privileges")
 
@@ -40,7 +40,7 @@ def login_of(made: Deployment, document: dict[str, Any]) -> Login:
 
 
 def rotate(capsys: pytest.CaptureFixture[str], tenant: str, *options: str) -> Result:
-    return run(capsys, "rotate_credentials", "password", "--tenant", tenant, *ROTATE, *options)
+    return rotate_credentials(capsys, "password", "--tenant", tenant, *options)
 
 
 def failures(capsys: pytest.CaptureFixture[str]) -> list[Result]:

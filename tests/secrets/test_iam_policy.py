@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from deploytools.secrets.iam_policy import policy, rotation_policy, secret_arn
+from deploytools.secrets.iam_policy import CHANGE, policy, rotation_policy, secret_arn
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/shop-AbCdEf"
 
@@ -72,13 +74,31 @@ def test_arn(name, region, expected):
 
 
 def test_policy_of_a_rotation():
-    def resources(*names: str, **more: str) -> list[object]:
+    def resources(*names: str, **more: Any) -> list[object]:
         return [item["Resource"] for item in rotation_policy(names, "us-east-1", **more)["Statement"]]
 
     prefix = "arn:aws:secretsmanager:us-east-1:*:secret"
-    assert resources("shop") == [f"{prefix}:shop-??????", f"{prefix}:rds!db-*", "arn:aws:rds:us-east-1:*:db:*"]
+    database = "arn:aws:rds:us-east-1:*:db:main"
+    assert resources("shop", instance="main") == [f"{prefix}:shop-??????", f"{prefix}:rds!db-*", database]
+    (_, managed, _) = rotation_policy(["shop"], "us-east-1", instance="main")["Statement"]
+    assert managed["Condition"] == {"StringLike": {"aws:ResourceTag/aws:rds:primaryDBInstanceArn": database}}
     assert resources("shop", "shop/tenant/*", instance="main") == [
         [f"{prefix}:shop-??????", f"{prefix}:shop/tenant/*-??????"], f"{prefix}:rds!db-*",
         "arn:aws:rds:us-east-1:*:db:main",
     ]  # fmt: skip
     assert resources("shop", master=ARN) == [f"{prefix}:shop-??????", ARN]
+
+
+def test_policy_of_a_rotation_of_the_master_user():
+    def actions(**more: Any) -> list[set[str]]:
+        policy = rotation_policy(["shop"], "us-east-1", rotates_master=True, **more)
+        return [set(item["Action"]) for item in policy["Statement"]]
+
+    read = {"secretsmanager:GetSecretValue"}
+    change = {f"secretsmanager:{action}" for action in CHANGE}
+    assert actions(master=ARN) == [read, change]
+    assert actions(instance="main") == [
+        change,
+        read | {"secretsmanager:DescribeSecret", "secretsmanager:RotateSecret"},
+        {"rds:DescribeDBInstances", "rds:ModifyDBInstance"},
+    ]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from deploytools.errors import InvalidSecret, SecretTooLarge
 from deploytools.secrets.contract import FIELDS, Problem
 from deploytools.secrets.document import Change, ChangeKind, Document
-from deploytools.secrets.plan import SecretState, SyncPlan, plan_sync
+from deploytools.secrets.plan import SecretState, SyncPlan, kept_keys, plan_sync, rotation_dates, with_dates
 from tests.secrets.samples import GOOD, GUIDE_STEP_1, GUIDE_STEP_3, SES_PASSWORD
 from tests.secrets.strategies import OBJECTS, reveal
 
@@ -207,3 +207,20 @@ def test_refusal_does_not_contain_a_value(key, value):
 
 def test_problems_are_compared_by_value():
     assert Problem("a", "is b", "c") == Problem("a", "is b", "c", is_warning=False)
+
+
+@pytest.mark.parametrize(
+    ("with_login", "kept", "dates"),
+    [
+        (False, ("username", "password", "master_password"), {"password": "2", "master_password": "2"}),
+        (True, ("master_password",), {"password": "1", "master_password": "2"}),
+    ],
+)
+def test_a_rollback_keeps_rotated_credentials_with_their_dates(with_login, kept, dates):
+    now = {"username": "app_b", "password": "p2", "master_password": "m2", "email_host": "e2"}
+    before = {"username": "app", "password": "p1", "master_password": "m1", "email_host": "e1"}
+    document = Document(now | {"rotated_at": {"password": "2", "master_password": "2"}})
+    then = Document(before | {"rotated_at": {"password": "1"}})
+    assert kept_keys(document, then, with_login=with_login) == kept
+    assert rotation_dates(with_dates(document, then, kept)) == dates
+    assert "rotated_at" not in with_dates(Document(now), then.without(["rotated_at"]), kept)

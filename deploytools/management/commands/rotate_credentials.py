@@ -1,4 +1,4 @@
-"""`rotate_credentials`: change the application's password while it serves requests."""
+"""`rotate_credentials`: change a credential while the application serves requests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from argparse import ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -28,10 +29,12 @@ from deploytools.postgres.connections import Connection, locked_session, session
 from deploytools.postgres.server_identity import read_identity, require_expected_server
 from deploytools.reports import rotation_text
 from deploytools.rotation.key_rotator import KeyRotator
-from deploytools.rotation.rotation_plan import plan_abort, plan_back, plan_finish, plan_rotation
+from deploytools.rotation.managed_master import ManagedMaster
+from deploytools.rotation.rotation_plan import plan_abort, plan_back, plan_finish, plan_master_rotation, plan_rotation
+from deploytools.rotation.rotation_state import COMMAND, MASTER, PASSWORD, Credential
 from deploytools.rotation.rotation_store import RotationStore
 from deploytools.rotation.rotator import Rotator
-from deploytools.secrets.contract import DJANGO_KEY
+from deploytools.secrets.contract import DJANGO_KEY, instance_identifier
 from deploytools.secrets.document import Document
 from deploytools.secrets.iam_policy import rotation_policy
 from deploytools.secrets.store import SecretStore
@@ -44,7 +47,7 @@ from deploytools.tenants.credentials import (
     server_address,
     tenant_login,
 )
-from deploytools.tenants.master import find_master
+from deploytools.tenants.master import Master, find_master
 from deploytools.tenants.operations import Operation
 from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, configured_tenants, require_configured
 
@@ -63,9 +66,15 @@ APPLIES = {
     "plan": ("", "finish", "abort", "back"),
 }
 
-PASSWORD = "password"  # noqa: S105 - the name of a key
 KEY_OPTIONS = ("leaked", "restarted")
-OPTIONS_OF = {PASSWORD: {"tenant", *MODES, *APPLIES}, DJANGO_KEY: {"plan", "iam_policy", *KEY_OPTIONS}}
+OPTIONS_OF = {
+    PASSWORD.name: {"tenant", *MODES, *APPLIES},
+    DJANGO_KEY: {"plan", "iam_policy", *KEY_OPTIONS},
+    MASTER.name: {"plan", "abort", "status", "iam_policy"},
+}
+
+#: Seconds to wait for another run.
+LOCK_WAIT = 1
 
 #: Seconds between two reads of the sessions while waiting.
 PAUSE = 1.0
@@ -86,11 +95,12 @@ class Command(DeployCommand):
         "Rotate a credential while the application serves requests. password: two logins of the role that owns the "
         "databases take turns, so that the former one works until no process uses it: then run --finish. Running "
         "processes need the database backend deploytools.backend, or a restart before --finish. django_secret_key: "
-        "three phases, one a run, with a restart of all processes after each."
+        "three phases, one a run, with a restart of all processes after each. master_password: the password of the "
+        "master user, in the secret that RDS manages or in yours."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("credential", choices=[PASSWORD, DJANGO_KEY], help="What to rotate.")
+        parser.add_argument("credential", choices=list(OPTIONS_OF), help="What to rotate.")
         for option, text in (
             ("--finish", FINISH_HELP),
             ("--abort", "Cancel a rotation before its switch."),
@@ -119,29 +129,77 @@ class Command(DeployCommand):
         self.add_tenant_option(parser)
         self.add_change_options(parser, with_check=False)
         self.add_report_options(parser)
-        self.add_wait_for_lock_option(parser, default=1)
+        self.add_wait_for_lock_option(parser, default=LOCK_WAIT)
         self.add_master_options(parser)
 
     def handle(self, **options: Any) -> None:
         """Run in one session that holds the lock, unless nothing is to be changed."""
         mode = _mode(options)
         if mode == "iam_policy":
-            document = json.dumps(_policy(read_settings(), options["master_secret"] or ""), indent=2)
+            document = json.dumps(_policy(read_settings(), options), indent=2)
             for _, path in self.destinations:
                 self.report(document, path)
-            return
-        if options["credential"] == DJANGO_KEY:
+        elif options["credential"] == DJANGO_KEY:
             self._rotate_key(options)
-            return
+        elif options["credential"] == MASTER.name:
+            self._rotate_master(mode, options)
+        else:
+            self._rotate_password(mode, options)
+
+    def _rotate_password(self, mode: str, options: Options) -> None:
         with self._rotator(options, read_only=options["plan"] or mode == "status") as rotator:
-            if mode == "status":
-                self._report(rotator, None)
-                return
             self._apply(rotator, mode, options)
+
+    def _rotate_master(self, mode: str, options: Options) -> None:
+        settings = read_settings()
+        secret = read_secret(settings)
+        master = _find_master(options, settings, secret, interactive=False)
+        if master.instance:
+            self._rotate_managed(mode, options, settings, secret)
+            return
+        user, owner = master.login.user, owner_role(settings, secret)
+        _require_changeable(master, owner)
+        credential = Credential(MASTER.name, MASTER.label, *master.keys)
+        store = replace(RotationStore.connect(master.secret, settings.region), credential=credential)
+        is_read_only = options["plan"] or mode == "status"
+        with self._connection(options, settings, secret, master, read_only=is_read_only) as connection:
+            rotator = Rotator(connection, store, master.login, user, (), one_login=True, on_step=self._show_step)
+            self._apply(rotator, mode, options)
+        instance = settings.rds_instance or instance_identifier(secret)
+        if instance and not mode:
+            self.text_stream.write(rotation_text.to_offer(instance))
+
+    def _rotate_managed(self, mode: str, options: Options, settings: Settings, secret: Document) -> None:
+        """Let RDS rotate the secret that it manages."""
+        master = _find_master(options, settings, secret, interactive=False)
+        managed = ManagedMaster(master.instance, master.login.user, settings.region)
+        if mode == "abort":
+            raise Refused(
+                "A rotation by RDS cannot be canceled: RDS completes each one that it has begun.",
+                hint="Show it with --status.",
+            )
+        state, steps = managed.read(), None if mode else managed.steps()
+        if steps:
+            self.text_stream.write(rotation_text.to_plan_text(steps))
+        if steps and not options["plan"]:
+            with self._connection(options, settings, secret, master, read_only=False):
+                self.confirm("Apply this plan?", interactive=options["interactive"])
+                self.after_interrupt = "RDS completes a rotation that it has begun."
+                state = managed.rotate(lambda text: self.stderr.write(f"  {text}"))
+                master = _find_master(options, settings, secret, interactive=False)
+                with session(master.login):
+                    self._show_step(steps[-1])
+        for format, path in self.destinations:
+            if format == "json":
+                self.report(rotation_text.to_managed_json(managed, state, steps), path)
+            elif path or not options["plan"]:
+                self.report(rotation_text.to_managed_text(managed, state), path)
 
     def _rotate_key(self, options: Options) -> None:
         settings = read_settings()
-        with self._connection(options, settings, read_secret(settings), read_only=options["plan"]) as connection:
+        secret = read_secret(settings)
+        master = _find_master(options, settings, secret)
+        with self._connection(options, settings, secret, master, read_only=options["plan"]) as connection:
             secret = read_secret(settings)
             tenants = () if settings.is_shared else configured_tenants(settings)
             owners = [owner_role(settings, secret), *(tenant.name for tenant in tenants)]
@@ -164,8 +222,11 @@ class Command(DeployCommand):
                     self.report(phase.after, path)
 
     def _apply(self, rotator: Rotator, mode: str, options: Options) -> None:
+        if mode == "status":
+            self._report(rotator, None)
+            return
         steps = _plan(rotator, mode, options)
-        if options["one_login"]:
+        if rotator.one_login and not mode:
             self.text_stream.write(rotation_text.to_recovery_text(rotator.read()))
         self.text_stream.write(rotation_text.to_plan_text(steps))
         if options["plan"] or not steps:
@@ -210,7 +271,8 @@ class Command(DeployCommand):
         settings = read_settings()
         names = [configured.name for configured in configured_tenants(settings)]
         tenant, secret = _tenant(options["tenant"], names, settings), read_secret(settings)
-        with self._connection(options, settings, secret, read_only=read_only) as connection:
+        master = _find_master(options, settings, secret)
+        with self._connection(options, settings, secret, master, read_only=read_only) as connection:
             yield Rotator(
                 connection,
                 RotationStore.connect(login_secret_name(settings, tenant), settings.region),
@@ -220,25 +282,21 @@ class Command(DeployCommand):
                 tenant,
                 one_login=options["one_login"],
                 goes_back=options["back"],
-                on_step=lambda step: self.stderr.write(f"  ✓ {step}"),
+                on_step=self._show_step,
             )
+
+    def _show_step(self, step: Operation | str) -> None:
+        self.stderr.write(f"  ✓ {step}")
 
     @contextmanager
     def _connection(
-        self, options: Options, settings: Settings, secret: Document, *, read_only: bool
+        self, options: Options, settings: Settings, secret: Document, master: Master, *, read_only: bool
     ) -> Iterator[Connection]:
         """Connect as the master user to the expected server; hold the lock, unless nothing is to be changed.
 
         Raises:
             Refused: another run holds the lock.
         """
-        master = find_master(
-            settings,
-            secret,
-            username=options["master_username"],
-            named=options["master_secret"],
-            interactive=options["interactive"],
-        )
         opened = session(master.login) if read_only else locked_session(master.login, wait=options["wait_for_lock"])
         with ExitStack() as stack:
             try:
@@ -252,9 +310,46 @@ class Command(DeployCommand):
             yield connection
 
 
-def _policy(settings: Settings, master_secret: str) -> dict[str, Any]:
+def _find_master(options: Options, settings: Settings, secret: Document, *, interactive: bool | None = None) -> Master:
+    return find_master(
+        settings,
+        secret,
+        username=options["master_username"],
+        named=options["master_secret"],
+        interactive=options["interactive"] if interactive is None else interactive,
+    )
+
+
+def _require_changeable(master: Master, owner: str) -> None:
+    """Raise an error if the password of the master user is not in a secret that these commands can change."""
+    user = master.login.user
+    if not master.secret:
+        raise ConfigurationError(
+            f"The password of the master user {user} is from {master.source}, not from a secret. Nothing was changed.",
+            hint="Add master_username and master_password to the shared secret: python manage.py sync_secrets FILE",
+        )
+    if "rds!" in master.secret:
+        raise ConfigurationError(
+            f"RDS manages the secret {master.secret}: only RDS can change it. Nothing was changed.",
+            hint='Remove --master-secret, and set DEPLOYTOOLS["RDS_INSTANCE"] to its instance.',
+        )
+    if user in (owner, owner + SECOND_LOGIN_SUFFIX):
+        raise ConfigurationError(
+            f"{user} is a login of the application, not the master user. Nothing was changed.",
+            hint=f"Rotate it with: {COMMAND}",
+        )
+
+
+def _policy(settings: Settings, options: Options) -> dict[str, Any]:
     names = [settings.secret_name, *(() if settings.is_shared else (f"{settings.tenant_secret_prefix}*",))]
-    return rotation_policy(names, settings.region, master=master_secret, instance=settings.rds_instance)
+    master, instance = options["master_secret"] or "", settings.rds_instance
+    if not (master or instance):
+        raise ConfigurationError(
+            'DEPLOYTOOLS["RDS_INSTANCE"] is not set: the policy would allow the secrets of all RDS instances.',
+            hint="Set it, or add --master-secret with the secret of the master user.",
+        )
+    rotates_master = options["credential"] == MASTER.name
+    return rotation_policy(names, settings.region, master=master, instance=instance, rotates_master=rotates_master)
 
 
 def _tenant(given: Sequence[str], names: Sequence[str], settings: Settings) -> str:
@@ -288,6 +383,12 @@ def _mode(options: Options) -> str:
             f"{flag(modes[0])} cannot be combined with {flag(modes[1])}.", hint="Remove one of the two options."
         )
     mode = modes[0] if modes else ""
+    reads = "--plan" if options["plan"] else f"--{mode}" if mode == "status" else ""
+    if reads and options["wait_for_lock"] != LOCK_WAIT:
+        raise ConfigurationError(
+            f"--wait-for-lock cannot be combined with {reads}.",
+            hint="Remove --wait-for-lock: only a change waits for the lock.",
+        )
     for option, applies in APPLIES.items():
         if options[option] and mode not in applies:
             name = flag(option)
@@ -310,6 +411,8 @@ def _mode(options: Options) -> str:
 
 def _plan(rotator: Rotator, mode: str, options: Options) -> tuple[Operation, ...]:
     state = rotator.read()
+    if not mode and state.credential != PASSWORD:
+        return plan_master_rotation(state)
     if mode == "finish":
         return plan_finish(state, end_sessions=options["end_sessions"], now=options["now"])
     if mode == "abort":

@@ -29,6 +29,7 @@ from deploytools.secrets.plan import (
     plan_rollback,
     plan_sync,
     refuse_rotated,
+    with_dates,
 )
 from deploytools.secrets.plan_details import plan_details
 from deploytools.secrets.progress import Live
@@ -260,6 +261,7 @@ class Command(InspectSecretCommand):
             self.require_login(content.version, then)
         if kept := kept_keys(state.document, then, with_login=options["with_login"]):
             self.say(f"Not rolled back: {printable(*kept)}.")
+            then = with_dates(state.document, then, kept)
             self.restore(options, state, then, [key for key in {**state.document, **then} if key not in kept])
             return
 

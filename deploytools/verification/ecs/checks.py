@@ -121,14 +121,14 @@ def deployed_since_rotation(
     ecs_service: Service,
     secret_description: SecretDescription,
     rotation_dates: RotationDates,
+    login_rotation_dates: RotationDates,
     database_settings: DatabaseSettings | None,
 ) -> Verdict:
     """A task keeps the keys that it read at its start. Only deploytools.backend reads the database login again."""
-    dates = dict(rotation_dates)
-    if database_settings and database_settings.recovers:
-        dates.pop("password", None)
-    elif secret_description.rotated_at:
-        dates["the secret"] = secret_description.rotated_at
+    dates = {key: date for key, date in rotation_dates.items() if key not in ("password", "master_password")}
+    if not (database_settings and database_settings.recovers):
+        others = {"password": login_rotation_dates.get("password"), "the secret": secret_description.rotated_at}
+        dates = {key: date for key, date in others.items() if date} | dates
     service, key = ecs_service, max(dates, key=lambda name: dates[name], default="")
     if not key:
         return not_applicable("no key that is read at the start was rotated")

@@ -153,8 +153,8 @@ def mail(secret: SecretState, settings: Settings) -> Iterable[Verdict]:
     title="Database passwords are strong",
     severity=Severity.HIGH,
     guide="Security Checklist: Database passwords are strong (32+ characters, auto-generated)",
-    hint="Run: python manage.py rotate_credentials password. For master_password and superuser_password: "
-    "python manage.py sync_secrets --ask KEY",
+    hint="Run: python manage.py rotate_credentials password, or master_password. For superuser_password: "
+    "python manage.py sync_secrets --ask superuser_password",
 )
 def database_passwords(secret: SecretState, settings: Settings) -> Iterable[Verdict]:
     """An attacker in the network can try passwords as fast as the server responds."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from deploytools.conf import Settings
-from deploytools.rotation.rotation_state import COMMAND, ROTATING
+from deploytools.rotation.rotation_state import COMMAND, command_for
 from deploytools.secrets.contract import DJANGO_KEY
 from deploytools.secrets.plan import SecretState
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
 from deploytools.verification.secret.facts import SecretDescription
-from deploytools.verification.secret.rotation_facts import FormerLogin, RotationDates
+from deploytools.verification.secret.rotation_facts import MAX_GRACE, FormerLogin, RotationDates
 from deploytools.wording import count
 
 GUIDE = "Step 4"
@@ -25,13 +26,10 @@ ROTATION_EFFECT = (
 ROTATE = "aws secretsmanager rotate-secret --secret-id"
 
 #: The keys that `rotate_credentials` rotates.
-ROTATED = ("password", DJANGO_KEY)
+ROTATED = ("password", DJANGO_KEY, "master_password")
 
 #: Days after a rotation in which the former login may be open without an expiry date.
 GRACE = 7
-
-#: Days between a rotation and the expiry date of the former login.
-MAX_GRACE = 30
 
 
 @check(
@@ -45,8 +43,9 @@ MAX_GRACE = 30
 def no_pending_rotation(secret: SecretState) -> Verdict:
     """A rotation in progress overwrites the next change of the secret; a failed one blocks all later rotations."""
     pending = secret.pending_version
-    if pending and ROTATING in secret.labels[pending]:
-        hint = f"Continue it: {COMMAND} --noinput (or cancel it, before its switch: {COMMAND} --abort)"
+    if secret.rotated_credential:
+        command = secret.end_rotation
+        hint = f"Continue it: {command} --noinput (or cancel it, before its switch: {command} --abort)"
         return warned(f"an unfinished rotation has AWSPENDING on version {pending}", hint=hint)
     if pending:
         hint = (
@@ -128,12 +127,27 @@ def _evaluate_age(key: str, age: int | None, maximum: int) -> Verdict:
     severity=Severity.HIGH,
     guide=GUIDE,
     hint=f"Run: {COMMAND} --finish",
-    not_set="the password was never rotated",
+    per_tenant=True,
 )
-def closed_former_login(former_login: FormerLogin | None, secret_description: SecretDescription) -> Verdict:
+def closed_former_login(
+    former_login: FormerLogin | None,
+    secret_description: SecretDescription,
+    open_logins: tuple[str, ...],
+    settings: Settings,
+) -> Iterable[Verdict]:
     """Rotation ends the risk of a leaked password only when PostgreSQL refuses that password."""
-    former, now = former_login, secret_description.read_at
-    assert former is not None  # noqa: S101 - see not_set
+    verdict = _evaluate_former(former_login, secret_description)
+    yield verdict if settings.is_shared else replace(verdict, resource=settings.database)
+    for tenant in open_logins:
+        command = command_for(tenant)
+        hint = f"When no process uses the former one, run: {command} --finish. {command} --status shows both."
+        yield warned("both logins are open", tenant, hint)
+
+
+def _evaluate_former(former: FormerLogin | None, secret_description: SecretDescription) -> Verdict:
+    if former is None:
+        return not_applicable("the password was never rotated")
+    now = secret_description.read_at
     if not former.is_open:
         return passed(f"PostgreSQL refuses {former.user}")
     if former.is_current:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from deploytools.conf import Settings
 from deploytools.errors import ConfigurationError, ConnectionFailed, ConnectionFailure, NotFound
 from deploytools.postgres.connections import TRUSTED_SEARCH_PATH, Login, translate_database_errors
-from deploytools.rotation.rotation_state import COMMAND, other_login
+from deploytools.rotation.rotation_state import COMMAND, command_for, other_login
 from deploytools.secrets.contract import ROTATED_AT
 from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
 from deploytools.secrets.reader import SecretReader
 from deploytools.secrets.versions import PREVIOUS
 from deploytools.tenants.credentials import login_secret_name, login_with, owner_role
+from deploytools.tenants.options import SECOND_LOGIN_SUFFIX
+from deploytools.tenants.state import ServerCatalog
 from deploytools.verification.registry import fact
 from deploytools.verification.secret.facts import SecretDescription
+
+#: Days between a rotation and the expiry date of the former login.
+MAX_GRACE = 30
 
 RotationDates = Mapping[str, datetime]
 
@@ -27,6 +32,35 @@ RotationDates = Mapping[str, datetime]
 def rotation_dates(secret: SecretState) -> RotationDates:
     """The time of the last rotation of each key, from ``rotated_at`` in the secret, without invalid ones."""
     return _dates_in(secret.document)
+
+
+@fact(actions=("secretsmanager:GetSecretValue",))
+def login_rotation_dates(rotation_dates: RotationDates, secret: SecretState, settings: Settings) -> RotationDates:
+    """As `rotation_dates`, of the secret with the login of this process: its tenant's own, or the shared one."""
+    if settings.is_shared:
+        return rotation_dates
+    reader = SecretReader.connect(login_secret_name(settings, settings.database), secret.region)
+    return _dates_in(reader.read_current()[1])
+
+
+@fact()
+def open_logins(
+    server_catalog: ServerCatalog, tenants: tuple[str, ...], secret_description: SecretDescription, settings: Settings
+) -> tuple[str, ...]:
+    """The tenants, except this process's, with two open logins. Only PostgreSQL's catalog is read, no secret."""
+    if settings.is_shared:
+        return ()
+    latest = secret_description.read_at + timedelta(days=MAX_GRACE)
+    is_open = {
+        role.name: not role.valid_until or datetime.fromisoformat(f"{role.valid_until}+00:00") > latest
+        for role in server_catalog.roles
+        if role.can_login and not role.is_expired
+    }
+    return tuple(
+        name
+        for name in tenants
+        if name != settings.database and is_open.get(name) and is_open.get(name + SECOND_LOGIN_SUFFIX)
+    )
 
 
 def _dates_in(document: Document) -> RotationDates:
@@ -66,7 +100,7 @@ def former_login(secret: SecretState, settings: Settings, secret_description: Se
     With a role for each tenant, that of the tenant of this process.
     """
     database = settings.database
-    command = COMMAND if settings.is_shared else f"{COMMAND} --tenant {database}"
+    command = command_for("" if settings.is_shared else database)
     reader = SecretReader.connect(login_secret_name(settings, database), secret.region)
     state = secret if settings.is_shared else reader.read()
     by_aws = secret_description.rotated_at if settings.is_shared else None

@@ -30,6 +30,7 @@ from deploytools.verification.secret.secret_scan import LeakedSecrets
 from tests.verification.zoo.row import FAIL, NA, UNKNOWN, WARN, Row
 from tests.verification.zoo.world import (
     CATALOGUE,
+    DOCUMENT,
     FIRST,
     NOW,
     REPORT,
@@ -319,9 +320,25 @@ SECRET = [
         {"secret.credential-age": FAIL, "ecs.deployed-since-rotation": WARN},
         "django_secret_key: rotated more than 90 days ago",
     ),
+    Row(
+        rotated(password=1, django_secret_key=1, master_password=91)
+        | secret(master_password=f"Zq1{DOCUMENT['password']}"),
+        {"secret.credential-age": FAIL, "ecs.deployed-since-rotation": WARN},
+        "master_password: rotated more than 90 days ago",
+    ),
+    Row(
+        labels(v1=("AWSCURRENT",), v2=("AWSPENDING", "deploytools-rotation-master")),
+        {"secret.no-pending-rotation": WARN},
+        "an unfinished rotation has AWSPENDING on version v2",
+    ),
     Row(rotated(password=20), {"secret.credential-age": WARN}, "django_secret_key: rotated_at in the secret has no"),
     Row({"former_login": None}, {"secret.former-login": NA}, "the password was never rotated"),
     Row(former(user="django_app"), good=("secret.former-login",)),
+    Row(
+        {"open_logins": ("clinic",)},
+        {"secret.former-login": WARN},
+        "clinic: both logins are open",
+    ),
     Row(former(is_open=True, valid_until=NOW + timedelta(hours=4)), good=("secret.former-login",)),
     Row(
         former(is_open=True, rotated_at=NOW - timedelta(days=7)),

@@ -293,7 +293,9 @@ WORLD: dict[str, Any] = {
     "topic_keys": (),
     "custom_fields": CustomFields(("sentry_dsn",), (), ()),
     "secret_description": SecretDescription(ARN, NOW, True, NOW - timedelta(days=20), NOW + timedelta(days=10)),
-    "rotation_dates": {key: NOW - timedelta(days=20) for key in ("password", "django_secret_key")},
+    "rotation_dates": {key: NOW - timedelta(days=20) for key in ("password", "django_secret_key", "master_password")},
+    "login_rotation_dates": {"password": NOW - timedelta(days=20)},
+    "open_logins": (),
     "former_login": FormerLogin("django_app_b", is_open=False, rotated_at=NOW - timedelta(days=20)),
     "secret_policy": ResourcePolicy("123456789012", ()),
     "secret_port": 5432,
@@ -344,7 +346,8 @@ def secret(**changes: Any) -> Changes:
 
 def rotated(**days: int) -> Changes:
     """The keys that were rotated so many days ago."""
-    return {"rotation_dates": {key: NOW - timedelta(days=number) for key, number in days.items()}}
+    dates = {key: NOW - timedelta(days=number) for key, number in days.items()}
+    return {"rotation_dates": dates, "login_rotation_dates": dates}
 
 
 def shop(**changes: Any) -> Changes:

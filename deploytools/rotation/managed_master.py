@@ -1,0 +1,130 @@
+"""Rotation of the master user's password by RDS, which manages its secret: start it, and wait until it is complete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from deploytools import aws
+from deploytools.errors import AwsError, Refused, Throttled, Unreachable
+from deploytools.rotation.rotation_state import MASTER_COMMAND
+from deploytools.secrets.reader import SecretReader
+from deploytools.tenants.master import describe_managed_secret
+
+ACTIVE, ROTATING, IMPAIRED = "active", "rotating", "impaired"
+
+#: Seconds that a rotation can take. RDS needs about one minute.
+LIMIT = 600
+
+#: Seconds between two reads of the status, and between two reports of an unchanged status.
+PAUSE, REPORT = 5, 30
+
+
+@dataclass(frozen=True)
+class ManagedState:
+    """The secret that RDS manages.
+
+    Attributes:
+        status: RDS's ``SecretStatus``.
+        version: ID of the version that is current.
+        rotated_at: the time of the last rotation, in ISO 8601.
+    """
+
+    arn: str
+    status: str
+    version: str
+    rotated_at: str
+
+
+@dataclass(frozen=True)
+class ManagedMaster:
+    """The master user of one RDS instance.
+
+    Attributes:
+        sleep, clock: of the module `time`.
+    """
+
+    instance: str
+    user: str
+    region: str
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+    def steps(self) -> tuple[str, ...]:
+        """Return what `rotate` does, for the plan."""
+        return (
+            f"start a rotation of the secret that RDS manages for {self.instance}, unless one is in progress",
+            f"wait until RDS has changed the password of {self.user} and the secret (at most {LIMIT} s)",
+            f"log in as {self.user} with the new password",
+        )
+
+    def read(self) -> ManagedState:
+        """Return the state of the secret.
+
+        Raises:
+            AwsError: AWS could not be queried.
+        """
+        managed = describe_managed_secret(self.instance, self.region)
+        if "SecretArn" not in managed:
+            raise AwsError(
+                f"RDS does not manage the password of the master user of {self.instance} any more.",
+                hint="Run the command again.",
+            )
+        secret = SecretReader.connect(managed["SecretArn"], self.region).read()
+        return ManagedState(secret.name, managed.get("SecretStatus", ACTIVE), secret.version, secret.created)
+
+    def rotate(self, report: Callable[[str], None]) -> ManagedState:
+        """Start a rotation, unless one is in progress, and wait until it is complete.
+
+        Args:
+            report: receives a sentence about the status while it is waited for.
+
+        Raises:
+            Refused: RDS cannot rotate the secret.
+            AwsError: AWS could not be queried, or the rotation takes too long.
+        """
+        before = self.read()
+        if before.status == IMPAIRED:
+            raise self._impaired_error("Nothing was changed.")
+        if before.status != ROTATING:
+            self._start()
+        start, reported, last = self.clock(), 0.0, ""
+        while True:
+            state = self._read_again(before)
+            waited = self.clock() - start
+            if state.status == ACTIVE and (before.status == ROTATING or state.version != before.version):
+                return state
+            if state.status == IMPAIRED:
+                raise self._impaired_error("The rotation failed.")
+            if waited >= LIMIT:
+                raise AwsError(
+                    f"RDS has not rotated the password of {self.user} within {LIMIT} s (status: {state.status}).",
+                    hint=f"RDS continues. Check it: {MASTER_COMMAND} --status, and the events of the instance: aws rds "
+                    f"describe-events --source-type db-instance --source-identifier {self.instance}",
+                )
+            if state.status != last or waited - reported >= REPORT:
+                report(f"waiting for RDS (status: {state.status}, {waited:.0f} s)")
+                reported, last = waited, state.status
+            self.sleep(PAUSE)
+
+    def _start(self) -> None:
+        with aws.translate_aws_errors("rds:ModifyDBInstance", f"the RDS instance {self.instance}"):
+            aws.client("rds", self.region).modify_db_instance(
+                DBInstanceIdentifier=self.instance, RotateMasterUserPassword=True, ApplyImmediately=True
+            )
+
+    def _read_again(self, before: ManagedState) -> ManagedState:
+        """Return the state; `before` if AWS does not respond at the moment: RDS rotates nevertheless."""
+        with suppress(Throttled, Unreachable):
+            return self.read()
+        return before
+
+    def _impaired_error(self, consequence: str) -> Refused:
+        return Refused(
+            f"RDS cannot rotate the secret for the master user of {self.instance}: its status is impaired. "
+            f"{consequence}",
+            hint="Check that its KMS key is enabled and that RDS can use it: aws rds describe-events --source-type "
+            f"db-instance --source-identifier {self.instance}",
+        )
