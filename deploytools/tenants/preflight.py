@@ -21,7 +21,7 @@ from deploytools.tenants.state import (
     RoleState,
     ServerState,
 )
-from deploytools.wording import count, quote_name
+from deploytools.wording import count, join_names, quote_name
 
 #: Number of locales that an error lists.
 MAX_LOCALES = 8
@@ -119,7 +119,8 @@ def role_error(
     if excess := [*role.excess_permissions, *sorted(forbidden - {*role.excess_permissions})]:
         return DatabaseError(
             f"Role {role.name} has {', '.join(excess)}, which an application role must not have; nothing was changed.",
-            hint=f"Use another role, or run as the role that granted it or a superuser: {_revoke(role, excess, state)}",
+            hint=f"Use another role, or run as the role that granted it or a superuser{_other_privileges(role, excess)}: "
+            f"{_revoke(role, excess, state)}",
         )
     for cause, statement in _login_obstacles(role, state) if logs_in else ():
         return DatabaseError(
@@ -127,6 +128,12 @@ def role_error(
             hint=f"If it is the application role, run: ALTER ROLE {quote_name(role.name)} {statement}",
         )
     return role.login_error
+
+
+def _other_privileges(role: RoleState, excess: Sequence[str]) -> str:
+    """Return which groups the role leaves although only a membership of the group is excessive; empty: none."""
+    groups = sorted({grant.via for grant in role.grants if grant.role in excess} - {*excess})
+    return f" (the role also loses the other privileges of {join_names(groups)})" if groups else ""
 
 
 def _revoke(role: RoleState, excess: Sequence[str], state: ServerState) -> str:

@@ -181,3 +181,11 @@ def test_notes_on_limits_of_the_application_role(site):
         for statement in (f'ALTER ROLE "{site.app.user}" CONNECTION LIMIT -1', expiry.partition("master user: ")[2]):
             master.execute(statement.encode())
     assert site.plan().tenants[0].notes == ()
+
+
+@pytest.mark.slow
+def test_the_hint_names_the_group_that_the_role_leaves(site):
+    """Only one membership of the group is excessive, but REVOKE takes them all."""
+    role_with_excess_permissions(site)
+    error = first_error(site)
+    assert error and f"(the role also loses the other privileges of {site.app.user}_Group): ALTER ROLE" in error.hint
