@@ -117,9 +117,10 @@ def role_error(
         return None
     forbidden = _forbidden(owner or name, desired, state) & role.memberships
     if excess := [*role.excess_permissions, *sorted(forbidden - {*role.excess_permissions})]:
+        other = _other_privileges(role, excess)
         return DatabaseError(
             f"Role {role.name} has {', '.join(excess)}, which an application role must not have; nothing was changed.",
-            hint=f"Use another role, or run as the role that granted it or a superuser{_other_privileges(role, excess)}: "
+            hint=f"Use another role, or run as the role that granted it or a superuser{other}: "
             f"{_revoke(role, excess, state)}",
         )
     for cause, statement in _login_obstacles(role, state) if logs_in else ():

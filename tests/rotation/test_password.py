@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -116,7 +117,7 @@ def test_two_rotations(capsys, made: Deployment):
 @pytest.mark.slow
 def test_a_former_login_in_use_is_not_closed(capsys, made: Deployment):
     former = login_of(made, made.document())
-    with former.connect(made.tenants[0]) as session:
+    with closing(former.connect(made.tenants[0])) as session:
         session.execute("BEGIN")  # However long the test takes, it is not idle.
         assert rotate(capsys).code == 0
         for options in (("--finish",), ("--finish", "--end-sessions"), ("--wait-for-sessions", "1m", "--plan"), ()):
