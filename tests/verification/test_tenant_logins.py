@@ -125,5 +125,5 @@ def test_columns_and_privileges_that_are_missing(capsys, deployment):
     found = tenant_logins(secret, tuple(deployment.tenants), settings, REPORT)
     assert [(report.missing_tables, report.missing_columns, report.missing_privileges) for report in found] == [
         ((), (), ()),
-        ((), ('"django_content_type".model',), ('UPDATE on "django_content_type"',)),
+        ((), ('"django_content_type"."model"',), ('UPDATE on "django_content_type"',)),
     ]

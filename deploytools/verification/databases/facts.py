@@ -101,16 +101,15 @@ PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 SESSION = """
     SELECT current_setting('transaction_read_only')::boolean AS is_read_only,
            (SELECT CASE WHEN isfinite(rolvaliduntil) THEN floor(extract(epoch FROM rolvaliduntil - now()) / 86400)::int
-            END FROM pg_catalog.pg_roles WHERE rolname = session_user) AS password_days,
-           ARRAY(SELECT name FROM unnest(%(tables)s::text[]) AS name WHERE to_regclass(name) IS NULL) AS missing,
-           ARRAY(SELECT name || '.' || quote_ident(attribute)
-                 FROM unnest(%(column_tables)s::text[], %(columns)s::text[]) AS model (name, attribute)
-                 WHERE to_regclass(name) IS NOT NULL AND NOT EXISTS (
-                     SELECT FROM pg_catalog.pg_attribute
-                     WHERE attrelid = to_regclass(name) AND attname = attribute AND NOT attisdropped)) AS columns,
-           ARRAY(SELECT privilege || ' on ' || name
-                 FROM unnest(%(tables)s::text[]) AS name, unnest(%(privileges)s::text[]) AS privilege
-                 WHERE NOT has_table_privilege(to_regclass(name), privilege)) AS privileges
+            END FROM pg_catalog.pg_roles WHERE rolname = session_user) AS password_days
+"""
+TABLES = """
+    SELECT name, relation IS NULL AS is_missing,
+           ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute
+                 WHERE attrelid = relation AND NOT attisdropped) AS columns,
+           ARRAY(SELECT privilege FROM unnest(%s::text[]) AS privilege
+                 WHERE NOT has_table_privilege(relation, privilege)) AS privileges
+    FROM (SELECT name, to_regclass(name)::oid AS relation FROM unnest(%s::text[]) AS name OFFSET 0) AS model
 """
 
 
@@ -197,20 +196,21 @@ def _log_in(settings: Settings, secret: Document, name: str) -> TenantReport:
             unusable = read_unusable_objects(session)
             applied = read_applied(session)
             recorded = {app for app, _ in applied}
-            tables = [table for table in model_tables() if table.app in recorded]
-            with translate_database_errors("read the settings of its session"):
-                (row,) = session.execute(SESSION, _parameters(tables)).fetchall()
-            missing = map(tuple, (row.missing, row.columns, row.privileges))
-            return TenantReport(name, applied, unusable, None, row.is_read_only, row.password_days, *missing)
+            expected = {table.name: table for table in model_tables() if table.app in recorded}
+            with translate_database_errors("read the settings of its session, and its tables"):
+                (row,) = session.execute(SESSION).fetchall()
+                tables = session.execute(TABLES, [list(PRIVILEGES), list(expected)]).fetchall()
+            found = [table for table in tables if not table.is_missing]
+            return TenantReport(
+                name,
+                applied,
+                unusable,
+                None,
+                row.is_read_only,
+                row.password_days,
+                tuple(table.name for table in tables if table.is_missing),
+                tuple(f'{t.name}."{c}"' for t in found for c in expected[t.name].columns if c not in t.columns),
+                tuple(f"{privilege} on {table.name}" for table in found for privilege in table.privileges),
+            )
     except DeployError as error:
         return TenantReport(name, unusable=unusable, error=error)
-
-
-def _parameters(tables: Sequence[ModelTable]) -> dict[str, object]:
-    columns = [(table.name, column) for table in tables for column in table.columns]
-    return {
-        "tables": [table.name for table in tables],
-        "column_tables": [name for name, _ in columns],
-        "columns": [column for _, column in columns],
-        "privileges": list(PRIVILEGES),
-    }
