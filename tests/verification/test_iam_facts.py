@@ -209,6 +209,7 @@ def test_conditional_statements_are_simulated(monkeypatch, says, decided):
         {**ALL, "Action": ["iam:PassRole", "iam:Put*"], **TAGGED},
         {**ALL, "Action": READ, "Resource": secrets, **TAGGED},
         {**ALL, "Effect": "Deny", **TAGGED},
+        {**ALL, "Action": "iam:TagRole", "Condition": {"DateGreaterThan": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}}},
         {**ALL, "Action": "iam:CreateUser", "Condition": {"Bool": {"aws:SecureTransport": "true"}}},
         ALL,
     )

@@ -118,6 +118,9 @@ def api(monkeypatch) -> dict[str, Any]:
 
 
 def _found(name: str) -> dict[str, Any]:
+    if name == "orders-2":
+        reader = {"DBInstanceIdentifier": name, "DBClusterIdentifier": "orders", "PubliclyAccessible": True}
+        return {"DBInstances": [reader]}
     if name != "orders-1":
         raise ClientError({"Error": {"Code": "DBInstanceNotFound", "Message": "no"}}, "DescribeDBInstances")
     return {"DBInstances": [MEMBER]}
@@ -192,16 +195,18 @@ def test_the_server_in_use(api, host, expected):
 
 
 def test_the_checks_of_a_cluster(api):
-    """Only the fault of the example is reported: a shared snapshot, and a pending change."""
+    """Only the faults of the example are reported: a public reader, a shared snapshot, and a pending change."""
     facts = {**FACTS, **read()}
     found = evaluate_checks(CHECKS, facts)
     assert {finding.check.id: finding.status for finding in found if finding.status is not Status.PASS} == {
+        "rds.not-public": Status.FAIL,
         "rds.no-pending-changes": Status.WARN,
         "rds.engine-supported": Status.UNKNOWN,
         "rds.master-secret": Status.NOT_APPLICABLE,
         "rds.snapshots-private": Status.WARN,
     }
     hints = {finding.check.id: finding.hint for finding in found}
+    assert hints["rds.not-public"].startswith("Run: aws rds modify-db-instance --db-instance-identifier orders-2 ")
     assert hints["rds.snapshots-private"] == (
         "Run: aws rds modify-db-cluster-snapshot-attribute --db-cluster-snapshot-identifier manual-orders "
         "--attribute-name restore --values-to-remove 999999999999"

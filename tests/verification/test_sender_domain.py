@@ -31,6 +31,9 @@ ZONE: Mapping[str, tuple[str, ...]] = {
     "typo.net": ("v=spf1 includes:amazonses.com ip4:300.1.1.1 ip4:2001:db8::1 include:gone.net +all",),
     "many.net": (f"v=spf1 a {TEN} -all",),
     "loop.net": ("v=spf1 include:loop.net mx all",),
+    "closed.net": ("v=spf1 ?mx -all",),
+    "minus.net": ("v=spf1 a -include:amazonses.com ~all",),
+    "after.net": ("v=spf1 ~all include:amazonses.com mx",),
     "macro.net": ("v=spf1 exists:%{i}.macro.net include:%{d}.x exp=e.macro.net",),
     "none.net": ("v=spf10 -all",),
     "long.net": ("v=spf1 " + "ip4:192.0.2.1 " * 40 + "-all",),
@@ -100,6 +103,9 @@ def server(monkeypatch) -> Iterator[None]:
         ("many.net", 1, "-", tuple(f"n{number}.net" for number in range(10)), 11, ()),
         ("loop.net", 1, "+", ("loop.net",), 4, ()),
         ("macro.net", 1, "", (), 2, ()),
+        ("closed.net", 1, "-", (), 1, ()),
+        ("minus.net", 1, "~", (), 2, ()),
+        ("after.net", 1, "~", (), 0, ()),
         ("long.net", 1, "-", (), 0, ()),
         ("none.net", 0, "", (), 0, ()),
         ("gone.net", 0, "", (), 0, ()),
@@ -109,6 +115,7 @@ def test_spf_records(domain, number, policy, included, lookups, invalid):
     found = read_spf(domain)
     assert len(found.records) == number
     assert (found.policy, found.included, found.lookups, found.invalid) == (policy, included, lookups, invalid)
+    assert found.allows_servers is (number == 1 and domain not in {"closed.net", "after.net"})
 
 
 def stored(host: str) -> SecretState:

@@ -116,6 +116,7 @@ def _conditional(role: Role) -> list[tuple[str, str]]:
         for policy in role.policies
         for statement in policy.statements
         if statement.get("Effect") == "Allow" and condition_holds(statement, context) is None
+        if not any(operator.startswith("Date") for operator in statement["Condition"])  # True later, or before.
         for action in as_list(statement.get("Action", ()))
         for resource in as_list(statement.get("Resource", ()))
         if not set(action) & {"*", "?"}

@@ -176,6 +176,10 @@ def spf(spf_record: SpfRecord) -> Verdict:
     if record.invalid:
         hint = "Correct the terms. An included domain must have exactly one SPF record"
         return failed(f"invalid: {', '.join(record.invalid)}", hint=hint)
+    if not record.allows_servers:
+        return failed(
+            "it allows no server to send", hint=hint.replace("Add one TXT record to", "Correct the record of")
+        )
     if provider and provider not in record.included:
         return failed(f"it does not include {provider}, which sends the messages", hint=f"Add include:{provider}")
     if record.policy == "+":

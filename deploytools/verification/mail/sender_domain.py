@@ -42,6 +42,7 @@ class SpfRecord:
         records: the SPF records of the domain; a valid domain has one.
         policy: the qualifier of ``all``, which applies to other servers: ``-``, ``~``, ``?`` or ``+``; empty: none.
         included: domains of ``include`` and ``redirect``, also of included records.
+        allows_servers: whether the record allows any server other than by ``all``.
         lookups: DNS lookups that an evaluation needs; at most one more than is allowed is counted.
         invalid: terms that are not valid, and included domains that do not have exactly one record.
         provider: the domain that the record must include; empty: the service that sends the messages is unknown.
@@ -54,6 +55,7 @@ class SpfRecord:
     lookups: int = 0
     invalid: tuple[str, ...] = ()
     provider: str = ""
+    allows_servers: bool = True
 
 
 #: SMTP servers on this machine, such as the one of ``manage.py localcloud``.
@@ -88,24 +90,28 @@ def read_spf(domain: str, provider: str = "") -> SpfRecord:
     """Return the SPF record of `domain`, with what it includes."""
     records = _records(domain, r"v=spf1(\s|$)")
     included, invalid, lookups, policy = dict[str, None](), list[str](), 0, ""
-    pending, is_first = list(records) if len(records) == 1 else [], True
+    pending, is_first, allows_servers = list(records) if len(records) == 1 else [], True, False
     while pending and lookups <= MAX_LOOKUPS:
         terms = pending.pop(0).lower().split()[1:]
         invalid += [term for term in terms if not _is_valid(term)]
-        named = [(name, value[1:]) for _, name, value in map(_parse, terms)]
         others = [term for term in terms if ALL.fullmatch(term)]
+        used = terms[: terms.index(others[0])] if others else terms  # Receivers ignore mechanisms after "all".
+        named = [(name, value[1:]) for _, name, value in map(_parse, used)]
+        allowed = [(name, value[1:]) for qualifier, name, value in map(_parse, used) if name and qualifier in {"", "+"}]
         redirects = [term.partition("=")[2] for term in terms if term.startswith("redirect=")] if not others else []
         lookups += sum(name in WITH_LOOKUP for name, _ in named) + len(redirects)
         if is_first and others:
             policy = others[0].removesuffix("all") or "+"
+        if is_first:
+            allows_servers = bool(allowed or redirects)
         is_first = is_first and bool(redirects)
-        targets = [value for name, value in named if name == "include"] + redirects
+        targets = [value for name, value in allowed if name == "include"] + redirects
         for target in (target for target in targets if "%" not in target and target not in included):
             included[target] = None
             found = _records(target, r"v=spf1(\s|$)")
             pending += found if len(found) == 1 else []
             invalid += [] if len(found) == 1 else [target]
-    return SpfRecord(domain, records, policy, tuple(included), lookups, tuple(invalid), provider)
+    return SpfRecord(domain, records, policy, tuple(included), lookups, tuple(invalid), provider, allows_servers)
 
 
 def _parse(term: str) -> tuple[str, str, str]:

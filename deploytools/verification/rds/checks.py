@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 
@@ -65,16 +66,18 @@ def deletion_protection(rds_instance: RdsInstance) -> Verdict:
 
 @instance_check(
     "rds.not-public",
-    title="RDS instance is not publicly accessible",
+    title="RDS instance and its readers are not publicly accessible",
     severity=Severity.CRITICAL,
     guide="Security Checklist: RDS security group only allows access from backend application",
     hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --no-publicly-accessible",
     references=("FSBP RDS.2", "Prowler rds_instance_no_public_access", "checkov CKV_AWS_17"),
 )
-def not_public(rds_instance: RdsInstance) -> Verdict:
+def not_public(rds_instance: RdsInstance, rds_readers: tuple[RdsInstance, ...]) -> Iterable[Verdict]:
     """With a public IP address, one wrong security group rule exposes the database to the internet."""
-    hint = modify_hint(rds_instance, "--no-publicly-accessible")
-    return _switch("PubliclyAccessible", rds_instance.is_public, expected=False, hint=hint)
+    for instance in (rds_instance, *rds_readers):
+        hint = modify_hint(instance, "--no-publicly-accessible")
+        verdict = _switch("PubliclyAccessible", instance.is_public, expected=False, hint=hint)
+        yield replace(verdict, resource=instance.identifier)
 
 
 @instance_check(

@@ -37,7 +37,7 @@ def read_instance(client: RDSClient, name: str, region: str) -> dict[str, Any]:
         NotFound: there is neither.
     """
     try:
-        item = _instance(client, name, region)
+        item = read_member(client, name, region)
     except NotFound:
         cluster: Mapping[str, Any] = {}
         with suppress(NotFound):
@@ -45,13 +45,14 @@ def read_instance(client: RDSClient, name: str, region: str) -> dict[str, Any]:
         writer = [member for member in cluster.get("DBClusterMembers", ()) if member.get("IsClusterWriter")]
         if not writer:
             raise
-        return _with_cluster(_instance(client, writer[0]["DBInstanceIdentifier"], region), cluster)
+        return _with_cluster(read_member(client, writer[0]["DBInstanceIdentifier"], region), cluster)
     if name := item.get("DBClusterIdentifier", ""):
         return _with_cluster(item, _cluster(client, name, region))
     return item
 
 
-def _instance(client: RDSClient, name: str, region: str) -> dict[str, Any]:
+def read_member(client: RDSClient, name: str, region: str) -> dict[str, Any]:
+    """Return the response about one instance."""
     with aws.translate_aws_errors("rds:DescribeDBInstances", f"the RDS instance {name} in {region}"):
         found = client.describe_db_instances(DBInstanceIdentifier=name)["DBInstances"]
     if not found:
@@ -83,4 +84,5 @@ def _with_cluster(item: Mapping[str, Any], cluster: Mapping[str, Any]) -> dict[s
         "InstanceCreateTime": cluster.get("ClusterCreateTime"),
         "DBClusterArn": cluster.get("DBClusterArn", ""),
         "ClusterEndpoint": cluster.get("Endpoint", ""),
+        "Others": tuple(name for name in members if name != item["DBInstanceIdentifier"]),
     }

@@ -13,7 +13,7 @@ from deploytools.conf import Settings
 from deploytools.errors import AwsError, ConfigurationError
 from deploytools.secrets.contract import INSTANCE_ENDPOINT, host_name, instance_identifier
 from deploytools.secrets.plan import SecretState
-from deploytools.verification.rds.db_cluster import CLUSTER_ENDPOINT, read_instance
+from deploytools.verification.rds.db_cluster import CLUSTER_ENDPOINT, read_instance, read_member
 from deploytools.verification.registry import fact
 
 STANDARD, EXTENDED = "open-source-rds-standard-support", "open-source-rds-extended-support"
@@ -33,6 +33,7 @@ class RdsInstance:
         endpoint: of the instance, or of the writer of its cluster.
         cluster: the identifier of its DB cluster; empty: it is not in one.
         member_arn, member_endpoint: of the instance, if it is in a cluster.
+        others: identifiers of the other instances of the cluster.
         read_at: the time of the response.
         pending: names of the pending changes.
         parameter_groups: name and ``ParameterApplyStatus`` of each group.
@@ -83,6 +84,7 @@ class RdsInstance:
     cluster: str = ""
     member_arn: str = ""
     member_endpoint: str = ""
+    others: tuple[str, ...] = ()
 
     @property
     def is_aurora(self) -> bool:
@@ -145,7 +147,15 @@ def _instance(identifier: str, item: Mapping[str, Any]) -> RdsInstance:
         cluster=item.get("DBClusterIdentifier", ""),
         member_arn=item.get("DBInstanceArn", "") if "DBClusterArn" in item else "",
         member_endpoint=item.get("Endpoint", {}).get("Address", "") if "DBClusterArn" in item else "",
+        others=item.get("Others", ()),
     )
+
+
+@fact(actions=("rds:DescribeDBInstances",), deadline=30)
+def rds_readers(rds_instance: RdsInstance, settings: Settings) -> tuple[RdsInstance, ...]:
+    """The other instances of the cluster, if the instance is in one."""
+    client, others = aws.client("rds", settings.region), set(rds_instance.others)
+    return tuple(_instance(name, read_member(client, name, settings.region)) for name in sorted(others))
 
 
 @dataclass(frozen=True)

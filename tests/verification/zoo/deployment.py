@@ -530,6 +530,7 @@ MAIL = [
                 "invalid: includes:amazonses.com, ip4:300",
             ),
             ({"policy": "+"}, FAIL, "+all allows every server to send"),
+            ({"policy": "-", "included": (), "provider": "", "allows_servers": False}, FAIL, "it allows no server"),
             ({"policy": "?"}, WARN, "it does not end with ~all or -all"),
             ({"policy": ""}, WARN, "it does not end with ~all or -all"),
         )

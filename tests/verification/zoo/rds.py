@@ -18,6 +18,7 @@ from tests.verification.zoo.world import (
     ALARMS,
     DAILY,
     NOW,
+    RDS,
     Changes,
     alarm,
     expect,
@@ -55,6 +56,14 @@ SWITCHES = [
     Row(
         aurora(allocated=1, maximum=None) | {"alarms": tuple(a for a in ALARMS if a.metric != "FreeStorageSpace")},
         good=(*OF_CLUSTER, "rds.multi-az", "rds.storage-autoscaling", "alarms.metrics"),
+    ),
+    *(
+        Row(aurora() | {"rds_readers": (replace(RDS, identifier="orders-2", is_public=is_public),)}, flips, seen, good)
+        for is_public, flips, seen, good in (
+            (True, {"rds.not-public": FAIL}, "orders-2: PubliclyAccessible is true", ()),
+            (None, {"rds.not-public": UNKNOWN}, "orders-2: the AWS response has no PubliclyAccessible", ()),
+            (False, {}, "", ("rds.not-public",)),
+        )
     ),
     Row(aurora(deletion_protection=False), {"rds.deletion-protection": FAIL}, "DeletionProtection is false"),
     Row(aurora(backup_days=1), {"rds.automated-backups": FAIL}, "retention period: 1 day"),

@@ -273,6 +273,7 @@ WORLD: dict[str, Any] = {
     "secret_key_fallbacks": SecretKeyFallbacks(1, ()),
     "rds_instance": RDS,
     "server_in_use": ServerInUse(True, True),
+    "rds_readers": (),
     "rds_parameters": {"rds.force_ssl": "1"},
     "rds_maintenance": (),
     "newer_minor_versions": (),
