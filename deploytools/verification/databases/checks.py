@@ -126,21 +126,38 @@ def public_connect_revoked(
     return _each(server_catalog, tenants, evaluate)
 
 
+def _each_login(
+    tenant_logins: Iterable[TenantReport], evaluate: Callable[[TenantReport], Verdict]
+) -> Iterable[Verdict]:
+    """`evaluate` for the login to each tenant database. `databases.exists` reports those that do not exist."""
+    for tenant in tenant_logins:
+        yield replace(not_applicable(MISSING) if _is_missing(tenant) else evaluate(tenant), resource=tenant.name)
+
+
+def _is_missing(tenant: TenantReport) -> bool:
+    return isinstance(tenant.error, ConnectionFailed) and tenant.error.kind is ConnectionFailure.NO_DATABASE
+
+
+def _is_logged_in(error: DeployError) -> bool:
+    """Whether the login succeeded before the error. `databases.migrated` reports such an error."""
+    return isinstance(error, DatabaseError) and not isinstance(error, ConnectionFailed)
+
+
 @tenant_check("databases.login", title="Application can log in to every tenant database", severity=Severity.CRITICAL)
 def login(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdict]:
     """If the login to a database fails, no request for its tenant can be served."""
-    for tenant in tenant_logins:
-        if _is_missing(tenant):
-            yield not_applicable(MISSING, tenant.name)
-        elif tenant.error and not _is_logged_in(tenant.error):
+
+    def evaluate(tenant: TenantReport) -> Verdict:
+        if tenant.error and not _is_logged_in(tenant.error):
             verdict = failed if isinstance(tenant.error, ConnectionFailed | SecretError | NotFound) else unknown
-            yield verdict(str(tenant.error), tenant.name, tenant.error.hint)
-        elif tenant.password_days is not None and tenant.password_days < EXPIRY_DAYS:
+            return verdict(str(tenant.error), hint=tenant.error.hint)
+        if tenant.password_days is not None and tenant.password_days < EXPIRY_DAYS:
             hint = "As the master user, run ALTER ROLE … VALID UNTIL 'infinity'"
             evidence = f"the login succeeded, but the password expires in less than {EXPIRY_DAYS} days"
-            yield warned(evidence, tenant.name, hint, measured=f"{count(tenant.password_days, 'day')} left")
-        else:
-            yield passed("the login succeeded", tenant.name)
+            return warned(evidence, hint=hint, measured=f"{count(tenant.password_days, 'day')} left")
+        return passed("the login succeeded")
+
+    return _each_login(tenant_logins, evaluate)
 
 
 @tenant_check(
@@ -152,32 +169,23 @@ def login(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdict]:
 def table_privileges(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdict]:
     """After a restore without owners, every table belongs to the master user, and the application can read none. If the
     schema is another role's, migrations cannot create tables."""
-    for tenant in tenant_logins:
-        if _is_missing(tenant):
-            yield not_applicable(MISSING, tenant.name)
-        elif tenant.unusable:
+
+    def evaluate(tenant: TenantReport) -> Verdict:
+        if tenant.unusable:
             hint = tenant.unusable.hint(tenant.name, TRANSFER)
-            yield failed(tenant.unusable.describe("the application role", tenant.name), tenant.name, hint)
-        elif tenant.error and tenant.unusable is None:
-            yield unknown(str(tenant.error), tenant.name, tenant.error.hint)
-        elif tenant.is_read_only:
+            return failed(tenant.unusable.describe("the application role", tenant.name), hint=hint)
+        if tenant.error and tenant.unusable is None:
+            return unknown(str(tenant.error), hint=tenant.error.hint)
+        if tenant.is_read_only:
             hint = f"Run in psql: ALTER ROLE … or ALTER DATABASE … RESET default_transaction_read_only. {REPLICA_HINT}"
-            yield failed("its sessions are read-only", tenant.name, hint)
-        elif lost := tenant.missing_privileges:
+            return failed("its sessions are read-only", hint=hint)
+        if lost := tenant.missing_privileges:
             hint = "If that is not on purpose, run in psql as the owner of each table: GRANT … ON … TO …"
             evidence = f"{count(len(lost), 'privilege')} on tables of the models are missing: {join_names(lost)}"
-            yield warned(evidence, tenant.name, hint)
-        else:
-            yield passed("it can use the tables and sequences in its schemas, and create tables", tenant.name)
+            return warned(evidence, hint=hint)
+        return passed("it can use the tables and sequences in its schemas, and create tables")
 
-
-def _is_logged_in(error: DeployError) -> bool:
-    """Whether the login succeeded before the error. `databases.migrated` reports such an error."""
-    return isinstance(error, DatabaseError) and not isinstance(error, ConnectionFailed)
-
-
-def _is_missing(tenant: TenantReport) -> bool:
-    return isinstance(tenant.error, ConnectionFailed) and tenant.error.kind is ConnectionFailure.NO_DATABASE
+    return _each_login(tenant_logins, evaluate)
 
 
 @tenant_check(
@@ -189,34 +197,26 @@ def _is_missing(tenant: TenantReport) -> bool:
 )
 def migrated(tenant_logins: tuple[TenantReport, ...], migration_graph: MigrationGraph) -> Iterable[Verdict]:
     """Queries fail if the tables are older than the code. Like ``migrate --check``, for all tenants."""
-    for tenant in tenant_logins:
-        if _is_missing(tenant):
-            yield not_applicable(MISSING, tenant.name)
-            continue
+
+    def evaluate(tenant: TenantReport) -> Verdict:
         if tenant.error:
-            yield unknown(str(tenant.error), tenant.name, tenant.error.hint)
-            continue
+            return unknown(str(tenant.error), hint=tenant.error.hint)
         history = migration_graph.compare(tenant.applied)
-        missing, ahead = history.unapplied, history.unknown
         hint = f"Run: python manage.py migrate_tenants --tenant {tenant.name}"
-        if missing:
-            yield failed(f"{len(missing)} not applied, first {dotted(missing[0])}", tenant.name, hint)
-        elif history.unrecorded:
-            first = dotted(history.unrecorded[0])
-            yield failed(f"{len(history.unrecorded)} squashed but not recorded, first {first}", tenant.name, hint)
-        elif lost := tenant.missing_tables or tenant.missing_columns:
+        if missing := history.unapplied:
+            return failed(f"{len(missing)} not applied, first {dotted(missing[0])}", hint=hint)
+        if squashed := history.unrecorded:
+            return failed(f"{len(squashed)} squashed but not recorded, first {dotted(squashed[0])}", hint=hint)
+        if lost := tenant.missing_tables or tenant.missing_columns:
             noun = "table" if tenant.missing_tables else "column"
             hint = "Restore them from a backup. If they were never created: python manage.py makemigrations --check"
-            evidence = f"{count(len(lost), noun)} of recorded migrations not found, first {lost[0]}"
-            yield failed(evidence, tenant.name, hint)
-        elif ahead:
-            yield warned(
-                f"{len(ahead)} applied but not in this code, first {dotted(ahead[0])}",
-                tenant.name,
-                "The database is ahead of this code. Deploy the newer release",
-            )
-        else:
-            yield passed(f"all {len(migration_graph.replaces)} applied", tenant.name)
+            return failed(f"{count(len(lost), noun)} of recorded migrations not found, first {lost[0]}", hint=hint)
+        if ahead := history.unknown:
+            hint = "The database is ahead of this code. Deploy the newer release"
+            return warned(f"{len(ahead)} applied but not in this code, first {dotted(ahead[0])}", hint=hint)
+        return passed(f"all {len(migration_graph.replaces)} applied")
+
+    return _each_login(tenant_logins, evaluate)
 
 
 @tenant_check(

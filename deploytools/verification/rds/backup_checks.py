@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from deploytools.conf import Settings
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
-from deploytools.verification.rds.checks import instance_check, missing_field, modify_hint, modify_now_hint
+from deploytools.verification.rds.checks import MODIFY, instance_check, missing_field, modify_hint, modify_now_hint
 from deploytools.verification.rds.facts import RdsInstance, SharedSnapshot, Snapshot
 from deploytools.wording import count
 
@@ -43,7 +43,7 @@ def _has_no_backups(instance: RdsInstance) -> bool:
     title=f"Automated backups are kept for at least {BACKUP_DAYS} days",
     severity=Severity.HIGH,
     guide="Security Checklist: RDS automated backups enabled",
-    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --backup-retention-period 14",
+    hint=f"{MODIFY} --backup-retention-period 14",
     references=(
         "FSBP RDS.11",
         "Prowler rds_instance_backup_enabled",
@@ -116,7 +116,7 @@ def _from_snapshot(instance: RdsInstance, snapshots: Iterable[Snapshot], measure
     title="Backup and maintenance windows do not overlap",
     severity=Severity.LOW,
     guide=CHECKLIST,
-    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --preferred-backup-window hh:mm-hh:mm",
+    hint=f"{MODIFY} --preferred-backup-window hh:mm-hh:mm",
 )
 def separate_windows(rds_instance: RdsInstance) -> Verdict:
     """AWS does not back up an instance during maintenance, and both can take longer than their windows."""

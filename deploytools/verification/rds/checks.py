@@ -19,6 +19,11 @@ MIN_STEP = 10
 LOGS, AURORA_LOGS = ("postgresql", "upgrade"), ("postgresql",)
 
 instance_check = partial(check, resource_of=attrgetter("identifier"))
+#: Checks of what the guide leaves to a later phase.
+later_check = partial(instance_check, stage=Stage.LAUNCH, guide="Next Steps: Phase 12")
+
+#: The beginning of the hints of ``--explain``.
+MODIFY = "Run: aws rds modify-db-instance --db-instance-identifier INSTANCE"
 
 
 def modify_hint(instance: RdsInstance, option: str, note: str = "") -> str:
@@ -55,7 +60,7 @@ def _switch(
     title="Deletion protection is enabled",
     severity=Severity.HIGH,
     guide="Security Checklist: RDS deletion protection enabled",
-    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --deletion-protection",
+    hint=f"{MODIFY} --deletion-protection",
     references=("FSBP RDS.8", "Prowler rds_instance_deletion_protection", "checkov CKV_AWS_293"),
 )
 def deletion_protection(rds_instance: RdsInstance) -> Verdict:
@@ -69,7 +74,7 @@ def deletion_protection(rds_instance: RdsInstance) -> Verdict:
     title="RDS instance and its readers are not publicly accessible",
     severity=Severity.CRITICAL,
     guide="Security Checklist: RDS security group only allows access from backend application",
-    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --no-publicly-accessible",
+    hint=f"{MODIFY} --no-publicly-accessible",
     references=("FSBP RDS.2", "Prowler rds_instance_no_public_access", "checkov CKV_AWS_17"),
 )
 def not_public(rds_instance: RdsInstance, rds_readers: tuple[RdsInstance, ...]) -> Iterable[Verdict]:
@@ -93,14 +98,11 @@ def storage_encrypted(rds_instance: RdsInstance) -> Verdict:
     return _switch("StorageEncrypted", rds_instance.is_encrypted)
 
 
-@instance_check(
+@later_check(
     "rds.multi-az",
     title="Multi-AZ is enabled",
     severity=Severity.MEDIUM,
-    stage=Stage.LAUNCH,
-    guide="Next Steps: Phase 12",
-    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --multi-az (doubles the price of the "
-    "instance)",
+    hint=f"{MODIFY} --multi-az (doubles the price of the instance)",
     references=("FSBP RDS.5", "Trusted Advisor f2iK5R6Dep", "Prowler rds_instance_multi_az", "checkov CKV_AWS_157"),
 )
 def multi_az(rds_instance: RdsInstance) -> Verdict:
@@ -118,14 +120,11 @@ def _create_reader(instance: RdsInstance) -> str:
     )
 
 
-@instance_check(
+@later_check(
     "rds.log-exports",
     title="PostgreSQL logs are exported to CloudWatch Logs",
     severity=Severity.MEDIUM,
-    stage=Stage.LAUNCH,
-    guide="Next Steps: Phase 12",
-    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --cloudwatch-logs-export-configuration "
-    "EnableLogTypes=postgresql",
+    hint=f"{MODIFY} --cloudwatch-logs-export-configuration EnableLogTypes=postgresql",
     references=("FSBP RDS.9", "FSBP RDS.36", "Prowler rds_instance_integration_cloudwatch_logs", "checkov CKV_AWS_129"),
 )
 def log_exports(rds_instance: RdsInstance) -> Verdict:
@@ -143,7 +142,7 @@ def log_exports(rds_instance: RdsInstance) -> Verdict:
     title="Minor version upgrades are automatic, and the newest is installed",
     severity=Severity.HIGH,
     guide="Next Steps: Phase 12",
-    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --auto-minor-version-upgrade",
+    hint=f"{MODIFY} --auto-minor-version-upgrade",
     references=("FSBP RDS.13", "Prowler rds_instance_minor_version_upgrade_enabled", "checkov CKV_AWS_226"),
 )
 def minor_upgrades(rds_instance: RdsInstance, newer_minor_versions: tuple[str, ...]) -> Verdict:
@@ -157,13 +156,11 @@ def minor_upgrades(rds_instance: RdsInstance, newer_minor_versions: tuple[str, .
     return _switch("AutoMinorVersionUpgrade", rds_instance.has_minor_upgrades, hint=hint)
 
 
-@instance_check(
+@later_check(
     "rds.storage-autoscaling",
     title="Storage autoscaling is enabled",
     severity=Severity.MEDIUM,
-    stage=Stage.LAUNCH,
-    guide="Next Steps: Phase 12",
-    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --max-allocated-storage GIB",
+    hint=f"{MODIFY} --max-allocated-storage GIB",
 )
 def storage_autoscaling(rds_instance: RdsInstance) -> Verdict:
     """A full disk stops all tenants."""
@@ -181,13 +178,11 @@ def storage_autoscaling(rds_instance: RdsInstance) -> Verdict:
     return passed(f"{allocated} GiB, up to {maximum} GiB")
 
 
-@instance_check(
+@later_check(
     "rds.snapshot-tags",
     title="Tags are copied to snapshots",
     severity=Severity.LOW,
-    stage=Stage.LAUNCH,
-    guide="Next Steps: Phase 12",
-    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --copy-tags-to-snapshot",
+    hint=f"{MODIFY} --copy-tags-to-snapshot",
     references=("FSBP RDS.17", "Prowler rds_instance_copy_tags_to_snapshots"),
 )
 def snapshot_tags(rds_instance: RdsInstance) -> Verdict:
@@ -196,14 +191,11 @@ def snapshot_tags(rds_instance: RdsInstance) -> Verdict:
     return _switch("CopyTagsToSnapshot", rds_instance.copies_tags, hint=hint, otherwise=warned)
 
 
-@instance_check(
+@later_check(
     "rds.enhanced-monitoring",
     title="Enhanced Monitoring is enabled",
     severity=Severity.LOW,
-    stage=Stage.LAUNCH,
-    guide="Next Steps: Phase 12",
-    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --monitoring-interval 60 "
-    "--monitoring-role-arn ROLE",
+    hint=f"{MODIFY} --monitoring-interval 60 --monitoring-role-arn ROLE",
     references=("FSBP RDS.6", "Prowler rds_instance_enhanced_monitoring_enabled", "checkov CKV_AWS_118"),
 )
 def enhanced_monitoring(rds_instance: RdsInstance) -> Verdict:

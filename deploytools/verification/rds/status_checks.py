@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from deploytools.postgres.connection_probe import ProbeResult, SessionReport
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
-from deploytools.verification.rds.checks import instance_check, missing_field, modify_hint, modify_now_hint
+from deploytools.verification.rds.checks import MODIFY, instance_check, missing_field, modify_hint, modify_now_hint
 from deploytools.verification.rds.facts import (
     EXTENDED,
     EngineSupport,
@@ -172,7 +172,7 @@ def parameters_applied(rds_instance: RdsInstance) -> Verdict:
     title="No changes of the RDS instance are pending",
     severity=Severity.MEDIUM,
     guide="Step 11",
-    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --apply-immediately",
+    hint=f"{MODIFY} --apply-immediately",
 )
 def no_pending_changes(rds_instance: RdsInstance) -> Verdict:
     """A pending change is applied in the next maintenance window and can restart the instance."""
@@ -190,8 +190,7 @@ def no_pending_changes(rds_instance: RdsInstance) -> Verdict:
     title=f"Server certificate is valid for at least {CERTIFICATE_DAYS} days",
     severity=Severity.HIGH,
     guide="Step 6",
-    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --ca-certificate-identifier "
-    "rds-ca-rsa2048-g1",
+    hint=f"{MODIFY} --ca-certificate-identifier rds-ca-rsa2048-g1",
     references=("Prowler rds_instance_certificate_expiration", "checkov CKV_AWS_211"),
 )
 def certificate(rds_instance: RdsInstance) -> Verdict:
@@ -215,8 +214,7 @@ def certificate(rds_instance: RdsInstance) -> Verdict:
     title="Managed secret of the master user is active",
     severity=Severity.MEDIUM,
     guide="Step 5",
-    hint="Run: aws rds modify-db-instance --db-instance-identifier INSTANCE --manage-master-user-password "
-    "--rotate-master-user-password",
+    hint=f"{MODIFY} --manage-master-user-password --rotate-master-user-password",
     references=("checkov CKV_AWS_161",),
 )
 def master_secret(rds_instance: RdsInstance) -> Verdict:
