@@ -95,6 +95,7 @@ class Login:
                 sslmode=address.sslmode,
                 connect_timeout=CONNECT_TIMEOUT,
                 application_name="deploytools",
+                client_encoding="UTF8",  # With SQL_ASCII, psycopg would return bytes instead of text.
                 autocommit=True,
                 prepare_threshold=None,
                 row_factory=namedtuple_row,

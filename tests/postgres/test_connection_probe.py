@@ -64,6 +64,19 @@ def test_require_without_a_ca_does_not_verify(one_postgres):
     assert {stage.name: stage.detail for stage in found.stages}["TLS"] == "TLSv1.3, certificate not verified"
 
 
+@pytest.mark.slow
+def test_text_is_read_from_a_database_with_the_encoding_sql_ascii(one_postgres):
+    """It is that of the maintenance database if initdb ran with the locale C."""
+    name = one_postgres.fresh_name()
+    try:
+        with one_postgres.admin() as admin:
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+        with one_postgres.superuser.connect(name) as session:
+            assert session.execute("SELECT 'ä'::text").fetchall() == [("ä",)]
+    finally:
+        one_postgres.sweep(name)
+
+
 def test_host_is_resolved_without_hostaddr(one_postgres):
     found = probe(at(one_postgres.master, host="localhost", hostaddr="", sslmode="verify-ca"), "postgres")
     assert [stage.name for stage in found.stages] == ["DNS", "TCP", "TLS", "login", "query"]
