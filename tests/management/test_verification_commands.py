@@ -380,6 +380,8 @@ def test_several_formats_at_once(capsys, made, tmp_path):
     assert result.out.startswith(verdict)
     assert [line.split(". ")[0] for line in result.err.splitlines()] == [f"Wrote {tmp_path / name}" for name in names]
     assert result.code == 1
+    times = re.findall(r'<testcase .*time="([\d.]+)"', (tmp_path / "junit.xml").read_text())
+    assert sum(map(float, times)) > 0
     starts = {name: (tmp_path / name).read_text()[:15] for name in names}
     assert "\n✗ Deletion protection is enabled" in (tmp_path / "report.txt").read_text()
     del starts["report.txt"]
