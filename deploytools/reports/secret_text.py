@@ -69,7 +69,7 @@ def written(current: str, previous: str = "", note: str = "") -> str:
     return "\n".join([*lines, *([note] if note else [])])
 
 
-def next_steps(base: str, restart_command: str, *, needs_role: bool, is_restarted: bool) -> str:
+def next_steps(base: str, restart_command: str, *, needs_role: bool, is_restarted: bool, restore: str = "") -> str:
     """Render what has to be done after a change.
 
     Args:
@@ -77,6 +77,7 @@ def next_steps(base: str, restart_command: str, *, needs_role: bool, is_restarte
         restart_command: command that restarts the processes. Empty: there is none.
         needs_role: whether the database role needs the new password.
         is_restarted: whether this run restarted the processes.
+        restore: options of ``--rollback`` without which it would keep what was changed.
     """
     lines = []
     if needs_role:
@@ -91,8 +92,7 @@ def next_steps(base: str, restart_command: str, *, needs_role: bool, is_restarte
         else:
             lines.append("  web servers, workers and scheduled jobs")
     if base:
-        login = " --with-login" if needs_role else ""
-        lines += ["Go back:", f"  python manage.py sync_secrets --rollback {short_id(base)}{login}"]
+        lines += ["Go back:", f"  python manage.py sync_secrets --rollback {short_id(base)}{restore}"]
     return "\n".join(lines)
 
 

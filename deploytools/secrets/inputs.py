@@ -133,12 +133,14 @@ class Request:
     Attributes:
         defaults: values for keys that are missing or a placeholder.
         generated: keys of `given` whose values were generated.
+        now: the date of replaced credentials, in ISO 8601; empty: the values have their own.
     """
 
     given: Document
     unset: tuple[str, ...]
     defaults: Document
     generated: tuple[str, ...]
+    now: str = ""
 
 
 #: The option that values were given with, for example ``--ask``, and the values.

@@ -27,7 +27,7 @@ from deploytools.secrets.contract import (
 )
 from deploytools.secrets.document import EMPTY, Change, ChangeKind, Document, Secret, diff, value_of
 from deploytools.secrets.versions import CURRENT, PENDING, PREVIOUS, ROTATIONS, short_id
-from deploytools.wording import join_names, printable
+from deploytools.wording import printable
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,7 @@ def plan_sync(
     defaults: Document = EMPTY,
     generated: Collection[str] = (),
     fields: Sequence[Field] = FIELDS,
+    now: str = "",
 ) -> SyncPlan:
     """Plan to merge `given` into the stored document.
 
@@ -165,6 +166,7 @@ def plan_sync(
         unset, generated: keys to remove; keys of `given` whose values were generated.
         is_leaked: whether a former django_secret_key must not stay valid. By default, one that is regenerated does.
         defaults: values for keys that are missing or a placeholder.
+        now: the date of credentials that are replaced, in ISO 8601. Empty: no date is written.
 
     Raises:
         InvalidSecret: a given value violates the contract; the message lists all violations.
@@ -178,6 +180,7 @@ def plan_sync(
     filled = _applicable(defaults.without(given), state.document, fields)
     given = normalize({**filled, **given}, state.document, fields=fields)
     after = state.document.merge(given).without(unset)
+    after = _with_dates_of_replaced(after, state.document, fields, now) if now else after
     _refuse_to_remove_required(unset, required_keys(after, stage=stage, fields=fields))
     after.to_json()  # Check its size before anything else.
     found = find_problems(after, stage=stage, fields=fields)
@@ -195,6 +198,24 @@ def plan_sync(
         missing=find_missing(after, stage=stage, fields=fields),
         unrecognized=tuple(after.without({*given, *by_name(fields)})),
     )
+
+
+def _with_dates_of_replaced(after: Document, before: Document, fields: Sequence[Field], now: str) -> Document:
+    """Return `after` with `now` as the date of each credential that another value replaces."""
+    known = by_name(fields)
+    replaced = [
+        key
+        for key in CREDENTIALS
+        if key in after
+        and before.get(key) != after[key]
+        and (former := value_of(before, key))
+        and not is_placeholder(former, known.get(key))
+    ]
+    if not replaced:
+        return after
+    ended = {f"{key}_announced" for key in replaced}  # A key that was announced will not be the next one.
+    dates = {key: date for key, date in rotation_dates(after).items() if key not in ended}
+    return after.merge({ROTATED_AT: Secret({**dates, **dict.fromkeys(replaced, now)})})
 
 
 def _former_keys(document: Document, fields: Sequence[Field]) -> dict[str, Secret[Any]]:
@@ -289,6 +310,9 @@ def plan_rollback(
     )
 
 
+#: The keys that `rotate_credentials` rotates.
+CREDENTIALS = ("password", DJANGO_KEY, "master_password")
+
 #: The keys of each date in `ROTATED_AT`; a rotation changes that one, too.
 ROTATED_KEYS = {
     "password": {"username", "password", "owner"},
@@ -326,13 +350,14 @@ def with_dates(document: Document, then: Document, kept: Collection[str]) -> Doc
 
 
 def refuse_rotated(state: SecretState, version: str, then: Document, restored: Collection[str]) -> None:
-    """Raise Refused if a credential was rotated since `version`, and a key that the rotation changed is restored."""
-    changed = _rotated(state.document, then)
-    if rotated := [name for name in changed if {ROTATED_AT, *ROTATED_KEYS.get(name, ())}.intersection(restored)]:
+    """Raise Refused if the login or its date is restored, and the password has another date since `version`."""
+    if "password" in _rotated(state.document, then) and {ROTATED_AT, *LOGIN_KEYS}.intersection(restored):
+        short = short_id(version)
         raise Refused(
-            f"{join_names(rotated)} {'were' if rotated[1:] else 'was'} rotated since version {short_id(version)}, "
-            f"whose {'values' if rotated[1:] else 'value'} might not work any more. Nothing was changed.",
-            hint="To return to the former login, run: python manage.py rotate_credentials password --back",
+            f"password was rotated since version {short}, whose value might not work any more. Nothing was changed.",
+            hint=f"To restore the login, if it works, run: python manage.py sync_secrets --rollback {short} "
+            "--with-login. To return to the former login of a rotation, run: python manage.py rotate_credentials "
+            "password --back",
         )
 
 

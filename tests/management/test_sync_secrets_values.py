@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -127,9 +128,11 @@ def test_regenerate_reports_that_logins_fail_until_create_tenant_dbs(capsys, dep
     result = run(capsys, "sync_secrets", "--regenerate", "password", "--noinput")
     assert (result.err, result.code) == ("", 0)
     assert ("New database logins fail until you run:\n  python manage.py create_tenant_dbs\n") in result.out
-    assert "  changed    password  set, 38 chars, " in result.out
+    assert "  changed    password    set, 38 chars, " in result.out
+    (date,) = deployment.document()["rotated_at"].values()
+    assert datetime.now(UTC) - datetime.fromisoformat(date) < timedelta(minutes=10)
     assert "Next: set the new password for the database role:\n  python manage.py create_tenant_dbs\n" in result.out
-    assert list(changed(deployment, before)) == ["password"]
+    assert list(changed(deployment, before)) == ["password", "rotated_at"]
 
 
 @pytest.mark.parametrize(

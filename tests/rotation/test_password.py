@@ -318,3 +318,29 @@ def test_a_login_that_is_neither(capsys, made: Deployment):
     result = rotate(capsys)
     assert result.code == 2
     assert f"The login in the secret is {made.role}, which is neither another_owner nor another_owner_b." in result.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options", [["--regenerate=django_secret_key"], ["--from-env=master_password=WRONG", "--set=email_port=465"]]
+)
+def test_a_replaced_credential_is_restored_only_by_its_key(capsys, deployment: Deployment, monkeypatch, options):
+    """The last line of the report has the options. A password of the master user is tried first."""
+    monkeypatch.setenv("WRONG", "wrong-password-0123456789-0123456789")
+    before = deployment.document()
+    result = run(capsys, "sync_secrets", *options, "--noinput")
+    assert result.code == 0, result
+    replaced = deployment.document()
+    back = result.out.splitlines()[-1].split()[3:]
+    assert run(capsys, "sync_secrets", *back[:2], "--noinput").code == 0
+    key = next(key for key in ("django_secret_key", "master_password") if before[key] != replaced[key])
+    kept = deployment.document()
+    assert (kept[key], kept["rotated_at"], kept["email_port"]) == (replaced[key], replaced["rotated_at"], 587)
+    assert run(capsys, "sync_secrets", *back, "--noinput").code == 0
+    found = deployment.document()
+    found.pop("django_secret_key_fallbacks", None)
+    assert found == before
+    if key == "master_password":
+        (version, *_) = [version for version, labels in deployment.versions().items() if "AWSPREVIOUS" in labels]
+        result = run(capsys, "sync_secrets", "--rollback", version, "--key", key, "--noinput")
+        assert (result.code, "Run the command without --key master_password" in result.err) == (1, True), result

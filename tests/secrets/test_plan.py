@@ -224,3 +224,30 @@ def test_a_rollback_keeps_rotated_credentials_with_their_dates(with_login, kept,
     assert kept_keys(document, then, with_login=with_login) == kept
     assert rotation_dates(with_dates(document, then, kept)) == dates
     assert "rotated_at" not in with_dates(Document(now), then.without(["rotated_at"]), kept)
+
+
+NOW = "2030-01-02T03:04:05+00:00"
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted", "dates"),
+    [
+        ({"password": "p" * 40 + "12345678"}, {"password": "q" * 40 + "12345678"}, {"password": NOW}),
+        ({"password": "p" * 40 + "12345678"}, {"password": "p" * 40 + "12345678"}, {}),
+        ({}, {"password": "q" * 40 + "12345678"}, {}),
+        ({"password": "REPLACE_ME: a password"}, {"password": "q" * 40 + "12345678"}, {}),
+        ({"master_password": "one"}, {"master_password": "two", "email_port": 25}, {"master_password": NOW}),
+        (
+            {
+                "django_secret_key": "a" * 46 + "1234",
+                "rotated_at": {"password": "1", "django_secret_key_announced": "2"},
+            },
+            {"django_secret_key": "b" * 46 + "1234"},
+            {"password": "1", "django_secret_key": NOW},
+        ),
+    ],
+)
+def test_the_date_of_a_replaced_credential(stored, wanted, dates):
+    state = SecretState("prod/shop", "us-east-1", VERSION, Document(stored), {VERSION: ("AWSCURRENT",)})
+    assert rotation_dates(plan_sync(state, Document(wanted), stage="launch", now=NOW).after) == dates
+    assert rotation_dates(plan_sync(state, Document(wanted), stage="launch").after) == stored.get("rotated_at", {})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,10 +20,12 @@ from deploytools.management.inspect_secret import InspectSecretCommand, Options
 from deploytools.management.private_files import delete, delete_command, is_deletable
 from deploytools.management.secret_options import add_mode_options, add_value_options, mode_of
 from deploytools.reports import secret_json, secret_text
+from deploytools.secrets.contract import FALLBACKS_KEY, ROTATED_AT
 from deploytools.secrets.custom_fields import all_fields
-from deploytools.secrets.document import EMPTY, ChangeKind, Document
+from deploytools.secrets.document import EMPTY, ChangeKind, Document, Secret, value_of
 from deploytools.secrets.inputs import Request, parse_assignments, refuse_absent, refuse_unknown
 from deploytools.secrets.plan import (
+    CREDENTIALS,
     RollbackPlan,
     SecretState,
     SyncPlan,
@@ -83,7 +87,7 @@ class Command(InspectSecretCommand):
     # Writing.
 
     def sync(self, options: Options) -> None:
-        request = self.read_request(options)
+        request = replace(self.read_request(options), now=datetime.now(UTC).isoformat(timespec="seconds"))
         state = self.read_state(options)
         known = {field.name for field in self.fields} | state.document.keys()
         refuse_unknown(request.given, known, options["new_key"])
@@ -152,6 +156,7 @@ class Command(InspectSecretCommand):
             is_leaked=is_leaked,
             defaults=request.defaults,
             generated=request.generated,
+            now=request.now,
             **self.contract,
         )
 
@@ -204,7 +209,9 @@ class Command(InspectSecretCommand):
         details, restarts = plan_details(plan, self.fields), bool(options["restart"])
         needs_role = self.changes_password(plan)
         text = secret_text.written(current, base, note)
-        steps = secret_text.next_steps(base, command, needs_role=needs_role, is_restarted=restarts)
+        steps = secret_text.next_steps(
+            base, command, needs_role=needs_role, is_restarted=restarts, restore=_restore_options(plan)
+        )
         if restarts:
             self.restart(text)
             text = secret_text.RESTARTED
@@ -255,7 +262,10 @@ class Command(InspectSecretCommand):
             keys = dict.fromkeys(options["key"])
             refuse_absent([key for key in keys if key not in then], state.document)
             refuse_rotated(state, content.version, then, keys)
-            self.restore(options, state, then, keys)
+            if "master_password" in keys:
+                self.require_login(content.version, _master_login(then), "--key master_password")
+            then = with_dates(state.document, then, {*state.document, *then} - {*keys})
+            self.restore(options, state, then, [*keys, ROTATED_AT])
             return
         if options["with_login"]:
             self.require_login(content.version, then)
@@ -286,8 +296,11 @@ class Command(InspectSecretCommand):
         self.check_removals(unset, state)
         self.apply(options, Request(given, unset, EMPTY, ()), state)
 
-    def require_login(self, version: str, then: Document) -> None:
+    def require_login(self, version: str, then: Document, option: str = "--with-login") -> None:
         """Log in to PostgreSQL as the login in `then`.
+
+        Args:
+            option: the option that restores it.
 
         Raises:
             Refused: the server does not accept it, or only until a time that ``rotate_credentials --grace`` has set.
@@ -299,7 +312,7 @@ class Command(InspectSecretCommand):
         if not password_works(login):
             raise Refused(
                 f"The login {login.user} of version {short_id(version)} does not work. Nothing was changed.",
-                hint="Run the command without --with-login: the login stays as it is.",
+                hint=f"Run the command without {option}: the login stays as it is.",
             )
         if until := read_expiry(login):
             raise Refused(
@@ -322,3 +335,19 @@ class Command(InspectSecretCommand):
                 hint="Write the values instead: python manage.py sync_secrets FILE",
             )
         return state.previous_version
+
+
+def _master_login(document: Document) -> Document:
+    """Return `document` with the master user as the login."""
+    user, password = value_of(document, "master_username") or "postgres", value_of(document, "master_password")
+    return document.merge({"username": Secret(user), "password": Secret(password)})
+
+
+def _restore_options(plan: SyncPlan | RollbackPlan) -> str:
+    """Return the options of ``--rollback`` that restore what `plan` changes: it keeps credentials by default."""
+    changed = [item.key for item in plan.changes if item.kind is not ChangeKind.UNCHANGED]
+    if not {*CREDENTIALS}.intersection(changed):
+        return ""
+    if "password" in changed:
+        return " --with-login"
+    return "".join(f" --key {key}" for key in changed if key not in (ROTATED_AT, FALLBACKS_KEY))

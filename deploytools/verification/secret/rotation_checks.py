@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from deploytools.conf import Settings
 from deploytools.rotation.rotation_state import COMMAND, command_for
-from deploytools.secrets.contract import DJANGO_KEY
-from deploytools.secrets.plan import SecretState
+from deploytools.secrets.plan import CREDENTIALS, SecretState
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
 from deploytools.verification.secret.facts import SecretDescription
@@ -24,9 +23,6 @@ ROTATION_EFFECT = (
 )
 
 ROTATE = "aws secretsmanager rotate-secret --secret-id"
-
-#: The keys that `rotate_credentials` rotates.
-ROTATED = ("password", DJANGO_KEY, "master_password")
 
 #: Days after a rotation in which the former login may be open without an expiry date.
 GRACE = 7
@@ -107,7 +103,8 @@ def credential_age(
     if not settings.max_age_days:
         return [not_applicable('DEPLOYTOOLS["MAX_AGE_DAYS"] is not set')]
     ages = {key: (secret_description.read_at - date).days for key, date in rotation_dates.items()}
-    return [_evaluate_age(key, ages.get(key), settings.max_age_days) for key in ROTATED if key in secret.document] or [
+    found = [key for key in CREDENTIALS if key in secret.document]
+    return [_evaluate_age(key, ages.get(key), settings.max_age_days) for key in found] or [
         not_applicable("the secret has no credential that rotate_credentials rotates")
     ]
 
