@@ -32,8 +32,13 @@ INSTANCE_ENDPOINT = re.compile(r"([a-z0-9-]+)\.[a-z0-9]+\.[a-z0-9-]+\.rds\.amazo
 PLACEHOLDER = re.compile(
     r"placeholder|^paste_|^replace_|^auto_generated_|^change[-_]?me|^todo$|^xxxx|^your[-_]", re.IGNORECASE
 )
-#: Orders in which letters and digits are typed. A value of `SEQUENCE_LENGTH` that follows one is an example.
-SEQUENCES, SEQUENCE_LENGTH = ("abcdefghijklmnopqrstuvwxyz", "1234567890", "qwertyuiopasdfghjklzxcvbnm"), 12
+#: Orders in which letters and digits are typed, by the alphabet, and by the rows and columns of a keyboard.
+SEQUENCES = (
+    *("abcdefghijklmnopqrstuvwxyz", "1234567890", "qwertyuiopasdfghjklzxcvbnm"),
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
+)
+#: A value of so many characters is an example if it consists of parts of them, each of at least `RUN` characters.
+SEQUENCE_LENGTH, RUN = range(12, 129), 4
 EXAMPLE_DOMAIN = re.compile(r"(^|[@.])example\.(com|org|net)$", re.IGNORECASE)
 
 #: Temporary Stripe keys, until there is a Stripe account.
@@ -334,9 +339,17 @@ def is_placeholder(value: object, field: Field | None = None) -> bool:
 
 
 def _is_sequence(value: str) -> bool:
-    return len(value) >= SEQUENCE_LENGTH and any(
-        value in order * 3 for sequence in SEQUENCES for order in (sequence, sequence[::-1])
-    )
+    """Return whether the value consists of parts of `SEQUENCES`: the longest first, then the longest of the rest."""
+    if len(value) not in SEQUENCE_LENGTH:
+        return False
+    at = 0
+    while end := next((n for n in range(len(value), at + RUN - 1, -1) if _is_typed(value[at:n])), 0):
+        at = end
+    return at == len(value)
+
+
+def _is_typed(text: str) -> bool:
+    return any(text in order * 3 for sequence in SEQUENCES for order in (sequence, sequence[::-1]))
 
 
 def _check(field: Field, value: Any, stage: str) -> Problem | None:

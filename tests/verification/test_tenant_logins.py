@@ -105,25 +105,31 @@ def test_session_settings_and_recorded_tables(capsys, deployment):
 
 @pytest.mark.slow
 def test_columns_and_privileges_that_are_missing(capsys, deployment):
-    """The migration is recorded; the owner dropped a column, and revoked a privilege from itself."""
+    """The migration is recorded; the owner dropped a column, revoked a privilege from itself, and has no policy."""
     assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
     one, other = deployment.tenants
     create = (
         "CREATE TABLE django_migrations (app text, name text)",
         "INSERT INTO django_migrations VALUES ('contenttypes', '0002_remove_content_type_name')",
         "CREATE TABLE django_content_type (id integer, app_label text, model text)",
+        "ALTER TABLE django_content_type ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY master ON django_content_type TO pg_read_all_data",
     )
     settings = read_settings()
     secret = SecretReader.connect(deployment.name, settings.region).read()
-    for tenant, statements in ((one, ()), (other, ("ALTER TABLE django_content_type DROP COLUMN model",))):
+    for tenant, statements in (
+        (one, ("CREATE POLICY own ON django_content_type TO CURRENT_USER",)),
+        (other, ("ALTER TABLE django_content_type DROP COLUMN model",)),
+    ):
         with tenant_login(settings, secret.document, tenant).connect(tenant) as session:
             for statement in (*create, *statements):
                 session.execute(statement)
-            if statements:
+            if tenant == other:
                 session.execute("REVOKE UPDATE ON django_content_type FROM CURRENT_USER")
                 session.execute("GRANT UPDATE (app_label) ON django_content_type TO CURRENT_USER")
     found = tenant_logins(secret, tuple(deployment.tenants), settings, REPORT)
-    assert [(report.missing_tables, report.missing_columns, report.missing_privileges) for report in found] == [
-        ((), (), ()),
-        ((), ('"django_content_type"."model"',), ('UPDATE on "django_content_type"',)),
+    names = ("missing_tables", "missing_columns", "missing_privileges", "hidden_tables")
+    assert [tuple(getattr(report, name) for name in names) for report in found] == [
+        ((), (), (), ()),
+        ((), ('"django_content_type"."model"',), ('UPDATE on "django_content_type"',), ('"django_content_type"',)),
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from deploytools.verification.alarms.facts import Alarm, FunctionPolicies, Topic, TopicKey, is_function, is_topic
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
-from deploytools.verification.iam.policies import Policy, account_of, allowed_by, argument, decision, principals
+from deploytools.verification.iam.policies import Policy, account_of, argument, decision, principals
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import check
 
@@ -193,8 +193,15 @@ def _reach(action: str, alarm: str, functions: FunctionPolicies) -> str:
     if is_topic(action):
         return "allowed"
     statements = [item for item in functions.get(action, ()) if {INVOKER, "*"} & set(principals(item))]
-    context = {"aws:SourceArn": alarm, "aws:SourceAccount": account_of(alarm)}
-    return decision([Policy("function", tuple(statements))], "lambda:InvokeFunction", action, context)[0]
+    policy = Policy("function", tuple(statements))
+    return decision([policy], "lambda:InvokeFunction", action, _context(alarm))[0]
+
+
+def _context(alarm: str) -> dict[str, str]:
+    """Return the values of condition keys in a request of CloudWatch on behalf of an alarm, by its ARN."""
+    account = account_of(alarm)
+    known = {"aws:SourceArn": alarm, "aws:SourceAccount": account, "aws:SourceOwner": account}
+    return {"aws:SecureTransport": "true", **(known if alarm else {})}
 
 
 def _not_invoked(alarm: Alarm, function: str, reach: str) -> Verdict:
@@ -276,31 +283,42 @@ def subscriptions(alarm_topics: tuple[Topic, ...], alarms: tuple[Alarm, ...]) ->
     severity=Severity.HIGH,
     hint="Use a customer managed key whose policy allows cloudwatch.amazonaws.com kms:Decrypt and kms:GenerateDataKey*",
 )
-def topic_key(alarm_topics: tuple[Topic, ...], topic_keys: tuple[TopicKey, ...]) -> Iterable[Verdict]:
+def topic_key(
+    alarms: tuple[Alarm, ...], alarm_topics: tuple[Topic, ...], topic_keys: tuple[TopicKey, ...]
+) -> Iterable[Verdict]:
     """Without access to the key, CloudWatch cannot publish to the topic, and no notification is sent."""
     keys = {key.topic: key for key in topic_keys}
     existing = [topic for topic in alarm_topics if topic.exists]
     if not existing:
         yield not_applicable("no alarm notifies an existing SNS topic")
     for topic in existing:
-        if topic.policy is not None and not _can_publish(topic):
+        contexts = [_context(arn) for alarm in alarms for arn, action in alarm.called if action == topic.arn]
+        if topic.policy is not None and not _can_publish(topic, contexts):
             hint = (
                 f"Allow {CLOUDWATCH} sns:Publish in the topic's policy. Run: aws sns set-topic-attributes --topic-arn "
             )
             hint += f"{topic.arn} --attribute-name Policy --attribute-value file://FILE"
             yield failed("the policy of the topic does not allow CloudWatch sns:Publish", topic.arn, hint)
             continue
-        yield _evaluate_key(topic, keys[topic.arn]) if topic.key else passed("not encrypted with a KMS key", topic.arn)
+        if topic.key:
+            yield _evaluate_key(topic, keys[topic.arn], contexts)
+        else:
+            yield passed("not encrypted with a KMS key", topic.arn)
 
 
-def _can_publish(topic: Topic) -> bool:
-    """Return whether CloudWatch of the topic's own account can publish to it. A condition is taken to be met."""
-    named = {CLOUDWATCH, "*", account_of(topic.arn), f"arn:aws:iam::{account_of(topic.arn)}:root"}
-    statements = tuple(s for s in topic.policy or () if named & set(principals(s)))
-    return bool(decision([Policy("topic", statements)], "sns:publish", topic.arn, {"aws:SecureTransport": "true"})[1])
+def _can_publish(topic: Topic, contexts: Iterable[Mapping[str, str]]) -> bool:
+    account = account_of(topic.arn)
+    named = {CLOUDWATCH, "*", account, f"arn:aws:iam::{account}:root"}
+    policy = Policy("topic", tuple(s for s in topic.policy or () if named & set(principals(s))))
+    return _is_allowed(policy, "sns:publish", topic.arn, contexts)
 
 
-def _evaluate_key(topic: Topic, key: TopicKey) -> Verdict:
+def _is_allowed(policy: Policy, action: str, resource: str, contexts: Iterable[Mapping[str, str]]) -> bool:
+    """Return whether CloudWatch is allowed it for each alarm. A condition without a known value is taken to be met."""
+    return all(decision([policy], action, resource, context)[1] for context in contexts)
+
+
+def _evaluate_key(topic: Topic, key: TopicKey, contexts: Iterable[Mapping[str, str]]) -> Verdict:
     replace_key = (
         f"Run: aws sns set-topic-attributes --topic-arn {topic.arn} --attribute-name KmsMasterKeyId "
         f"--attribute-value KEY, with a customer managed key that {CLOUDWATCH} can use"
@@ -310,7 +328,7 @@ def _evaluate_key(topic: Topic, key: TopicKey) -> Verdict:
     if key.is_aws_managed:
         return failed(f"its key {topic.key} is an AWS managed key, which CloudWatch cannot use", topic.arn, replace_key)
     policy = Policy("default", tuple(filter(_applies_to_cloudwatch, key.statements)))
-    missing = [action for action in KEY_ACTIONS if not allowed_by([policy], action.removesuffix("*"), "*")]
+    missing = [action for action in KEY_ACTIONS if not _is_allowed(policy, action.removesuffix("*"), "*", contexts)]
     if not missing:
         return passed(f"the policy of its key {topic.key} allows CloudWatch to use it", topic.arn)
     added = {"Effect": "Allow", "Principal": {"Service": CLOUDWATCH}, "Action": list(KEY_ACTIONS), "Resource": "*"}

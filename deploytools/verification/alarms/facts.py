@@ -57,9 +57,9 @@ class Alarm:
     arn: str = ""
 
     @property
-    def called(self) -> tuple[str, ...]:
-        """The actions of the alarm and of its composite alarms."""
-        return (*self.actions, *(action for _, action in self.via))
+    def called(self) -> tuple[tuple[str, str], ...]:
+        """The actions of the alarm and of its composite alarms, each with the ARN of the alarm."""
+        return (*((self.arn, action) for action in self.actions), *self.via)
 
 
 @fact(actions=("cloudwatch:DescribeAlarms",), deadline=30)
@@ -184,7 +184,7 @@ def is_topic(arn: str) -> bool:
 
 @fact(actions=("sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:GetSubscriptionAttributes"), deadline=30)
 def alarm_topics(alarms: tuple[Alarm, ...], settings: Settings) -> tuple[Topic, ...]:
-    arns = {action for alarm in alarms for action in alarm.called if is_topic(action)}
+    arns = {action for alarm in alarms for _, action in alarm.called if is_topic(action)}
     return tuple(_topic(arn, settings.region) for arn in sorted(arns))
 
 
@@ -226,7 +226,7 @@ FunctionPolicies = Mapping[str, tuple[Mapping[str, Any], ...]]
 @fact(actions=("lambda:GetPolicy",), deadline=30)
 def alarm_functions(alarms: tuple[Alarm, ...], settings: Settings) -> FunctionPolicies:
     """The resource policies of the Lambda functions that alarms invoke."""
-    arns = {action for alarm in alarms for action in alarm.called if is_function(action)}
+    arns = {action for alarm in alarms for _, action in alarm.called if is_function(action)}
     return {arn: _function_policy(arn, settings.region) for arn in sorted(arns)}
 
 

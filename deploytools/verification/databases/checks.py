@@ -179,6 +179,10 @@ def table_privileges(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdic
         if tenant.is_read_only:
             hint = f"Run in psql: ALTER ROLE … or ALTER DATABASE … RESET default_transaction_read_only. {REPLICA_HINT}"
             return failed("its sessions are read-only", hint=hint)
+        if hidden := tenant.hidden_tables:
+            hint = "Run in psql as the owner of each table: ALTER TABLE … DISABLE ROW LEVEL SECURITY, or CREATE POLICY"
+            evidence = f"the row security of {join_names(hidden)} has no policy for the application role"
+            return failed(evidence, hint=hint)
         if lost := tenant.missing_privileges:
             hint = "If that is not on purpose, run in psql as the owner of each table: GRANT … ON … TO …"
             evidence = f"{count(len(lost), 'privilege')} on tables of the models are missing: {join_names(lost)}"

@@ -81,6 +81,7 @@ class TenantReport:
         password_days: the days until the password expires (VALID UNTIL); None: it does not expire.
         missing_tables: the tables of models that do not exist, although migrations of their apps are recorded.
         missing_columns: columns of models that do not exist in such a table.
+        hidden_tables: tables of models without a row that the role can use: their row security has no policy for it.
         missing_privileges: privileges on tables of models that the role does not have: ``UPDATE on "order_order"``.
     """
 
@@ -93,6 +94,7 @@ class TenantReport:
     missing_tables: tuple[str, ...] = ()
     missing_columns: tuple[str, ...] = ()
     missing_privileges: tuple[str, ...] = ()
+    hidden_tables: tuple[str, ...] = ()
 
 
 #: What Django needs on a table.
@@ -108,7 +110,10 @@ TABLES = """
            ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute
                  WHERE attrelid = relation AND NOT attisdropped) AS columns,
            ARRAY(SELECT privilege FROM unnest(%s::text[]) AS privilege
-                 WHERE NOT has_table_privilege(relation, privilege)) AS privileges
+                 WHERE NOT has_table_privilege(relation, privilege)) AS privileges,
+           relation IS NOT NULL AND row_security_active(relation) AND NOT EXISTS (
+               SELECT FROM pg_catalog.pg_policy, unnest(polroles) AS role
+               WHERE polrelid = relation AND polpermissive AND (role = 0 OR pg_has_role(role, 'USAGE'))) AS is_hidden
     FROM (SELECT name, to_regclass(name)::oid AS relation FROM unnest(%s::text[]) AS name OFFSET 0) AS model
 """
 
@@ -211,6 +216,7 @@ def _log_in(settings: Settings, secret: Document, name: str) -> TenantReport:
                 tuple(table.name for table in tables if table.is_missing),
                 tuple(f'{t.name}."{c}"' for t in found for c in expected[t.name].columns if c not in t.columns),
                 tuple(f"{privilege} on {table.name}" for table in found for privilege in table.privileges),
+                tuple(table.name for table in found if table.is_hidden),
             )
     except DeployError as error:
         return TenantReport(name, unusable=unusable, error=error)

@@ -182,6 +182,11 @@ ALARM = [
         "does not allow CloudWatch kms:Decrypt",
     ),
     Row(
+        encrypted(BY_ACCOUNT, {**BY_CLOUDWATCH, "Condition": {"StringEquals": {"aws:SourceAccount": "999999999999"}}}),
+        {"alarms.topic-key": FAIL},
+        "does not allow CloudWatch kms:Decrypt",
+    ),
+    Row(
         encrypted(BY_ACCOUNT),
         {"alarms.topic-key": FAIL},
         "the policy of its key alias/ops does not allow CloudWatch kms:Decrypt, kms:GenerateData",

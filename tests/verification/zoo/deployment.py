@@ -281,6 +281,12 @@ SECRET = [
         {"connection.configuration": WARN, "secret.database-passwords": FAIL},
         "password has 5 characters, at least 32 are required",
     ),
+    *(
+        Row(
+            secret(password=typed), {"connection.configuration": WARN, "secret.database-passwords": FAIL}, "placeholder"
+        )
+        for typed in ("qwertyuiopasdfghjklzxcvbnm1234567890", "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p")
+    ),
     Row(
         secret(password=None),
         {"connection.configuration": FAIL, "secret.complete": FAIL, "secret.database-passwords": NA},
@@ -662,6 +668,11 @@ DATABASES = [
         tenant(missing_tables=('"a"',), missing_columns=('"b".c',)),
         {"databases.migrated": FAIL},
         '1 table of recorded migrations not found, first "a"',
+    ),
+    Row(
+        tenant(hidden_tables=('"order_order"',), missing_privileges=('UPDATE on "a"',)),
+        {"databases.table-privileges": FAIL},
+        'the row security of "order_order" has no policy',
     ),
     *(
         Row(tenant(missing_privileges=privileges), {"databases.table-privileges": WARN}, seen)

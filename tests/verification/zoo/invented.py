@@ -299,6 +299,14 @@ INVENTED = [
             (publishing(Principal={"Service": "s3.amazonaws.com"}),),
             (publishing(Action="sns:Subscribe"),),
             (DEFAULT_POLICY, publishing(Effect="Deny")),
+            *(
+                (publishing(Principal={"Service": "cloudwatch.amazonaws.com"}, Condition=condition),)
+                for condition in (
+                    {"StringEquals": {"aws:SourceAccount": "999999999999"}},
+                    {"ArnLike": {"aws:SourceArn": "arn:aws:cloudwatch:us-east-1:999999999999:alarm:*"}},
+                    {"ArnLike": {"aws:SourceArn": "arn:aws:cloudwatch:us-east-1:*:alarm:good-CPUUtilization"}},
+                )
+            ),
         )
     ),
     *(
@@ -306,6 +314,15 @@ INVENTED = [
         for statements in (
             (DEFAULT_POLICY,),
             (publishing(Principal={"Service": "cloudwatch.amazonaws.com"}),),
+            (
+                publishing(
+                    Principal={"Service": "cloudwatch.amazonaws.com"},
+                    Condition={
+                        "StringEquals": {"aws:SourceAccount": "123456789012"},
+                        "ArnLike": {"aws:SourceArn": "arn:aws:cloudwatch:us-east-1:123456789012:alarm:*"},
+                    },
+                ),
+            ),
             (DEFAULT_POLICY, publishing(Effect="Deny", Condition={"Bool": {"aws:SecureTransport": "false"}})),
         )
     ),
