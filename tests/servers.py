@@ -15,7 +15,7 @@ from deploytools.local import PostgresBinaries
 from deploytools.local.binaries import accessible_copy
 from deploytools.local.certificates import Certificates, issue
 from deploytools.local.cloud_state import MASTER, SUPERUSER
-from deploytools.local.ports import LOOPBACK, number, reserve
+from deploytools.local.ports import LOOPBACK, reserve
 from deploytools.local.postgres_server import PostgresServer
 from deploytools.local.processes import chown, server_user
 from deploytools.postgres.connections import Login, ServerAddress
@@ -169,10 +169,8 @@ def _initialized(
         accessible_copy(binaries, directory.parent, user),
         directory,
         reserved,
-        number(reserved),
         NAMES.host,
-        certificates.database,
-        certificates.ca_file,
+        certificates,
         PASSWORD,
         user,
     )
@@ -233,7 +231,7 @@ def _mount(disk: Path, *arguments: str) -> None:
 
 
 def _separate(server: PostgresServer, certificates: Certificates) -> OwnServer:
-    address = ServerAddress(NAMES.host, server.client_port, LOOPBACK, "verify-full", str(server.ca_file))
+    address = ServerAddress(NAMES.host, server.client_port, LOOPBACK, "verify-full", str(server.certificates.ca_file))
     postgres = Postgres(
         server.binaries.major,
         address,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import string
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from botocore.config import Config
 from deploytools.local.cloud_state import MASTER, CloudNames, SmtpState
 from deploytools.secrets.contract import DATABASE, DJANGO, EMAIL, Field
 from deploytools.secrets.document import Document
-from deploytools.secrets.inputs import generate
+from deploytools.secrets.inputs import ALPHABET, generate
 from deploytools.secrets.inspection import template
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ ALARMS: tuple[tuple[str, ComparisonOperatorType, int, str], ...] = (
     ("FreeStorageSpace", "LessThanThreshold", 2 * GIB, "below 2 GiB of 20"),
     ("FreeableMemory", "LessThanThreshold", GIB // 4, "below 256 MiB of 2 GiB"),
 )
-
-DJANGO_CHARACTERS = string.ascii_lowercase + string.digits + "!@#$%^&*(-_=+)"
 
 
 class AwsAccount:
@@ -67,7 +64,6 @@ class AwsAccount:
         self._create_alarms()
 
     def close(self) -> None:
-        """Close the connections."""
         for client in (self.secretsmanager, self.ec2, self.rds, self.cloudwatch, self.sns):
             client.close()
 
@@ -170,9 +166,7 @@ def secret_document(
         "host": names.host,
         "port": port,
         "username": names.role,
-        "password": make_password(32),
         "dbClusterIdentifier": names.instance,
-        "django_secret_key": make_password(50, DJANGO_CHARACTERS),
         "master_username": MASTER,
         "master_password": master_password,
     }
@@ -188,6 +182,5 @@ def secret_document(
     return known | missing | {key: value.reveal() for key, value in generated.items()}
 
 
-def make_password(length: int = 32, characters: str = string.ascii_letters + string.digits) -> str:
-    """Return a random password."""
-    return "".join(secrets.choice(characters) for _ in range(length))
+def make_password() -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(32))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -49,28 +48,21 @@ def local_cloud(
     Raises:
         LocalCloudError: a part did not start.
     """
-    for name in ("werkzeug", "mail.log"):  # Loggers of the AWS emulator and the SMTP server: lines for each request.
-        logging.getLogger(name).setLevel(logging.ERROR)
     user = server_user()
-    passwords = make_password(), make_password()
+    superuser_password, master_password = make_password(), make_password()
     with ExitStack() as stack:
         directory = stack.enter_context(_directory(user))
         issued = certificates.issue(directory, names.host)
-        installations = postgres or (default_installation(),)
-        listeners = [stack.enter_context(ports.reserve(port)) for port in (pg_port, *(0 for _ in installations[1:]))]
-        servers = [
-            _server(binaries, directory / f"postgresql-{index}", listener, names, issued, passwords[0], user)
-            for index, (binaries, listener) in enumerate(zip(installations, listeners, strict=True))
-        ]
+        servers = _create_servers(postgres, pg_port, names, issued, superuser_password, user, stack)
         _begin_initdb(servers, stack)
-        smtp_context = certificates.server_context(issued.mail)
-        smtp = stack.enter_context(smtp_server(directory / "messages", make_password(), smtp_context))
+        context = certificates.server_context(issued.mail)
+        smtp = stack.enter_context(smtp_server(directory / "messages", make_password(), context))
         for server in servers:
             server.check_initdb()
-        port = ports.number(listeners[0])
-        document = secret_document(names, port, passwords[1], smtp, fields=fields)
-        endpoint_url = _start_aws(names, port, passwords[1], document | dict(secret or {}), servers[0].binaries.version)
-        _start_servers(servers, listeners, passwords[1], stack)
+        port, version = servers[0].client_port, servers[0].binaries.version
+        document = secret_document(names, port, master_password, smtp, fields=fields) | dict(secret or {})
+        endpoint_url = _start_aws(names, port, master_password, document, version)
+        _start_servers(servers, master_password, stack)
         yield CloudState(
             directory=str(directory),
             names=names,
@@ -78,8 +70,8 @@ def local_cloud(
             aws_endpoint_url=endpoint_url,
             postgres=tuple(server.state() for server in servers),
             smtp=smtp,
-            rdsadmin_password=passwords[0],
-            master_password=passwords[1],
+            rdsadmin_password=superuser_password,
+            master_password=master_password,
         )
 
 
@@ -99,27 +91,28 @@ def _directory(user: ServerUser | None) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _server(
-    binaries: PostgresBinaries,
-    directory: Path,
-    listener: socket.socket,
+def _create_servers(
+    installations: Sequence[PostgresBinaries],
+    port: int,
     names: CloudNames,
     issued: certificates.Certificates,
     superuser_password: str,
     user: ServerUser | None,
-) -> PostgresServer:
-    """Return a server for the clients of `listener`. Without TLS it has another port, for the TLS proxy."""
-    return PostgresServer(
-        binaries=accessible_copy(binaries, directory.parent, user),
-        directory=directory,
-        reserved=listener if binaries.has_tls else ports.reserve(),
-        client_port=ports.number(listener),
-        host=names.host,
-        certificate=issued.database,
-        ca_file=issued.ca_file,
-        superuser_password=superuser_password,
-        user=user,
-    )
+    stack: ExitStack,
+) -> list[PostgresServer]:
+    directory = issued.ca_file.parent
+    return [
+        PostgresServer(
+            accessible_copy(binaries, directory, user),
+            directory / f"postgresql-{index}",
+            stack.enter_context(ports.reserve(0 if index else port)),
+            names.host,
+            issued,
+            superuser_password,
+            user,
+        )
+        for index, binaries in enumerate(installations or (default_installation(),))
+    ]
 
 
 def _begin_initdb(servers: Sequence[PostgresServer], stack: ExitStack) -> None:
@@ -132,21 +125,21 @@ def _begin_initdb(servers: Sequence[PostgresServer], stack: ExitStack) -> None:
         stack.callback(server.request_stop)
 
 
-def _start_servers(
-    servers: Sequence[PostgresServer], listeners: Sequence[socket.socket], master_password: str, stack: ExitStack
-) -> None:
+def _start_servers(servers: Sequence[PostgresServer], master_password: str, stack: ExitStack) -> None:
     for server in servers:
         server.start()
-    for server, listener in zip(servers, listeners, strict=True):
+    for server in servers:
         server.wait_until_ready()
         server.create_roles(master_password)
         if not server.binaries.has_tls:
-            context = certificates.server_context(server.certificate)
-            stack.enter_context(TlsProxy(listener, server.port, context))
+            context = certificates.server_context(server.certificates.database)
+            stack.enter_context(TlsProxy(server.listener, server.port, context))
 
 
 def _start_aws(names: CloudNames, port: int, master_password: str, document: Mapping[str, Any], version: str) -> str:
     """Start the AWS emulator in a daemon thread and create the resources of the account. Return its URL."""
+    for name in ("werkzeug", "mail.log"):  # Loggers of the emulator and the SMTP server: lines for each request.
+        logging.getLogger(name).setLevel(logging.ERROR)
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # They take megabytes and are not used.
     botocore.session.create_loader = cache(create_loader)  # moto creates many sessions, and each reads megabytes.
     from moto.server import ThreadedMotoServer  # It takes long to import.

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import trustme
 from psycopg import sql
 
 from deploytools.local import ports
 from deploytools.local.binaries import PostgresBinaries
+from deploytools.local.certificates import Certificates
 from deploytools.local.cloud_error import LocalCloudError, last_lines
 from deploytools.local.cloud_state import MASTER, SUPERUSER, PostgresState
 from deploytools.local.processes import ServerUser, chown, spawn
@@ -55,25 +55,24 @@ class PostgresServer:
 
     Attributes:
         directory: for the data and the log; does not exist yet.
-        reserved: socket that reserves the server's port until it starts.
-        client_port: port for clients; the server's own port if no TLS proxy is in front of it.
+        listener: socket that is bound to the port for clients. A server without TLS has another port, for the proxy.
         host: name in the certificate.
         user: the user that runs it; None: the user of this process.
     """
 
     binaries: PostgresBinaries
     directory: Path
-    reserved: socket.socket
-    client_port: int
+    listener: socket.socket
     host: str
-    certificate: trustme.LeafCert
-    ca_file: Path
+    certificates: Certificates
     superuser_password: str
     user: ServerUser | None
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        self.reserved = self.listener if self.binaries.has_tls else ports.reserve()
         self.port = ports.number(self.reserved)
+        self.client_port = ports.number(self.listener)
         self.data = self.directory / "data"
         self.log_file = self.directory / "postgresql.log"
         self.password_file = self.directory / "password"
@@ -158,7 +157,7 @@ class PostgresServer:
             pid=self.process.pid if self.process else 0,
             data_dir=str(self.data),
             log_file=str(self.log_file),
-            ca_file=str(self.ca_file),
+            ca_file=str(self.certificates.ca_file),
         )
 
     def request_stop(self) -> None:
@@ -199,8 +198,8 @@ class PostgresServer:
         (self.data / "pg_hba.conf").write_text(access, encoding="utf-8")
         if has_tls:
             key, certificate = self.data / "server.key", self.data / "server.crt"
-            self.certificate.private_key_pem.write_to_path(key)
-            for index, blob in enumerate(self.certificate.cert_chain_pems):
+            self.certificates.database.private_key_pem.write_to_path(key)
+            for index, blob in enumerate(self.certificates.database.cert_chain_pems):
                 blob.write_to_path(certificate, append=index > 0)
             for path in (key, certificate):
                 path.chmod(0o600)

@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from deploytools.local import CloudState
+from deploytools.secrets.inputs import GENERATED_LENGTHS
 from tests.local_cloud import INSTANCE, NAMES
 
 
@@ -30,8 +31,7 @@ def client(cloud: CloudState) -> Any:
 def test_secret(cloud: CloudState, client: Callable[[str], Any]) -> None:
     secret = client("secretsmanager").get_secret_value(SecretId="rds/startupwebapp/multi-tenant/master")
     document = json.loads(secret["SecretString"])
-    assert len(document.pop("password")) == 32
-    assert len(document.pop("django_secret_key")) == 50
+    assert [len(document.pop(key)) for key in GENERATED_LENGTHS] == [*GENERATED_LENGTHS.values()]
     assert document == {
         "engine": "postgresql",
         "host": NAMES.host,

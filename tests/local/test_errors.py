@@ -15,7 +15,7 @@ import pytest
 from deploytools.local import LocalCloudError, PostgresBinaries, binaries, find_installations, local_cloud
 from deploytools.local.binaries import accessible_copy
 from deploytools.local.certificates import issue
-from deploytools.local.ports import number, reserve
+from deploytools.local.ports import reserve
 from deploytools.local.postgres_server import PostgresServer
 from deploytools.local.processes import can_access, server_user
 from tests.local.running import environment, localcloud
@@ -99,18 +99,8 @@ def test_initdb_fails(accessible: Path, broken: Path, monkeypatch: pytest.Monkey
 def test_server_does_not_start(tmp_path: Path, broken: Path) -> None:
     program(broken / "initdb", 'mkdir -p "${1#--pgdata=}"; touch "${1#--pgdata=}/postgresql.conf"')
     program(broken / "postgres", "echo 'FATAL: no memory'; exit 1")
-    issued, reserved = issue(tmp_path, "db.example"), reserve()
-    server = PostgresServer(
-        PostgresBinaries(broken, "16.9", False, "env"),
-        tmp_path / "0",
-        reserved,
-        number(reserved),
-        "db.example",
-        issued.database,
-        issued.ca_file,
-        "password",
-        None,
-    )
+    binaries, issued = PostgresBinaries(broken, "16.9", True, "env"), issue(tmp_path, "db.example")
+    server = PostgresServer(binaries, tmp_path / "0", reserve(), "db.example", issued, "password", None)
     server.begin_initdb()
     server.start()
     with pytest.raises(LocalCloudError, match=r"not ready in 30 s .* Output: FATAL: no memory") as caught:
