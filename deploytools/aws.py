@@ -18,13 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore import exceptions
-from botocore.awsrequest import prepare_request_dict
 from botocore.config import Config
 from botocore.loaders import create_loader
-from botocore.model import ServiceId
 from botocore.parsers import ResponseParserError
 from botocore.session import get_session
-from botocore.signers import RequestSigner
 
 from deploytools.errors import (
     AccessDenied,
@@ -45,8 +42,6 @@ CONFIG = Config(
 )
 #: For a request of the application that waits: one attempt, without retries.
 IMPATIENT = Config(connect_timeout=1, read_timeout=1, retries={"mode": "standard", "total_max_attempts": 1})
-#: Seconds that a token for a database is valid.
-TOKEN_VALIDITY = 900
 
 CREDENTIALS_HINT = (
     "Run aws configure, set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in again: aws sso login"
@@ -107,8 +102,7 @@ impatient_client = boto3.client if TYPE_CHECKING else _impatient_client
 def database_token(host: str, port: int, user: str, region: str) -> str:
     """Return a token with which `user` logs in to an RDS instance instead of a password, valid for 15 minutes.
 
-    It is signed with the credentials of the environment, as boto3's ``generate_db_auth_token`` does; AWS is not called,
-    and no client is created.
+    It is signed with the credentials of the environment; AWS is not called.
 
     Args:
         host: the endpoint of the instance.
@@ -116,23 +110,11 @@ def database_token(host: str, port: int, user: str, region: str) -> str:
 
     Raises:
         NoCredentials: there are no credentials.
-        AwsError: there is no Region, or the credentials could not be read.
+        ConfigurationError: there is no Region.
     """
     with translate_aws_errors("rds-db:connect", f"{user} at {host}:{port}"):
-        session = _session()
-        credentials, signed_region = session.get_credentials(), region or session.region_name
-        if credentials is None:
-            raise exceptions.NoCredentialsError
-        if not signed_region:
-            raise exceptions.NoRegionError
-        signer = RequestSigner(ServiceId("RDS"), signed_region, "rds-db", "v4", credentials, session.events)
-        request: dict[str, Any] = {"url_path": "/", "query_string": "", "headers": {}, "method": "GET"}
-        request["body"] = {"Action": "connect", "DBUser": user}
-        prepare_request_dict(request, f"https://{host}:{port}")
-        url: str = signer.generate_presigned_url(
-            request, "connect", region_name=signed_region, expires_in=TOKEN_VALIDITY, signing_name="rds-db"
-        )
-        return url.removeprefix("https://")
+        signer = _new_client("rds", region, _session)
+        return str(signer.generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user))
 
 
 _shared: Callable[[str, str], Any] | None = None
@@ -175,7 +157,7 @@ def _session() -> boto3.Session:
 
 def _new_client(service: Any, region: str, session: Callable[[], boto3.Session], config: Config = CONFIG) -> Any:
     try:
-        new = session().client(service, region_name=region, config=config)
+        new = session().client(service, region_name=region or None, config=config)
     except exceptions.ProfileNotFound as error:
         raise ConfigurationError(
             f"{error}.", hint="Unset AWS_PROFILE, or set it to one of: aws configure list-profiles"

@@ -10,10 +10,8 @@ from typing import Any, ClassVar
 import psycopg
 from django.db.backends.postgresql import base, client
 
-from deploytools.backend.login_source import IamLogins, SecretLogins, connect_with, login_source
+from deploytools.backend.login_source import LoginSource, connect_with, login_source
 from deploytools.postgres.query_limits import checking_health
-
-LoginSource = SecretLogins | IamLogins
 
 #: PostgreSQL truncates ``application_name`` to 63 bytes.
 MAXIMUM_NAME, VERSION_DIGITS = 63, 8

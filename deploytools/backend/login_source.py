@@ -11,7 +11,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
@@ -57,23 +57,6 @@ class DatabaseLogin:
     user: str
     password: Secret[str]
     version: str = field(default="", compare=False)
-
-
-class LoginSource(Protocol):
-    """Where logins come from."""
-
-    @property
-    def present(self) -> DatabaseLogin:
-        """The login that the last connections used."""
-
-    def newest(self) -> DatabaseLogin:
-        """Return the login for a new connection; read it again if it is old."""
-
-    def candidate(self, refused: Sequence[DatabaseLogin], deadline: float) -> DatabaseLogin | None:
-        """Return a login that is not in `refused`, or None; wait until `deadline` on the monotonic clock."""
-
-    def accept(self, login: DatabaseLogin) -> None:
-        """Take note that the server accepted `login`."""
 
 
 def connect_with(source: LoginSource, connect: Callable[[DatabaseLogin], Opened]) -> Opened:
@@ -244,7 +227,6 @@ class IamLogins:
         self.reset()
 
     def reset(self) -> None:
-        """Start without a lock of another process: after a fork."""
         self._lock = threading.Lock()
 
     @property
@@ -292,11 +274,13 @@ def _result(reading: Future[DatabaseLogin | None], deadline: float) -> DatabaseL
     return None
 
 
-_sources: dict[tuple[object, ...], SecretLogins | IamLogins] = {}
+LoginSource = SecretLogins | IamLogins
+
+_sources: dict[tuple[object, ...], LoginSource] = {}
 _sources_lock = threading.Lock()
 
 
-def login_source(database: Mapping[str, Any]) -> SecretLogins | IamLogins | None:
+def login_source(database: Mapping[str, Any]) -> LoginSource | None:
     """Return the source for the settings of a database, shared by all threads of the process; None without ``LOGIN``.
 
     Raises:
@@ -315,7 +299,7 @@ def login_source(database: Mapping[str, Any]) -> SecretLogins | IamLogins | None
     return _shared(key, lambda: SecretLogins(initial, given["SECRET"], region, refresh))
 
 
-def _shared(key: tuple[object, ...], create: Callable[[], SecretLogins | IamLogins]) -> SecretLogins | IamLogins:
+def _shared(key: tuple[object, ...], create: Callable[[], LoginSource]) -> LoginSource:
     found = _sources.get(key)
     if found is None:
         with _sources_lock:
