@@ -100,7 +100,6 @@ class DeployCommand(BaseCommand):
     resume_hint = "Run the command again to continue."
 
     def get_version(self) -> str:
-        """Return the version of deploytools, for ``--version``."""
         return deploytools.__version__
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -175,7 +174,6 @@ class DeployCommand(BaseCommand):
         )
 
     def add_tenant_option(self, parser: CommandParser) -> None:
-        """Add ``--tenant``."""
         parser.add_argument(
             "--tenant",
             action="append",

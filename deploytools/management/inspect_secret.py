@@ -237,7 +237,7 @@ class InspectSecretCommand(DeployCommand):
             name,
             region,
             with_create=options["create"],
-            kms_key_arn=options["kms_key_id"],
+            kms_key_arn=options["kms_key_id"] or "",
             ecs=(self.settings.ecs_cluster or "default", self.settings.ecs_service),
         )
         self.conclude(document)

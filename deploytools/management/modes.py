@@ -39,5 +39,5 @@ def is_given(value: object) -> bool:
 
 
 def flag(option: str) -> str:
-    """Return the option string of an attribute: ``--keep-going``."""
-    return f"--{option.replace('_', '-')}"
+    """Return the option string of an attribute: ``--keep-going``; ``FILE`` is no option."""
+    return "FILE" if option == "file" else f"--{option.replace('_', '-')}"

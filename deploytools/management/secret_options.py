@@ -2,75 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from deploytools.errors import ConfigurationError
 from deploytools.management.base import IAM_POLICY_HELP, LEAKED_HELP
+from deploytools.management.modes import Modes, flag, is_given, refuse_idle_options
 from deploytools.secrets.contract import DJANGO_KEY
-
-#: Options that do something else than write values; at most one of them.
-MODES = ("show", "history", "template", "validate", "rollback", "iam_policy")
-
 
 #: Options that give values.
 VALUES = ("file", "set", "ask", "from_env", "unset", "generate", "regenerate", "email", "stripe")
 
+_REPORT = ("format", "output")
+_CHANGE = ("plan", "check", *_REPORT)
+_HINT = "Remove one of them."
+
+#: Modes other than a write: the options that each accepts, and a hint.
+MODES: Modes = {
+    "show": (_REPORT, _HINT),
+    "history": (_REPORT, _HINT),
+    "template": ((), _HINT),
+    "validate": ((*VALUES, *_REPORT), _HINT),
+    "rollback": (("key", "with_login", "restart", *_CHANGE), _HINT),
+    "iam_policy": (("create", "kms_key_id", *_REPORT), _HINT),
+}
+RESTART: Modes = {"restart": (_CHANGE, _HINT)}
+
 
 def mode_of(options: Mapping[str, Any]) -> str:
-    """Return the one of `MODES` that was requested, or ``sync``.
+    """Return the one of `MODES` that was requested, or ``restart`` if no values were given, or ``sync``.
 
     Raises:
         ConfigurationError: options cannot be combined, or there is nothing to do.
     """
-    mode = next((name for name in MODES if options[name] not in (None, False)), "sync")
-    values = [name for name in VALUES if options[name]]
-    if mode == "sync" and options["restart"] and not values:
-        mode = "restart"
-    if mode in {"sync", "validate"} and not values:
+    refuse_idle_options(MODES, options)
+    mode = next((name for name in MODES if is_given(options[name])), "sync")
+    has_values = any(options[name] for name in VALUES)
+    if mode == "sync" and options["restart"] and not has_values:
+        refuse_idle_options(RESTART, options)
+        return "restart"
+    if mode in {"sync", "validate"} and not has_values:
         raise ConfigurationError(
             "No values were given.",
             hint="Specify a FILE, - for standard input, or an option such as --set, --ask, --from-env or --generate. "
             "To show the secret, run: python manage.py sync_secrets --show",
         )
-    if mode not in {"sync", "validate"} and values:
-        raise _conflict(mode, values[0])
-    for name, modes in (
-        ("create", {"sync", "iam_policy"}),
-        ("delete_file", {"sync"}),
-        ("new_key", {"sync"}),
-        ("leaked", {"sync"}),
-        ("key", {"rollback"}),
-        ("with_login", {"rollback"}),
-        ("restart", {"sync", "rollback", "restart"}),
-    ):
-        if options[name] and mode not in modes:
-            raise _conflict(name, mode) if mode != "sync" else _requires(name, modes)
     if options["key"] and options["with_login"]:
-        raise _conflict("key", "with_login")
-    if (options["secret_tag"] or options["kms_key_id"]) and not (options["create"] or mode == "iam_policy"):
-        raise ConfigurationError("--secret-tag and --kms-key-id require --create.", hint="Add --create.")
-    if options["delete_file"] and options["file"] in (None, "-"):
-        raise ConfigurationError("--delete-file requires a FILE.", hint="Specify a FILE, or remove --delete-file.")
-    if options["leaked"] and DJANGO_KEY not in options["regenerate"]:
-        raise ConfigurationError(f"--leaked requires --regenerate {DJANGO_KEY}.", hint="Add it, or remove --leaked.")
+        raise ConfigurationError("--key cannot be combined with --with-login.", hint=_HINT)
+    for name, is_possible, required in (
+        ("key", mode == "rollback", "--rollback"),
+        ("with_login", mode == "rollback", "--rollback"),
+        ("secret_tag", options["create"], "--create"),
+        ("kms_key_id", options["create"] or mode == "iam_policy", "--create"),
+        ("delete_file", options["file"] not in (None, "-"), "a FILE"),
+        ("leaked", DJANGO_KEY in options["regenerate"], f"--regenerate {DJANGO_KEY}"),
+    ):
+        if options[name] and not is_possible:
+            message = f"{flag(name)} requires {required}."
+            raise ConfigurationError(message, hint=f"Add {required}, or remove {flag(name)}.")
     return mode
-
-
-def _requires(name: str, modes: Collection[str]) -> ConfigurationError:
-    needed = _option(next(iter(modes)))
-    return ConfigurationError(f"{_option(name)} requires {needed}.", hint=f"Add {needed}, or remove {_option(name)}.")
-
-
-def _conflict(one: str, other: str) -> ConfigurationError:
-    message = f"{_option(one)} cannot be combined with {_option(other)}."
-    return ConfigurationError(message, hint="Remove one of them.")
-
-
-def _option(name: str) -> str:
-    return "FILE" if name == "file" else "--" + name.replace("_", "-")
 
 
 def add_value_options(parser: CommandParser) -> None:
@@ -112,22 +104,29 @@ def add_value_options(parser: CommandParser) -> None:
 
 
 def add_mode_options(parser: CommandParser) -> None:
-    """Add the modes, and the options of a new secret."""
+    """Add the modes, and the options of some of them."""
     modes = parser.add_argument_group("modes", "Run one of these instead of setting values.")
-    group = modes.add_mutually_exclusive_group()
     for option, text in (
         ("--show", "Show the state, length and fingerprint of each key."),
         ("--history", "Show all versions that AWS still has, and the keys that changed in each."),
         ("--validate", "Check the given values without AWS."),
         ("--iam-policy", IAM_POLICY_HELP),
+        (
+            "--restart",
+            "Restart the ECS service of the settings and wait for its new tasks: after a write, or alone.",
+        ),
+        (
+            "--with-login",
+            "With --rollback: restore username and password, too, if PostgreSQL accepts them.",
+        ),
     ):
-        group.add_argument(option, action="store_true", help=text)
-    group.add_argument(
+        modes.add_argument(option, action="store_true", help=text)
+    modes.add_argument(
         "--template",
         metavar="FILE",
         help="Write a JSON file with the keys that are missing or a placeholder, for you to fill in. Use - for stdout.",
     )
-    group.add_argument(
+    modes.add_argument(
         "--rollback",
         nargs="?",
         const="",
@@ -143,21 +142,13 @@ def add_mode_options(parser: CommandParser) -> None:
         metavar="KEY",
         help="With --rollback: write only the value of this key from that version. Repeatable.",
     )
-    modes.add_argument(
-        "--with-login",
-        action="store_true",
-        help="With --rollback: restore username and password, too, if PostgreSQL accepts them.",
-    )
-    modes.add_argument(
-        "--restart",
-        action="store_true",
-        help="Restart the ECS service of the settings and wait for its new tasks: after a write, or alone.",
-    )
+
+
+def add_creation_options(parser: CommandParser) -> None:
+    """Add the options of a new secret."""
     creation = parser.add_argument_group("new secret")
     creation.add_argument("--create", action="store_true", help="Create the secret with the given values.")
     creation.add_argument(
         "--secret-tag", action="append", default=[], metavar="KEY=VALUE", help="Tag of the new secret. Repeatable."
     )
-    creation.add_argument(
-        "--kms-key-id", default="", metavar="ID", help="ID, ARN or alias of the KMS key that encrypts it."
-    )
+    creation.add_argument("--kms-key-id", metavar="ID", help="ID, ARN or alias of the KMS key that encrypts it.")

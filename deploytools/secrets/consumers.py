@@ -21,8 +21,6 @@ POLL_SECONDS, POLLS, FIRST_POLLS = 10, 90, 6
 
 @dataclass(frozen=True)
 class EcsService:
-    """An ECS service."""
-
     name: str
     cluster: str
     region: str

@@ -97,33 +97,47 @@ class SecretState:
         return next((version for version, labels in self.labels.items() if label in labels), None)
 
 
-@dataclass(frozen=True)
-class SyncPlan:
+@dataclass(frozen=True, kw_only=True)
+class SecretPlan:
+    """A planned change.
+
+    Attributes:
+        after: the whole document after the change.
+        changes: one for each key of `after`, and one for each removed key.
+        missing: keys that are required and that will be missing.
+    """
+
+    state: SecretState
+    after: Document
+    changes: tuple[Change, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def changes_password(self) -> bool:
+        """Whether the role in PostgreSQL needs another password."""
+        return any(item.key == "password" and item.kind is ChangeKind.CHANGED for item in self.changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncPlan(SecretPlan):
     """A planned write.
 
     Attributes:
         given: requested and generated values, normalized.
-        after: the whole document after the write.
-        changes: one for each key of `after`, and one for each removed key.
         warnings: violations in `given` that this stage allows.
         remaining: violations in other keys. They do not prevent the write.
         filled: keys of `given` that had no value or a placeholder and get a default.
         generated: keys of `given` whose values were generated.
-        missing: keys that are required and that will be missing.
         unrecognized: unchanged keys that are not in the contract.
     """
 
-    state: SecretState
     given: Document
-    after: Document
-    changes: tuple[Change, ...]
     warnings: tuple[Problem, ...]
     remaining: tuple[Problem, ...]
-    unset: tuple[str, ...] = ()
-    filled: tuple[str, ...] = ()
-    generated: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    unrecognized: tuple[str, ...] = ()
+    unset: tuple[str, ...]
+    filled: tuple[str, ...]
+    generated: tuple[str, ...]
+    unrecognized: tuple[str, ...]
 
     @property
     def is_empty(self) -> bool:
@@ -258,25 +272,19 @@ def _refuse_invalid(errors: Sequence[Problem]) -> None:
         )
 
 
-@dataclass(frozen=True)
-class RollbackPlan:
+@dataclass(frozen=True, kw_only=True)
+class RollbackPlan(SecretPlan):
     """A planned rollback: AWSCURRENT moves to an existing version. No version is created.
 
     Attributes:
         version: the version that becomes current.
         created: time of its creation, in ISO 8601. Empty: not known.
-        after: content of that version.
-        changes: one for each key of both versions.
         problems: violations of the contract in `after`. They do not prevent the rollback.
     """
 
-    state: SecretState
     version: str
-    after: Document
-    changes: tuple[Change, ...]
     problems: tuple[Problem, ...]
-    missing: tuple[str, ...]
-    created: str = ""
+    created: str
 
     @property
     def is_empty(self) -> bool:

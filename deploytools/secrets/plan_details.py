@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from deploytools.secrets.contract import DJANGO_KEY, FALLBACKS_KEY, STRIPE, Field, by_name
 from deploytools.secrets.document import Change, ChangeKind, Document, value_of
 from deploytools.secrets.inspection import KeyReport, KeyState, fingerprints, report_key
-from deploytools.secrets.plan import RollbackPlan, SecretState, SyncPlan
+from deploytools.secrets.plan import SecretPlan, SecretState
 from deploytools.secrets.versions import TERRAFORM, short_id
 
 #: Characters from which two equal values are no coincidence.
@@ -45,7 +45,7 @@ class PlanDetails:
     """What a plan shows in addition to its changes.
 
     Attributes:
-        changes: as `SyncPlan.changes`. The fingerprints are those that ``--show`` shows before and after the change.
+        changes: as `SecretPlan.changes`. The fingerprints are those that ``--show`` shows before and after the change.
         notices: warnings about the new values, and about others that write this secret.
     """
 
@@ -53,7 +53,7 @@ class PlanDetails:
     notices: tuple[Notice, ...]
 
 
-def plan_details(plan: SyncPlan | RollbackPlan, fields: Sequence[Field]) -> PlanDetails:
+def plan_details(plan: SecretPlan, fields: Sequence[Field]) -> PlanDetails:
     """Return what `plan` shows."""
     before, after, known = plan.state.document, plan.after, by_name(fields)
     prints = [fingerprints(plan.state.name, document, fields) for document in (before, after)]

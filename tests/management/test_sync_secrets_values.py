@@ -252,10 +252,10 @@ def test_refused_options(capsys, deployment, arguments, message, hint):
             "--stripe requires stripe_secret_key and stripe_publishable_key, but a prompt is not possible.",
         ),
         (["--show", "--set", "port=1"], "--show cannot be combined with --set."),
-        (["--show", "--delete-file"], "--delete-file cannot be combined with --show."),
-        (["--rollback", "--create"], "--create cannot be combined with --rollback."),
+        (["--show", "--delete-file"], "--show cannot be combined with --delete-file."),
+        (["--rollback", "--create"], "--rollback cannot be combined with --create."),
         (["--rollback", "--key", "port", "--with-login"], "--key cannot be combined with --with-login."),
-        (["--set", "port=1", "--secret-tag", "a=b"], "--secret-tag and --kms-key-id require --create."),
+        (["--set", "port=1", "--secret-tag", "a=b"], "--secret-tag requires --create."),
         (["--set", "port=1", "--delete-file"], "--delete-file requires a FILE."),
     ],
 )
@@ -315,7 +315,7 @@ def test_link_and_its_target_are_deleted(capsys, deployment, file, tmp_path):
     [
         ("--plan", 0, "  changed    email_password"),
         ("--check", 1, "  changed    email_password"),
-        ("--validate", 2, "Error: --delete-file cannot be combined with --validate.\nHint: Remove one of them.\n"),
+        ("--validate", 2, "Error: --validate cannot be combined with --delete-file.\nHint: Remove one of them.\n"),
     ],
 )
 def test_plan_and_check_delete_nothing(capsys, deployment, file, option, code, expected):

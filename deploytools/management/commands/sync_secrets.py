@@ -18,7 +18,12 @@ from deploytools.loader import require_keys
 from deploytools.management.base import FINDINGS, OK, raise_unless_ok
 from deploytools.management.inspect_secret import InspectSecretCommand, Options
 from deploytools.management.private_files import delete, delete_command, is_deletable
-from deploytools.management.secret_options import add_mode_options, add_value_options, mode_of
+from deploytools.management.secret_options import (
+    add_creation_options,
+    add_mode_options,
+    add_value_options,
+    mode_of,
+)
 from deploytools.reports import secret_json, secret_text
 from deploytools.secrets.contract import FALLBACKS_KEY, ROTATED_AT
 from deploytools.secrets.custom_fields import all_fields
@@ -27,6 +32,7 @@ from deploytools.secrets.inputs import Request, parse_assignments, refuse_absent
 from deploytools.secrets.plan import (
     CREDENTIALS,
     RollbackPlan,
+    SecretPlan,
     SecretState,
     SyncPlan,
     kept_keys,
@@ -55,6 +61,7 @@ class Command(InspectSecretCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add_value_options(parser)
         add_mode_options(parser)
+        add_creation_options(parser)
         self.add_change_options(parser)
         self.add_report_options(parser)
 
@@ -119,7 +126,7 @@ class Command(InspectSecretCommand):
             return
         if is_new:
             tags = parse_assignments("--secret-tag", options["secret_tag"])
-            self.store.create(plan.after, tags=tags, kms_key_id=options["kms_key_id"])
+            self.store.create(plan.after, tags=tags, kms_key_id=options["kms_key_id"] or "")
             self.finish(options, plan, "created")
             return
         applied = self.store.write(plan, make_plan)  # An empty plan, too: it is refused during a rotation.
@@ -175,7 +182,7 @@ class Command(InspectSecretCommand):
                 raise_unless_ok(FINDINGS if options["check"] and not is_empty else OK, "Changes are pending.")
                 return None
             self.store.require_writable(plan.state)
-            if options["restart"] and self.changes_password(plan):
+            if options["restart"] and plan.changes_password:
                 raise Refused(
                     f"--restart is not possible with another password: new processes could not log in. "
                     f"{self.progress.sentence}",
@@ -192,22 +199,18 @@ class Command(InspectSecretCommand):
             self.say(secret_text.CHANGED_MEANWHILE)
             plan = fresh
 
-    def shown_of(self, plan: SyncPlan | RollbackPlan) -> object:
+    def shown_of(self, plan: SecretPlan) -> object:
         """Return what the user confirms: changed keys, warnings, missing keys, the rotation's state."""
         details = plan_details(plan, self.fields)
         changes = [item for item in details.changes if item.change.kind is not ChangeKind.UNCHANGED]
         return changes, details.notices, plan.missing, plan.state.pending_version
-
-    @staticmethod
-    def changes_password(plan: SyncPlan | RollbackPlan) -> bool:
-        return any(item.key == "password" and item.kind is ChangeKind.CHANGED for item in plan.changes)
 
     def finish(self, options: Options, plan: SyncPlan | RollbackPlan, outcome: str, note: str = "") -> None:
         """Report a change that is live and what to do next, and restart the service if that was requested."""
         current, base = self.progress.current, plan.state.version
         command = self.service.restart_command if self.service else ""
         details, restarts = plan_details(plan, self.fields), bool(options["restart"])
-        needs_role = self.changes_password(plan)
+        needs_role = plan.changes_password
         text = secret_text.written(current, base, note)
         steps = secret_text.next_steps(
             base, command, needs_role=needs_role, is_restarted=restarts, restore=_restore_options(plan)

@@ -11,8 +11,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from deploytools.conf import Settings
-from deploytools.errors import ConfigurationError
 from deploytools.management.base import IAM_POLICY_HELP, raise_unless_ok, read_report
+from deploytools.management.modes import Modes, refuse_idle_options
 from deploytools.management.verification_command import VerificationCommand
 from deploytools.reports import check_catalog
 from deploytools.reports.findings_text import to_text
@@ -23,6 +23,16 @@ from deploytools.verification.registry import Registry, load_registry
 from deploytools.verification.report_diff import compare, index_findings, parse_report
 
 Options = dict[str, Any]
+
+_REPORT = ("format", "output")
+_SELECTION = ("tag", "only", "exclude", *_REPORT)
+
+#: Modes that read no facts: the options that each accepts, and a hint.
+MODES: Modes = {
+    "list": (_SELECTION, "--list only lists the checks. Remove one of the two options."),
+    "explain": (_REPORT, "--explain only describes a check. Remove one of the two options."),
+    "iam_policy": (_SELECTION, "--iam-policy only prints a policy. Remove one of the two options."),
+}
 
 
 class Command(VerificationCommand):
@@ -44,7 +54,7 @@ class Command(VerificationCommand):
         selection.add_argument(
             "--exclude", nargs="+", action="extend", default=[], metavar="ID", help="Skip these checks."
         )
-        information = parser.add_argument_group("information only").add_mutually_exclusive_group()
+        information = parser.add_argument_group("information only")
         information.add_argument("--list", action="store_true", help="List the checks (text, json, markdown).")
         information.add_argument(
             "--explain", metavar="ID", help="Explain one check: rationale, data it reads, how to fix it."
@@ -68,6 +78,7 @@ class Command(VerificationCommand):
         self.add_verification_options(parser)
 
     def handle(self, **options: Any) -> None:
+        refuse_idle_options(MODES, options, {"fail_level": Severity.LOW.value})
         settings = self.settings_with_options(tenants=options["tenant"], stage=options["stage"], url=options["url"])
         settings = replace(settings, history=options["git_history"])
         registry = load_registry().with_presets(settings.presets)
@@ -102,11 +113,6 @@ class Command(VerificationCommand):
 
     def _inform(self, registry: Registry, checks: Sequence[Check], settings: Settings, options: Options) -> None:
         """Print what needs no facts: ``--list``, ``--explain`` or ``--iam-policy``."""
-        if options["diff"]:
-            option = next(name for name in ("list", "explain", "iam_policy") if options[name])
-            raise ConfigurationError(
-                f"--diff cannot be combined with --{option.replace('_', '-')}.", hint="Remove one of the two options."
-            )
         for format, path in self.destinations:
             if options["explain"]:
                 (check,) = self.with_references([registry.named(options["explain"])], settings)
