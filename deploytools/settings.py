@@ -77,18 +77,9 @@ def production_settings(
             ``manage.py`` is the base settings.
 
     Returns:
-        A dict of settings:
-
-        - ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``, the latter from the list ``django_secret_key_fallbacks``
-        - ``DATABASES``: that of `base`, in which ``default`` is the database `tenant`, with the login from the secret,
-          or with ``ISOLATION`` ``role-per-tenant`` from the tenant's own secret. Django's engines, for example for
-          SQLite, are replaced by ``deploytools.backend``, whose new connections use a changed login without a restart;
-          those of GeoDjango by its PostGIS engine. Any other engine is kept.
-        - mail, if ``PRESETS`` has ``email``: ``MAILERS`` from Django 6.1 on, unless `base` has ``EMAIL_…``
-          settings; otherwise ``EMAIL_…``. ``DEFAULT_FROM_EMAIL``, unless `base` has it: ``email_user``, if that is an
-          address
-        - Django's settings for deployment: ``DEBUG``, ``ALLOWED_HOSTS``, HTTPS, HSTS, cookies, ``TEST_RUNNER``
-        - the settings of `from_secret`
+        ``SECRET_KEY`` and its fallbacks; ``DATABASES``, in which ``default`` is the database `tenant` with the login
+        from the secret; mail, if ``PRESETS`` has ``email``; what ``check --deploy`` requires; the settings of
+        `from_secret`. The reference describes each.
 
     Raises:
         ConfigurationError: `tenant`, `allowed_hosts` or ``SECRET_NAME`` is not set, ``DEPLOYTOOLS`` is not valid, or
@@ -154,12 +145,12 @@ def _require_values(settings: Settings, hosts: Sequence[str]) -> None:
 
 def _secret_key_fallbacks(secret: Document, name: str) -> list[str]:
     value = value_of(secret, contract.FALLBACKS_KEY, [])
-    if not isinstance(value, list) or not all(isinstance(key, str) and key for key in value):
+    if contract.secret_keys(value):
         raise SecretError(
             f"{contract.FALLBACKS_KEY} in the secret {name} is not a list of strings.",
             hint=f'Write it to a JSON file as a list, {{"{contract.FALLBACKS_KEY}": ["…"]}}, and run: {FIX_COMMAND}',
         )
-    return value
+    return list(value)
 
 
 def _databases(

@@ -56,7 +56,6 @@ class ProjectNames:
 
     @property
     def package(self) -> str:
-        """The package of the settings."""
         return self.settings.partition(".")[0]
 
     @property
