@@ -30,6 +30,7 @@ from deploytools.postgres.connections import Login, ServerAddress
 from deploytools.secrets.document import Secret
 from tests import local_cloud
 from tests.deployment import Deployment
+from tests.management.runner import run
 from tests.postgres_server import Postgres
 
 pytest_plugins = ["deploytools.testing"]
@@ -210,6 +211,13 @@ def deployment(
         yield made
     one_postgres.sweep(name)
     client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+
+@pytest.fixture
+def made(capsys: pytest.CaptureFixture[str], deployment: Deployment) -> Deployment:
+    """The deployment with its databases created."""
+    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
+    return deployment
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from deploytools.tenants.isolation import verify_tenant
 from tests.management.runner import Result, run
+from tests.management.terminal import Terminal
 
 VERIFIED = "verified: the application role can log in and create tables, PUBLIC cannot connect"
 
@@ -182,10 +183,6 @@ def test_master_from_the_environment(capsys, deployment, monkeypatch):
 
 
 def test_master_password_from_a_prompt(capsys, deployment, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
     master = deployment.postgres.master
     deployment.put(master_username=None, master_password=None)
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))

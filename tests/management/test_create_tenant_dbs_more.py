@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from deploytools.postgres.server_identity import ServerIdentity, read_identity, 
 from deploytools.secrets.document import Secret
 from deploytools.tenants.isolation import assert_login_denied, verify_tenant
 from tests.management.runner import run
+from tests.management.terminal import Terminal
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -281,10 +281,6 @@ def test_time_zone_of_the_role_is_that_of_django(
 
 @pytest.mark.slow
 def test_progress_bar_on_a_terminal(capsys, deployment, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
     screen = Terminal()
     monkeypatch.setattr("sys.stderr", screen)
     run(capsys, "create_tenant_dbs", "--noinput")

@@ -24,13 +24,6 @@ NAME = "connection.django"
 
 
 @pytest.fixture
-def made(capsys, deployment):
-    """Return the deployment with its databases created."""
-    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
-    return deployment
-
-
-@pytest.fixture
 def other_ca(tmp_path: Path) -> str:
     """Return the path of a CA that did not sign the server's certificate."""
     path = tmp_path / "other-ca.pem"

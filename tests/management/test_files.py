@@ -10,6 +10,7 @@ import pytest
 from deploytools.errors import ConfigurationError, Refused, SecretNotJson
 from deploytools.management.base import DeployCommand
 from deploytools.management.private_files import read_document
+from tests.management.terminal import Terminal
 
 
 def write(path, text, mode=0o600):
@@ -62,11 +63,6 @@ def test_file_that_is_not_a_document(tmp_path, content, error, message):
     with pytest.raises(error) as caught:
         read_document(str(path))
     assert str(caught.value) == message.format(file=path)
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 @pytest.mark.parametrize("answer", ["y\n", "yes\n", " Y \n"])

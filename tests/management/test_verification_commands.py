@@ -64,13 +64,6 @@ def test_base_settings_with_sqlite(capsys, deployment, monkeypatch):
     assert ("/srv" in result.out, result.code) == (False, 1)
 
 
-@pytest.fixture
-def made(capsys, deployment):
-    """Return the deployment with its databases created."""
-    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
-    return deployment
-
-
 @pytest.mark.other_versions
 def test_the_lines_of_the_guide(capsys, made):
     result = run(capsys, "check_rds")

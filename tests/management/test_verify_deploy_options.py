@@ -17,13 +17,6 @@ from deploytools.conf import GROUPINGS, STAGES
 from tests.management.runner import Result, run, statuses
 
 
-@pytest.fixture
-def made(capsys, deployment):
-    """Return the deployment with its databases created."""
-    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
-    return deployment
-
-
 @pytest.mark.slow
 def test_the_url_can_be_overridden(capsys, made):
     options = ("verify_deploy", "--only", "web.health", "--format", "json")

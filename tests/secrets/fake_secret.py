@@ -27,6 +27,28 @@ def fake(**values: Any) -> Fake:
     return made
 
 
+def empty() -> Fake:
+    """Return a secret without a value."""
+    made = Fake(NAME)
+    made.create_secret(Name=NAME)
+    made.calls.clear()
+    return made
+
+
+def empty_after_failed_rotation() -> Fake:
+    made = empty()
+    made.stored.versions["2" * 32] = None
+    made.stored.labels["AWSPENDING"] = "2" * 32
+    return made
+
+
+def deleted() -> Fake:
+    """Return a secret that is scheduled for deletion."""
+    made = fake()
+    made.stored.deleted = True
+    return made
+
+
 def text(values: dict[str, Any]) -> str:
     return json.dumps(values, ensure_ascii=False)
 

@@ -16,7 +16,7 @@ from deploytools.secrets.store import REPLICATION_ATTEMPTS, SecretStore
 from deploytools.secrets.versions import STAGED
 from tests.fakes.errors import DENIED, EXPIRED, INTERNAL, NO_RESPONSE, THROTTLED
 from tests.fakes.secretsmanager import CURRENT, Fake
-from tests.secrets.fake_secret import FIRST, NAME, REGION, fake, overwrite, store, sync, text
+from tests.secrets.fake_secret import FIRST, NAME, REGION, empty, fake, overwrite, store, sync, text
 
 Change = Callable[[Fake, SecretStore], object]
 
@@ -46,14 +46,8 @@ WORLDS: dict[str, tuple[Change, Callable[[], Fake]]] = {
     "write": (write, fake),
     "roll back": (roll_back, written),
     "create": (create, lambda: Fake(NAME)),
-    "first value": (create, lambda: empty()),
+    "first value": (create, empty),
 }
-
-
-def empty() -> Fake:
-    secret = Fake(NAME)
-    secret.create_secret(Name=NAME)
-    return secret
 
 
 def current(secret: Fake) -> str:

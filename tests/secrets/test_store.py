@@ -40,6 +40,9 @@ from tests.secrets.fake_secret import (
     REGION,
     STORED,
     content,
+    deleted,
+    empty,
+    empty_after_failed_rotation,
     fake,
     finish_rotation,
     overwrite,
@@ -109,23 +112,6 @@ def test_read_current_needs_one_call():
 def with_value(**value: Any) -> Fake:
     made = Fake(NAME)
     made.create_secret(Name=NAME, **value)
-    return made
-
-
-def empty() -> Fake:
-    return with_value()
-
-
-def empty_after_failed_rotation() -> Fake:
-    made = with_value()
-    made.stored.versions[OTHER] = None
-    made.stored.labels["AWSPENDING"] = OTHER
-    return made
-
-
-def deleted() -> Fake:
-    made = fake()
-    made.stored.deleted = True
     return made
 
 

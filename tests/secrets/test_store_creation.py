@@ -24,7 +24,18 @@ from deploytools.secrets.reader import READ_ATTEMPTS
 from deploytools.secrets.versions import STAGED
 from tests.fakes.errors import DENIED, NO_RESPONSE, Crash, client_error
 from tests.fakes.secretsmanager import Fake
-from tests.secrets.fake_secret import FIRST, NAME, content, fake, overwrite, store, sync, text
+from tests.secrets.fake_secret import (
+    FIRST,
+    NAME,
+    content,
+    deleted,
+    empty,
+    empty_after_failed_rotation,
+    overwrite,
+    store,
+    sync,
+    text,
+)
 from tests.secrets.reach import reachable
 
 VALUES: dict[str, Any] = {"a": "canary-7d1f", "port": 5432, "é": ["日本", None]}
@@ -34,26 +45,6 @@ NAME_IN_USE = client_error("InvalidRequestException", "a secret with this name i
 
 def absent() -> Fake:
     return Fake(NAME)
-
-
-def empty() -> Fake:
-    made = Fake(NAME)
-    made.create_secret(Name=NAME)
-    made.calls.clear()
-    return made
-
-
-def empty_after_failed_rotation() -> Fake:
-    made = empty()
-    made.stored.versions["2" * 32] = None
-    made.stored.labels["AWSPENDING"] = "2" * 32
-    return made
-
-
-def deleted() -> Fake:
-    made = fake()
-    made.stored.deleted = True
-    return made
 
 
 def create(secret: Fake, **options: Any) -> str:

@@ -11,17 +11,16 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection
 from django.db.models import Model
 from django.http import HttpResponse
-from django.test import Client, RequestFactory
-from django.test.utils import CaptureQueriesContext
+from django.test import RequestFactory
 from django.urls import reverse
 
 from clientevent import models as clientevent
 from order import models as order
 from tests.shop.admin_pages import admin_url, get_row
 from tests.shop.builders import make
+from tests.shop.queries import query_count
 from tests.shop.tables import FIXED, MODELS
 from user import models as user
 
@@ -56,12 +55,6 @@ def add_related(parent: Model, inline: type[Model], count: int) -> None:
         if inline is order.OrderStatus:
             values["status"] = statuses.pop()
         make(inline, **values)
-
-
-def query_count(client: Client, url: str) -> int:
-    with CaptureQueriesContext(connection) as captured:
-        assert client.get(url).status_code == 200
-    return len(captured)
 
 
 def get_changelist(model: type[Model], query: str) -> HttpResponse:

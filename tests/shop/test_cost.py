@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection
-from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from order import models as order
 from tests.shop.builders import make_product
+from tests.shop.queries import query_count
 
 pytestmark = pytest.mark.django_db
 
@@ -26,12 +25,6 @@ def test_the_number_of_queries_is_the_same_for_2_and_12_products(client, url):
 def test_the_number_of_queries_is_the_same_for_2_and_12_skus(client):
     small, large = make_product(prices=("1.00",) * 2), make_product(prices=("1.00",) * 12)
     assert query_count(client, large.get_absolute_url()) == query_count(client, small.get_absolute_url())
-
-
-def query_count(client: Client, url: str) -> int:
-    with CaptureQueriesContext(connection) as captured:
-        assert client.get(url).status_code == 200
-    return len(captured)
 
 
 @pytest.mark.parametrize(

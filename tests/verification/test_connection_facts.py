@@ -20,13 +20,6 @@ from tests.verification.zoo.world import REGISTRY
 WRONG = "wrongPw7kP0mZx2Lw9RtY4vBn6HsD1fGjE3cU"
 
 
-@pytest.fixture
-def made(capsys, deployment):
-    """The deployment with its databases."""
-    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
-    return deployment
-
-
 def read_connection() -> dict[str, Fact]:
     return read_facts(REGISTRY.sources_for([REGISTRY.checks["connection.connect"]]), {"settings": read_settings()})
 

@@ -31,13 +31,6 @@ ROOT = Path(__file__).parents[2]
 DAY = timedelta(days=1)
 
 
-@pytest.fixture
-def made(capsys, deployment):
-    """The deployment with its databases."""
-    assert run(capsys, "create_tenant_dbs", "--noinput").code == 0
-    return deployment
-
-
 def connect_finding(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """Return the finding of ``connection.connect``."""
     findings = json.loads(run(capsys, "check_rds", "--format", "json").out)["findings"]
