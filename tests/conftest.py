@@ -55,11 +55,12 @@ hypothesis.settings.register_profile("quick", PROFILE, max_examples=25)
 def pytest_configure(config: pytest.Config) -> None:
     """Use fewer examples of properties without the slow tests; CI uses Hypothesis's default.
 
-    Handle SIGINT, which background jobs of a shell and their children ignore: tests send it to children.
+    Handle SIGINT, which background jobs of a shell ignore, and SIGHUP, which nohup ignores: tests send both.
     """
     hypothesis.settings.load_profile("quick" if config.option.markexpr == "not slow" else "all")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_finish() -> None:

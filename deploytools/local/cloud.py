@@ -32,7 +32,6 @@ def local_cloud(
     names: CloudNames,
     postgres: Sequence[PostgresBinaries] = (),
     *,
-    pg_port: int = 0,
     fields: Sequence[Field] = (*DATABASE, *DJANGO),
     secret: Mapping[str, Any] | None = None,
 ) -> Iterator[CloudState]:
@@ -41,7 +40,6 @@ def local_cloud(
     Args:
         names: names in the emulated AWS account.
         postgres: the servers to start, the main one first; by default the machine's preferred one.
-        pg_port: port of the main server; 0: any free port.
         fields: the fields of the secret.
         secret: values of the secret that replace the generated ones.
 
@@ -53,7 +51,7 @@ def local_cloud(
     with ExitStack() as stack:
         directory = stack.enter_context(_directory(user))
         issued = certificates.issue(directory, names.host)
-        servers = _create_servers(postgres, pg_port, names, issued, superuser_password, user, stack)
+        servers = _create_servers(postgres, names, issued, superuser_password, user, stack)
         _begin_initdb(servers, stack)
         context = certificates.server_context(issued.mail)
         smtp = stack.enter_context(smtp_server(directory / "messages", make_password(), context))
@@ -93,7 +91,6 @@ def _directory(user: ServerUser | None) -> Iterator[Path]:
 
 def _create_servers(
     installations: Sequence[PostgresBinaries],
-    port: int,
     names: CloudNames,
     issued: certificates.Certificates,
     superuser_password: str,
@@ -105,7 +102,7 @@ def _create_servers(
         PostgresServer(
             accessible_copy(binaries, directory, user),
             directory / f"postgresql-{index}",
-            stack.enter_context(ports.reserve(0 if index else port)),
+            stack.enter_context(ports.reserve()),
             names.host,
             issued,
             superuser_password,

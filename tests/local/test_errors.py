@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import stat
 import subprocess
 from dataclasses import replace
@@ -107,17 +106,6 @@ def test_server_does_not_start(tmp_path: Path, broken: Path) -> None:
         server.wait_until_ready()
     assert "DEPLOYTOOLS_PG_BIN" in caught.value.hint
     server.stop()
-
-
-def test_port_in_use(accessible: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(accessible))
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        with pytest.raises(LocalCloudError) as caught, local_cloud(NAMES, pg_port=port):
-            pass
-    assert str(caught.value) == f"Cannot bind port {port}: Address already in use."
-    assert "--pg-port" in caught.value.hint
-    assert list(accessible.iterdir()) == []
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="PostgreSQL runs as another user only if this process is root")

@@ -35,14 +35,6 @@ class Command(DeployCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--pg-port", type=int, default=0, metavar="PORT", help="Port of PostgreSQL (default: any free port)."
-        )
-        parser.add_argument(
-            "--rds-instance",
-            metavar="NAME",
-            help='Identifier of the emulated RDS instance (default: DEPLOYTOOLS["RDS_INSTANCE"], else "local").',
-        )
-        parser.add_argument(
             "--secret",
             type=Path,
             metavar="FILE",
@@ -55,9 +47,7 @@ class Command(DeployCommand):
         )
         run.add_argument("command", nargs="+", metavar="COMMAND", help="The command and its arguments.")
 
-    def handle(
-        self, *, action: str, pg_port: int, rds_instance: str | None, secret: Path | None, **options: Any
-    ) -> None:
+    def handle(self, *, action: str, secret: Path | None, **options: Any) -> None:
         try:
             from deploytools.local import CloudNames, local_cloud
             from deploytools.local.cloud_environment import as_shell, merged, variables
@@ -68,20 +58,18 @@ class Command(DeployCommand):
             ) from error
         settings = read_settings()
         _require_no_other_address(getattr(django_settings, "DEPLOYTOOLS", {}), os.environ)
+        values = _read_values(secret) if secret else {}
         names = CloudNames(
             settings.secret_name,
             settings.region,
-            instance=rds_instance or settings.rds_instance or "local",
+            instance=settings.rds_instance or values.get("dbClusterIdentifier") or CloudNames.instance,
             role=settings.app_role or CloudNames.role,
             app_group=_name(settings.app_security_groups, CloudNames.app_group),
             bastion_group=_name(settings.bastion_security_groups, CloudNames.bastion_group),
         )
-        content: dict[str, Any] = {
-            "fields": all_fields(settings.presets, settings.secret_fields),
-            "secret": _read_values(secret) if secret else {},
-        }
+        fields = all_fields(settings.presets, settings.secret_fields)
         started = time.monotonic()
-        with local_cloud(names, pg_port=pg_port, **content) as state:
+        with local_cloud(names, fields=fields, secret=values) as state:
             file = Path(state.directory, "environment")
             environment = variables(state) | {"LOCALCLOUD_ENVIRONMENT": str(file)}
             file.touch(mode=0o600)
