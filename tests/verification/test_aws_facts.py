@@ -46,6 +46,11 @@ from tests.verification.zoo.world import DOCUMENT, OURS, RDS, REGISTRY
 
 pytestmark = pytest.mark.xdist_group("aws_account")  # One account for all of them.
 
+needs_boto3_1_40 = pytest.mark.skipif(
+    tuple(map(int, boto3.__version__.split(".")[:2])) < (1, 40),
+    reason="this boto3 has neither rds:DescribeDBMajorEngineVersions nor ECS's blue/green deployments",
+)
+
 #: They need AWS, and a database too.
 LOGINS = {"connection_attempt", "accepted_password", "tenant_logins"}
 AWS_FACTS = tuple(name for name, source in REGISTRY.sources.items() if source.actions and name not in LOGINS)
@@ -119,6 +124,7 @@ def test_boto3_before_the_operation_of_engine_support(monkeypatch):
         engine_support(RDS, read_settings())
 
 
+@needs_boto3_1_40
 def test_all_facts(wire):
     facts = read(closure(*AWS_FACTS))
     assert {name for name, fact in facts.items() if not isinstance(fact, Value)} == set()
@@ -245,6 +251,7 @@ def test_needed_permissions_are_the_same_without_the_policy_simulator(wire):
     assert [by.split(",")[0] for by in fact.value.needed.values()] == ["policy all-secrets", "policy decrypts"]
 
 
+@needs_boto3_1_40
 def test_facts_declare_the_actions_that_they_call(wire):
     for name in AWS_FACTS:
         wire.called.clear()
@@ -307,6 +314,7 @@ BLUE_GREEN = {
 }
 BY_CODE_DEPLOY = {
     **BLUE_GREEN,
+    "loadBalancers": [],
     "deploymentController": {"type": "CODE_DEPLOY"},
     "deployments": [],
     "taskSets": [
@@ -325,7 +333,9 @@ BY_CODE_DEPLOY = {
 @pytest.mark.parametrize(
     ("answer", "controller", "rollout", "revision", "target_groups", "security_groups"),
     [
-        (BLUE_GREEN, "ECS", "COMPLETED", "web:12", (("arn:blue", "arn:green"),), None),
+        pytest.param(
+            *(BLUE_GREEN, "ECS", "COMPLETED", "web:12", (("arn:blue", "arn:green"),), None), marks=needs_boto3_1_40
+        ),
         (BY_CODE_DEPLOY, "CODE_DEPLOY", "STEADY_STATE", "web:13", (("arn:green",),), ("sg-app",)),
         ({"taskSets": [{"status": "ACTIVE"}]}, "ECS", None, "", (), None),
     ],
@@ -343,6 +353,7 @@ def test_ecs_services_without_an_emulator(wire, answer, controller, rollout, rev
     assert (service.has_circuit_breaker, service.rolls_back) == ((None, None) if not rollout else (True, False))
 
 
+@needs_boto3_1_40
 def test_both_target_groups_of_a_blue_green_deployment_are_read(wire):
     """One of the two is empty, and each deployment swaps them."""
     states = {"arn:blue": [], "arn:green": ["healthy", "unhealthy"]}
@@ -438,7 +449,9 @@ def test_a_cluster_that_does_not_exist_or_has_no_settings(wire, answer, sentence
         assert fact == Value(Cluster("prod", None))
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize(
+    "action", [pytest.param(action, marks=needs_boto3_1_40 if "MajorEngine" in action else ()) for action in ACTIONS]
+)
 def test_one_denied_action(wire, action):
     """Checks that need it are unknown, none of them passes, and the exit code is 2."""
     wire.denied = {action}

@@ -118,6 +118,18 @@ def test_failed_stage_is_reported(login, changes, stage, code, reason):
     assert evaluated(found) is Status.FAIL
 
 
+def test_a_failure_in_django_without_partial_connections(login, monkeypatch):
+    create = mail._connection
+
+    def without_partial_connection() -> Any:
+        connection = create()
+        vars(connection).pop("_partial_connection", None)
+        return connection
+
+    monkeypatch.setattr(mail, "_connection", without_partial_connection)
+    assert login(HOST="no-such.invalid").failed_stage == "DNS"
+
+
 @pytest.mark.slow
 def test_a_port_with_implicit_tls_needs_the_setting_for_it(login, monkeypatch):
     """EMAIL_USE_TLS waits in vain for the greeting of a server that waits for TLS."""

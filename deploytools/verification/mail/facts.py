@@ -96,7 +96,8 @@ def mail_login() -> MailLogin:
             _server_name(host), failed, reason, code, tuple(seconds), has_login, is_encrypted, sender=sender
         )
     finally:
-        session = connection.connection or connection._partial_connection  # type: ignore[attr-defined]
+        # Django 5.2.0 and older have no partial connection.
+        session = connection.connection or getattr(connection, "_partial_connection", None)
         if session is not None:
             session.close()
         connection.connection = connection._partial_connection = None  # type: ignore[attr-defined]
