@@ -82,22 +82,6 @@ def test_a_waiver_of_an_unknown_check(capsys, made, settings):
     assert (result.out, result.code) == ("", 2)
 
 
-@pytest.mark.parametrize(
-    ("options", "option"),
-    [
-        (["--list"], "--list"),
-        (["--explain", "rds.storage-encrypted"], "--explain"),
-        (["--iam-policy"], "--iam-policy"),
-    ],
-)
-def test_an_option_without_effect_is_refused(capsys, options, option):
-    assert run(capsys, "verify_deploy", *options, "--diff", "old.json") == (
-        "",
-        f"Error: --diff cannot be combined with {option}.\nHint: Remove one of the two options.\n",
-        2,
-    )
-
-
 @pytest.mark.slow
 def test_diff_shows_what_changed(capsys, made, tmp_path, settings):
     old = tmp_path / "old.json"
