@@ -10,6 +10,7 @@ import pytest
 
 from deploytools.local import CloudState
 from tests.local_cloud import INSTANCE
+from tests.old_boto3 import needs_boto3_1_40
 
 
 @pytest.fixture
@@ -51,6 +52,7 @@ def test_an_instance_has_a_certificate_that_is_valid(rds: Any) -> None:
     assert instance["CertificateDetails"]["ValidTill"] > datetime.now(UTC)
 
 
+@needs_boto3_1_40
 def test_every_version_of_postgresql_has_an_end_of_support(rds: Any) -> None:
     answer = rds.describe_db_major_engine_versions(Engine="postgres", MajorEngineVersion="14")
     (version,) = answer["DBMajorEngineVersions"]

@@ -32,6 +32,7 @@ def test_other_host_name(cloud: CloudState, server: PostgresState) -> None:
         connect(cloud.as_master(server), host="localhost")
 
 
+@pytest.mark.skipif(psycopg.pq.version() < 160000, reason="libpq before 16 does not know the system's authorities")
 def test_other_certificate_authority(cloud: CloudState, server: PostgresState) -> None:
     with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
         connect(cloud.as_master(server), sslrootcert="system")
@@ -114,7 +115,7 @@ def test_forty_concurrent_connections(cloud: CloudState, server: PostgresState) 
 def test_terminated_session(cloud: CloudState, server: PostgresState) -> None:
     with connect(cloud.as_master(server)) as victim, connect(cloud.as_superuser(server)) as admin:
         admin.execute("SELECT pg_terminate_backend(%s)", [victim.info.backend_pid])
-        with pytest.raises(psycopg.errors.AdminShutdown):
+        with pytest.raises(psycopg.OperationalError, match="terminating connection due to administrator command"):
             victim.execute("SELECT 1")
 
 

@@ -30,6 +30,7 @@ from deploytools.verification.secret.secret_scan import credential_values
 from tests.fakes import endpoints
 from tests.findings import change
 from tests.local_cloud import INSTANCE
+from tests.old_boto3 import needs_boto3_1_40
 from tests.verification.account import (
     EXECUTION_GRANTS,
     EXECUTION_ROLE,
@@ -45,11 +46,6 @@ from tests.verification.account import (
 from tests.verification.zoo.world import DOCUMENT, OURS, RDS, REGISTRY
 
 pytestmark = pytest.mark.xdist_group("aws_account")  # One account for all of them.
-
-needs_boto3_1_40 = pytest.mark.skipif(
-    tuple(map(int, boto3.__version__.split(".")[:2])) < (1, 40),
-    reason="this boto3 has neither rds:DescribeDBMajorEngineVersions nor ECS's blue/green deployments",
-)
 
 #: They need AWS, and a database too.
 LOGINS = {"connection_attempt", "accepted_password", "tenant_logins"}
