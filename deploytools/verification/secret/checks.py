@@ -47,6 +47,9 @@ MAIL_KEYS = tuple(field.name for field in EMAIL)
 PASSWORDS = ("password", "master_password", "superuser_password")
 DJANGO_KEY = ("django_secret_key",)
 
+#: Keys with names of database roles, and the characters of a name that a random password does not contain.
+ROLES, MIN_ROLE = ("username", "owner", "master_username"), 5
+
 #: Credentials that must have different values.
 DISTINCT = (*PASSWORDS, *DJANGO_KEY, "email_password", "stripe_secret_key", "stripe_webhook_secret")
 
@@ -161,7 +164,7 @@ def database_passwords(secret: SecretState, settings: Settings) -> Iterable[Verd
     verdicts = _evaluate(
         secret, settings, PASSWORDS, lambda present: ", ".join(f"{key}: {_length(secret, key)}" for key in present)
     )
-    weak = [failed(problem, key) for key in PASSWORDS[1:] if (problem := _weakness(secret, key))]
+    weak = [failed(problem, key) for key in PASSWORDS if (problem := _weakness(secret, key))]
     known = {verdict.resource for verdict in verdicts if verdict.status is Status.FAIL}
     return [verdict for verdict in verdicts if verdict.resource or not weak] + [
         verdict for verdict in weak if verdict.resource not in known
@@ -172,7 +175,11 @@ def _weakness(secret: SecretState, key: str) -> str | None:
     """Apply the rule of the application's password, except for the characters that RDS does not accept."""
     if key not in secret.document:
         return None
-    return password(re.sub(r'[/"@ ]', "-", str(secret.document[key].reveal())))
+    value = str(secret.document[key].reveal())
+    roles = {str(secret.document[name].reveal()).lower() for name in ROLES if name in secret.document}
+    if any(len(role) >= MIN_ROLE and role in value.lower() for role in roles):
+        return "contains the name of a database role"
+    return password(re.sub(r'[/"@ ]', "-", value))
 
 
 @check(

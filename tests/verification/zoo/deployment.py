@@ -81,6 +81,8 @@ PLACEHOLDERS = (
     (PASSWORDS, {"password": "Password1" * 4}),
     (PASSWORDS, {"password": "TODO_SET_A_REAL_PASSWORD_BEFORE_LAUNCH"}),
     (PASSWORDS, {"password": "<YOUR_PASSWORD_GOES_HERE_32_CHARACTERS>"}),
+    (PASSWORDS, {"password": "django_app-2026-shop-prod-with-32-letters"}),
+    (PASSWORDS, {"master_username": "dbadmin", "master_password": "S0meDBadmin_of_the_shop_in_2026_x"}),
     (PASSWORDS, {"password": "please-change-this-password-before-launch"}),
     (("secret.database-passwords",), {"master_password": "hunter2"}),
 )
