@@ -5,16 +5,17 @@ Exit codes: 0 success · 1 findings, drift or refused · 2 could not run, or cou
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper, SystemCheckError
 
 import deploytools
 from deploytools.errors import ConfigurationError, DeployError, Refused, format_error
-from deploytools.management.standard_streams import discard_output, tolerate_ascii
+from deploytools.management.standard_streams import OptionalOutput, discard_output, tolerate_ascii
 from deploytools.reports.formats import Destination, destinations
 from deploytools.signals import exit_on_signals
 
@@ -98,6 +99,13 @@ class DeployCommand(BaseCommand):
     destinations: list[Destination]
     after_interrupt = "Completed steps are kept."
     resume_hint = "Run the command again to continue."
+
+    def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None, **options: bool) -> None:
+        """As Django's, with a standard error that can be closed or full."""
+        super().__init__(stdout, stderr, **options)
+        style = self.stderr.style_func
+        self.stderr = OptionalOutput(stderr or sys.stderr or io.StringIO())
+        self.stderr.style_func = style
 
     def get_version(self) -> str:
         return deploytools.__version__

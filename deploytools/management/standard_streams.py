@@ -7,6 +7,9 @@ import io
 import os
 import sys
 from contextlib import suppress
+from typing import Any, TextIO
+
+from django.core.management.base import OutputWrapper
 
 #: What is written instead of characters that the encoding of a terminal lacks.
 ASCII = {"→": "->", "…": "...", "✓": "OK", "✗": "X", "·": "-", "–": "-", "—": "-", "’": "'"}
@@ -27,9 +30,25 @@ def tolerate_ascii() -> None:
             stream.reconfigure(errors="deploytools")
 
 
-def discard_output() -> None:
-    """Discard everything that is still buffered for standard output, so that the interpreter's exit does not fail."""
+def discard_output(stream: TextIO | None = None) -> None:
+    """Discard everything that is still buffered for `stream`, so that the interpreter's exit does not fail.
+
+    Args:
+        stream: standard output or error; None: standard output.
+    """
     with suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
+        os.dup2(null, (stream or sys.stdout).fileno())
         os.close(null)
+
+
+class OptionalOutput(OutputWrapper):
+    """Standard error. What cannot be written is discarded: the exit code of the command still counts."""
+
+    def write(self, *args: Any, **options: Any) -> None:  # type: ignore[override]  # as that of Django
+        """Write as Django does."""
+        try:
+            super().write(*args, **options)
+            self.flush()
+        except OSError:
+            discard_output(sys.stderr)

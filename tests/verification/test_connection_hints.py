@@ -136,6 +136,19 @@ def test_standard_output_that_cannot_be_written_to(made, command):
         assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("redirection", ["2> /dev/full", "2>&-"])
+def test_standard_error_that_cannot_be_written_to_does_not_change_the_exit_code(tmp_path, redirection):
+    report = tmp_path / "report.json"
+    for options, code in (("--only nonsense", 2), (f"--only django.allowed-hosts --output {report}", 0)):
+        result = subprocess.run(
+            ["bash", "-c", f"{sys.executable} manage.py verify_deploy {options} {redirection}"],
+            cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert result.returncode == code
+    assert report.exists() and "OK: 1 check passed" in result.stdout
+
+
 @pytest.mark.parametrize(("width", "expected"), [("60", 60), ("100", 100), ("", 80), ("20", 40), ("999", 120)])
 def test_text_is_as_wide_as_the_terminal(monkeypatch, width, expected):
     monkeypatch.setenv("COLUMNS", width)
