@@ -27,7 +27,9 @@ def to_status_text(state: RotationState) -> str:
     lines = [f"{secret.name}: version {short_id(secret.version)}, login {state.current}, {_age(state)}"]
     if state.pending_version:
         pending = short_id(state.pending_version)
-        lines.append(f"  A rotation is not finished: AWSPENDING is on version {pending}. Complete it: {state.command}")
+        lines.append(
+            f"  A rotation is not finished: AWSPENDING is on version {pending}. Complete it: {state.resume_command}"
+        )
     if state.has_leftover_labels:
         lines.append(f"  A rotation was interrupted after its switch. Complete it: {state.command}")
     for login in state.logins.values():

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from deploytools import aws
 from deploytools.errors import AwsError, Refused, Throttled, Unreachable
@@ -29,7 +30,7 @@ class ManagedState:
     Attributes:
         status: RDS's ``SecretStatus``.
         version: ID of the version that is current.
-        rotated_at: the time of the last rotation, in ISO 8601.
+        rotated_at: the time of the last rotation, in ISO 8601: that of the version.
     """
 
     arn: str
@@ -73,7 +74,8 @@ class ManagedMaster:
                 hint="Run the command again.",
             )
         secret = SecretReader.connect(managed["SecretArn"], self.region).read()
-        return ManagedState(secret.name, managed.get("SecretStatus", ACTIVE), secret.version, secret.created)
+        created = datetime.fromisoformat(secret.created).isoformat(timespec="seconds") if secret.created else "unknown"
+        return ManagedState(secret.name, managed.get("SecretStatus", ACTIVE), secret.version, created)
 
     def rotate(self, report: Callable[[str], None]) -> ManagedState:
         """Start a rotation, unless one is in progress, and wait until it is complete.

@@ -52,8 +52,7 @@ def plan_rotation(state: RotationState, *, one_login: bool = False, grace: int =
         if found != login:
             raise Refused(
                 f"An unfinished rotation of {secret} has the login {found}, not {login}. Nothing was changed.",
-                hint=f"Continue it {'without' if one_login else 'with'} --one-login, or cancel it: "
-                f"{state.command} --abort",
+                hint=f"Continue it: {state.resume_command}, or cancel it: {state.command} --abort",
             )
     elif not one_login:
         _require_unused(state, state.logins[login])

@@ -133,6 +133,12 @@ class RotationState:
         return command_for(self.tenant) if self.credential == PASSWORD else MASTER_COMMAND
 
     @property
+    def resume_command(self) -> str:
+        """The command that continues an unfinished rotation."""
+        pending = self.pending is not None and self.credential.user_in(self.pending)
+        return self.command + " --one-login" * (self.credential == PASSWORD and pending == self.current)
+
+    @property
     def current(self) -> str:
         """The login in AWSCURRENT."""
         return self.credential.user_in(self.secret.document) or self.owner

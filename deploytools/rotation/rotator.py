@@ -148,7 +148,7 @@ class Rotator:
         if not password_works(self.store.credential.login_in(self.store.read().document, self.app)):
             raise Refused(
                 f"{role} does not have the password of AWSCURRENT any more: the rotation cannot be canceled.",
-                hint="Complete it: run the command without --abort.",
+                hint=f"Complete it: {self.read().resume_command}",
             )
 
     def test_login(self, databases: Sequence[str]) -> None:

@@ -273,6 +273,27 @@ def test_one_login(capsys, made: Deployment):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("option", [[], ["--one-login"]])
+def test_abort_of_one_login(capsys, made: Deployment, monkeypatch, option: list[str]):
+    """Only while PostgreSQL has the password of AWSCURRENT."""
+    first = made.document()
+    for step, code in (("execute_sql", 0), ("test_login", 1)):
+        with monkeypatch.context() as patched, pytest.raises(TypeError):
+            patched.setattr(f"deploytools.rotation.rotator.Rotator.{step}", None)
+            rotate(capsys, "--one-login")
+        result = rotate(capsys, "--abort", *option)
+        assert (result.code, made.document(), can_log_in(login_of(made, first), made.tenants[0])) == (
+            code, first, not code,
+        ), result  # fmt: skip
+        assert (LABEL in labels(made)) is bool(code)
+    assert "does not have the password of AWSCURRENT any more" in result.err
+    command = "Complete it: python manage.py rotate_credentials password --one-login\n"
+    assert (command in result.err, command in rotate(capsys, "--status").out) == (True, True)
+    assert rotate(capsys, "--one-login").code == 0
+    assert can_log_in(login_of(made, made.document()), made.tenants[0])
+
+
+@pytest.mark.slow
 def test_another_rotation_in_progress(capsys, made: Deployment):
     """AWSPENDING is the lock against AWS's rotation, too."""
     made.client.put_secret_value(SecretId=made.name, SecretString="{}", VersionStages=["AWSPENDING"])

@@ -31,7 +31,7 @@ from deploytools.reports import rotation_text
 from deploytools.rotation.key_rotator import KeyRotator
 from deploytools.rotation.managed_master import ManagedMaster
 from deploytools.rotation.rotation_plan import plan_abort, plan_back, plan_finish, plan_master_rotation, plan_rotation
-from deploytools.rotation.rotation_state import COMMAND, MASTER, PASSWORD, Credential
+from deploytools.rotation.rotation_state import COMMAND, MASTER, MASTER_COMMAND, PASSWORD, Credential
 from deploytools.rotation.rotation_store import RotationStore
 from deploytools.rotation.rotator import Rotator
 from deploytools.secrets.contract import DJANGO_KEY, instance_identifier
@@ -58,7 +58,7 @@ MODES = ("finish", "abort", "back", "status", "iam_policy")
 
 #: Options and the modes that they apply to; "": a rotation.
 APPLIES = {
-    "one_login": ("", "status"),
+    "one_login": ("", "abort", "status"),
     "grace": ("",),
     "wait_for_sessions": ("",),
     "end_sessions": ("", "finish"),
@@ -155,11 +155,10 @@ class Command(DeployCommand):
         secret = read_secret(settings)
         master = _find_master(options, settings, secret, interactive=False)
         if master.instance:
-            self._rotate_managed(mode, options, settings, secret)
+            self._rotate_managed(mode, options, settings, secret, master)
             return
-        user, owner = master.login.user, owner_role(settings, secret)
-        _require_changeable(master, owner)
-        credential = Credential(MASTER.name, MASTER.label, *master.keys)
+        _require_changeable(master, owner_role(settings, secret))
+        user, credential = master.login.user, Credential(MASTER.name, MASTER.label, *master.keys)
         store = replace(RotationStore.connect(master.secret, settings.region), credential=credential)
         is_read_only = options["plan"] or mode == "status"
         with self._connection(options, settings, secret, master, read_only=is_read_only) as connection:
@@ -169,14 +168,15 @@ class Command(DeployCommand):
         if instance and not mode:
             self.text_stream.write(rotation_text.to_offer(instance))
 
-    def _rotate_managed(self, mode: str, options: Options, settings: Settings, secret: Document) -> None:
+    def _rotate_managed(
+        self, mode: str, options: Options, settings: Settings, secret: Document, master: Master
+    ) -> None:
         """Let RDS rotate the secret that it manages."""
-        master = _find_master(options, settings, secret, interactive=False)
         managed = ManagedMaster(master.instance, master.login.user, settings.region)
         if mode == "abort":
             raise Refused(
                 "A rotation by RDS cannot be canceled: RDS completes each one that it has begun.",
-                hint="Show it with --status.",
+                hint=f"Show it: {MASTER_COMMAND} --status",
             )
         state, steps = managed.read(), None if mode else managed.steps()
         if steps:
