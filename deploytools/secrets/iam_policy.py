@@ -51,14 +51,14 @@ def rotation_policy(
     if master:
         shared, own = (READ, CHANGE) if rotates_master else (CHANGE, READ)
         login = _statement("MasterUser", service, own, secret_arn(master, region))
-        return _policy([_statement("RotateSecret", service, shared, resource), login])
+        return _policy([_statement("Secret", service, shared, resource), login])
     rotate, modify = (("DescribeSecret", "RotateSecret"), ("ModifyDBInstance",)) if rotates_master else ((), ())
     database = f"arn:{partition(region)}:rds:{region}:*:db:{instance}"
     managed = f"arn:{partition(region)}:secretsmanager:{region}:*:secret:rds!db-*"
     of_instance = {"StringLike": {"aws:ResourceTag/aws:rds:primaryDBInstanceArn": database}}
     return _policy(
         [
-            _statement("RotateSecret", service, CHANGE, resource),
+            _statement("Secret", service, CHANGE, resource),
             _statement("MasterUser", service, (*READ, *rotate), managed) | {"Condition": of_instance},
             _statement("Instance", "rds", ("DescribeDBInstances", *modify), database),
         ]

@@ -302,6 +302,13 @@ def test_what_changes_nothing_does_not_wait_for_the_lock(capsys, credential: str
     assert (result.code, f"--wait-for-lock cannot be combined with {option}." in result.err) == (2, True)
 
 
-def test_the_policy_requires_the_instance(capsys):
+def test_the_policy(capsys, settings):
+    """It requires the instance, and does not have the tenants' secrets."""
     result = run(capsys, "rotate_credentials", "master_password", "--iam-policy")
     assert (result.code, 'DEPLOYTOOLS["RDS_INSTANCE"] is not set' in result.err) == (2, True)
+    per_tenant = {"ISOLATION": "role-per-tenant", "TENANT_SECRET_PREFIX": "shop/tenant/", "RDS_INSTANCE": "main"}
+    settings.DEPLOYTOOLS = settings.DEPLOYTOOLS | per_tenant
+    result = run(capsys, "rotate_credentials", "master_password", "--iam-policy")
+    assert (result.code, "shop/tenant/" in result.out, "rds:ModifyDBInstance" in result.out) == (0, False, True)
+    result = run(capsys, "rotate_credentials", "password", "--iam-policy")
+    assert ("shop/tenant/" in result.out, "rds:ModifyDBInstance" in result.out) == (True, False)

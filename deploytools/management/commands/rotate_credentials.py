@@ -341,14 +341,15 @@ def _require_changeable(master: Master, owner: str) -> None:
 
 
 def _policy(settings: Settings, options: Options) -> dict[str, Any]:
-    names = [settings.secret_name, *(() if settings.is_shared else (f"{settings.tenant_secret_prefix}*",))]
+    rotates_master = options["credential"] == MASTER.name
+    tenants = () if settings.is_shared or rotates_master else (f"{settings.tenant_secret_prefix}*",)
+    names = [settings.secret_name, *tenants]
     master, instance = options["master_secret"] or "", settings.rds_instance
     if not (master or instance):
         raise ConfigurationError(
             'DEPLOYTOOLS["RDS_INSTANCE"] is not set: the policy would allow the secrets of all RDS instances.',
             hint="Set it, or add --master-secret with the secret of the master user.",
         )
-    rotates_master = options["credential"] == MASTER.name
     return rotation_policy(names, settings.region, master=master, instance=instance, rotates_master=rotates_master)
 
 
