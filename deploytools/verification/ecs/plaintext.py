@@ -15,6 +15,9 @@ CREDENTIAL = re.compile(
     r"""[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@
         |[?&](password|passwd|pwd|secret|token|api_?key|access_key)=[^&\s]+
         |(^|[\s;])(?i:password|pwd|AccountKey|SharedAccessKey)=[^\s;$<{/]
+        |"[\w-]*(?i:password|passwd|client_?secret|secret_?key|private_?key|api_?key)"\s*:\s*"[^"$<{/\s]
+        |(^|\n)\s*[\w-]*(?i:password|passwd):[ ]+[^\s$<{/]
+        |\$(apr1|2[abxy]|argon2\w+|[56y])\$\S{8}
         |\b(Basic|Bearer)\s+(?=\S*[\d=])[\w.+/=-]{8}
         |hooks\.slack\.com/services/\w|discord(app)?\.com/api/webhooks/\w
         |\b(sk|rk|whsec|pk)_(live|test)_\w{8}|\bwhsec_\w{8}

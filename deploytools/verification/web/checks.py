@@ -131,8 +131,11 @@ def hsts(site_response: SiteResponse) -> Verdict:
 
 
 def _max_age(header: str) -> int:
-    """Return the seconds of a Strict-Transport-Security header (RFC 6797); 0: not valid, so that it has no effect."""
-    named = [part.partition("=") for part in header.split(";") if part.strip()]
+    """Return the seconds of a Strict-Transport-Security header; 0: not valid, so that it has no effect.
+
+    Of several headers, browsers use the first (RFC 6797).
+    """
+    named = [part.partition("=") for part in header.split(",")[0].split(";") if part.strip()]
     directives = {name.strip().lower(): value.strip().strip('"') for name, _, value in named}
     age = directives.get("max-age", "")
     return int(age) if age.isascii() and age.isdecimal() and len(directives) == len(named) else 0

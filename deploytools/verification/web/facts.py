@@ -40,14 +40,15 @@ INTERNALS = {
     b"The install worked successfully!": "Django's page of a new project",
     b"<title>Welcome to nginx!</title>": "nginx's default page",
     b"Default Page: It works</title>": "Apache's default page",
+    b"<title>Index of /": "the list of a directory",
 }
 
 #: A member of the JSON response of a health endpoint that says that something does not work: a word, or false if the
 #: name is that of a state or a service. ``"maintenance": false`` is good.
 UNHEALTHY = re.compile(
-    rb'"(?P<by_word>(?!maintenance|log_?level)[\w.:-]+)"\s*:\s*'
+    rb'"(?P<by_word>(?!maintenance|log_?level)[\w.: -]+)"\s*:\s*'
     rb'"(?:down|fail(?:ed|ing|ure)?|error|unhealthy|unavailable|not ok|critical'
-    rb'|degraded|offline|disconnected|unreachable|time(?:d )?out|outage)"'
+    rb'|degraded|offline|disconnected|unreachable|time(?:d )?out|outage|out_of_service)(?::[^"]*)?"'
     rb'|"(?P<by_false>(?![\w.:-]*(?:sandbox|debug))'
     rb"(?:ok|healthy|health|status|success|alive|live|ready|up|available|working|connected"
     rb'|[\w.:-]*(?:database|db|postgres|cache|redis|queue|celery|broker|storage|mail|smtp)[\w.:-]*))"\s*:\s*false',

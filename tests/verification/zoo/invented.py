@@ -69,6 +69,9 @@ CREDENTIALS = (
         "health",
     ),
     (variable("REPORTING", "host=db.abc user=report password=Oct2024! dbname=shop"), "web REPORTING"),
+    (variable("CONFIG", '{"db": {"user": "app", "password": "hunter2"}}'), "web CONFIG"),
+    (variable("CONFIG", "user: app\npassword: hunter2\n"), "web CONFIG"),
+    (defined(dockerLabels={"basicauth.users": "admin:$apr1$H6uskkkW$IgXLP6ewTrSuBkTrqE8wj/"}), "basicauth.users"),
     (variable("STORAGE", "DefaultEndpointsProtocol=https;AccountName=shop;AccountKey=bXlrZXk=;"), "web STORAGE"),
     (defined(healthCheck={"command": ["CMD-SHELL", "curl -fsu monitor:Winter2025 localhost"]}), "web healthCheck curl"),
     (defined(healthCheck={"command": ["CMD", "redis-cli", "-a", "hunter2", "ping"]}), "web healthCheck redis-cli"),
@@ -92,6 +95,8 @@ HARMLESS = (
     variable(
         "VAPID_PUBLIC_KEY", "BEl62iUYgUivxIkv69yViEuiBIa-Ib9-SkvMeAtA3LFgDzkrxZJjSgSnfckjBJuBkr3qBUYIHBQFLXYp5Nksh8U"
     ),
+    variable("CONFIG", '{"password": "", "api_key": "${API_KEY}", "password_validators": "shop.Long"}'),
+    variable("HELP", "Enter your password: it has 12 characters"),
     variable("KMS_KEY_ID", "1234abcd-12ab-34cd-56ef-1234567890ab"),
     defined(healthCheck={"command": ["CMD-SHELL", "curl -f http://localhost:8000/healthz || exit 1"]}),
     defined(logConfiguration={"logDriver": "awslogs", "options": {"awslogs-group": "/ecs/web"}}),
@@ -221,7 +226,12 @@ INVENTED = [
     ),
     *(
         Row(shown(text, kind="json"), {HEALTH: FAIL}, "reports that")
-        for text in ('{"status": "degraded"}', '{"checks": {"database": "disconnected"}}')
+        for text in (
+            '{"status": "degraded"}',
+            '{"checks": {"database": "disconnected"}}',
+            '{"status": "UP", "components": {"db": {"status": "OUT_OF_SERVICE"}}}',
+            '{"Cache backend: default": "working", "Database": "unavailable: could not connect"}',
+        )
     ),
     Row(shown('{"status": "ok", "mode": "online"}', kind="json"), good=(HEALTH,)),
     *(
@@ -229,6 +239,7 @@ INVENTED = [
         for text in (
             "<h1>The install worked successfully! Congratulations!</h1>",
             "<title>Welcome to nginx!</title>",
+            "<title>Index of /</title>",
             "<title>Apache2 Debian Default Page: It works</title>",
         )
     ),

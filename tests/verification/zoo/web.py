@@ -131,7 +131,12 @@ VISIT = [
     ),
     *(
         Row(headers(strict_transport_security=value), {}, good=("web.hsts",))
-        for value in ("Max-Age=31536000", 'max-age="31536000"; includeSubDomains', "preload ; max-age = 31536000;")
+        for value in (
+            "Max-Age=31536000",
+            'max-age="31536000"; includeSubDomains',
+            "preload ; max-age = 31536000;",
+            "max-age=31536000, max-age=0",
+        )
     ),
     *(
         Row(headers(**changes), {"web.security-headers": WARN}, seen)
