@@ -37,7 +37,11 @@ def serving(
         wait_for(lambda: "Booting worker" in log.read_text() or server.poll() is not None)
         yield port, psutil.Process(server.pid)
     finally:
-        server.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            arbiter = psutil.Process(server.pid)
+            arbiter.suspend()  # It starts no more workers.
+            for process in (*arbiter.children(recursive=True), arbiter):
+                process.kill()
         server.wait()
 
 
