@@ -50,13 +50,18 @@ def server_catalog(
     secret: SecretState, tenants: tuple[str, ...], settings: Settings, connection: SessionReport
 ) -> ServerCatalog:
     """The server's roles and databases, read with the successful connection."""
-    login = tenant_login(settings, secret.document, connection.database)
+    return read_catalog(secret, tenants, settings, connection.database)
+
+
+def read_catalog(secret: SecretState, tenants: Sequence[str], settings: Settings, database: str) -> ServerCatalog:
+    """Return the server's roles and databases, read in `database`."""
+    login = tenant_login(settings, secret.document, database)
     owner = owner_role(settings, secret.document)
     owners = (
         [owner, login.user] if settings.is_shared else [*tenants, *(name + SECOND_LOGIN_SUFFIX for name in tenants)]
     )
     roles = list(dict.fromkeys(owners))
-    return read_server_catalog(login, connection.database, list(tenants), roles)
+    return read_server_catalog(login, database, list(tenants), roles)
 
 
 @fact()

@@ -17,8 +17,8 @@ from deploytools.secrets.plan import SecretState
 from deploytools.secrets.reader import SecretReader
 from deploytools.secrets.versions import PREVIOUS
 from deploytools.tenants.credentials import login_secret_name, login_with, owner_role
-from deploytools.tenants.options import SECOND_LOGIN_SUFFIX
-from deploytools.tenants.state import ServerCatalog
+from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, configured_tenants
+from deploytools.verification.databases.facts import read_catalog
 from deploytools.verification.registry import fact
 from deploytools.verification.secret.facts import SecretDescription
 
@@ -44,16 +44,15 @@ def login_rotation_dates(rotation_dates: RotationDates, secret: SecretState, set
 
 
 @fact()
-def open_logins(
-    server_catalog: ServerCatalog, tenants: tuple[str, ...], secret_description: SecretDescription, settings: Settings
-) -> tuple[str, ...]:
-    """The tenants, except this process's, with two open logins. Only PostgreSQL's catalog is read, no secret."""
+def open_logins(secret: SecretState, secret_description: SecretDescription, settings: Settings) -> tuple[str, ...]:
+    """The tenants, except this process's, with two open logins. Only PostgreSQL's catalog is read, no other secret."""
     if settings.is_shared:
         return ()
+    tenants = [tenant.name for tenant in configured_tenants(settings)]
     latest = secret_description.read_at + timedelta(days=MAX_GRACE)
     is_open = {
         role.name: not role.valid_until or datetime.fromisoformat(f"{role.valid_until}+00:00") > latest
-        for role in server_catalog.roles
+        for role in read_catalog(secret, tenants, settings, settings.database).roles
         if role.can_login and not role.is_expired
     }
     return tuple(
