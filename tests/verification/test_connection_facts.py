@@ -11,7 +11,7 @@ from deploytools.errors import ConnectionFailed, ConnectionFailure
 from deploytools.postgres.connection_probe import ProbeResult
 from deploytools.postgres.connections import Login
 from deploytools.secrets.document import Secret
-from deploytools.verification.connection.facts import AcceptedPassword
+from deploytools.verification.connection.facts import AcceptedPassword, alias_sslmodes
 from deploytools.verification.fact_result import Fact, Failed, Value
 from deploytools.verification.runner import read_facts
 from tests.management.runner import run
@@ -30,6 +30,24 @@ def read() -> tuple[ProbeResult, AcceptedPassword | None]:
     assert isinstance(attempt, Value) and isinstance(accepted, Value)
     assert isinstance(attempt.value, ProbeResult)
     return attempt.value, accepted.value
+
+
+def test_sslmodes_of_further_aliases(settings, monkeypatch):
+    postgresql, secure = {"ENGINE": "django.db.backends.postgresql"}, {"sslmode": "verify-full"}
+    found = {
+        "replica": {**postgresql, "HOST": "db.shop.net", "OPTIONS": secure},
+        "reports": {"ENGINE": "deploytools.backend", "HOST": "db.shop.net"},
+        "geo": {"ENGINE": "shop.nothing", "HOST": "localhost"},
+        "local": {**postgresql, "HOST": "127.0.0.1"},
+        "socket": {**postgresql, "HOST": "/run/postgresql"},
+        "unset": postgresql,
+        "cache": {"ENGINE": "django.db.backends.sqlite3", "HOST": "x"},
+    }
+    for alias, database in found.items():
+        monkeypatch.setitem(settings.DATABASES, alias, database)
+    assert alias_sslmodes() == {"replica": "verify-full", "reports": "prefer"}
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    assert alias_sslmodes()["reports"] == "verify-full"
 
 
 @pytest.mark.slow

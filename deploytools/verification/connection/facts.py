@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db.utils import load_backend
 
 from deploytools.conf import Settings
 from deploytools.errors import ConfigurationError, ConnectionFailed, ConnectionFailure, DatabaseError, DeployError
@@ -19,6 +22,7 @@ from deploytools.postgres.connection_probe import (
     probe,
     read_session_report,
 )
+from deploytools.postgres.default_connection import ALIAS
 from deploytools.postgres.django_connection import (
     POSTGRESQL,
     driver,
@@ -164,6 +168,21 @@ def django_connection(django_database: DjangoDatabase, connection_attempt: Probe
     None: it was not tried, because it is not PostgreSQL or `connection_attempt` failed.
     """
     return probe_django() if django_database.is_postgresql and connection_attempt.report else None
+
+
+#: Hosts of servers on this machine; a socket has a directory, or none.
+LOCAL = re.compile(r"|/.*|localhost|127\.[\d.]+|::1")
+
+
+@fact()
+def alias_sslmodes() -> Mapping[str, str]:
+    """The ``sslmode`` of each further alias of ``DATABASES`` for a PostgreSQL server on another machine."""
+    return {
+        alias: str(database.get("OPTIONS", {}).get("sslmode") or os.environ.get("PGSSLMODE") or "prefer")
+        for alias, database in django_settings.DATABASES.items()
+        if alias != ALIAS and not LOCAL.fullmatch(str(database.get("HOST", "")))
+        if load_backend(database["ENGINE"]).DatabaseWrapper.vendor == POSTGRESQL
+    }
 
 
 @fact(actions=("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"), deadline=30)

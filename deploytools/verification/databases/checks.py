@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -258,7 +258,12 @@ def no_test_databases(server_catalog: ServerCatalog) -> Iterable[Verdict]:
     guide="Step 6",
     hint=f'Download {BUNDLE_URL}, set DEPLOYTOOLS["SSLROOTCERT"] to its path and DEPLOYTOOLS["SSLMODE"] to verify-full',
 )
-def tls_verified(connection: SessionReport, django_connection: ProbeResult | None, settings: Settings) -> Verdict:
+def tls_verified(
+    connection: SessionReport,
+    django_connection: ProbeResult | None,
+    alias_sslmodes: Mapping[str, str],
+    settings: Settings,
+) -> Verdict:
     """sslmode=require encrypts but does not authenticate the server: an attacker in the network can read the data."""
     if not connection.tls:
         return failed("the connection is not encrypted")
@@ -273,6 +278,9 @@ def tls_verified(connection: SessionReport, django_connection: ProbeResult | Non
             f"Django's own connection is {tls}, its sslmode is {django.sslmode}",
             hint="Set DATABASES['default']['OPTIONS']['sslmode'] to verify-full, and sslrootcert to the CA bundle",
         )
+    if other := [f"DATABASES['{alias}']: {mode}" for alias, mode in alias_sslmodes.items() if mode != "verify-full"]:
+        hint = "Set OPTIONS['sslmode'] of these aliases to verify-full, and sslrootcert to the CA bundle"
+        return failed(f"the sslmode of other aliases is not verify-full: {', '.join(other)}", hint=hint)
     return passed(f"verify-full, {connection.tls}")
 
 

@@ -783,6 +783,15 @@ DATABASES = [
         {"databases.tls-verified": FAIL},
         "Django's own connection is not encrypted, its sslmode is prefer",
     ),
+    *(
+        Row(
+            {"alias_sslmodes": {"replica": mode, "x": "verify-full"}},
+            {"databases.tls-verified": FAIL},
+            f"the sslmode of other aliases is not verify-full: DATABASES['replica']: {mode}",
+        )
+        for mode in ("disable", "prefer", "require")
+    ),
+    Row({"alias_sslmodes": {"replica": "verify-full"}}, good=("databases.tls-verified",)),
     Row(expect(sslmode="require"), {"databases.tls-verified": FAIL}, "the server's certificate is not verified"),
     Row(
         expect(processes=188),

@@ -255,6 +255,7 @@ WORLD: dict[str, Any] = {
     ),
     "django_database": DjangoDatabase("django.db.backends.postgresql", "postgresql", driver="psycopg 3.3.9"),
     "django_connection": ProbeResult(REPORT),
+    "alias_sslmodes": {},
     "database_settings": DatabaseSettings("django_app", ("HOST", "PORT", "NAME", "USER", "PASSWORD")),
     "tenants": ("shop",),
     "connection_attempt": ProbeResult(REPORT, stages=STAGES),
