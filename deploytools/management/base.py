@@ -191,13 +191,12 @@ class DeployCommand(BaseCommand):
         )
 
     def add_wait_for_lock_option(self, parser: CommandParser, default: float) -> None:
-        """Add ``--wait-for-lock``: for commands that hold an advisory lock."""
+        """Add ``--wait-for-lock``, which is None if it is not given: for commands that hold an advisory lock."""
         parser.add_argument(
             "--wait-for-lock",
             type=positive_seconds,
-            default=default,
             metavar="SECONDS",
-            help="Seconds to wait for another run that holds the lock (default: %(default)g).",
+            help=f"Seconds to wait for another run that holds the lock (default: {default:g}).",
         )
 
     def add_master_options(self, parser: CommandParser) -> None:

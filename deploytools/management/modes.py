@@ -17,20 +17,25 @@ COMMON = {
 }  # fmt: skip
 
 
-def refuse_idle_options(modes: Modes, options: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> None:
+def refuse_idle_options(modes: Modes, options: Mapping[str, Any]) -> None:
     """Refuse options that would do nothing.
-
-    Args:
-        defaults: defaults other than None, False and an empty list.
 
     Raises:
         ConfigurationError: an option does nothing in the mode.
     """
-    given = [name for name, value in options.items() if is_given(value) and value != (defaults or {}).get(name)]
+    given = [name for name, value in options.items() if is_given(value)]
     for mode in (mode for mode in modes if mode in given):
         accepted, hint = modes[mode]
         if idle := [option for option in given if option not in {mode, *accepted, *COMMON}]:
             raise ConfigurationError(f"{flag(mode)} cannot be combined with {flag(idle[0])}.", hint=hint)
+
+
+def with_defaults(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `options` with `defaults` for those that were not given.
+
+    The parser does not have these defaults: an option that is given with its default value was given, too.
+    """
+    return {**options, **{name: value for name, value in defaults.items() if options[name] is None}}
 
 
 def is_given(value: object) -> bool:

@@ -30,8 +30,8 @@ from deploytools.tenants.credentials import new_password
 from deploytools.tenants.isolation import verify_tenant
 from deploytools.tenants.operations import Operation
 from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, DesiredState, Tenant
-from deploytools.tenants.provisioning import run_step
 from deploytools.tenants.state import ServerState
+from deploytools.tenants.step_execution import run_step
 
 logger = logging.getLogger(__name__)
 

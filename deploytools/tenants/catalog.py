@@ -131,42 +131,43 @@ def read_expiry(login: Login) -> str:
     return row.until.isoformat(timespec="seconds") if row else ""
 
 
+ROLES_QUERY = """
+    WITH RECURSIVE membership(root, oid, via, grantor) AS (
+        SELECT m.member, m.roleid, m.roleid, m.grantor FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member
+        WHERE r.rolname = ANY(%(names)s)
+        UNION SELECT root, m.roleid, via, membership.grantor
+        FROM pg_auth_members m JOIN membership ON m.member = membership.oid
+    ), memberships AS (
+        SELECT root, array_agg(DISTINCT ARRAY[a.rolname::text, pg_get_userbyid(via)::text,
+                                              pg_get_userbyid(grantor)::text]) AS grants,
+               array_agg(DISTINCT a.rolname::text) FILTER (
+                   WHERE a.rolsuper OR a.rolcreaterole OR a.rolcreatedb OR a.rolreplication OR a.rolbypassrls
+               ) AS admins
+        FROM membership JOIN pg_roles a USING (oid) WHERE oid <> root GROUP BY root
+    )
+    SELECT r.rolname AS name, r.rolcanlogin AS can_login, r.rolsuper AS is_superuser,
+           r.rolcreatedb AS can_create_databases, r.rolcreaterole AS can_create_roles, r.rolinherit AS inherits,
+           r.rolreplication AS can_replicate, r.rolbypassrls AS bypasses_row_security,
+           r.rolconnlimit AS connection_limit, coalesce(r.rolvaliduntil < now(), false) AS is_expired,
+           CASE WHEN isfinite(r.rolvaliduntil) THEN (r.rolvaliduntil AT TIME ZONE 'UTC')::timestamp(0)::text
+                ELSE '' END AS valid_until,
+           coalesce(memberships.grants, '{}') AS memberships,
+           coalesce(memberships.admins, '{}') AS admin_memberships, coalesce(s.setconfig, '{}') AS settings,
+           pg_has_role(current_user, r.oid, 'USAGE') AS master_inherits,
+           pg_has_role(current_user, r.oid, %(set)s) AS master_can_set_role,
+           CASE WHEN current_setting('server_version_num')::integer >= 160000
+                THEN pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION')
+                ELSE (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user) END AS master_has_admin
+    FROM pg_roles r
+    LEFT JOIN memberships ON memberships.root = r.oid
+    LEFT JOIN pg_db_role_setting s ON s.setrole = r.oid AND s.setdatabase = 0
+    WHERE r.rolname = ANY(%(names)s)
+"""
+
+
 def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]:
     """Return the existing ones of the roles `names`, with what the session's role can do with them."""
-    if connection.info.server_version < 160000:
-        rights = """pg_has_role(current_user, r.oid, 'MEMBER') AS master_can_set_role,
-                    (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user) AS master_has_admin"""
-    else:
-        rights = """pg_has_role(current_user, r.oid, 'SET') AS master_can_set_role,
-                    pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS master_has_admin"""
-    query = f"""
-        WITH RECURSIVE membership(root, oid, via, grantor) AS (
-            SELECT m.member, m.roleid, m.roleid, m.grantor FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member
-            WHERE r.rolname = ANY(%(names)s)
-            UNION SELECT root, m.roleid, via, membership.grantor
-            FROM pg_auth_members m JOIN membership ON m.member = membership.oid
-        ), memberships AS (
-            SELECT root, array_agg(DISTINCT ARRAY[a.rolname::text, pg_get_userbyid(via)::text,
-                                                  pg_get_userbyid(grantor)::text]) AS grants,
-                   array_agg(DISTINCT a.rolname::text) FILTER (
-                       WHERE a.rolsuper OR a.rolcreaterole OR a.rolcreatedb OR a.rolreplication OR a.rolbypassrls
-                   ) AS admins
-            FROM membership JOIN pg_roles a USING (oid) WHERE oid <> root GROUP BY root
-        )
-        SELECT r.rolname AS name, r.rolcanlogin AS can_login, r.rolsuper AS is_superuser,
-               r.rolcreatedb AS can_create_databases, r.rolcreaterole AS can_create_roles, r.rolinherit AS inherits,
-               r.rolreplication AS can_replicate, r.rolbypassrls AS bypasses_row_security,
-               r.rolconnlimit AS connection_limit, coalesce(r.rolvaliduntil < now(), false) AS is_expired,
-               CASE WHEN isfinite(r.rolvaliduntil) THEN (r.rolvaliduntil AT TIME ZONE 'UTC')::timestamp(0)::text
-                    ELSE '' END AS valid_until,
-               coalesce(memberships.grants, '{{}}') AS memberships,
-               coalesce(memberships.admins, '{{}}') AS admin_memberships, coalesce(s.setconfig, '{{}}') AS settings,
-               pg_has_role(current_user, r.oid, 'USAGE') AS master_inherits, {rights}
-        FROM pg_roles r
-        LEFT JOIN memberships ON memberships.root = r.oid
-        LEFT JOIN pg_db_role_setting s ON s.setrole = r.oid AND s.setdatabase = 0
-        WHERE r.rolname = ANY(%(names)s)
-    """  # noqa: S608 - one of two constants
+    rows = connection.execute(ROLES_QUERY, {"names": names, "set": _set_privilege(connection)}).fetchall()
     return {
         row.name: RoleState(
             **row._asdict()
@@ -177,8 +178,13 @@ def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]
                 "settings": _settings(row.settings),
             }
         )
-        for row in connection.execute(sql.SQL(query), {"names": names}).fetchall()
+        for row in rows
     }
+
+
+def _set_privilege(connection: Connection) -> str:
+    """Return the privilege of ``pg_has_role`` that allows SET ROLE."""
+    return "SET" if connection.info.server_version >= GRANT_OPTIONS_VERSION else "MEMBER"
 
 
 def read_logins(connection: Connection, desired: DesiredState) -> dict[str, tuple[OwnerLogin, ...]]:
@@ -188,7 +194,6 @@ def read_logins(connection: Connection, desired: DesiredState) -> dict[str, tupl
     login (``…_b``), and the second user of AWS's rotation for alternating users (``…_clone``). The role of another
     tenant is never one.
     """
-    set_option = "SET" if connection.info.server_version >= GRANT_OPTIONS_VERSION else "MEMBER"
     rows = connection.execute(
         """
         SELECT * FROM (
@@ -203,7 +208,7 @@ def read_logins(connection: Connection, desired: DesiredState) -> dict[str, tupl
         ORDER BY owner, login
         """,
         {
-            "set": set_option,
+            "set": _set_privilege(connection),
             "roles": list(desired.roles),
             "login": desired.login,
             "app_role": desired.app_role,

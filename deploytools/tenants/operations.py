@@ -1,7 +1,7 @@
 """What a plan consists of, like Django's migration operations; here the operations on secrets and roles.
 
 An operation describes itself, composes its SQL, and states what must be true in the catalog before and after it. It
-performs no I/O: `deploytools.tenants.provisioning` executes it.
+performs no I/O: `deploytools.tenants.step_execution` executes it.
 """
 
 from __future__ import annotations

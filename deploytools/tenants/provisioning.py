@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain, pairwise
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 import psycopg
-from psycopg.sql import Composed
 
-from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError, DeployError, Refused
-from deploytools.postgres.connections import (
-    Connection,
-    Login,
-    fail_if_nothing_revoked,
-    scram_verifier,
-    session,
-    set_role,
-    translate_database_errors,
-)
-from deploytools.postgres.retries import RETRIES, backoff, retry
+from deploytools.errors import DatabaseError, DeployError, Refused
+from deploytools.postgres.connections import Connection, Login, session, translate_database_errors
 from deploytools.secrets.store import SecretStore
 from deploytools.tenants.catalog import (
     read_databases,
@@ -34,8 +22,8 @@ from deploytools.tenants.catalog import (
     read_state,
     read_templates,
 )
-from deploytools.tenants.credentials import TenantSecrets, read_when_not_rotating
-from deploytools.tenants.database_operations import ReassignObjects, VerifyMigrations, superuser_extension_error
+from deploytools.tenants.credentials import TenantSecrets
+from deploytools.tenants.database_operations import ReassignObjects, VerifyMigrations
 from deploytools.tenants.isolation import (
     DATABASE_OWNER,
     ConnectPrivileges,
@@ -48,31 +36,20 @@ from deploytools.tenants.isolation import (
     read_schema_problem,
     read_unusable_objects,
     require_no_violation,
-    verify_session,
     verify_tenant,
 )
+from deploytools.tenants.logins import TenantLogins
 from deploytools.tenants.migration_history import MigrationGraph
-from deploytools.tenants.operations import CatalogCheck, Operation, WriteSecret, changed
-from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, DesiredState, Tenant
-from deploytools.tenants.ownership import reassign_objects
+from deploytools.tenants.operations import Operation
+from deploytools.tenants.options import DesiredState, Tenant
 from deploytools.tenants.plan import DatabasePlan, TenantPlan, plan_databases, transition_notes
 from deploytools.tenants.state import DatabaseState, RoleState, SecretChange, ServerState, UnusableObjects
-from deploytools.tenants.superuser import SuperuserAccount, create_superuser, has_superuser, with_superusers
-from deploytools.tenants.tables import run_migrations, verify_migrations
+from deploytools.tenants.step_execution import StepExecutor
+from deploytools.tenants.superuser import SuperuserAccount, has_superuser, with_superusers
 from deploytools.wording import count
-
-T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
 
 #: Concurrent logins: enough to hide latency. Half of the server's free connection slots stay free.
 MAX_WORKERS = 8
-
-#: Seconds of the longest first pause before a step is repeated.
-FIRST_PAUSE = 0.2
-
-#: Seconds between two attempts of a check that may take a moment to succeed.
-CHECK_PAUSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -122,6 +99,14 @@ class TenantProvisioner:
     account: SuperuserAccount | None = None
 
     @cached_property
+    def logins(self) -> TenantLogins:
+        return TenantLogins(self.master, self.app, self.desired, self.secrets, self.shared_secret)
+
+    @cached_property
+    def executor(self) -> StepExecutor:
+        return StepExecutor(self.connection, self.logins, self.graph, self.account)
+
+    @cached_property
     def workers(self) -> int:
         return max(1, min(MAX_WORKERS, read_slots(self.connection).free // 2))
 
@@ -131,7 +116,7 @@ class TenantProvisioner:
         Raises:
             DatabaseError: no tenant can be created, or the catalog could not be read.
         """
-        changes, logins = self._read_secrets()
+        changes, logins = self.logins.read()
         tried = [self.app, *logins.values()] if self.desired.is_shared else list(logins.values())
         state = self._with_unusable_objects(
             read_state(self.connection, self.desired, tried, changes, workers=self.workers)
@@ -140,37 +125,38 @@ class TenantProvisioner:
         account = self.account
         if account is None:
             return plan
-        return with_superusers(plan, lambda tenant: has_superuser(self._login(tenant), tenant.name, account))
+        return with_superusers(plan, lambda tenant: has_superuser(self.logins.of_tenant(tenant), tenant.name, account))
 
     def _with_unusable_objects(self, state: ServerState) -> ServerState:
         """Read what the application cannot use: in managed databases as the application, in others as the master."""
-
-        def one(tenant: Tenant) -> DatabaseState:
-            database = state.databases[tenant.name]
-            try:
-                if database.is_managed:
-                    with self._login(tenant).connect(tenant.name) as inside:
-                        extensions = read_extensions(inside) if tenant.options.extensions else None
-                        return replace(database, unusable=read_unusable_objects(inside), extensions=extensions)
-                with session(self.master, tenant.name) as inside:
-                    owners = (DATABASE_OWNER, database.owner, self.master.user)
-                    problem = read_schema_problem(inside, self.desired.role_of(tenant), owners=owners)
-                    unusable = UnusableObjects(0, "", (), *problem)
-                    return replace(database, unusable=unusable, extensions=read_extensions(inside))
-            except (DeployError, psycopg.Error):
-                return database  # The plan or the verification reports why the role cannot log in.
-
+        existing = [(tenant, state.databases.get(tenant.name)) for tenant in self.desired.tenants]
         concerned = [
-            tenant
-            for tenant in self.desired.tenants
-            if (database := state.databases.get(tenant.name))
+            (tenant, database)
+            for tenant, database in existing
+            if database
             and database.allows_connections
             and (database.is_managed or self.desired.adopt)
             and not database.is_incomplete
         ]
         with ThreadPoolExecutor(self.workers) as pool:
-            found = {database.name: database for database in pool.map(one, concerned)}
+            found = {
+                database.name: database for database in pool.map(lambda pair: self._with_unusable(*pair), concerned)
+            }
         return replace(state, databases={**state.databases, **found})
+
+    def _with_unusable(self, tenant: Tenant, database: DatabaseState) -> DatabaseState:
+        try:
+            if database.is_managed:
+                with self.logins.of_tenant(tenant).connect(tenant.name) as inside:
+                    extensions = read_extensions(inside) if tenant.options.extensions else None
+                    return replace(database, unusable=read_unusable_objects(inside), extensions=extensions)
+            with session(self.master, tenant.name) as inside:
+                owners = (DATABASE_OWNER, database.owner, self.master.user)
+                problem = read_schema_problem(inside, self.desired.role_of(tenant), owners=owners)
+                unusable = UnusableObjects(0, "", (), *problem)
+                return replace(database, unusable=unusable, extensions=read_extensions(inside))
+        except (DeployError, psycopg.Error):
+            return database  # The plan or the verification reports why the role cannot log in.
 
     def apply(self, plan: DatabasePlan, listener: ProgressListener) -> tuple[ProvisioningResult, ...]:
         """Apply `plan`, read the state again, and verify each tenant by logging in.
@@ -213,15 +199,6 @@ class TenantProvisioner:
         """
         with translate_database_errors("read who can connect"):
             databases = read_databases(self.connection, [tenant.name for tenant in self.desired.tenants])
-            formers = [role for database in databases.values() for role in database.former_owners]
-            roles = read_roles(self.connection, [*self.desired.roles, *formers])
-        state = ServerState(0, RoleState(self.master.user), roles=roles)
-        transitions = [
-            (tenant.name, note)
-            for tenant in self.desired.tenants
-            if (database := databases.get(tenant.name))
-            for note in transition_notes(tenant, database, self.desired, state)
-        ]
         unknown = self.connect_privileges().unknown
         others = [
             (name, f"Other roles that can connect to {name}: {', '.join(roles)}") for name, roles in unknown.items()
@@ -231,7 +208,16 @@ class TenantProvisioner:
         accessible = sum(database.master_owns for database in databases.values())
         whole = count(len(databases), "tenant database")
         master = [("", f"Master user {self.master.user} can access {accessible} of {whole}")]
-        return [*transitions, *others, *old, *(master if with_master else [])]
+        return [*self._transition_notes(databases), *others, *old, *(master if with_master else [])]
+
+    def _transition_notes(self, databases: Mapping[str, DatabaseState]) -> Iterator[tuple[str, str]]:
+        formers = [role for database in databases.values() for role in database.former_owners]
+        with translate_database_errors("read who can connect"):
+            roles = read_roles(self.connection, [*self.desired.roles, *formers])
+        state = ServerState(0, RoleState(self.master.user), roles=roles)
+        for tenant in self.desired.tenants:
+            if database := databases.get(tenant.name):
+                yield from ((tenant.name, note) for note in transition_notes(tenant, database, self.desired, state))
 
     def connect_privileges(self) -> ConnectPrivileges:
         return read_connect_privileges(self.connection, self.desired)
@@ -295,114 +281,15 @@ class TenantProvisioner:
         return verified
 
     def _run_step(self, step: Operation, listener: ProgressListener) -> None:
-        run_step(step, self, self.connection)
+        self.executor.run(step)
         listener.step_done(step)
-
-    # Called by the operations.
-
-    def execute_sql(self, operation: Operation) -> None:
-        """Execute the statement in the master user's session, as the operation's role."""
-        statement = operation.sql(self._verifier(operation.password_role))
-        with set_role(self.connection, operation.acting_role), fail_if_nothing_revoked(self.connection):
-            self.connection.execute(statement)
-
-    def _verifier(self, role: str) -> str:
-        """Return the verifier of the password of `role`; empty for no role."""
-        if not role:
-            return ""
-        login = self._current_login(role)
-        if login.user != role:
-            raise changed(f"username in the secret is {login.user}, not {role}")
-        return scram_verifier(self.connection, login)
-
-    def reassign_objects(self, database: str, previous: str, to: str) -> None:
-        """Change the owner of the objects in a session inside the database."""
-        with session(self.master, database) as inside:
-            reassign_objects(inside, previous, to)
-
-    def create_extension(self, database: str, extension: str, statement: Composed) -> None:
-        """Create the extension in a session inside the database, in its first schema: public."""
-        with session(self.master, database) as inside:
-            try:
-                inside.execute("SET search_path = public")
-                inside.execute(statement)
-            except psycopg.errors.InsufficientPrivilege as error:
-                reason = error.diag.message_primary or ""
-                raise superuser_extension_error(database, extension, self.master.user, reason) from error
-
-    def write_secret(self, operation: WriteSecret) -> None:
-        if self.secrets:
-            self.secrets.write(operation)
-
-    def run_migrations(self, database: str) -> None:
-        run_migrations(self._table_login(database), database, self._graph)
-
-    def verify_migrations(self, database: str) -> None:
-        """Verify a copy before its connections are enabled: its migrations, and what `verify_tenant` verifies."""
-        (tenant,) = (tenant for tenant in self.desired.tenants if tenant.name == database)
-
-        def verify(login: Login) -> None:
-            with login.connect(database) as connection:
-                verify_migrations(connection, database, self._graph)
-                verify_session(connection, database, self.desired.role_of(tenant))
-
-        self._as_tenant(tenant, verify)
-
-    def create_superuser(self, database: str) -> None:
-        if self.account:
-            create_superuser(self._table_login(database), database, self.account)
-
-    @property
-    def _graph(self) -> MigrationGraph:
-        return self.graph or MigrationGraph({})
-
-    # Secrets and logins.
-
-    def _read_secrets(self) -> tuple[Mapping[str, SecretChange], Mapping[str, Login]]:
-        return self.secrets.read(self.desired.tenants) if self.secrets else ({}, {})
-
-    def _login(self, tenant: Tenant) -> Login:
-        """Return the login that works in the tenant's database."""
-        return self.secrets.login(tenant.name) if self.secrets else self.app
-
-    def _table_login(self, database: str) -> Login:
-        """Return the login that owns the tables: the tenant's, or the one that creates the template."""
-        for tenant in self.desired.tenants:
-            if tenant.name == database:
-                return self._login(tenant)
-        return self.app if self.desired.is_shared else self.master
-
-    def _current_login(self, role: str) -> Login:
-        """Return the login of `role` in its secret now: a rotation might have changed it since the plan.
-
-        The shared secret might have another login by now.
-        """
-        if self.secrets:
-            names = {tenant.name for tenant in self.desired.tenants}
-            tenant = role if role in names else role.removesuffix(SECOND_LOGIN_SUFFIX)
-            return self.secrets.login_when_not_rotating(tenant)
-        if self.shared_secret is None:
-            return self.app
-        return self.app.with_credentials(read_when_not_rotating(self.shared_secret))
-
-    def _as_tenant(self, tenant: Tenant, task: Callable[[Login], T]) -> T:
-        """Run `task` with the tenant's login; if its password is rejected, once more with the secret's current one."""
-        login = self._login(tenant)
-        try:
-            return task(login)
-        except ConnectionFailed as failure:
-            if failure.kind is not ConnectionFailure.PASSWORD:
-                raise
-            current = self._current_login(login.user)
-            if current == login:
-                raise
-            return task(current)
 
     # Verification.
 
     def _verify_tenant(self, plan: TenantPlan) -> None:
         tenant, owner = plan.tenant, self.desired.role_of(plan.tenant)
-        self._as_tenant(tenant, lambda login: verify_tenant(login, tenant.name, owner, transferring=plan.transferring))
+        verify = partial(verify_tenant, database=tenant.name, owner=owner, transferring=plan.transferring)
+        self.logins.run_as_tenant(tenant, verify)
 
     def _verify_planned(self, plan: TenantPlan) -> ProvisioningResult:
         def verify() -> tuple[str, ...]:
@@ -430,7 +317,7 @@ class TenantProvisioner:
         privileges = self.connect_privileges()
         mixed = read_databases_with_foreign_objects(self.connection, self.desired)
         succeeded = {result.tenant.name for result in results if not result.error}
-        changes, readable = self._read_secrets()
+        changes, readable = self.logins.read()
         logins = {name: login for name, login in readable.items() if name in succeeded}
 
         transferring = {planned.tenant.name: planned.transferring for planned in plan.tenants}
@@ -439,7 +326,7 @@ class TenantProvisioner:
             name = tenant.name
             require_no_violation(name, privileges)
             if self.secrets and name not in logins:
-                raise changes[name].error or _no_password(changes[name])
+                raise changes[name].error or _no_password_error(changes[name])
             for login in other_tenant_logins(name, logins) if self.secrets else ():
                 assert_login_denied(login, name)
             return self._evaluate_object_owners(tenant, transferring[name]) if name in mixed else ()
@@ -448,37 +335,12 @@ class TenantProvisioner:
             return tuple(pool.map(lambda result: updated(result, partial(verify, result.tenant)), results))
 
     def _evaluate_object_owners(self, tenant: Tenant, transferring: tuple[str, ...]) -> tuple[str, ...]:
-        found = self._as_tenant(tenant, lambda login: read_foreign_owned_objects(login, tenant.name, self.master.user))
+        read = partial(read_foreign_owned_objects, database=tenant.name, master=self.master.user)
+        found = self.logins.run_as_tenant(tenant, read)
         return evaluate_object_owners(found, tenant, self.desired, transferring)
 
 
-def run_step(step: Operation, executor: Any, connection: Connection) -> None:
-    """Let `executor` execute one step between its checks, again after an error that another session caused.
-
-    Raises:
-        DeployError: it failed, the server has changed since the plan was made, or it had no effect.
-    """
-
-    def warn(pause: float, error: psycopg.Error) -> None:
-        logger.warning("Trying again in %.1f s: %s (%s)", pause, step, error.diag.message_primary)
-
-    with translate_database_errors(step.describe()):
-        require_checks(step.precondition(), connection)
-        retry(partial(step.execute, executor), backoff(RETRIES, FIRST_PAUSE), on_retry=warn)
-        require_checks(step.verify(), connection)
-
-
-def require_checks(checks: tuple[CatalogCheck, ...], connection: Connection) -> None:
-    """Raise the error of the first check whose condition is not met."""
-    for check in checks:
-        deadline = time.monotonic() + check.wait
-        while error := check.find_error(connection.execute(check.query, list(check.parameters)).fetchall()):
-            if time.monotonic() >= deadline:
-                raise error
-            time.sleep(CHECK_PAUSE)
-
-
-def _no_password(change: SecretChange) -> DatabaseError:
+def _no_password_error(change: SecretChange) -> DatabaseError:
     return DatabaseError(
         f"Secret {change.secret} has no password any more, so its login was not tried on other tenants' databases.",
         hint="Find out who removed it (CloudTrail), then run: python manage.py create_tenant_dbs",

@@ -12,9 +12,10 @@ from deploytools.management.modes import COMMON, flag
 from deploytools.management.secret_options import MODES
 from tests.management.test_options import own_parser
 
-COMMANDS = {name: import_module(f"deploytools.management.commands.{name}").MODES for name in
-            ("create_tenant_dbs", "migrate_tenants", "verify_deploy")} | {"sync_secrets": MODES}  # fmt: skip
-VALUES = {"format": "json", "output": "report.txt", "shard": "0/2", "stage": "launch", "fail_level": "high"}
+MODULES = {name: import_module(f"deploytools.management.commands.{name}") for name in
+           ("create_tenant_dbs", "migrate_tenants", "verify_deploy")}  # fmt: skip
+COMMANDS = {name: module.MODES for name, module in MODULES.items()} | {"sync_secrets": MODES}
+VALUES = {"format": "json", "output": "report.txt", "shard": "0/2", "stage": "launch", "fail_level": "low"}
 
 
 def actions(command: str) -> dict[str, argparse.Action]:
@@ -36,14 +37,16 @@ PAIRS = [
 def test_a_mode_accepts_an_option_or_refuses_it(
     command, mode, option, settings, aws_environment, tmp_path, monkeypatch
 ):
-    """Before a secret is read or a server is connected to."""
+    """Before a secret is read or a server is connected to, also if the option has its default value."""
     monkeypatch.chdir(tmp_path)
     settings.DEPLOYTOOLS = {"SECRET_NAME": "no/such/secret"}
     modes, taken = COMMANDS[command], actions(command)
+    defaults = getattr(MODULES.get(command), "DEFAULTS", {})
+    values = VALUES | {name: str(value) for name, value in defaults.items()}
     words = [
         word
         for name in (mode, option)
-        for word in (*taken[name].option_strings[:1], *([VALUES.get(name, "1")] * (taken[name].nargs != 0)))
+        for word in (*taken[name].option_strings[:1], *([values.get(name, "1")] * (taken[name].nargs != 0)))
     ]
     refusals = [
         f"{flag(one)} cannot be combined with {flag(other)}.\nHint: {hint}"

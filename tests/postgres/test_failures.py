@@ -19,7 +19,7 @@ from deploytools.tenants.catalog import read_locales, read_slots
 from deploytools.tenants.database_operations import AllowConnections, ChangeOwner, CreateDatabase
 from deploytools.tenants.operations import Operation
 from deploytools.tenants.options import Tenant
-from deploytools.tenants.provisioning import require_checks
+from deploytools.tenants.step_execution import require_checks
 from tests.fleet.world import wait_until
 from tests.postgres.proxy import Proxy, proxy
 from tests.postgres_server import Postgres

@@ -16,7 +16,7 @@ from django.db import connections
 from deploytools.conf import Settings, read_settings
 from deploytools.errors import ConfigurationError, DeployError, Refused, format_error
 from deploytools.management.base import FINDINGS, FINISH_HELP, OK, DeployCommand, raise_unless_ok
-from deploytools.management.modes import Modes, refuse_idle_options
+from deploytools.management.modes import Modes, refuse_idle_options, with_defaults
 from deploytools.management.private_files import write_private
 from deploytools.postgres.connections import Login, locked_session, server_version, session
 from deploytools.postgres.server_identity import read_identity, require_expected_server
@@ -46,8 +46,8 @@ STDOUT = "-"
 
 Options = dict[str, Any]
 
-#: Seconds to wait for another run.
-WAIT_FOR_LOCK = 60.0
+#: Defaults of options; `wait_for_lock`: seconds to wait for another run.
+DEFAULTS: Mapping[str, Any] = {"wait_for_lock": 60.0}
 
 _SERVER = ("master_secret", "master_username", "expect_system_identifier")
 _PLANNED = ("plan", "check", "prune_templates", "adopt", "finish", "migrate", "no_template", "superuser")
@@ -82,7 +82,7 @@ class Command(DeployCommand):
         self.add_change_options(parser)
         self.add_tenant_option(parser)
         self.add_report_options(parser)
-        self.add_wait_for_lock_option(parser, default=WAIT_FOR_LOCK)
+        self.add_wait_for_lock_option(parser, default=DEFAULTS["wait_for_lock"])
         for option, text in (
             ("--verify", "Verify existing databases without changing anything."),
             ("--adopt", "Adopt databases that were not created by this command."),
@@ -123,6 +123,7 @@ class Command(DeployCommand):
     def handle(self, **options: Any) -> None:
         """Run in one session that holds the lock, unless nothing is to be changed."""
         _check_options(options)
+        options = with_defaults(options, DEFAULTS)
         options["read_only"] = options["plan"] or options["check"] or options["verify"]
         self._started = time.monotonic()
         self._settings = read_settings()
@@ -266,7 +267,7 @@ def _check_options(options: Options) -> None:
     Raises:
         ConfigurationError: an option does not apply to the mode, or requires another option.
     """
-    refuse_idle_options(MODES, options, {"wait_for_lock": WAIT_FOR_LOCK})
+    refuse_idle_options(MODES, options)
     if options["no_template"] and not (options["migrate"] or options["prune_templates"]):
         raise ConfigurationError("--no-template requires --migrate or --prune-templates.", hint="Add --migrate.")
 

@@ -13,7 +13,7 @@ from django.core.management.base import CommandParser
 from deploytools.conf import read_settings
 from deploytools.errors import ConfigurationError
 from deploytools.management.base import FINDINGS, OK, DeployCommand, raise_unless_ok, read_report, seconds
-from deploytools.management.modes import Modes, refuse_idle_options
+from deploytools.management.modes import Modes, refuse_idle_options, with_defaults
 from deploytools.postgres.retries import RETRIES, backoff
 from deploytools.reports import rollout_report as reports
 from deploytools.rollout.results import (
@@ -71,7 +71,7 @@ class Command(DeployCommand):
         self.add_change_options(parser)
         self.add_tenant_option(parser)
         add = parser.add_argument
-        add("--canary", default="", metavar="NAME", help="Migrate this tenant first; the others only if it succeeds.")
+        add("--canary", metavar="NAME", help="Migrate this tenant first; the others only if it succeeds.")
         add("--keep-going", action="store_true", help="Continue after a failure (default: stop starting new tenants).")
         add(
             "--shard",
@@ -79,17 +79,18 @@ class Command(DeployCommand):
             help="Only every N-th tenant, starting at I, which counts from 0 (default: the array index that AWS Batch "
             "or Kubernetes sets).",
         )
-        add("--jobs", type=positive_int, default=DEFAULTS["jobs"], metavar="N",
-            help="Number of tenants to migrate at the same time (default: %(default)d).")  # fmt: skip
-        self.add_wait_for_lock_option(parser, default=LIMITS.wait_for_lock)
-        add("--lock-timeout", type=seconds, default=LIMITS.lock_timeout, metavar="SECONDS",
+        add("--jobs", type=positive_int, metavar="N",
+            help=f"Number of tenants to migrate at the same time (default: {DEFAULTS['jobs']}).")  # fmt: skip
+        self.add_wait_for_lock_option(parser, default=DEFAULTS["wait_for_lock"])
+        add("--lock-timeout", type=seconds, metavar="SECONDS",
             help="PostgreSQL's lock_timeout for migrations: other sessions queue behind a migration that waits for a "
-            "lock. 0: no limit (default: %(default)g).")  # fmt: skip
-        add("--statement-timeout", type=seconds, default=LIMITS.statement_timeout, metavar="SECONDS",
-            help="PostgreSQL's statement_timeout for migrations. 0: no limit (default: %(default)g).")  # fmt: skip
-        add("--lock-retries", type=natural_number, default=RETRIES, metavar="N",
+            f"lock. 0: no limit (default: {DEFAULTS['lock_timeout']:g}).")  # fmt: skip
+        add("--statement-timeout", type=seconds, metavar="SECONDS",
+            help="PostgreSQL's statement_timeout for migrations. 0: no limit (default: "
+            f"{DEFAULTS['statement_timeout']:g}).")  # fmt: skip
+        add("--lock-retries", type=natural_number, metavar="N",
             help="Retries of a migration that another session's lock or transaction stopped. The tenant is tried again "
-            "after the others (default: %(default)d).")  # fmt: skip
+            f"after the others (default: {DEFAULTS['lock_retries']}).")  # fmt: skip
         add("--unmanaged", action="store_true",
             help="Migrate also databases that create_tenant_dbs did not create or adopt.")  # fmt: skip
         add("--merge", nargs="+", type=Path, metavar="FILE",
@@ -100,7 +101,8 @@ class Command(DeployCommand):
         self, *, merge: list[Path] | None, plan: bool, check: bool, interactive: bool, shard: str | None, **options: Any
     ) -> None:
         given = {"merge": merge, "plan": plan, "check": check, "shard": shard, **options}
-        refuse_idle_options(MODES, given, DEFAULTS)
+        refuse_idle_options(MODES, given)
+        options = with_defaults(options, DEFAULTS)
         if merge:
             self._merge(merge, **options)
             return

@@ -297,7 +297,8 @@ class Command(DeployCommand):
         Raises:
             Refused: another run holds the lock.
         """
-        opened = session(master.login) if read_only else locked_session(master.login, wait=options["wait_for_lock"])
+        wait = options["wait_for_lock"] or LOCK_WAIT
+        opened = session(master.login) if read_only else locked_session(master.login, wait=wait)
         with ExitStack() as stack:
             try:
                 connection = stack.enter_context(opened)
@@ -385,7 +386,7 @@ def _mode(options: Options) -> str:
         )
     mode = modes[0] if modes else ""
     reads = "--plan" if options["plan"] else f"--{mode}" if mode == "status" else ""
-    if reads and options["wait_for_lock"] != LOCK_WAIT:
+    if reads and options["wait_for_lock"] is not None:
         raise ConfigurationError(
             f"--wait-for-lock cannot be combined with {reads}.",
             hint="Remove --wait-for-lock: only a change waits for the lock.",

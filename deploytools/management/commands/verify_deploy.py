@@ -64,7 +64,6 @@ class Command(VerificationCommand):
         evaluation.add_argument(
             "--fail-level",
             choices=[level.value for level in Severity],
-            default=Severity.LOW.value,
             help="Lowest severity of failures that change the exit code (default: low).",
         )
         evaluation.add_argument("--no-waivers", action="store_true", help='Ignore DEPLOYTOOLS["WAIVERS"].')
@@ -78,7 +77,7 @@ class Command(VerificationCommand):
         self.add_verification_options(parser)
 
     def handle(self, **options: Any) -> None:
-        refuse_idle_options(MODES, options, {"fail_level": Severity.LOW.value})
+        refuse_idle_options(MODES, options)
         settings = self.settings_with_options(tenants=options["tenant"], stage=options["stage"], url=options["url"])
         settings = replace(settings, history=options["git_history"])
         registry = load_registry().with_presets(settings.presets)
@@ -104,7 +103,7 @@ class Command(VerificationCommand):
             account_id,
             only=options["tenant"],
             waivers=waivers,
-            fail_level=Severity(options["fail_level"]),
+            fail_level=Severity(options["fail_level"] or Severity.LOW),
         )
         if before is not None:
             report = replace(report, changes=compare(before, index_findings(report.findings)))
