@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import threading
 from collections.abc import Iterable, Sequence
@@ -34,12 +35,15 @@ def to_plan_text(plan: DatabasePlan, verbosity: int = 1) -> str:
         verbosity: from 2 on, tenants with the same steps are not grouped.
     """
     counts = tenant_counts(map(plan_status, plan.tenants), PLANNED)
-    lines = list(map(step_line, (*plan.role_steps, *plan.template_steps)))
+    if plan.role_steps:
+        counts += f"; {count(len(plan.role_steps), 'step')} for the shared role"
+    lines = [line for step in (*plan.role_steps, *plan.template_steps) for line in _wrapped_lines(step_line(step))]
     tenants = sorted(plan.tenants, key=lambda tenant: tenant.error is not None)
     texts = [(tenant.tenant.name, text) for tenant in tenants if (text := "\n".join(_plan_lines(tenant)))]
     for names, text in group_tenants(texts, separately=verbosity > 1):
-        heading = wrapped(f"{for_each(names)}:", indent="  ", hanging="  ")
-        lines += [text] if len(names) == 1 else [*heading, textwrap.indent(text, "  ")]
+        is_group = len(names) > 1
+        lines += wrapped(f"{for_each(names)}:", indent="  ", hanging="  ") if is_group else []
+        lines += _wrapped_lines(textwrap.indent(text, "  " * is_group))
     return "\n".join([counts, *(lines or ["  No changes: everything is up to date."])])
 
 
@@ -55,6 +59,12 @@ def plan_status(plan: TenantPlan) -> str:
 def _plan_lines(plan: TenantPlan) -> list[str]:
     error = [f"  ! {plan.error}", f"    Hint: {plan.error.hint}"] if plan.error else []
     return [*error, *map(step_line, plan.steps), *(f"  · {note}" for note in plan.notes)]
+
+
+def _wrapped_lines(text: str) -> list[str]:
+    """Wrap each line of `text` after its indentation and symbol."""
+    parts = (re.fullmatch(r"( *(?:[-!·] )?)(.*)", line) for line in text.splitlines())
+    return [line for part in parts if part for line in wrapped(part[2], indent=part[1])]
 
 
 def step_line(step: Operation) -> str:
@@ -80,20 +90,14 @@ def to_text(
     verified = f"verified: {role} application role can log in and create tables, {denied} cannot connect"
     by_tenant = partial(group_tenants, separately=verbosity > 1)
     good = by_tenant((result.tenant.name, f"{_changes(result)}; {verified}") for result in results if not result.error)
-    bad = by_tenant(
-        (result.tenant.name, f"{result.error}\n  Hint: {result.error.hint}") for result in results if result.error
-    )
-    lines = [line for names, text in good for line in _entry("✓", join_names(names), text)]
+    bad = by_tenant((result.tenant.name, f"{result.error}\n{result.error.hint}") for result in results if result.error)
+    lines = [line for names, text in good for line in wrapped(f"{join_names(names)}: {text}", indent="✓ ")]
     for names, note in by_tenant(notes):
-        lines += [f"· {note}"] if len(names) == 1 else _entry("·", for_each(names), note)
-    lines += [line for names, text in bad for line in _entry("✗", join_names(names), text)]
+        lines += wrapped(note if len(names) == 1 else f"{for_each(names)}: {note}", indent="· ")
+    for names, text in bad:
+        error, _, hint = text.rpartition("\n")
+        lines += wrapped(f"{join_names(names)}: {error}", indent="✗ ") + wrapped(f"Hint: {hint}", indent="  ")
     return "\n".join([*lines, f"{tenant_counts(map(result_status, results), VERIFIED)}; {seconds:.1f} s"])
-
-
-def _entry(symbol: str, names: str, text: str) -> list[str]:
-    """The names and the text in one line; names that are too long for one have their own lines."""
-    heading = wrapped(f"{names}:", indent=f"{symbol} ")
-    return [f"{heading[0]} {text}"] if len(heading) == 1 else [*heading, f"  {text}"]
 
 
 def result_status(result: ProvisioningResult) -> str:

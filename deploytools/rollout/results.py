@@ -89,7 +89,7 @@ def refuse_unmanaged(result: MigrationResult) -> MigrationResult:
     return replace(
         result,
         outcome=MigrationOutcome.REFUSED,
-        error=f"{result.tenant} is not managed by deploytools.",
+        error="The database is not managed by deploytools.",
         hint="If it belongs to this tenant, review and adopt it: python manage.py create_tenant_dbs --adopt --plan. "
         "To migrate it without that, add --unmanaged.",
     )

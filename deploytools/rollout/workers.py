@@ -1,9 +1,7 @@
-"""A bounded pool of worker processes that inspect and migrate tenants, and the order in which they do.
+"""A bounded pool of worker processes that migrate tenants.
 
 Processes instead of threads, because Django's default alias, its caches and what migrations do to modules are global to
-a process. Only the workers connect to PostgreSQL: a process that has used libpq in threads cannot be forked safely, not
-even after the threads were joined (a thread that ends holds a lock of OpenSSL's, and the child would wait for it
-forever). Each worker has its own pipe, so that the tenant of a worker that dies is known and reported as failed.
+a process. Each worker has its own pipe, so that the tenant of a worker that dies is known and reported as failed.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from multiprocessing import get_context
@@ -33,14 +31,11 @@ import django
 from django.db import connections
 
 from deploytools.aws import sharing_clients
-from deploytools.conf import Settings, read_settings
+from deploytools.conf import read_settings
 from deploytools.errors import DatabaseError
 from deploytools.postgres.connections import Login
-from deploytools.secrets.document import Document
-from deploytools.tenants.credentials import read_secret, tenant_login
-from deploytools.tenants.lock_warnings import LockWarning, not_evaluated, read_lock_warnings
-from deploytools.tenants.migration_graph import read_graph
-from deploytools.tenants.migration_history import MigrationGraph
+from deploytools.rollout.fleet import Fleet, read_fleet
+from deploytools.tenants.lock_warnings import read_lock_warnings
 from deploytools.tenants.tenant_migration import (
     MigrationLimits,
     MigrationOutcome,
@@ -48,6 +43,7 @@ from deploytools.tenants.tenant_migration import (
     MigrationResult,
     failed_result,
     inspect_tenant,
+    load_migrate,
     migrate_tenant,
 )
 from deploytools.wording import one_line
@@ -66,7 +62,6 @@ CANCEL_SIGNAL = signal.SIGUSR1
 class TaskKind(StrEnum):
     """What a worker does with a tenant."""
 
-    INSPECT = "inspect"
     MIGRATE = "migrate"
     WARN = "warn"
 
@@ -83,12 +78,10 @@ class WorkerPool:
         self,
         jobs: int,
         limits: MigrationLimits,
-        settings: Settings,
-        secret: Document,
+        fleet: Fleet,
         on_line: Callable[[str], object] = lambda line: None,
     ) -> None:
-        self._jobs, self._limits, self._settings, self._secret = jobs, limits, settings, secret
-        self._on_line = on_line
+        self._jobs, self._limits, self._fleet, self._on_line = jobs, limits, fleet, on_line
         self._workers: list[Worker] = []
 
     def __enter__(self) -> Self:
@@ -145,7 +138,7 @@ class WorkerPool:
         if len(self._workers) == self._jobs:
             return None
         pipes = [pipe for worker in self._workers for pipe in (worker.pipe, worker.output)]
-        self._workers.append(Worker(self._limits, self._settings, self._secret, pipes))
+        self._workers.append(Worker(self._limits, self._fleet, pipes))
         return self._workers[-1]
 
     def _result(self, worker: Worker) -> MigrationResult | None:
@@ -168,7 +161,7 @@ class WorkerPool:
 class Worker:
     """One worker process, this side of its pipes, the tenant of its task (empty: idle) and the running migration."""
 
-    def __init__(self, limits: MigrationLimits, settings: Settings, secret: Document, inherited: list[Pipe]) -> None:
+    def __init__(self, limits: MigrationLimits, fleet: Fleet, inherited: list[Pipe]) -> None:
         forks = may_fork()
         context: ForkContext | SpawnContext = get_context("fork") if forks else get_context("spawn")
         self.tenant = self.migration = ""
@@ -176,8 +169,10 @@ class Worker:
         self.output, their_output = context.Pipe(duplex=False)
         os.set_blocking(self.output.fileno(), False)
         self._text = b""
+        if forks:
+            load_migrate()  # Its modules are imported once, not by each worker.
         connections.close_all()  # A forked process would share them.
-        inherited_args = (settings, secret, [*inherited, self.pipe, self.output]) if forks else (None, None, [])
+        inherited_args = (fleet, [*inherited, self.pipe, self.output]) if forks else (None, [])
         self.process = context.Process(target=worker_main, args=(theirs, their_output, limits, *inherited_args))
         gc.freeze()  # The worker's garbage collector then leaves the shared memory pages of loaded objects alone.
         self.process.start()
@@ -282,16 +277,14 @@ def worker_main(
     pipe: Pipe,
     output: Pipe,
     limits: MigrationLimits,
-    settings: Settings | None,
-    secret: Document | None,
+    fleet: Fleet | None,
     inherited: list[Pipe],
 ) -> None:
     """Worker main loop: receive tasks, send results, until the pipe closes.
 
     Args:
         output: where this process, and those that a migration starts, print.
-        settings: the settings, if the fork inherited them; a spawned worker reads them itself.
-        secret: the secret, if the fork inherited it. It is never pickled: a spawned worker reads it from AWS.
+        fleet: what the fork inherited. It is never pickled, because it has the secret: a spawned worker reads it again.
         inherited: ends of other workers' pipes that the fork inherited. They are closed: open, they would hide from
             the other workers that the parent has died.
     """
@@ -304,38 +297,31 @@ def worker_main(
     sys.stdout = sys.stderr = io.TextIOWrapper(raw, "utf-8", errors="backslashreplace", write_through=True)
     for end in (*inherited, output):
         end.close()
-    task = TenantTask(limits, settings, secret, pipe.send)
+    task = TenantTask(limits, fleet, pipe.send)
     with sharing_clients(), suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             pipe.send(task(*pipe.recv()))
 
 
 class TenantTask:
-    """Run tasks for tenants; settings, graph and secret are loaded once, with the first task.
+    """Run tasks for tenants; if the process has not inherited the fleet, it is read with the first task.
 
     Args:
         on_start: called with the name of each migration before it is applied.
     """
 
     def __init__(
-        self,
-        limits: MigrationLimits,
-        settings: Settings | None,
-        secret: Document | None,
-        on_start: Callable[[str], object] | None = None,
+        self, limits: MigrationLimits, fleet: Fleet | None, on_start: Callable[[str], object] | None = None
     ) -> None:
-        self._limits, self._settings, self._secret, self._on_start = limits, settings, secret, on_start
-        self._graph: MigrationGraph | None = None
+        self._limits, self._fleet, self._on_start = limits, fleet, on_start
 
     def __call__(self, kind: TaskKind, tenant: str) -> MigrationResult:
         """Run one task. Never raises `Exception`, and not what a migration raises to exit."""
         try:
-            graph, settings, secret = self._load()
-            login = tenant_login(settings, secret, tenant)
+            fleet = self._load()
+            login, graph = fleet.login(tenant), fleet.graph
         except Exception as error:
             return failed_result(tenant, error)
-        if kind is TaskKind.INSPECT:
-            return inspect_tenant(login, tenant, graph)
         if kind is TaskKind.WARN:
             return _with_warnings(inspect_tenant(login, tenant, graph), login)
         waiting, progress = partial(_cancel_on_signal, tenant), MigrationProgress(self._on_start)
@@ -345,13 +331,11 @@ class TenantTask:
         except (SystemExit, KeyboardInterrupt) as error:
             return replace(failed_result(tenant, error, progress), seconds=time.monotonic() - started)
 
-    def _load(self) -> tuple[MigrationGraph, Settings, Document]:
-        if self._graph is None:
+    def _load(self) -> Fleet:
+        if self._fleet is None:
             django.setup()
-            self._graph = read_graph()
-        self._settings = self._settings or read_settings()
-        self._secret = self._secret or read_secret(self._settings)
-        return self._graph, self._settings, self._secret
+            self._fleet = read_fleet(read_settings())
+        return self._fleet
 
 
 def _with_warnings(result: MigrationResult, login: Login) -> MigrationResult:
@@ -378,117 +362,3 @@ def _cancel_on_signal(tenant: str) -> Iterator[None]:
         yield
     finally:
         signal.signal(CANCEL_SIGNAL, previous)
-
-
-def inspect_tenants(pool: WorkerPool, tenants: Sequence[str]) -> tuple[MigrationResult, ...]:
-    """Compare each tenant with the code; return the results in the order of `tenants`."""
-    results = {result.tenant: result for result in pool.results(TaskKind.INSPECT, tenants, lambda: True)}
-    return tuple(results[tenant] for tenant in tenants)
-
-
-def read_warnings(pool: WorkerPool, inspected: Sequence[MigrationResult], canary: str) -> tuple[LockWarning, ...]:
-    """Return the warnings for the pending migrations of the canary, or else of the first pending tenant."""
-    pending = [result.tenant for result in inspected if result.outcome is MigrationOutcome.PENDING]
-    measured = [canary] if canary in pending else pending[:1]
-    return tuple(
-        warning
-        for result in pool.results(TaskKind.WARN, measured, lambda: True)
-        for warning in (*result.warnings, *([not_evaluated(result.error)] if result.error else []))
-    )
-
-
-def migrate_pending(
-    inspected: Sequence[MigrationResult],
-    pool: WorkerPool,
-    *,
-    canary: str,
-    keep_going: bool,
-    is_stopping: Callable[[], bool],
-    progress: Callable[[MigrationResult], None],
-    pauses: Sequence[float] = (),
-    sleep: Callable[[float], object] = time.sleep,
-) -> tuple[MigrationResult, ...]:
-    """Migrate the tenants that are pending in `inspected`.
-
-    A tenant that fails because of another session's lock stays pending and is tried again after all others.
-
-    Args:
-        canary: tenant to migrate first and alone; if it fails, no other is started. Empty: none.
-        keep_going: whether to start other tenants after one has failed, now or when it was inspected.
-        progress: called with the result of each task.
-        pauses: the pause before each retry, in seconds.
-
-    Returns:
-        One result for each tenant, in the order of `inspected`.
-    """
-    pending = [result.tenant for result in inspected if result.outcome is MigrationOutcome.PENDING]
-    run = _Run({result.tenant: result for result in inspected}, pool, keep_going, is_stopping, progress)
-    for batch in ([name for name in pending if name == canary], [name for name in pending if name != canary]):
-        run.migrate(batch, is_last=not pauses)
-        for left, pause in zip(reversed(range(len(pauses))), pauses, strict=True):
-            busy = [name for name in batch if run.results[name].can_retry]
-            if busy:
-                _pause(pause, lambda: not run.may_start(), sleep)
-                run.migrate(busy, is_last=left == 0)
-        if canary and not run.results[canary].is_ok:
-            break
-    hint = ""
-    if canary and not run.results[canary].is_ok:
-        hint = "The canary failed. Fix it, then run the command again."
-    elif not is_stopping() and not keep_going:
-        hint = "A tenant failed. Fix it, or continue with the others: --keep-going"
-    return tuple(_final(result, hint) for result in run.results.values())
-
-
-@dataclass(frozen=True)
-class _Run:
-    """The latest result of each tenant, and what decides whether another one is started."""
-
-    results: dict[str, MigrationResult]
-    pool: WorkerPool
-    keep_going: bool
-    is_stopping: Callable[[], bool]
-    progress: Callable[[MigrationResult], None]
-
-    def may_start(self) -> bool:
-        failures = {MigrationOutcome.FAILED, MigrationOutcome.REFUSED}
-        has_failed = any(result.outcome in failures for result in self.results.values())
-        return not self.is_stopping() and (self.keep_going or not has_failed)
-
-    def migrate(self, batch: Sequence[str], *, is_last: bool) -> None:
-        for result in self.pool.results(TaskKind.MIGRATE, batch, self.may_start):
-            combined = _combined(self.results[result.tenant], result)
-            if combined.can_retry and not is_last:
-                combined = replace(combined, outcome=MigrationOutcome.PENDING)
-            self.results[result.tenant] = combined
-            self.progress(combined)
-
-
-def _final(result: MigrationResult, hint: str) -> MigrationResult:
-    """Return the final result of a tenant that the run did not start, or not again."""
-    if result.outcome is not MigrationOutcome.PENDING:
-        return result
-    if result.error:
-        return replace(result, outcome=MigrationOutcome.FAILED)
-    return replace(result, outcome=MigrationOutcome.NOT_STARTED, hint=hint)
-
-
-def _pause(seconds: float, is_over: Callable[[], bool], sleep: Callable[[float], object]) -> None:
-    """Sleep in short parts: a signal ends the pause."""
-    while seconds > 0 and not is_over():
-        part = min(seconds, 0.2)
-        sleep(part)
-        seconds -= part
-
-
-def _combined(earlier: MigrationResult, result: MigrationResult) -> MigrationResult:
-    """Add what the inspection and earlier attempts found: the difference shows what another run applied in between."""
-    result = replace(
-        result,
-        applied=earlier.applied + result.applied,
-        seconds=earlier.seconds + result.seconds if earlier.error else result.seconds,
-        retries=earlier.retries + bool(earlier.error),
-    )
-    if result.outcome is MigrationOutcome.UP_TO_DATE:
-        return replace(result, before=earlier.before, after=result.before)
-    return replace(result, before=earlier.before if earlier.error else result.before or earlier.before)

@@ -6,8 +6,12 @@ The executor needs a connection of Django's and an alias in ``DATABASES`` for ea
 
 from __future__ import annotations
 
+import importlib
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
+import django
 import psycopg
 from django.apps import apps
 from django.db import router
@@ -20,6 +24,9 @@ from deploytools.tenants.migration_history import Migration, MigrationGraph, dot
 from deploytools.tenants.migration_marker import IN_PROGRESS_SUFFIX
 from deploytools.tenants.state import TENANT_COMMENT
 from deploytools.wording import one_line
+
+#: Directories of the code that imports migrations.
+IMPORTERS = tuple(str(Path(module.__file__ or "").parent) for module in (django, importlib))
 
 
 def read_graph() -> MigrationGraph:
@@ -65,9 +72,16 @@ def load_migrations() -> MigrationLoader:
         return MigrationLoader(None, ignore_no_migrations=True)
     except Exception as error:
         raise ConfigurationError(
-            f"The migrations cannot be loaded ({type(error).__name__}): {one_line(str(error))}",
+            f"The migrations cannot be loaded ({type(error).__name__}{_origin(error)}): {one_line(str(error))}",
             hint="Run: python manage.py makemigrations --check",
         ) from error
+
+
+def _origin(error: Exception) -> str:
+    """Return the file whose import raised `error`, as `` in FILE``; empty: Django raised it."""
+    _, *files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    imported = [file for file in files if not file.startswith(("<", *IMPORTERS))]
+    return f" in {imported[-1]}" if imported else ""
 
 
 def _resolved(loader: MigrationLoader, dependency: Migration, key: Migration) -> Migration | None:

@@ -324,14 +324,19 @@ def transition_notes(
     tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState
 ) -> Iterator[str]:
     """Yield a note for each role that still has access until ``--finish``."""
-    if desired.finish:
-        return
-    for role in previous_roles(tenant, database, desired, state):
-        if _is_member(role, desired.role_of(tenant), state):
-            yield (
-                f"{role} can still connect to {tenant.name}. Restart the processes that run as {role}, then run: "
-                "python manage.py create_tenant_dbs --finish"
-            )
+    for role in () if desired.finish else previous_members(tenant, database, desired, state):
+        yield (
+            f"{role} can still connect to {tenant.name}. Restart the processes that run as {role}, then run: "
+            "python manage.py create_tenant_dbs --finish"
+        )
+
+
+def previous_members(
+    tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState
+) -> tuple[str, ...]:
+    """Return the previous roles that still have access, as members of the owner."""
+    previous = previous_roles(tenant, database, desired, state)
+    return tuple(role for role in previous if _is_member(role, desired.role_of(tenant), state))
 
 
 def role_notes(role: RoleState | None) -> Iterator[str]:

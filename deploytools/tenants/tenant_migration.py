@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import psycopg
-from django.core.management import call_command, get_commands, load_command_class
+from django.core.management import BaseCommand, call_command, get_commands, load_command_class
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.backends.utils import CursorWrapper
@@ -213,9 +213,14 @@ def migrate_tenant(
     return replace(result, applied=tuple(progress.applied), seconds=time.monotonic() - started)
 
 
+def load_migrate() -> BaseCommand:
+    """Return Django's ``migrate``, or the host's command of that name."""
+    return load_command_class(get_commands()["migrate"], "migrate")
+
+
 def apply_migrations(progress: MigrationProgress) -> None:
-    """Run Django's ``migrate``, or the host's command of that name, on the default alias."""
-    command = load_command_class(get_commands()["migrate"], "migrate")
+    """Run ``migrate`` on the default alias."""
+    command = load_migrate()
     command.migration_progress_callback = progress  # type: ignore[attr-defined]
     call_command(command, database=ALIAS, interactive=False, verbosity=0)
 

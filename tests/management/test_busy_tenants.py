@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from deploytools.rollout.workers import migrate_pending
+from deploytools.rollout.schedule import migrate_pending
 from deploytools.tenants.tenant_migration import LOCK_KEY, MigrationOutcome, MigrationResult
 from tests.fleet.world import FIRST, Fleet, ended, make_databases
 

@@ -27,7 +27,7 @@ TENANT_STEPS = [
 def plan(deployment, *, verbosity=1):
     """The lines of the plan for two new tenants."""
     one, two = deployment.tenants
-    lines = ["2 tenants: 2 to create"] + [f"  - {line}" for line in role_steps(deployment)]
+    lines = ["2 tenants: 2 to create; 3 steps for the shared role"] + [f"  - {line}" for line in role_steps(deployment)]
     steps = [step.replace("ROLE", deployment.role) for step in TENANT_STEPS]
     if verbosity > 1:
         return lines + [f"  - {step.format(name)}" for name in deployment.tenants for step in steps]

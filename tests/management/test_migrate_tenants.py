@@ -16,8 +16,7 @@ from psycopg import sql
 
 from deploytools.conf import read_settings
 from deploytools.rollout import workers
-from deploytools.rollout.workers import inspect_tenants
-from deploytools.tenants.credentials import read_secret
+from deploytools.rollout.fleet import inspect_tenants, read_fleet
 from deploytools.tenants.tenant_migration import MigrationLimits, MigrationOutcome
 from tests.fleet.world import FIRST, ROOT, SECOND, Fleet, ended, is_alive, is_migrating, make_databases, wait_until
 
@@ -98,7 +97,7 @@ def test_unmanaged_database_is_migrated_only_on_request(fleet):
     result = fleet.run("v1", "--keep-going")
     assert plain(result.out) == [
         f"✓ {three}: 1 applied: fleet.0001_initial",
-        f"✗ {one}, {two}: TENANT is not managed by deploytools.",
+        f"✗ {one}, {two}: The database is not managed by deploytools.",
         "  Hint: If it belongs to this tenant, review and adopt it: python manage.py create_tenant_dbs --adopt --plan. "
         "To migrate it without that, add --unmanaged.",
         "3 tenants: 1 migrated, 2 refused; … s",
@@ -392,8 +391,9 @@ def test_workers_are_spawned_if_a_fork_is_not_safe(fleet, monkeypatch):
     for name, value in fleet.environment("v2").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(workers, "may_fork", lambda: False)
-    with workers.WorkerPool(1, MigrationLimits(), read_settings(), read_secret(read_settings())) as spawned:
-        inspected = inspect_tenants(spawned, fleet.names[:1])
+    read = read_fleet(read_settings())
+    with workers.WorkerPool(1, MigrationLimits(), read) as spawned:
+        inspected = inspect_tenants(read, fleet.names[:1])
         results = list(spawned.results(workers.TaskKind.MIGRATE, fleet.names[:1], lambda: True))
     assert [result.outcome for result in (*inspected, *results)] == [
         MigrationOutcome.PENDING,

@@ -8,10 +8,11 @@ import re
 import psutil
 import pytest
 
-from tests.fleet.world import FIRST, Fleet, ended, is_alive, make_databases
+from tests.fleet.world import FIRST, ROOT, Fleet, ended, is_alive, make_databases
 from tests.management.runner import Result
 
 ODD = ("fleet", "0002_odd")
+BROKEN = "tests/fleet/migrations/broken/0002_broken.py"
 
 
 @pytest.fixture
@@ -125,6 +126,7 @@ def test_migration_that_cannot_be_imported_is_one_sentence(fleet, option):
     result = fleet.run("broken", option)
     assert (result.out, result.code) == ("", 2)
     assert result.err == (
-        "Error: The migrations cannot be loaded (ModuleNotFoundError): No module named 'no_such_module'\n"
+        f"Error: The migrations cannot be loaded (ModuleNotFoundError in {ROOT / BROKEN}): No module named "
+        "'no_such_module'\n"
         "Hint: Run: python manage.py makemigrations --check\n"
     )

@@ -12,7 +12,7 @@ from deploytools.reports.tenants_json import action, to_json
 from deploytools.reports.tenants_text import to_plan_text, to_text
 from deploytools.tenants import database_operations
 from deploytools.tenants.database_operations import AllowConnections, CreateDatabase, OwnerOperation
-from deploytools.tenants.operations import CreateRole, Operation, WriteSecret
+from deploytools.tenants.operations import CreateRole, Operation, SetPassword, WriteSecret
 from deploytools.tenants.options import Tenant
 from deploytools.tenants.plan import DatabasePlan, TenantPlan
 from deploytools.tenants.provisioning import ProvisioningResult
@@ -40,7 +40,7 @@ PLAN = DatabasePlan((CreateRole("app"),), tuple(planned(*item) for item in enume
 
 def test_plan_of_300_tenants():
     assert to_plan_text(PLAN).splitlines() == [
-        "300 tenants: 295 to create, 3 up to date, 2 refused",
+        "300 tenants: 295 to create, 3 up to date, 2 refused; 1 step for the shared role",
         "  - create role app (LOGIN only; password from the secret)",
         "  for each of 295 tenants (shop_000, shop_001, shop_002 and 292 more):",
         "    - create secret prod/tenant/TENANT with a new password for role TENANT",
@@ -76,13 +76,12 @@ def test_results_of_300_tenants():
     results = [result(*item) for item in enumerate(TENANTS)]
     notes = [(tenant.name, f"old can still connect to {tenant.name}.") for tenant in TENANTS[:4]]
     lines = to_text(results, [*notes, ("", "a template")], is_shared=True, seconds=12.34).splitlines()
-    assert lines[:3] == [
+    assert lines == [
         "✓ shop_000, shop_001, shop_002, shop_003, shop_004, shop_006, shop_008, shop_009",
-        "  and 287 more:",
-        "  2 steps applied; verified: the application role can log in and create tables, PUBLIC cannot connect",
-    ]
-    assert lines[3:] == [
-        "· for each of 4 tenants (shop_000, shop_001, shop_002 and 1 more): old can still connect to TENANT.",
+        "  and 287 more: 2 steps applied; verified: the application role can log in and",
+        "  create tables, PUBLIC cannot connect",
+        "· for each of 4 tenants (shop_000, shop_001, shop_002 and 1 more): old can still",
+        "  connect to TENANT.",
         "· a template",
         "✗ shop_005, shop_007: TENANT exists but is not managed.",
         "  Hint: Adopt TENANT.",
@@ -90,10 +89,11 @@ def test_results_of_300_tenants():
         "  Hint: Wait.",
         "300 tenants: 295 verified, 2 refused, 3 failed; 12.3 s",
     ]
-    assert len(to_text(results, notes, is_shared=True, seconds=1, verbosity=2).splitlines()) == 295 + 4 + 5 * 2 + 1
+    details = to_text(results, notes, is_shared=True, seconds=1, verbosity=2).splitlines()
+    assert [sum(line.startswith(symbol) for line in details) for symbol in "✓·✗"] == [295, 4, 5]
 
 
-def test_long_names_of_a_group_have_their_own_lines():
+def test_long_names_of_a_group_are_not_broken():
     names = [f"customer_{'x' * 40}_{number:03}" for number in range(300)]
     tenants = tuple(TenantPlan(Tenant(name), (CreateDatabase(name),)) for name in names)
     assert to_plan_text(DatabasePlan((), tenants)).splitlines() == [
@@ -109,9 +109,27 @@ def test_long_names_of_a_group_have_their_own_lines():
         "· for each of 300 tenants",
         f"  ({names[0]},",
         f"  {names[1]},",
-        f"  {names[2]} and 297 more):",
-        "  old can connect to TENANT.",
+        f"  {names[2]} and 297 more): old can",
+        "  connect to TENANT.",
     ]
+
+
+def test_long_sentences_are_wrapped(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    error = Refused("shop_a exists, but create_tenant_dbs did not create and did not adopt it.", hint="Adopt it " * 8)
+    text = to_plan_text(DatabasePlan((), (TenantPlan(Tenant("shop_a"), error=error, notes=("Connected: old " * 5,)),)))
+    result = to_text([ProvisioningResult(Tenant("shop_a"), error=error)], [], is_shared=True, seconds=1)
+    assert max(map(len, [*text.splitlines(), *result.splitlines()])) <= 60
+    assert text.splitlines()[1:4] == [
+        "  ! shop_a exists, but create_tenant_dbs did not create and",
+        "    did not adopt it.",
+        "    Hint: Adopt it Adopt it Adopt it Adopt it Adopt it Adopt",
+    ]
+
+
+def test_a_plan_for_the_shared_role_only():
+    plan = DatabasePlan((SetPassword("app"),), (TenantPlan(Tenant("shop_a")),))
+    assert to_plan_text(plan).splitlines()[0] == "1 tenant: 1 up to date; 1 step for the shared role"
 
 
 def test_a_group_has_no_text_that_differs_in_more_than_the_name():

@@ -16,6 +16,7 @@ from deploytools.management.base import FINDINGS, OK, DeployCommand, raise_unles
 from deploytools.management.modes import Modes, refuse_idle_options, with_defaults
 from deploytools.postgres.retries import RETRIES, backoff
 from deploytools.reports import rollout_report as reports
+from deploytools.rollout.fleet import inspect_tenants, read_fleet
 from deploytools.rollout.results import (
     RolloutReport,
     merge_reports,
@@ -24,11 +25,10 @@ from deploytools.rollout.results import (
     select_tenants,
     shard_from_environment,
 )
-from deploytools.rollout.workers import WorkerPool, inspect_tenants, migrate_pending, read_warnings
+from deploytools.rollout.schedule import migrate_pending, read_warnings
+from deploytools.rollout.workers import WorkerPool
 from deploytools.signals import graceful_shutdown
-from deploytools.tenants.credentials import read_secret
 from deploytools.tenants.lock_warnings import LockWarning
-from deploytools.tenants.migration_graph import read_graph
 from deploytools.tenants.options import configured_tenants
 from deploytools.tenants.tenant_migration import MigrationLimits, MigrationOutcome, MigrationResult
 
@@ -115,13 +115,12 @@ class Command(DeployCommand):
         settings = read_settings()
         names = [tenant.name for tenant in configured_tenants(settings)]
         selected = select_tenants(names, part, only=options["tenant"], canary=options["canary"])
-        read_graph()  # Conflicting migrations are reported before any tenant is read.
         limits = MigrationLimits(options["wait_for_lock"], options["lock_timeout"], options["statement_timeout"])
-        secret = read_secret(settings)
-        with WorkerPool(options["jobs"], limits, settings, secret, self.stderr.write) as pool:
-            inspected = inspect_tenants(pool, selected)
-            if not options["unmanaged"]:
-                inspected = tuple(map(refuse_unmanaged, inspected))
+        fleet = read_fleet(settings)
+        inspected = inspect_tenants(fleet, selected)
+        if not options["unmanaged"]:
+            inspected = tuple(map(refuse_unmanaged, inspected))
+        with WorkerPool(options["jobs"], limits, fleet, self.stderr.write) as pool:
             planned = report(inspected, read_warnings(pool, inspected, options["canary"]))
             if plan or check or not any(result.outcome is MigrationOutcome.PENDING for result in inspected):
                 self._end(planned, pending=FINDINGS if check else OK, is_plan=plan or check, **options)
