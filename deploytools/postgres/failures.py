@@ -37,6 +37,11 @@ COLLATION_HINT = (
 #: AWS's CA bundle for all Regions.
 BUNDLE_URL = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 
+TLS_HINT = (
+    'Set DEPLOYTOOLS["SSLMODE"] to verify-full and DEPLOYTOOLS["SSLROOTCERT"] to AWS\'s CA bundle: the server requires '
+    "TLS (rds.force_ssl)."
+)
+
 TUNNEL = 'set DEPLOYTOOLS["HOSTADDR"] to 127.0.0.1 and DEPLOYTOOLS["PORT"] to the local port'
 
 #: Patterns of messages, tried in this order, with their reason and hint. psycopg has no SQLSTATE for a failed
@@ -46,6 +51,23 @@ FAILURES: tuple[tuple[str, ConnectionFailure, str], ...] = (
         r"could not translate host name|failed to resolve host|Name or service not known|nodename nor servname",
         ConnectionFailure.NO_SUCH_NAME,
         f"Check host in the secret. From outside the VPC, use a tunnel: {TUNNEL}.",
+    ),
+    (
+        r"RDS Proxy requires TLS",
+        ConnectionFailure.TLS_REQUIRED,
+        TLS_HINT,
+    ),
+    (
+        r"RDS Proxy has no credentials",
+        ConnectionFailure.POOLER,
+        "Add the secret of this role to RDS Proxy: aws rds modify-db-proxy --db-proxy-name PROXY --auth …. "
+        f"create_tenant_dbs and migrate_tenants refuse a proxy. For these commands: {POOLER_HINT}",
+    ),
+    (
+        r"Timed-out waiting to acquire database connection",
+        ConnectionFailure.TOO_MANY,
+        "RDS Proxy could not get a connection to the instance. Check the state of its targets, and "
+        "MaxConnectionsPercent: aws rds describe-db-proxy-targets --db-proxy-name PROXY",
     ),
     (
         r"unsupported startup parameter|RDS Proxy",
@@ -94,8 +116,7 @@ FAILURES: tuple[tuple[str, ConnectionFailure, str], ...] = (
     (
         r"no encryption",
         ConnectionFailure.TLS_REQUIRED,
-        'Set DEPLOYTOOLS["SSLMODE"] to verify-full and DEPLOYTOOLS["SSLROOTCERT"] to AWS\'s CA bundle: the server '
-        "requires TLS (rds.force_ssl).",
+        TLS_HINT,
     ),
     (
         r"pg_hba\.conf",

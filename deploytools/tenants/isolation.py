@@ -51,27 +51,24 @@ def verify_session(connection: Connection, database: str, owner: str, *, transfe
     """
     user = connection.info.user
     with translate_database_errors(f"create a table as {user} in {database}"):
-        _require_acting_as(owner, connection, user)
-        require_usable_objects(read_unusable_objects(connection, transferring), user, database)
-        with connection.transaction(force_rollback=True):
-            connection.execute("CREATE TABLE deploytools_verification (id integer)")
         (row,) = connection.execute(
-            "SELECT pg_catalog.has_database_privilege('public', pg_catalog.current_database(), 'CONNECT, TEMPORARY') "
-            "AS is_public"
+            "SELECT current_user::pg_catalog.text AS role, pg_catalog.has_database_privilege('public', "
+            "pg_catalog.current_database(), 'CONNECT, TEMPORARY') AS is_public"
         ).fetchall()
+        if row.role != owner:
+            raise _acting_role_error(user, row.role, owner)
+        require_usable_objects(read_unusable_objects(connection, transferring), user, database)
+        connection.execute("BEGIN; CREATE TABLE deploytools_verification (id integer); ROLLBACK")
     if row.is_public:
         raise DatabaseError(f"PUBLIC can connect to {database}.", hint="Run: python manage.py create_tenant_dbs")
 
 
-def _require_acting_as(owner: str, connection: Connection, login: str) -> None:
-    """Raise DatabaseError if objects that the session creates do not belong to `owner`."""
-    (row,) = connection.execute("SELECT current_user::text AS role").fetchall()
-    if row.role != owner:
-        raise DatabaseError(
-            f"{login} acts as {row.role}, expected {owner}: {row.role} would own the tables that it creates.",
-            hint="Run: python manage.py create_tenant_dbs. If it has no changes, install the latest minor version of "
-            "PostgreSQL: 14.14, 15.9, 16.5 and 17.1 ignore ALTER ROLE … SET role.",
-        )
+def _acting_role_error(login: str, role: str, owner: str) -> DatabaseError:
+    return DatabaseError(
+        f"{login} acts as {role}, expected {owner}: {role} would own the tables that it creates.",
+        hint="Run: python manage.py create_tenant_dbs. If it has no changes, install the latest minor version of "
+        "PostgreSQL: 14.14, 15.9, 16.5 and 17.1 ignore ALTER ROLE … SET role.",
+    )
 
 
 def read_unusable_objects(connection: Connection, transferring: Sequence[str] = ()) -> UnusableObjects:

@@ -122,7 +122,7 @@ def test_unmanaged_database_is_reported_and_not_changed(capsys, deployment):
     hint = "Hint: If it belongs to this tenant, review and adopt it: python manage.py create_tenant_dbs --adopt --plan"
     lines = without_times(result.out).splitlines()
     assert (lines[3], lines[-7:]) == (
-        "2 tenants: 1 to create, 1 refused",
+        "2 tenants: 1 to create, 1 refused; 3 steps for the shared role",
         [
             f"  ! {error}",
             f"    {hint}",

@@ -10,7 +10,7 @@ import pytest
 
 from deploytools.errors import ConnectionFailed, ConnectionFailure
 from deploytools.postgres.connection_probe import LEAK_ATTEMPTS, leaks_session_state, probe
-from deploytools.postgres.connections import Connection, Login, is_pooled, locked_session
+from deploytools.postgres.connections import Connection, Login, connection_error, is_pooled, locked_session
 from deploytools.postgres.failures import POOLER_HINT
 from deploytools.secrets.document import Secret
 from deploytools.tenants.migration_graph import read_graph
@@ -30,6 +30,21 @@ def tenant(one_postgres: Postgres, django_db_blocker) -> Iterator[tuple[Login, s
     with django_db_blocker.unblock():
         yield login, f"{name}_one"
     one_postgres.sweep(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "hint"),
+    [
+        ("Feature not supported: RDS Proxy currently doesn’t support command-line options.", "POOLER", "Connect to"),
+        ("This RDS proxy has no credentials for the role app. Check the credentials.", "POOLER", "Add the secret"),
+        ("This RDS Proxy requires TLS connections", "TLS_REQUIRED", 'Set DEPLOYTOOLS["SSLMODE"]'),
+        ("Timed-out waiting to acquire database connection", "TOO_MANY", "RDS Proxy could not"),
+    ],
+)
+def test_messages_of_rds_proxy(text: str, kind: str, hint: str) -> None:
+    error = connection_error(f'connection to server at "10.0.0.5", port 5432 failed: FATAL:  {text}', who="app")
+    assert error.kind is ConnectionFailure[kind]
+    assert error.hint.startswith(hint)
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])

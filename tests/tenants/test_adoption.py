@@ -134,7 +134,13 @@ def test_plan_names_sessions_losses_and_the_comment(capsys, deployment):
     assert f"  - grant membership in {role} to {old.user} until --finish (running processes keep access)" in planned.out
     assert f"  - set comment on {one} (managed by deploytools); its text is kept: {TEXT}" in planned.out
 
-    assert run(capsys, "create_tenant_dbs", "--adopt", "--noinput").code == 0
+    adopted = run(capsys, "create_tenant_dbs", "--adopt", "--noinput")
+    assert adopted.code == 0
+    notes = [line for line in adopted.out.splitlines() if line.startswith("· ")]
+    assert [note for note in notes if old.user in note] == [
+        f"· {old.user} can still connect to {one}. Restart the processes that run as {old.user}, then run: "
+        "python manage.py create_tenant_dbs --finish"
+    ]
     after = run(capsys, "create_tenant_dbs", "--plan")
     assert f"  · {old.user} can still connect to {one}. Restart the processes that run as {old.user}" in after.out
     assert run(capsys, "create_tenant_dbs", "--finish", "--noinput").code == 0
