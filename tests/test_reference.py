@@ -39,7 +39,7 @@ def options() -> str:
     escaped, found = r"\|", dict[tuple[str, str], list[str]]()
     for option, by_command in sorted(meanings().items()):
         what = next(iter(by_command.values()))
-        text = re.split(r" \(default: [%\d]", what.help or "")[0].rstrip(".").replace("%%", "%") + "."
+        text = (what.help or "").partition(" (default: %")[0].rstrip(".").replace("%%", "%") + "."
         label = f" {what.metavar}" if isinstance(what.metavar, str) else ""
         where = "all" if len(by_command) == len(COMMANDS) else ", ".join(f"`{name}`" for name in by_command)
         found.setdefault((text, where), []).append(f"`{option}{label}`")

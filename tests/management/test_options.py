@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pkgutil
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -40,8 +41,8 @@ def own_parser() -> argparse.ArgumentParser:
 
 
 def meaning(action: argparse.Action) -> Meaning:
-    kind = type(action).__name__
-    return Meaning(kind, action.dest, action.type, action.nargs, action.metavar, action.help)
+    kind, text = type(action).__name__, re.sub(r" \(default: [\d.]+\)", "", action.help or "")
+    return Meaning(kind, action.dest, action.type, action.nargs, action.metavar, text)
 
 
 def meanings() -> dict[str, dict[str, Meaning]]:
