@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -68,14 +68,12 @@ def migrate(fleet: Fleet, version: str, *arguments: str) -> tuple[list[tuple[str
 
 def failed(result: Result) -> dict[str, str]:
     """The error and hint of each tenant that ``create_tenant_dbs`` failed for."""
-    lines = result.out.splitlines()
     found = {}
-    for line, hint in pairwise(lines):
-        if line.startswith("✗ "):
-            names, _, error = line.removeprefix("✗ ").partition(": ")
-            for name in names.split(", "):
-                own_hint = hint.strip().removeprefix("Hint: ").replace("TENANT", name)
-                found[f"{name}: {error.replace('TENANT', name)}"] = own_hint
+    for names, error, hint in re.findall(
+        r"✗ (.*?): (.*?) Hint: (.*?)(?= ✗ | \d+ tenants?: )", " ".join(result.out.split())
+    ):
+        for name in names.split(", "):
+            found[f"{name}: {error.replace('TENANT', name)}"] = hint.replace("TENANT", name)
     return found
 
 

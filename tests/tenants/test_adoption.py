@@ -109,7 +109,7 @@ def test_running_application_keeps_access_until_finish(site):
 
 @pytest.mark.slow
 def test_plan_names_sessions_losses_and_the_comment(capsys, deployment):
-    postgres, (one, _), role = deployment.postgres, deployment.tenants, deployment.role
+    postgres, (one, two), role = deployment.postgres, deployment.tenants, deployment.role
     site = Site(postgres, postgres.master, replace(postgres.master, user=role), None)  # type: ignore[arg-type]
     old = own(site, one)
     reader = postgres.make_role(f"{role}_reader", PASSWORD)
@@ -139,7 +139,8 @@ def test_plan_names_sessions_losses_and_the_comment(capsys, deployment):
     notes = [line for line in adopted.out.splitlines() if line.startswith("· ")]
     assert [note for note in notes if old.user in note] == [
         f"· {old.user} can still connect to {one}. Restart the processes that run as {old.user}, then run: "
-        "python manage.py create_tenant_dbs --finish"
+        "python manage.py create_tenant_dbs --finish",
+        f"· Other roles that can connect to {two}: {old.user}",
     ]
     after = run(capsys, "create_tenant_dbs", "--plan")
     assert f"  · {old.user} can still connect to {one}. Restart the processes that run as {old.user}" in after.out
