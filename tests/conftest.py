@@ -21,6 +21,7 @@ import boto3
 import hypothesis
 import pytest
 from django.conf import settings as django_settings
+from django.db.backends.postgresql.features import DatabaseFeatures
 from filelock import FileLock
 
 from deploytools import aws
@@ -35,12 +36,14 @@ from tests.postgres_server import Postgres
 
 pytest_plugins = ["deploytools.testing"]
 
+#: The oldest version that Django supports: 14, and from Django 6.1 on 15.
+(OLDEST_VERSION,) = DatabaseFeatures.minimum_database_version or (14,)
 #: Must be installed in CI: the system's 15, the wheel's 16 and 18, and those that `scripts/postgresql` installs.
 #: Other installed versions are tested, too.
-REQUIRED_VERSIONS = {14, 15, 16, 17, 18}
+REQUIRED_VERSIONS = {version for version in (14, 15, 16, 17, 18) if version >= OLDEST_VERSION}
 #: Installed by `scripts/postgresql`.
-OPTIONAL_VERSIONS = {14, 17}
-INSTALLED = {found.major: found for found in reversed(find_installations())}
+OPTIONAL_VERSIONS = {14, 17} & REQUIRED_VERSIONS
+INSTALLED = {found.major: found for found in reversed(find_installations()) if found.major >= OLDEST_VERSION}
 #: All tests run on it. Tests on the other versions are slow.
 DEFAULT_VERSION = max(INSTALLED)
 CLOUD = pytest.StashKey[subprocess.Popen[str]]()
