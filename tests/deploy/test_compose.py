@@ -33,6 +33,8 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 IMAGE = parse((ROOT / "Dockerfile").read_text())["runtime"]
 VERSION = max(version for version, found in INSTALLED.items() if found.has_tls)
+#: Each service has this time: other tests run on the same cores.
+SECONDS = 300
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Composition:
     def serve(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         with (self.directory / f"{name}.log").open("wb") as log:
             server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        self.stack.callback(server.wait, 30)
+        self.stack.callback(server.wait, SECONDS)
         self.stack.callback(server.terminate)
         self.servers[name] = server
 
@@ -105,7 +107,7 @@ class Composition:
             return self.serve(name, command, environment | address)
         if "healthcheck" in service:
             self.serve(name, command, environment)
-            return wait_for(lambda: _is_open(self.ports[name]), 60)
+            return wait_for(lambda: _is_open(self.ports[name]), SECONDS)
         return self.run(command, environment)
 
     def start_database(self, service: dict[str, Any]) -> None:
@@ -121,16 +123,16 @@ class Composition:
         with (self.directory / "database.log").open("wb") as log:
             options = [f"--username={given['POSTGRES_USER']}", f"--pwfile={passwords}", given["POSTGRES_INITDB_ARGS"]]
             initdb = [str(binaries.bin_dir / "initdb"), f"--pgdata={data}", "--no-sync", "--encoding=UTF8", *options]
-            assert spawn(initdb, log, self.user).wait(60) == 0
+            assert spawn(initdb, log, self.user).wait(SECONDS) == 0
             listen = ["-D", str(data), "-p", str(self.ports["database"]), "-clisten_addresses=127.0.0.1"]
             program, *flags = map(self.here, service["command"])
             server = spawn(
                 [str(binaries.bin_dir / program), *flags, *listen, "-cunix_socket_directories=", "-cfsync=off"],
                 log, self.user,
             )  # fmt: skip
-        self.stack.callback(server.wait, 30)
+        self.stack.callback(server.wait, SECONDS)
         self.stack.callback(server.terminate)
-        wait_for(lambda: "ready to accept connections" in (self.directory / "database.log").read_text())
+        wait_for(lambda: "ready to accept connections" in (self.directory / "database.log").read_text(), SECONDS)
         (alias,) = service["networks"]["inside"]["aliases"]
         parameters: dict[str, Any] = {
             "host": alias, "hostaddr": "127.0.0.1", "port": self.ports["database"], "sslmode": "verify-full",
@@ -163,7 +165,7 @@ def test_a_browser_opens_the_shop(composition, tmp_path):
         composition.start(name)
     app, port = composition.servers["app"], composition.ports["app"]
     log = composition.directory / "app.log"
-    wait_for(lambda: "Booting worker" in log.read_text() or app.poll() is not None, 90)
+    wait_for(lambda: "Booting worker" in log.read_text() or app.poll() is not None, SECONDS)
     assert app.poll() is None, log.read_text()
     assert get(port, "/readyz")[0] == 200
     with chromium(tmp_path / "profile") as browser:
