@@ -58,12 +58,14 @@ class Login:
 
     Attributes:
         pending: returns the password of a rotation in progress, or None if there is none.
+        wrong_password: how to correct the password if PostgreSQL refuses it; it depends on where it comes from.
     """
 
     address: ServerAddress
     user: str
     password: Secret[str]
     pending: Callable[[], Secret[str] | None] | None = field(default=None, compare=False, repr=False)
+    wrong_password: str = field(default="", compare=False, repr=False)
 
     def with_credentials(self, document: Mapping[str, Secret[Any]]) -> Login:
         """Return the login with the ``username`` and ``password`` of a secret, on the same server."""
@@ -256,8 +258,7 @@ def _connect_master(login: Login, database: str) -> Connection:
             return _connect_master(replace(login, password=password, pending=None), database)
         raise ConnectionFailed(
             str(error),
-            hint=f"Set master_password in the secret to the password of the master user {login.user}: write it to a "
-            "JSON file and run: python manage.py sync_secrets FILE. If it is lost, set a new one in the RDS console.",
+            hint=login.wrong_password or error.hint,
             kind=error.kind,
         ) from None
 

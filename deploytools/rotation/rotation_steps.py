@@ -196,7 +196,9 @@ class LimitLogin(Operation):
     seconds: int
 
     def describe(self) -> str:
-        return f"let the password of role {self.role} expire in {self.seconds} s (VALID UNTIL)"
+        hours, rest = divmod(self.seconds, 3600)
+        duration = f"{self.seconds} s" if rest else f"{hours} h"
+        return f"let the password of role {self.role} expire in {duration} (VALID UNTIL)"
 
     def sql(self, scram_verifier: str = "") -> Composed:
         body = compose(

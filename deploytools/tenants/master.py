@@ -112,7 +112,7 @@ class _Sources:
         fix_command = "python manage.py create_tenant_dbs --master-secret NAME"
         document = load_secrets(name, region=self._settings.region, required=required, fix_command=fix_command)
         user, password = self._username or str(document["username"].reveal()), str(document["password"].reveal())
-        return self._master(user, password, source, name)
+        return self._master(user, password, source, f"Set password in {source} to the password of {user}.", name)
 
     def rds(self) -> Master | None:
         """During a rotation, and if RDS has lost access to the KMS key (``impaired``), the secret can be read."""
@@ -134,23 +134,33 @@ class _Sources:
                 hint="Wait a minute and run the command again.",
             )
         master = self.named_secret(managed["SecretArn"], f"the secret that RDS manages for {instance}")
-        return replace(master, instance=instance)
+        hint = (
+            "Let RDS set a new password and write it to its secret: aws rds modify-db-instance "
+            f"--db-instance-identifier {instance} --rotate-master-user-password --apply-immediately"
+        )
+        return replace(master, login=replace(master.login, wrong_password=hint), instance=instance)
 
     def shared_secret(self) -> Master | None:
         password = str(value_of(self._secret, "master_password", ""))
         user = str(value_of(self._secret, "master_username", "")) or DEFAULT_NAME
         source, name = "master_* in the shared secret", self._settings.secret_name
-        return self._master(user, password, source, name, SHARED_KEYS) if password else None
+        hint = (
+            f"Set master_password in the secret to the password of the master user {user}: write it to a JSON file and "
+            "run: python manage.py sync_secrets FILE. If it is lost, set a new one in the RDS console."
+        )
+        return self._master(user, password, source, hint, name, SHARED_KEYS) if password else None
 
     def environment(self) -> Master | None:
         password = os.environ.get(PASSWORD_VARIABLE, "")
-        return self._master(self.user, password, "the environment") if password else None
+        hint = f"Set {PASSWORD_VARIABLE} to the password of {self.user}."
+        return self._master(self.user, password, "the environment", hint) if password else None
 
     def prompt(self) -> Master | None:
         if not sys.stdin.isatty():
             return None
         password = getpass.getpass(f"Password of the master user {self.user}: ")
-        return self._master(self.user, password, "the terminal") if password else None
+        hint = f"Run the command again, and type the password of {self.user}."
+        return self._master(self.user, password, "the terminal", hint) if password else None
 
     def _pending(self, name: str, key: str) -> Callable[[], Secret[str] | None]:
         """Return how to read the password of AWSPENDING: a rotation changes the role before AWSCURRENT."""
@@ -165,8 +175,8 @@ class _Sources:
         return read
 
     def _master(
-        self, user: str, password: str, source: str, secret: str = "", keys: tuple[str, str] = OWN_KEYS
+        self, user: str, password: str, source: str, hint: str, secret: str = "", keys: tuple[str, str] = OWN_KEYS
     ) -> Master:
         pending = self._pending(secret, keys[1]) if secret else None
-        login = Login(server_address(self._settings, self._secret), user, Secret(password), pending)
+        login = Login(server_address(self._settings, self._secret), user, Secret(password), pending, hint)
         return Master(login, source, secret, keys)

@@ -151,3 +151,29 @@ def test_the_password_of_a_rotation_in_progress(capsys, deployment):
             assert master.password.reveal() not in result.out + result.err
     finally:
         deployment.client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("rds", "Let RDS set a new password and write it to its secret: aws rds modify-db-instance --db-instance-iden"),
+        ("named", "Set password in the secret {name}/boss to the password of postgres."),
+        ("environment", "Set DEPLOYTOOLS_MASTER_PASSWORD to the password of postgres."),
+    ],
+)
+def test_the_hint_for_a_wrong_password_names_its_source(capsys, deployment, request, monkeypatch, source, hint):
+    wrong = json.dumps({"username": "postgres", "password": "not-the-masters"})
+    options: list[str] = []
+    deployment.put(master_password=None)
+    if source == "rds":
+        deployment.client.put_secret_value(SecretId=request.getfixturevalue("managed"), SecretString=wrong)
+    elif source == "named":
+        deployment.client.create_secret(Name=f"{deployment.name}/boss", SecretString=wrong)
+        options = ["--master-secret", f"{deployment.name}/boss"]
+    else:
+        monkeypatch.setenv("DEPLOYTOOLS_MASTER_PASSWORD", "not-the-masters")
+    before = deployment.postgres.snapshot([])
+    result = run(capsys, "create_tenant_dbs", "--noinput", *options)
+    assert result.code == 2
+    assert result.err.splitlines()[1].startswith(f"Hint: {hint.format(name=deployment.name)}")
+    assert deployment.postgres.snapshot([]) == before
