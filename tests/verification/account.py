@@ -374,7 +374,8 @@ def _make_service(endpoint_url: str, ec2: Any, secret: str) -> None:
         executionRoleArn=f"arn:aws:iam::123456789012:role/{EXECUTION_ROLE}",
         containerDefinitions=[container],
     )
-    network = {"subnets": subnets, "securityGroups": [group["GroupId"]], "assignPublicIp": "DISABLED"}
+    groups = [group["GroupId"], _make_open_group(ec2, "debug", group["VpcId"])]
+    network = {"subnets": subnets, "securityGroups": groups, "assignPublicIp": "DISABLED"}
     ecs.create_service(
         cluster="prod",
         serviceName="web",
@@ -386,9 +387,10 @@ def _make_service(endpoint_url: str, ec2: Any, secret: str) -> None:
     ecs.close()
 
 
-def _make_bastion(ec2: Any) -> str:
-    """The bastion host with a security group that is not configured and is open to a prefix list."""
-    group = ec2.create_security_group(GroupName="launch-wizard-1", Description="made by the console")["GroupId"]
+def _make_open_group(ec2: Any, name: str, vpc: str = "") -> str:
+    """A security group that is open to the internet and to a prefix list."""
+    where = {"VpcId": vpc} if vpc else {}
+    group = ec2.create_security_group(GroupName=name, Description="made by the console", **where)["GroupId"]
     offices = ec2.describe_managed_prefix_lists(Filters=[{"Name": "prefix-list-name", "Values": ["offices"]}])
     permission = {
         "IpProtocol": "tcp",
@@ -398,6 +400,12 @@ def _make_bastion(ec2: Any) -> str:
         "PrefixListIds": [{"PrefixListId": offices["PrefixLists"][0]["PrefixListId"]}],
     }
     ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])
+    return str(group)
+
+
+def _make_bastion(ec2: Any) -> str:
+    """The bastion host with a security group that is not configured and is open to a prefix list."""
+    group = _make_open_group(ec2, "launch-wizard-1")
     made = ec2.run_instances(
         ImageId="ami-12c6146b", MinCount=1, MaxCount=1, InstanceType="t3.nano", SecurityGroupIds=[group]
     )

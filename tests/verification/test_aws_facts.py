@@ -191,6 +191,7 @@ def test_all_facts(wire):
     ]
     assert [topic.key for topic in seen["alarm_topics"]] == ["alias/ops"]
     (key,) = seen["topic_keys"]
+    assert key.state == "Enabled"
     assert (key.topic, key.is_aws_managed) == (seen["alarm_topics"][0].arn, False)
     assert key.arn.startswith("arn:aws:kms:us-east-1:123456789012:key/")
     assert [(statement["Principal"], statement["Action"]) for statement in key.statements] == [("*", "kms:*")]
@@ -208,7 +209,8 @@ def test_all_facts(wire):
     service, (balanced,) = seen["ecs_service"], seen["ecs_targets"]
     assert (service.controller, service.deployments, service.has_public_address) == ("ECS", 1, False)
     assert sorted(service.subnets) == sorted(rds.subnets)
-    assert [network.groups[group].name for group in service.security_groups] == ["backend"]
+    assert {group.name for group in seen["task_groups"].groups} == {"backend", "debug"}
+    assert {group.identifier for group in seen["task_groups"].groups} == set(service.security_groups)
     assert service.target_groups == ((balanced.arn,),)
     assert (balanced.name, balanced.targets) == ("web", (Target("10.0.1.7:8000", "healthy"),))
     assert seen["ecs_cluster"].insights == "enabled"

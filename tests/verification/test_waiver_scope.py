@@ -8,10 +8,9 @@ from datetime import date
 
 import pytest
 
-from deploytools.verification.bastion.facts import BastionGroups
 from deploytools.verification.findings import Status
 from deploytools.verification.iam.policies import Policy
-from deploytools.verification.network.facts import Rule
+from deploytools.verification.network.facts import HostGroups, Rule
 from deploytools.verification.rds.facts import SharedSnapshot
 from deploytools.verification.report_diff import compare, index_findings
 from deploytools.verification.secret.facts import ResourcePolicy
@@ -56,7 +55,7 @@ def shared(*statements: Mapping[str, object]) -> Changes:
 
 def bastion(*found: Rule) -> Changes:
     group = replace(GROUPS["sg-bastion"], rules=found)
-    return {"bastion_groups": BastionGroups((group,), {})}
+    return {"bastion_groups": HostGroups((group,), {})}
 
 
 EVERY_S3 = {**READING, "Action": "s3:*"}

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from deploytools.errors import AccessDenied, NotFound
-from deploytools.verification.bastion.facts import BastionGroups
 from deploytools.verification.fact_result import Absent, Failed, NotTried, Value
 from deploytools.verification.findings import Stage, Status
+from deploytools.verification.network.facts import HostGroups
 from deploytools.verification.runner import evaluate_checks
 from deploytools.verification.waivers import WAIVABLE
 from tests.verification.zoo.row import FAIL, NA, PASS, UNKNOWN, Row
@@ -70,7 +70,7 @@ ITEMS = {"Bastion host secured", "AWS IAM permissions follow least privilege pri
 def evaluated(stage: Stage, *absent: str) -> dict[str, Status]:
     """The statuses by item of the checklist if nothing of this is set."""
     settings = replace(WORLD["settings"], bastion_security_groups=(), absent=frozenset(absent))
-    values = {**UNSET, "settings": settings, "bastion_groups": BastionGroups((), {})}
+    values = {**UNSET, "settings": settings, "bastion_groups": HostGroups((), {})}
     facts = {**FACTS, **{name: Value(value) for name, value in values.items()}}
     statuses: dict[str, set[Status]] = {}
     for finding in evaluate_checks(OURS, facts, stage):

@@ -7,10 +7,10 @@ from functools import partial
 from operator import attrgetter
 
 from deploytools.conf import Settings
-from deploytools.verification.bastion.facts import Bastion, BastionGroups
+from deploytools.verification.bastion.facts import Bastion
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.network.checks import allow_hint, database_rules, missing_groups, public_rules
-from deploytools.verification.network.facts import Network, PrefixLists, SecurityGroup
+from deploytools.verification.network.facts import HostGroups, Network, PrefixLists, SecurityGroup
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import check
 
@@ -39,7 +39,7 @@ def no_public_ingress(
     settings: Settings,
     prefix_lists: PrefixLists,
     bastion: Bastion | None,
-    bastion_groups: BastionGroups,
+    bastion_groups: HostGroups,
 ) -> Iterable[Verdict]:
     """The bastion host can connect to the database, so an attacker on it can, too."""
     own = {group.identifier: group for group in bastion_groups.groups}

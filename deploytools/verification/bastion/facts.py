@@ -9,7 +9,7 @@ from typing import Any
 
 from deploytools import aws
 from deploytools.conf import Settings
-from deploytools.verification.network.facts import PrefixLists, SecurityGroup, read_groups, read_prefix_lists
+from deploytools.verification.network.facts import HOST_GROUPS, HostGroups, read_host_groups
 from deploytools.verification.registry import fact
 
 
@@ -59,20 +59,10 @@ def _public_addresses(instance: Any) -> Iterator[str]:
     yield from (address for address in ipv6 if ip_address(address).is_global)
 
 
-@dataclass(frozen=True)
-class BastionGroups:
-    """The security groups of the bastion host, with the prefix lists of their rules."""
-
-    groups: tuple[SecurityGroup, ...]
-    prefix_lists: PrefixLists
-
-
-@fact(actions=("ec2:DescribeSecurityGroups", "ec2:DescribeSecurityGroupRules", "ec2:GetManagedPrefixListEntries"))
-def bastion_groups(bastion: Bastion | None, settings: Settings) -> BastionGroups:
+@fact(actions=HOST_GROUPS)
+def bastion_groups(bastion: Bastion | None, settings: Settings) -> HostGroups:
     """The security groups of the bastion host; none: not set."""
-    ids = list(bastion.groups) if bastion else []
-    groups = read_groups(aws.client("ec2", settings.region), ids) if ids else {}
-    return BastionGroups(tuple(groups.values()), read_prefix_lists(groups.values(), settings.region))
+    return read_host_groups(bastion.groups if bastion else (), settings.region)
 
 
 @fact(actions=("ssm:DescribeInstanceInformation",))

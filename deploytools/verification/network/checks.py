@@ -10,6 +10,7 @@ from deploytools.verification.findings import Severity, Verdict, failed, not_app
 from deploytools.verification.network.facts import (
     NINETY_DAYS,
     WEB,
+    HostGroups,
     Network,
     PrefixLists,
     Rule,
@@ -185,19 +186,27 @@ def _rule_verdict(
     references=("FSBP EC2.19", "Prowler ec2_securitygroup_allow_ingress_from_internet_to_all_ports"),
 )
 def no_public_ingress(
-    rds_instance: RdsInstance, network: Network, prefix_lists: PrefixLists, settings: Settings
+    rds_instance: RdsInstance,
+    network: Network,
+    prefix_lists: PrefixLists,
+    task_groups: HostGroups,
+    settings: Settings,
 ) -> Iterable[Verdict]:
     """A host that is open to the internet and can connect to the database exposes it to attackers."""
     if rds_instance.port is None:
         return [unknown("the AWS response has no Endpoint.Port", rds_instance.identifier)]
     first = _source_groups(network, [rule for _, rule in database_rules(network, rds_instance.port)])
+    known = {group.identifier for group in first}
+    if known & {group.identifier for group in task_groups.groups}:  # A task is reached through any of its groups.
+        first += [group for group in task_groups.groups if group.identifier not in known]
     further = [group for group in _all_source_groups(network, first) if group not in first]
+    lists = {**prefix_lists, **task_groups.prefix_lists}
     known = {*network.of_database, *settings.bastion_security_groups}  # Other checks evaluate these.
     found = missing_groups(network.of_database, network.groups) + [
         verdict
         for group in (*first, *further)
         if not group.is_one_of(known)
-        for verdict in _public_ingress(group, prefix_lists, is_first=group in first)
+        for verdict in _public_ingress(group, lists, is_first=group in first)
     ]
     return found or [
         not_applicable("only the bastion host's group has access to the database", rds_instance.identifier)

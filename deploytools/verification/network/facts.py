@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from deploytools import aws
 from deploytools.conf import Settings
 from deploytools.errors import AccessDenied, AwsError
+from deploytools.verification.ecs.facts import Service
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import fact
 
@@ -223,6 +224,28 @@ def read_prefix_lists(groups: Iterable[SecurityGroup], region: str) -> PrefixLis
             answer = pages.paginate(PrefixListId=identifier).build_full_result()
         ranges[identifier] = tuple(sorted(entry["Cidr"] for entry in answer["Entries"]))
     return ranges
+
+
+HOST_GROUPS = ("ec2:DescribeSecurityGroups", "ec2:DescribeSecurityGroupRules", "ec2:GetManagedPrefixListEntries")
+
+
+@dataclass(frozen=True)
+class HostGroups:
+    """The security groups of a host, with the prefix lists of their rules."""
+
+    groups: tuple[SecurityGroup, ...]
+    prefix_lists: PrefixLists
+
+
+def read_host_groups(ids: Iterable[str], region: str) -> HostGroups:
+    groups = read_groups(aws.client("ec2", region), list(ids)) if ids else {}
+    return HostGroups(tuple(groups.values()), read_prefix_lists(groups.values(), region))
+
+
+@fact(actions=HOST_GROUPS)
+def task_groups(ecs_service: Service | None, settings: Settings) -> HostGroups:
+    """The security groups of the ECS tasks; none: not set."""
+    return read_host_groups((ecs_service and ecs_service.security_groups) or (), settings.region)
 
 
 @fact(actions=("ec2:DescribeRouteTables",))

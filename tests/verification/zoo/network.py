@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from deploytools.verification.bastion.facts import BastionGroups
 from deploytools.verification.findings import Status
 from deploytools.verification.network.facts import (
+    HostGroups,
     Network,
     Rule,
     RuleCreation,
@@ -52,7 +52,7 @@ def two_groups(**changes: Any) -> Changes:
 def bastion_group(rule: Rule, ranges: dict[str, tuple[str, ...]] | None = None) -> Changes:
     """A security group of the bastion host that is not in the settings."""
     groups = (GROUPS["sg-bastion"], SecurityGroup("sg-wizard", "w", (rule,)))
-    own = {"bastion_groups": BastionGroups(groups, ranges or {})}
+    own = {"bastion_groups": HostGroups(groups, ranges or {})}
     return bastion(groups=("sg-bastion", "sg-wizard")) | own
 
 
@@ -189,7 +189,7 @@ NETWORK = [
         {
             **expect(app_security_groups=(), bastion_security_groups=()),
             **bastion(groups=()),
-            "bastion_groups": BastionGroups((), {}),
+            "bastion_groups": HostGroups((), {}),
         },
         {
             "bastion.database-access": WARN,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deploytools.reports import check_catalog
 from deploytools.verification.registry import load_registry
-from tests.verification.zoo import alarms, deployment, ecs, iam, invented, network, rds, variations, web
+from tests.verification.zoo import alarms, deployment, ecs, iam, invented, later, network, rds, variations, web
 from tests.verification.zoo.row import NA, Row
 from tests.verification.zoo.world import OURS
 
@@ -30,6 +30,7 @@ ROWS: tuple[Row, ...] = (
     *web.VISIT,
     *variations.VARIATIONS,
     *invented.INVENTED,
+    *later.LATER,
 )
 
 #: The least number of good variations and of faults for each check. Every fact is denied and absent, too.

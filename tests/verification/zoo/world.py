@@ -14,7 +14,7 @@ from deploytools.secrets.plan import SecretState
 from deploytools.tenants.migration_history import MigrationGraph
 from deploytools.tenants.state import ConnectionSlots, DatabaseState, RoleState, ServerCatalog, UnusableObjects
 from deploytools.verification.alarms.facts import Alarm, Topic
-from deploytools.verification.bastion.facts import Bastion, BastionGroups
+from deploytools.verification.bastion.facts import Bastion
 from deploytools.verification.connection.database_settings import DatabaseSettings
 from deploytools.verification.connection.facts import DjangoDatabase
 from deploytools.verification.databases.facts import TenantReport
@@ -34,7 +34,7 @@ from deploytools.verification.iam.permissions import DECRYPT, READ, RolePermissi
 from deploytools.verification.iam.policies import Policy
 from deploytools.verification.mail.facts import MailLogin, SesAccount, SesIdentity
 from deploytools.verification.mail.sender_domain import DmarcRecord, SpfRecord
-from deploytools.verification.network.facts import Network, Rule, RuleHistory, SecurityGroup
+from deploytools.verification.network.facts import HostGroups, Network, Rule, RuleHistory, SecurityGroup
 from deploytools.verification.project.facts import AppsReport, ProjectReport, SecretKeyFallbacks
 from deploytools.verification.rds.facts import (
     EngineSupport,
@@ -283,11 +283,12 @@ WORLD: dict[str, Any] = {
     "rds_shares": (SharedSnapshot("by-hand", ()),),
     "network": Network(GROUPS, ("sg-db",)),
     "prefix_lists": {},
+    "task_groups": HostGroups((GROUPS["sg-app"],), {}),
     "rule_history": RuleHistory(),
     "balancer_nodes": frozenset(),
     "routes": {"subnet-a": "", "subnet-b": ""},
     "bastion": Bastion("i-1", "running", None, True, ("sg-bastion",)),
-    "bastion_groups": BastionGroups((GROUPS["sg-bastion"],), {}),
+    "bastion_groups": HostGroups((GROUPS["sg-bastion"],), {}),
     "bastion_agent": True,
     "alarms": ALARMS,
     "alarm_functions": {},
@@ -371,7 +372,7 @@ def rules(group: str, *added: Rule, instead: bool = False) -> Changes:
     """A security group with additional rules, or with only these."""
     old = GROUPS[group]
     new = replace(old, rules=added if instead else (*old.rules, *added))
-    own = {"bastion_groups": BastionGroups((new,), {})} if group == "sg-bastion" else {}
+    own = {"bastion_groups": HostGroups((new,), {})} if group == "sg-bastion" else {}
     return own | {"network": Network({**GROUPS, group: new}, ("sg-db",))}
 
 

@@ -1,0 +1,63 @@
+"""Worlds of a third pair of eyes: each fault passed all checks when it was invented; with good variations of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deploytools.verification.network.facts import HostGroups, Rule, SecurityGroup
+from tests.verification.zoo.alarms import BY_CLOUDWATCH, encrypted
+from tests.verification.zoo.ecs import defined, variable
+from tests.verification.zoo.iam import ECS_TASKS, trusting
+from tests.verification.zoo.row import FAIL, WARN, Row
+from tests.verification.zoo.web import headers
+from tests.verification.zoo.world import (
+    ARN,
+    FROM_BALANCER,
+    GROUPS,
+    WEB,
+    Changes,
+    alarm,
+    project,
+    rotated,
+    service,
+    spf,
+    targets,
+)
+
+OWN, VENDOR = "123456789012", "999999999999"
+
+
+def injected(ending: str, of: str = ARN) -> Changes:
+    """The container's secret with another key, label and ID of the version."""
+    return defined(secrets=[{"name": "DJANGO_SECRET_KEY", "valueFrom": f"{of}{ending}"}])
+
+
+def key_state(state: str) -> Changes:
+    """The topic's key in a state."""
+    found = encrypted(BY_CLOUDWATCH)
+    return found | {"topic_keys": (replace(found["topic_keys"][0], state=state),)}
+
+
+PUBLIC = {"network.no-public-ingress": FAIL}
+
+
+def task_groups(*rules: Rule, has_access: bool = True) -> Changes:
+    """The tasks have a further security group with these rules."""
+    debug = SecurityGroup("sg-debug", "debug", rules)
+    groups = (GROUPS["sg-app"], debug) if has_access else (debug,)
+    return {"task_groups": HostGroups(groups, {"pl-9": ("0.0.0.0/0",)})}
+
+
+LATER = [
+    # The network.
+    *(
+        Row(task_groups(*changes), flips, seen)
+        for changes, flips, seen in (
+            ((Rule("sgr-d", "tcp", 8000, 8000, cidr="0.0.0.0/0"),), PUBLIC, "debug opens port 8000 to 0.0.0.0/0"),
+            ((WEB,), PUBLIC, "debug opens port 443 to 0.0.0.0/0"),
+            ((Rule("sgr-d", "tcp", 22, 22, prefix_list="pl-9"),), PUBLIC, "debug opens port 22 to pl-9"),
+        )
+    ),
+    Row(task_groups(FROM_BALANCER), good=("network.no-public-ingress",)),
+    Row(task_groups(WEB, has_access=False), good=("network.no-public-ingress",)),
+]
