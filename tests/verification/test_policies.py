@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploytools.verification.iam.excess import contains, overlaps
-from deploytools.verification.iam.policies import allowed_by, binding_keys, decision, parse_policy, principals
+from deploytools.verification.iam.policies import allowed_by, binding_conditions, decision, parse_policy, principals
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod-AbCdEf"
 READ = "secretsmanager:GetSecretValue"
@@ -115,8 +115,9 @@ def test_a_url_encoded_document():
         ("Null", "aws:PrincipalOrgID", "false", False),
     ],
 )
-def test_binding_keys(operator, key, value, binds):
-    assert binding_keys({"Condition": {operator: {key: value}}}) == ([key] if binds else [])
+def test_binding_conditions(operator, key, value, binds):
+    found = binding_conditions({"Condition": {operator: {key: value}}})
+    assert [name for name, _ in found] == ([key] if binds else [])
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from deploytools.verification.iam.permissions import DECRYPT, READ, RolePermissi
 from deploytools.verification.iam.policies import (
     account_of,
     argument,
-    binding_keys,
+    binding_conditions,
     name_of,
     only_for,
     principals,
@@ -210,17 +210,25 @@ def confused_deputy(task_role: Role) -> Verdict:
     ]
     if not by_ecs:
         return not_applicable("ECS cannot assume it (see iam.trust-policy)")
-    unbound = [statement for statement in by_ecs if not SOURCES & {key.lower() for key in binding_keys(statement)}]
-    if not unbound:
-        return passed("the trust policy has a condition on the source")
     account = account_of(task_role.arn)
+    unbound = [statement for statement in by_ecs if not _is_for_account(statement, account)]
+    if not unbound:
+        return passed("the trust policy has a condition on the source account")
     statements = [
         part
         for statement in task_role.trust
         for part in (_for_account(statement, account) if statement in unbound else [statement])
     ]
     hint = _update_trust_policy(task_role, statements, "this adds the condition and keeps the other statements")
-    return warned("no condition on aws:SourceAccount or aws:SourceArn", hint=hint)
+    return warned("no condition on aws:SourceAccount or aws:SourceArn has only this account", hint=hint)
+
+
+def _is_for_account(statement: Mapping[str, Any], account: str) -> bool:
+    """Whether a condition on the source has only this account, or an organization."""
+    return any(
+        key.lower() in SOURCES and ("org" in key.lower() or {account} == set(map(account_of, values)))
+        for key, values in binding_conditions(statement)
+    )
 
 
 def _for_account(statement: Mapping[str, Any], account: str) -> list[Mapping[str, Any]]:

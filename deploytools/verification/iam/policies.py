@@ -148,13 +148,13 @@ def account_of(principal: str) -> str:
     return principal if principal.isdigit() else "".join(principal.split(":")[4:5])
 
 
-def binding_keys(statement: Mapping[str, Any]) -> list[str]:
-    """Return the condition keys that limit a statement for everyone to known callers.
+def binding_conditions(statement: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Return the conditions (key and values) that limit a statement for everyone to known callers.
 
     A key counts if the caller cannot choose it, the operator requires it, and the value is fixed.
     """
     return [
-        key
+        (key, as_list(values))
         for operator, pairs in (statement.get("Condition") or {}).items()
         if BINDING_OPERATOR.fullmatch(operator)
         for key, values in pairs.items()

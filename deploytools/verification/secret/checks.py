@@ -32,7 +32,7 @@ from deploytools.verification.findings import (
     unknown,
     warned,
 )
-from deploytools.verification.iam.policies import account_of, argument, binding_keys, name_of, principals
+from deploytools.verification.iam.policies import account_of, argument, binding_conditions, name_of, principals
 from deploytools.verification.registry import check
 from deploytools.verification.secret.facts import CustomFields, ResourcePolicy
 from deploytools.verification.secret.secret_scan import NOT_READ, LeakedSecrets
@@ -271,7 +271,7 @@ def _label(statement: Mapping[str, Any]) -> str:
 
 
 def _is_public(statement: Mapping[str, Any]) -> bool:
-    return "*" in principals(statement) and not binding_keys(statement)
+    return "*" in principals(statement) and not binding_conditions(statement)
 
 
 def _public_access(statement: Mapping[str, Any]) -> str:
@@ -286,7 +286,7 @@ def _doubtful_access(statement: Mapping[str, Any], account: str) -> str:
     """What an operator must review in a statement that is not public; empty: nothing."""
     for principal in principals(statement):
         if principal == "*":
-            keys = ", ".join(binding_keys(statement))
+            keys = ", ".join(key for key, _ in binding_conditions(statement))
             return f"* under a condition ({keys}); review it" if keys else ""
         if principal.endswith((".amazonaws.com", ".amazonaws.com.cn")):
             continue

@@ -60,4 +60,23 @@ LATER = [
     ),
     Row(task_groups(FROM_BALANCER), good=("network.no-public-ingress",)),
     Row(task_groups(WEB, has_access=False), good=("network.no-public-ingress",)),
+    # IAM.
+    *(
+        Row(trusting(ECS_TASKS, Condition=condition), {"iam.confused-deputy": WARN}, "has only this account")
+        for condition in (
+            {"StringEquals": {"aws:SourceAccount": [OWN, VENDOR]}},
+            {"StringEquals": {"aws:SourceAccount": VENDOR}},
+            {"ArnLike": {"aws:SourceArn": f"arn:aws:ecs:us-east-1:{VENDOR}:*"}},
+        )
+    ),
+    *(
+        Row(trusting(ECS_TASKS, Condition=condition), good=("iam.confused-deputy",))
+        for condition in (
+            {
+                "StringEquals": {"aws:SourceAccount": [OWN, VENDOR]},
+                "ArnLike": {"aws:SourceArn": f"arn:aws:ecs:us-east-1:{OWN}:*"},
+            },
+            {"StringEquals": {"aws:SourceOrgID": "o-a1b2c3d4e5"}},
+        )
+    ),
 ]
