@@ -34,6 +34,7 @@ ZONE: Mapping[str, tuple[str, ...]] = {
     "closed.net": ("v=spf1 ?mx -all",),
     "minus.net": ("v=spf1 a -include:amazonses.com ~all",),
     "after.net": ("v=spf1 ~all include:amazonses.com mx",),
+    "wide.net": ("v=spf1 include:shop.net ip4:0.0.0.0/1 ip6:2000::/3 a/0 -ip4:192.0.0.0/2 ip4:52.100.0.0/14 -all",),
     "macro.net": ("v=spf1 exists:%{i}.macro.net include:%{d}.x exp=e.macro.net",),
     "none.net": ("v=spf10 -all",),
     "long.net": ("v=spf1 " + "ip4:192.0.2.1 " * 40 + "-all",),
@@ -116,6 +117,10 @@ def test_spf_records(domain, number, policy, included, lookups, invalid):
     assert len(found.records) == number
     assert (found.policy, found.included, found.lookups, found.invalid) == (policy, included, lookups, invalid)
     assert found.allows_servers is (number == 1 and domain not in {"closed.net", "after.net"})
+
+
+def test_spf_record_for_a_large_part_of_the_internet():
+    assert read_spf("wide.net").wide == ("ip4:0.0.0.0/1", "ip6:2000::/3", "a/0")
 
 
 def stored(host: str) -> SecretState:

@@ -182,6 +182,9 @@ def spf(spf_record: SpfRecord) -> Verdict:
         )
     if provider and provider not in record.included:
         return failed(f"it does not include {provider}, which sends the messages", hint=f"Add include:{provider}")
+    if record.wide:
+        hint = "Replace them by the addresses of the servers that send"
+        return failed(f"it allows a large part of the internet to send: {', '.join(record.wide)}", hint=hint)
     if record.policy == "+":
         return failed("+all allows every server to send", hint="Replace +all by ~all or -all")
     if record.policy not in {"~", "-"}:

@@ -33,6 +33,12 @@ WITH_LOOKUP = {"include", "a", "mx", "ptr", "exists"}
 MECHANISM = re.compile(r"([+?~-]?)([a-z0-9]+)((?:[:/]).*)?")
 ALL = re.compile(r"[+?~-]?all")
 
+#: Qualifiers of the servers that are allowed.
+PLUS = {"", "+"}
+
+#: The shortest prefix of a range of mail servers, in bits: providers have up to /14, and /32.
+SHORTEST_PREFIX = {"ip6": 24}
+
 
 @dataclass(frozen=True)
 class SpfRecord:
@@ -44,6 +50,7 @@ class SpfRecord:
         included: domains of ``include`` and ``redirect``, also of included records.
         allows_servers: whether the record allows any server other than by ``all``.
         lookups: DNS lookups that an evaluation needs; at most one more than is allowed is counted.
+        wide: ranges that a large part of the internet is in.
         invalid: terms that are not valid, and included domains that do not have exactly one record.
         provider: the domain that the record must include; empty: the service that sends the messages is unknown.
     """
@@ -56,6 +63,7 @@ class SpfRecord:
     invalid: tuple[str, ...] = ()
     provider: str = ""
     allows_servers: bool = True
+    wide: tuple[str, ...] = ()
 
 
 #: SMTP servers on this machine, such as the one of ``manage.py localcloud``.
@@ -89,7 +97,7 @@ def spf_record(secret: SecretState, ses_identity: SesIdentity | None) -> SpfReco
 def read_spf(domain: str, provider: str = "") -> SpfRecord:
     """Return the SPF record of `domain`, with what it includes."""
     records = _records(domain, r"v=spf1(\s|$)")
-    included, invalid, lookups, policy = dict[str, None](), list[str](), 0, ""
+    included, invalid, wide, lookups, policy = dict[str, None](), list[str](), list[str](), 0, ""
     pending, is_first, allows_servers = list(records) if len(records) == 1 else [], True, False
     while pending and lookups <= MAX_LOOKUPS:
         terms = pending.pop(0).lower().split()[1:]
@@ -97,7 +105,8 @@ def read_spf(domain: str, provider: str = "") -> SpfRecord:
         others = [term for term in terms if ALL.fullmatch(term)]
         used = terms[: terms.index(others[0])] if others else terms  # Receivers ignore mechanisms after "all".
         named = [(name, value[1:]) for _, name, value in map(_parse, used)]
-        allowed = [(name, value[1:]) for qualifier, name, value in map(_parse, used) if name and qualifier in {"", "+"}]
+        allowed = [(name, value[1:]) for qualifier, name, value in map(_parse, used) if name and qualifier in PLUS]
+        wide += [f"{name}{value}" for sign, name, value in map(_parse, used) if sign in PLUS and _is_wide(name, value)]
         redirects = [term.partition("=")[2] for term in terms if term.startswith("redirect=")] if not others else []
         lookups += sum(name in WITH_LOOKUP for name, _ in named) + len(redirects)
         if is_first and others:
@@ -111,13 +120,20 @@ def read_spf(domain: str, provider: str = "") -> SpfRecord:
             found = _records(target, r"v=spf1(\s|$)")
             pending += found if len(found) == 1 else []
             invalid += [] if len(found) == 1 else [target]
-    return SpfRecord(domain, records, policy, tuple(included), lookups, tuple(invalid), provider, allows_servers)
+    return SpfRecord(
+        domain, records, policy, tuple(included), lookups, tuple(invalid), provider, allows_servers, tuple(wide)
+    )
 
 
 def _parse(term: str) -> tuple[str, str, str]:
     """Return the qualifier, the name and the value of a mechanism; all empty: it is a modifier, or malformed."""
     found = MECHANISM.fullmatch(term)
     return (found[1], found[2], found[3] or "") if found else ("", "", "")
+
+
+def _is_wide(name: str, value: str) -> bool:
+    prefix = re.search(r"/(\d+)", value)
+    return prefix is not None and int(prefix[1]) < SHORTEST_PREFIX.get(name, 12)
 
 
 def _is_valid(term: str) -> bool:

@@ -79,4 +79,9 @@ LATER = [
             {"StringEquals": {"aws:SourceOrgID": "o-a1b2c3d4e5"}},
         )
     ),
+    # Mail.
+    *(
+        Row(spf(wide=(term,)), {"mail.spf": FAIL}, f"a large part of the internet to send: {term}")
+        for term in ("ip4:0.0.0.0/0", "a:/0")
+    ),
 ]
