@@ -113,6 +113,8 @@ def _evaluate_age(key: str, age: int | None, maximum: int) -> Verdict:
     hint = f"Run: python manage.py rotate_credentials {key}"
     if age is None:
         return warned("rotated_at in the secret has no date for it", key, hint)
+    if age < 0:
+        return warned("the date of its rotation is in the future", key, hint)
     if age > maximum:
         return failed(f"rotated more than {count(maximum, 'day')} ago", key, hint, measured=f"{count(age, 'day')} ago")
     return passed(f"rotated in the last {count(maximum, 'day')}", key, measured=f"{count(age, 'day')} ago")

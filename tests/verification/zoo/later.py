@@ -84,4 +84,10 @@ LATER = [
         Row(spf(wide=(term,)), {"mail.spf": FAIL}, f"a large part of the internet to send: {term}")
         for term in ("ip4:0.0.0.0/0", "a:/0")
     ),
+    # Rotation.
+    Row(
+        rotated(password=-330, django_secret_key=20),
+        {"secret.credential-age": WARN, "ecs.deployed-since-rotation": WARN},
+        "password: the date of its rotation is in the future",
+    ),
 ]
