@@ -40,6 +40,8 @@ NO_OWN_NETWORK = "its tasks do not use the awsvpc network mode"
 DONE = {"COMPLETED", "STEADY_STATE"}
 #: Length of the suffix of a secret's ARN: a hyphen and six characters.
 SUFFIX = 7
+#: Label or ID of a version at the end of a ``valueFrom``: ARN:KEY:LABEL:ID.
+VERSION = re.compile(r":secret:[^:]+:[^:]*:(?!(?:AWSCURRENT)?:?$)")
 
 #: The effect of a new deployment.
 REPLACES_TASKS = "replaces all running tasks"
@@ -259,6 +261,16 @@ def expected_secret(
             if newest_settings_modules.get(container.name) == module:
                 return warned(f"{found}, as in the newest revision", hint="Deploy the newest revision")
             return failed(found, hint=f"Set DJANGO_SETTINGS_MODULE to {module}, or run the command with its settings")
+        own = {name: source for name, source in container.secrets if is_own(secret_arn(source))}
+        if former := [variable for variable, source in own.items() if VERSION.search(source)]:
+            return failed(
+                f"valueFrom of {', '.join(former)} names a version of the secret other than AWSCURRENT",
+                hint="Remove label and ID of the version from valueFrom",
+            )
+        if container.secret_names and container.region not in {"", secret.region}:
+            return failed(
+                f"AWS_REGION is {container.region}, expected {secret.region}", hint=f"Set AWS_REGION to {secret.region}"
+            )
         for variable, value in container.secret_names:
             if not is_named and not is_own(value):
                 found = f"is {value}, expected" if value else "is not"
@@ -395,12 +407,13 @@ def container_insights(ecs_cluster: Cluster) -> Verdict:
     severity=Severity.HIGH,
     hint="Read the reason of each target: aws elbv2 describe-target-health --target-group-arn ARN",
 )
-def targets_healthy(ecs_targets: tuple[TargetGroup, ...]) -> Iterable[Verdict]:
+def targets_healthy(ecs_targets: tuple[TargetGroup, ...], ecs_service: Service) -> Iterable[Verdict]:
     """A task that fails the load balancer's health check receives no requests, and ECS restarts it repeatedly."""
-    return [_evaluate_targets(group) for group in ecs_targets] or [not_applicable("it has no target group")]
+    tasks = ecs_service.running or 0
+    return [_evaluate_targets(group, tasks) for group in ecs_targets] or [not_applicable("it has no target group")]
 
 
-def _evaluate_targets(group: TargetGroup) -> Verdict:
+def _evaluate_targets(group: TargetGroup, tasks: int) -> Verdict:
     states = Counter(target.state or "" for target in group.targets)
     broken = [target for target in group.targets if target.state in BROKEN]
     hint = f"Run: aws elbv2 describe-target-health --target-group-arn {group.arn}"
@@ -417,6 +430,8 @@ def _evaluate_targets(group: TargetGroup) -> Verdict:
         return failed(f"none is healthy: {counts}", group.name, hint)
     if "initial" in states:
         return warned(f"{counts}: health checks are not complete yet", group.name, hint)
+    if len(group.targets) < tasks:
+        return warned(f"{counts}, but {tasks} tasks run: the others receive no requests", group.name, hint)
     return passed(counts, group.name)
 
 

@@ -118,6 +118,7 @@ class Container:
         environment_files: ARNs of S3 objects with more environment variables, which are not read.
         host_access: Linux capabilities, devices, directories and namespaces of the host that it has.
         settings_module: its variable ``DJANGO_SETTINGS_MODULE``; empty: not set.
+        region: its variable ``AWS_REGION``; empty: not set.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Container:
     environment_files: tuple[str, ...] = ()
     host_access: tuple[str, ...] = ()
     settings_module: str = ""
+    region: str = ""
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,7 @@ def _container(item: Any, values: set[str], secret: str) -> Container:
         ),
         environment_files=tuple(file["value"] for file in item.get("environmentFiles") or ()),
         settings_module=environment.get(MODULE, ""),
+        region=environment.get("AWS_REGION", ""),
     )
 
 

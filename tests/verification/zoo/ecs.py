@@ -38,7 +38,7 @@ def by_code_deploy(**changes: Any) -> Changes:
 NOT_OURS = {"ecs.circuit-breaker": NA, "ecs.not-rolled-back": NA}
 ECS = [
     Row(
-        {"ecs_service": None},
+        {"ecs_service": None, "ecs_targets": None},
         {
             "ecs.deployment-complete": NA,
             "ecs.deployed-since-rotation": NA,
@@ -46,6 +46,7 @@ ECS = [
             "ecs.redundant": NA,
             "ecs.no-public-address": NA,
             "ecs.not-rolled-back": NA,
+            "ecs.targets-healthy": NA,
             "ecs.reaches-database": NA,
         },
         'DEPLOYTOOLS["ECS_SERVICE"] is not set',

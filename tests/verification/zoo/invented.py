@@ -33,6 +33,7 @@ from tests.verification.zoo.world import (
     rules,
     service,
     site_response,
+    targets,
 )
 
 DAY = timedelta(days=1)
@@ -151,7 +152,7 @@ INVENTED = [
             ({"desired": 1, "running": 1, "subnets": ("subnet-a",)}, "1 task in 1 subnet"),
         )
     ),
-    Row(service(desired=3, running=3), good=("ecs.redundant",)),
+    Row(service(desired=3, running=3) | targets(*["healthy"] * 3), good=("ecs.redundant", "ecs.targets-healthy")),
     # IAM.
     Row(
         trusting(ECS_TASKS, Condition={"StringLike": {"aws:SourceAccount": "1*"}}),

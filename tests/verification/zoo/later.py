@@ -90,4 +90,21 @@ LATER = [
         {"secret.credential-age": WARN, "ecs.deployed-since-rotation": WARN},
         "password: the date of its rotation is in the future",
     ),
+    # ECS.
+    *(
+        Row(injected(ending), {"ecs.expected-secret": FAIL}, "names a version of the secret other than AWSCURRENT")
+        for ending in (":django_secret_key:AWSPREVIOUS:", ":::0f1e2d3c-0000-4000-8000-000000000000")
+    ),
+    *(
+        Row(injected(ending), good=("ecs.expected-secret",))
+        for ending in ("", ":django_secret_key::", ":django_secret_key:AWSCURRENT:", ":django_secret_key:AWSCURRENT")
+    ),
+    Row(
+        variable("AWS_REGION", "eu-west-1"),
+        {"ecs.expected-secret": FAIL},
+        "web: AWS_REGION is eu-west-1, expected us-east-1",
+    ),
+    Row(variable("AWS_REGION", "us-east-1"), good=("ecs.expected-secret",)),
+    Row(targets("healthy"), {"ecs.targets-healthy": WARN}, "1 healthy, but 2 tasks run"),
+    Row(targets("healthy") | service(desired=2, running=3), {"ecs.targets-healthy": WARN}, "but 3 tasks run"),
 ]

@@ -330,7 +330,8 @@ VARIATIONS = [
     *faults("alarms.have-data", alarm(state="INSUFFICIENT_DATA", changed_at=None), status=WARN),
     # ECS.
     good(
-        service(desired=9, running=9, security_groups=("sg-app", "sg-x"), deployed_at=NOW - DAY),
+        service(desired=9, running=9, security_groups=("sg-app", "sg-x"), deployed_at=NOW - DAY)
+        | targets(*["healthy"] * 9),
         *("ecs.deployment-complete", "ecs.deployed-since-rotation", "ecs.circuit-breaker", "ecs.no-public-address"),
         "ecs.reaches-database",
     ),
@@ -343,7 +344,10 @@ VARIATIONS = [
     ),
     *faults("ecs.deployed-since-rotation", service(deployed_at=NOW - 400 * DAY), status=WARN),
     *faults("ecs.circuit-breaker", service(has_circuit_breaker=False, rolls_back=True), status=WARN),
-    *faults("ecs.no-public-address", *(service(has_public_address=True, desired=n, running=n) for n in (2, 3))),
+    *faults(
+        "ecs.no-public-address",
+        *(service(has_public_address=True, subnets=("subnet-a", f"subnet-{zone}")) for zone in "cd"),
+    ),
     *faults("ecs.image-pinned", *(container(image=image) for image in ("shop", "shop:1.2.3")), status=WARN),
     *faults("ecs.logs", container(log_driver="")),
     *faults("ecs.container-insights", {"ecs_cluster": Cluster("prod", "Enabled?")}, status=WARN),
