@@ -60,11 +60,13 @@ def memory(instance_class: str) -> float | None:
     return large * factor * GIB if large and factor else None
 
 
-def requirements(instance: RdsInstance) -> dict[str, Requirement]:
-    """Return the required metrics of an instance of this class and storage."""
+def requirements(instance: RdsInstance, max_connections: str | None) -> dict[str, Requirement]:
+    """Return the required metrics of an instance of this class and storage, with this value of the parameter."""
     instance_class = instance.instance_class or ""
     of_memory, storage = memory(instance_class) or 2 * GIB, (instance.allocated or 20) * GIB
-    connections = min(int(of_memory / 9_531_392), 5000)  # The default of max_connections on RDS.
+    connections = min(int(of_memory / 9_531_392), 5000)  # The default on RDS.
+    if max_connections and max_connections.isdecimal():
+        connections = int(max_connections)
     found = {
         "CPUUtilization": Requirement(ABOVE, 80, 20, 95, "Percent"),
         "FreeStorageSpace": Requirement(BELOW, storage // 10, storage / 20, storage * 0.9, "Bytes"),
@@ -104,9 +106,11 @@ alarm_check = partial(check, guide=CHECKLIST)
     severity=Severity.HIGH,
     hint="Run: aws cloudwatch put-metric-alarm",
 )
-def metrics(rds_instance: RdsInstance, alarms: tuple[Alarm, ...]) -> Iterable[Verdict]:
+def metrics(
+    rds_instance: RdsInstance, rds_parameters: Mapping[str, str | None], alarms: tuple[Alarm, ...]
+) -> Iterable[Verdict]:
     """Without an alarm, a full disk or exhausted memory is noticed only when the application stops working."""
-    for metric, required in requirements(rds_instance).items():
+    for metric, required in requirements(rds_instance, rds_parameters.get("max_connections")).items():
         of_metric = [alarm for alarm in alarms if alarm.metric == metric]
         problems = {alarm.name: _problem(alarm, required) for alarm in of_metric}
         effective = [name for name, problem in problems.items() if not problem]
@@ -327,6 +331,8 @@ def _evaluate_key(topic: Topic, key: TopicKey, contexts: Iterable[Mapping[str, s
         return failed(f"its key {topic.key} does not exist", topic.arn, replace_key)
     if key.is_aws_managed:
         return failed(f"its key {topic.key} is an AWS managed key, which CloudWatch cannot use", topic.arn, replace_key)
+    if key.state != "Enabled":
+        return failed(f"the state of its key {topic.key} is {key.state}", topic.arn, replace_key)
     policy = Policy("default", tuple(filter(_applies_to_cloudwatch, key.statements)))
     missing = [action for action in KEY_ACTIONS if not _is_allowed(policy, action.removesuffix("*"), "*", contexts)]
     if not missing:

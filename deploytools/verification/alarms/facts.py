@@ -254,12 +254,14 @@ class TopicKey:
         arn: ARN of the key; empty: the key does not exist.
         is_aws_managed: whether it is an AWS managed key, whose policy cannot be changed.
         statements: the statements of its policy; none for an AWS managed key.
+        state: ``Enabled``, ``Disabled``, ``PendingDeletion``, …
     """
 
     topic: str
     arn: str = ""
     is_aws_managed: bool = False
     statements: tuple[Mapping[str, Any], ...] = ()
+    state: str = "Enabled"
 
 
 @fact(actions=("kms:DescribeKey", "kms:GetKeyPolicy"), deadline=30)
@@ -278,4 +280,5 @@ def _key(topic: Topic, region: str) -> TopicKey:
         return TopicKey(topic.arn, metadata["Arn"], is_aws_managed=True)
     with aws.translate_aws_errors("kms:GetKeyPolicy", f"the key {topic.key}"):
         document = client.get_key_policy(KeyId=metadata["Arn"], PolicyName="default")["Policy"]
-    return TopicKey(topic.arn, metadata["Arn"], statements=parse_policy("default", document).statements)
+    statements = parse_policy("default", document).statements
+    return TopicKey(topic.arn, metadata["Arn"], statements=statements, state=str(metadata.get("KeyState")))

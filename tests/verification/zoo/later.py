@@ -107,4 +107,23 @@ LATER = [
     Row(variable("AWS_REGION", "us-east-1"), good=("ecs.expected-secret",)),
     Row(targets("healthy"), {"ecs.targets-healthy": WARN}, "1 healthy, but 2 tasks run"),
     Row(targets("healthy") | service(desired=2, running=3), {"ecs.targets-healthy": WARN}, "but 3 tasks run"),
+    # Alarms.
+    *(
+        Row(key_state(state), {"alarms.topic-key": FAIL}, f"the state of its key alias/ops is {state}")
+        for state in ("PendingDeletion", "Disabled")
+    ),
+    Row(
+        {"rds_parameters": {"rds.force_ssl": "1", "max_connections": "100"}},
+        {"alarms.metrics": FAIL},
+        "its threshold is 150, expected 5 to 95",
+    ),
+    Row(
+        {"rds_parameters": {"rds.force_ssl": "1", "max_connections": "100"}}
+        | alarm("DatabaseConnections", threshold=80),
+        good=("alarms.metrics",),
+    ),
+    Row(
+        {"rds_parameters": {"rds.force_ssl": "1", "max_connections": "LEAST({DBInstanceClassMemory/9531392},5000)"}},
+        good=("alarms.metrics",),
+    ),
 ]
