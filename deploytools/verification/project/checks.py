@@ -19,6 +19,9 @@ HTTPS = 443
 #: Values of SECURE_PROXY_SSL_HEADER that a load balancer sends for HTTPS. Django compares case-sensitively.
 SECURE = {"https", "on", "1"}
 
+#: Headers with the protocol of the request, of load balancers and of CloudFront.
+SET_BY_AWS = {"HTTP_X_FORWARDED_PROTO", "HTTP_CLOUDFRONT_FORWARDED_PROTO"}
+
 #: The name of a request's header in ``request.META``.
 META_NAME = re.compile("HTTP_[A-Z0-9_]+")
 
@@ -67,7 +70,7 @@ def allowed_hosts(project: ProjectReport, settings: Settings) -> Verdict:
         return failed("ALLOWED_HOSTS contains *, which matches every host")
     if not project.allowed_hosts:
         return failed("ALLOWED_HOSTS is empty")
-    if wide := [pattern for pattern in project.allowed_hosts if _is_wide(pattern)]:
+    if wide := [pattern for pattern in project.allowed_hosts if is_wide(pattern)]:
         return failed(f"ALLOWED_HOSTS contains {', '.join(wide)}, which matches hosts of others")
     if host and not _is_allowed(host, project.allowed_hosts):
         return failed(f"ALLOWED_HOSTS does not contain {host}", hint=f"Add {host} to ALLOWED_HOSTS")
@@ -85,7 +88,7 @@ def trusted_origins(project: ProjectReport, settings: Settings) -> Verdict:
     plain = [origin for origin in project.trusted_origins if not origin.startswith("https://")]
     if plain:
         return failed(f"not https: {', '.join(plain)}")
-    if wide := [origin for origin in project.trusted_origins if _is_wide(_pattern(origin))]:
+    if wide := [origin for origin in project.trusted_origins if is_wide(_pattern(origin))]:
         return failed(f"{', '.join(wide)} matches hosts of others")
     if not settings.url:
         return not_applicable('DEPLOYTOOLS["URL"] is not set')
@@ -106,7 +109,7 @@ def _is_allowed(host: str, patterns: Iterable[str]) -> bool:
     return any(host == pattern.lstrip(".") or (pattern[:1] == "." and host.endswith(pattern)) for pattern in patterns)
 
 
-def _is_wide(pattern: str) -> bool:
+def is_wide(pattern: str) -> bool:
     """Return whether a pattern for subdomains matches those of others: ``.com``, ``.co.uk``, ``.amazonaws.com``."""
     return pattern[:1] == "." and ("." not in pattern.strip(".") or SHARED.fullmatch(pattern.lower()) is not None)
 
@@ -128,6 +131,8 @@ def proxy_ssl_header(project: ProjectReport, settings: Settings) -> Verdict:
         return failed(f"request.META never has {project.proxy_ssl_header[0]}: the name of a header is HTTP_…")
     if project.proxy_ssl_header and project.proxy_ssl_header[1] not in SECURE:
         return failed(f"SECURE_PROXY_SSL_HEADER takes {' = '.join(project.proxy_ssl_header)} for HTTPS")
+    if project.proxy_ssl_header and project.proxy_ssl_header[0] not in SET_BY_AWS:
+        return warned(f"AWS's load balancers do not set {project.proxy_ssl_header[0]}: any client can")
     if project.proxy_ssl_header:
         return passed(" = ".join(project.proxy_ssl_header))
     if not settings.url and not settings.ecs_service:

@@ -9,6 +9,7 @@ from operator import attrgetter
 from urllib.parse import urljoin, urlsplit
 
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.project.checks import is_wide
 from deploytools.verification.registry import check
 from deploytools.verification.web.facts import MISSING_PATH, NoResponse, Response, SiteResponse, same_site
 
@@ -44,6 +45,9 @@ REFERRERS = {
 
 #: Sources of a content security policy that allow the scripts of an attacker.
 UNSAFE = {"*", "http:", "https:", "data:", "blob:", "filesystem:", "'unsafe-inline'"}
+
+#: Hosts of everyone's scripts. A source with a path allows a part of them.
+CDNS = {"cdn.jsdelivr.net", "cdnjs.cloudflare.com", "esm.sh", "raw.githubusercontent.com", "unpkg.com"}
 
 #: A source that stands for every host of a top-level domain.
 EVERY_HOST = re.compile(r"(https?://)?\*(\.[a-z]+)?(:(\d+|\*))?/?")
@@ -181,9 +185,16 @@ def _script_problems(policy: dict[str, list[str]]) -> list[str]:
         return ["content-security-policy does not limit scripts"]
     has_nonce = any(source.startswith(("'nonce-", "'sha")) or source == "'strict-dynamic'" for source in sources)
     ignored = {"'unsafe-inline'"} if has_nonce else set[str]()
-    ignored |= {"*", "http:", "https:"} if "'strict-dynamic'" in sources else set()
-    unsafe = [s for s in sources if s not in ignored and (s in UNSAFE or EVERY_HOST.fullmatch(s))]
+    if "'strict-dynamic'" in sources:
+        ignored |= {"*", "http:", "https:", *(source for source in sources if source not in UNSAFE)}
+    unsafe = [source for source in sources if source not in ignored and _is_unsafe(source)]
     return [f"content-security-policy allows scripts from {', '.join(unsafe)}"] if unsafe else []
+
+
+def _is_unsafe(source: str) -> bool:
+    host = source.partition("://")[2] or source
+    is_shared = host.rstrip("/") in CDNS or (host[:1] == "*" and is_wide(host[1:].rstrip("/")))
+    return source in UNSAFE or is_shared or EVERY_HOST.fullmatch(source) is not None
 
 
 def _is_framing_limited(policy: dict[str, list[str]], headers: Mapping[str, str]) -> bool:

@@ -126,4 +126,23 @@ LATER = [
         {"rds_parameters": {"rds.force_ssl": "1", "max_connections": "LEAST({DBInstanceClassMemory/9531392},5000)"}},
         good=("alarms.metrics",),
     ),
+    # Django.
+    Row(
+        project(proxy_ssl_header=("HTTP_X_FORWARDED_SSL", "on")),
+        {"django.proxy-ssl-header": WARN},
+        "AWS's load balancers do not set HTTP_X_FORWARDED_SSL: any client can",
+    ),
+    # The site.
+    *(
+        Row(
+            headers(content_security_policy=f"script-src 'self' {source}"),
+            {"web.security-headers": WARN},
+            f"allows scripts from {source}",
+        )
+        for source in ("https://cdn.jsdelivr.net", "unpkg.com", "https://*.amazonaws.com", "*.cloudfront.net")
+    ),
+    *(
+        Row(headers(content_security_policy=f"script-src 'self' {sources}"), good=("web.security-headers",))
+        for sources in ("https://cdn.jsdelivr.net/npm/htmx.org@2.0.4/", "'nonce-a1' 'strict-dynamic' https://unpkg.com")
+    ),
 ]
