@@ -386,10 +386,13 @@ def read_server_catalog(login: Login, database: str, names: list[str], roles: li
             """
             SELECT datname, datname LIKE 'test\\_%%' AS is_test FROM pg_database
             WHERE datname LIKE 'test\\_%%'
-               OR (pg_get_userbyid(datdba) = ANY(%s) AND datname <> ALL(%s) AND NOT datistemplate)
+               OR (datname <> ALL(%s) AND NOT datistemplate AND (
+                   pg_get_userbyid(datdba) = ANY(%s)
+                   OR EXISTS (SELECT FROM unnest(%s::text[]) AS name
+                              WHERE left(datname, length(name) + 1) IN (name || '_', name || '-'))))
             ORDER BY 1
             """,
-            [roles, names],
+            [names, roles, names],
         ).fetchall()
         databases = read_databases(connection, names)
         other_logins = _read_other_logins(connection, names)

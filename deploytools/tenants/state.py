@@ -366,7 +366,7 @@ class ServerCatalog:
         databases: the tenant databases that exist, by name.
         other_logins: by database, the login roles with CONNECT that do not act as its owner; not administrators.
         test_databases: databases that Django's test runner left behind.
-        unlisted: databases of the application roles that are not in the settings.
+        unlisted: databases of the application roles, or named after a tenant, that are not in the settings.
     """
 
     roles: tuple[RoleState, ...]

@@ -31,11 +31,19 @@ def owner(postgres: Postgres) -> Iterator[Login]:
 
 
 @pytest.mark.slow
-def test_unlisted_and_test_databases(owner):
-    found = read_server_catalog(owner, f"{owner.user}_one", [f"{owner.user}_one"], [owner.user])
+def test_unlisted_and_test_databases(owner, postgres):
+    copies = [f"{owner.user}_one{end}" for end in ("-old", "_restored", "x")]
+    with postgres.admin() as admin:
+        for copy in copies:
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(copy)))
+        try:
+            found = read_server_catalog(owner, f"{owner.user}_one", [f"{owner.user}_one"], [owner.user])
+        finally:
+            for copy in copies:
+                admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(copy)))
     assert [role.name for role in found.roles] == [owner.user]
     assert set(found.databases) == {f"{owner.user}_one"}
-    assert found.unlisted == (f"{owner.user}_old",)
+    assert set(found.unlisted) == {f"{owner.user}_old", *copies[:2]}
     assert f"test_{owner.user}" in found.test_databases
     assert f"test_{owner.user}" not in found.unlisted
 

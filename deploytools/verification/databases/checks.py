@@ -346,4 +346,4 @@ def all_listed(server_catalog: ServerCatalog) -> Iterable[Verdict]:
     """A database that is not listed is neither migrated nor checked, and still contains customer data."""
     owners = ", ".join(role.name for role in server_catalog.roles)
     found = [warned("it is not in TENANTS", name) for name in server_catalog.unlisted]
-    return found or [passed(f"no other database is owned by {owners}")]
+    return found or [passed(f"no other database is owned by {owners}, or named after a tenant")]
