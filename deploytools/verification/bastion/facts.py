@@ -9,7 +9,7 @@ from typing import Any
 
 from deploytools import aws
 from deploytools.conf import Settings
-from deploytools.verification.network.facts import HOST_GROUPS, HostGroups, read_host_groups
+from deploytools.verification.network.facts import HOST_GROUPS, HostGroups, read_groups, read_prefix_lists
 from deploytools.verification.registry import fact
 
 
@@ -62,7 +62,9 @@ def _public_addresses(instance: Any) -> Iterator[str]:
 @fact(actions=HOST_GROUPS)
 def bastion_groups(bastion: Bastion | None, settings: Settings) -> HostGroups:
     """The security groups of the bastion host; none: not set."""
-    return read_host_groups(bastion.groups if bastion else (), settings.region)
+    ids = list(bastion.groups) if bastion else []
+    groups = read_groups(aws.client("ec2", settings.region), ids) if ids else {}
+    return HostGroups(tuple(groups.values()), read_prefix_lists(groups.values(), settings.region))
 
 
 @fact(actions=("ssm:DescribeInstanceInformation",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from deploytools.conf import Settings
@@ -199,6 +200,7 @@ def no_public_ingress(
     known = {group.identifier for group in first}
     if known & {group.identifier for group in task_groups.groups}:  # A task is reached through any of its groups.
         first += [group for group in task_groups.groups if group.identifier not in known]
+        network = replace(network, groups={group.identifier: group for group in task_groups.sources} | network.groups)
     further = [group for group in _all_source_groups(network, first) if group not in first]
     lists = {**prefix_lists, **task_groups.prefix_lists}
     known = {*network.of_database, *settings.bastion_security_groups}  # Other checks evaluate these.

@@ -117,16 +117,21 @@ def network(rds_instance: RdsInstance, settings: Settings) -> Network:
     """The security groups of the RDS instance, those in the settings, and the source groups of all their rules."""
     client = aws.client("ec2", settings.region)
     own = tuple(identifier for identifier, _ in rds_instance.security_groups)
-    found: dict[str, SecurityGroup] = {}
     wanted = {*own, *_configured_groups(client, settings, rds_instance.vpc)}
+    return Network(_read_with_sources(client, wanted, rds_instance.vpc or ""), own)
+
+
+def _read_with_sources(
+    client: EC2Client, wanted: set[str], vpc: str, known: Container[str] = ()
+) -> dict[str, SecurityGroup]:
+    """Return the groups, the source groups of their rules, and so on, except those that are known."""
+    found: dict[str, SecurityGroup] = {}
     requested: set[str] = set()
-    while wanted:
+    while wanted := {name for name in wanted if name not in requested and name not in known}:
         requested |= wanted
-        found |= read_groups(client, sorted(wanted), rds_instance.vpc or "")
-        wanted = {
-            rule.group for group in found.values() for rule in group.rules if rule.group and not rule.account
-        } - requested
-    return Network(found, own)
+        found |= read_groups(client, sorted(wanted), vpc)
+        wanted = {rule.group for group in found.values() for rule in group.rules if rule.group and not rule.account}
+    return found
 
 
 def _configured_groups(client: EC2Client, settings: Settings, vpc: str | None) -> set[str]:
@@ -231,21 +236,28 @@ HOST_GROUPS = ("ec2:DescribeSecurityGroups", "ec2:DescribeSecurityGroupRules", "
 
 @dataclass(frozen=True)
 class HostGroups:
-    """The security groups of a host, with the prefix lists of their rules."""
+    """The security groups of a host, with the prefix lists of their rules.
+
+    Attributes:
+        sources: the source groups of their rules, and so on, that are not in `Network`.
+    """
 
     groups: tuple[SecurityGroup, ...]
     prefix_lists: PrefixLists
-
-
-def read_host_groups(ids: Iterable[str], region: str) -> HostGroups:
-    groups = read_groups(aws.client("ec2", region), list(ids)) if ids else {}
-    return HostGroups(tuple(groups.values()), read_prefix_lists(groups.values(), region))
+    sources: tuple[SecurityGroup, ...] = ()
 
 
 @fact(actions=HOST_GROUPS)
-def task_groups(ecs_service: Service | None, settings: Settings) -> HostGroups:
+def task_groups(ecs_service: Service | None, network: Network, settings: Settings) -> HostGroups:
     """The security groups of the ECS tasks; none: not set."""
-    return read_host_groups((ecs_service and ecs_service.security_groups) or (), settings.region)
+    ids = (ecs_service and ecs_service.security_groups) or ()
+    read = _read_with_sources(aws.client("ec2", settings.region), set(ids), "", network.groups)
+    known = {**network.groups, **read}
+    return HostGroups(
+        tuple(known[name] for name in ids if name in known),
+        read_prefix_lists(read.values(), settings.region),
+        tuple(group for name, group in read.items() if name not in ids),
+    )
 
 
 @fact(actions=("ec2:DescribeRouteTables",))

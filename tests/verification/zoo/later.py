@@ -38,6 +38,8 @@ def key_state(state: str) -> Changes:
     return found | {"topic_keys": (replace(found["topic_keys"][0], state=state),)}
 
 
+FROM_JUMP = Rule("sgr-j", "tcp", 8000, 8000, group="sg-jump")
+JUMP = SecurityGroup("sg-jump", "jump", (Rule("sgr-k", "tcp", 22, 22, cidr="0.0.0.0/0"),))
 PUBLIC = {"network.no-public-ingress": FAIL}
 
 
@@ -45,7 +47,7 @@ def task_groups(*rules: Rule, has_access: bool = True) -> Changes:
     """The tasks have a further security group with these rules."""
     debug = SecurityGroup("sg-debug", "debug", rules)
     groups = (GROUPS["sg-app"], debug) if has_access else (debug,)
-    return {"task_groups": HostGroups(groups, {"pl-9": ("0.0.0.0/0",)})}
+    return {"task_groups": HostGroups(groups, {"pl-9": ("0.0.0.0/0",)}, (JUMP,))}
 
 
 LATER = [
@@ -54,6 +56,7 @@ LATER = [
         Row(task_groups(*changes), flips, seen)
         for changes, flips, seen in (
             ((Rule("sgr-d", "tcp", 8000, 8000, cidr="0.0.0.0/0"),), PUBLIC, "debug opens port 8000 to 0.0.0.0/0"),
+            ((FROM_JUMP,), PUBLIC, "jump opens port 22 to 0.0.0.0/0"),
             ((WEB,), PUBLIC, "debug opens port 443 to 0.0.0.0/0"),
             ((Rule("sgr-d", "tcp", 22, 22, prefix_list="pl-9"),), PUBLIC, "debug opens port 22 to pl-9"),
         )
