@@ -223,7 +223,7 @@ def _is_secure(cookie: str) -> bool:
 )
 def health(site_response: SiteResponse) -> Iterable[Verdict]:
     """The application can be unreachable for users although every part of the deployment is healthy."""
-    response, page = site_response.health, site_response.page
+    response, page, missing = site_response.health, site_response.page, site_response.missing
     if isinstance(response, NoResponse):
         return [failed(f"no response: {response.reason}", hint=NO_RESPONSE_HINT)]
     found = []
@@ -231,6 +231,8 @@ def health(site_response: SiteResponse) -> Iterable[Verdict]:
         found.append(failed(f"the health endpoint returns {response.status}"))
     if response.unhealthy:
         found.append(failed(f"the health endpoint reports that {response.unhealthy} does not work"))
+    if response.is_page and isinstance(missing, Response) and missing.is_page and missing.status == response.status:
+        found.append(warned("the health endpoint responds as a missing page does", hint="Route it to the application"))
     if not isinstance(page, NoResponse) and page.status >= 400:
         verdict = failed if page.status >= 500 else warned
         found.append(verdict(f"the front page returns {page.status}", f"{site_response.url}/"))

@@ -79,6 +79,10 @@ class Response:
     cookies: tuple[str, ...] = ()
     unhealthy: str = ""
 
+    @property
+    def is_page(self) -> bool:
+        return self.headers.get("content-type", "").startswith("text/html")
+
 
 @dataclass(frozen=True)
 class NoResponse:

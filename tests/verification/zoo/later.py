@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deploytools.verification.network.facts import HostGroups, Rule, SecurityGroup
+from deploytools.verification.web.facts import Response
 from tests.verification.zoo.alarms import BY_CLOUDWATCH, encrypted
 from tests.verification.zoo.ecs import defined, variable
 from tests.verification.zoo.iam import ECS_TASKS, trusting
-from tests.verification.zoo.row import FAIL, WARN, Row
+from tests.verification.zoo.row import FAIL, UNKNOWN, WARN, Row
 from tests.verification.zoo.web import headers
 from tests.verification.zoo.world import (
     ARN,
@@ -20,6 +21,7 @@ from tests.verification.zoo.world import (
     project,
     rotated,
     service,
+    site_response,
     spf,
     targets,
 )
@@ -48,6 +50,9 @@ def task_groups(*rules: Rule, has_access: bool = True) -> Changes:
     debug = SecurityGroup("sg-debug", "debug", rules)
     groups = (GROUPS["sg-app"], debug) if has_access else (debug,)
     return {"task_groups": HostGroups(groups, {"pl-9": ("0.0.0.0/0",)}, (JUMP,))}
+
+
+HTML, JSON = Response(200, {"content-type": "text/html; charset=utf-8"}), {"content-type": "application/json"}
 
 
 LATER = [
@@ -136,6 +141,13 @@ LATER = [
         "AWS's load balancers do not set HTTP_X_FORWARDED_SSL: any client can",
     ),
     # The site.
+    Row(
+        site_response(health=HTML, missing=HTML),
+        {"web.health": WARN, "web.no-debug-page": UNKNOWN},
+        "the health endpoint responds as a missing page does",
+    ),
+    Row(site_response(health=Response(200, JSON), missing=Response(404, HTML.headers)), good=("web.health",)),
+    Row(site_response(health=HTML, missing=Response(404, HTML.headers)), good=("web.health",)),
     *(
         Row(
             headers(content_security_policy=f"script-src 'self' {source}"),
