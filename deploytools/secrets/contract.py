@@ -61,6 +61,7 @@ ROTATED_AT = "rotated_at"
 IMPLICIT_TLS_PORTS = {465, 2465}
 
 IS_PLACEHOLDER = "is still a placeholder"
+IS_SEQUENCE = "is a sequence of the alphabet or the keyboard"
 IS_TEST_MODE = "is a test-mode key"
 
 
@@ -335,13 +336,17 @@ def is_placeholder(value: object, field: Field | None = None) -> bool:
         return False
     if field and any(own and re.fullmatch(own, value) for own in (field.placeholder, field.temporary_value)):
         return True
-    return bool(PLACEHOLDER.search(value) or EXAMPLE_DOMAIN.search(value)) or _is_sequence(value.lower())
+    return bool(PLACEHOLDER.search(value) or EXAMPLE_DOMAIN.search(value))
 
 
-def _is_sequence(value: str) -> bool:
-    """Return whether the value consists of parts of `SEQUENCES`: the longest first, then the longest of the rest."""
-    if len(value) not in SEQUENCE_LENGTH:
+def is_sequence(value: object) -> bool:
+    """Return whether the value consists of parts of `SEQUENCES`: the longest first, then the longest of the rest.
+
+    Such a value is weak, and examples have it. But unlike a placeholder, it can be a password that works.
+    """
+    if not isinstance(value, str) or len(value) not in SEQUENCE_LENGTH:
         return False
+    value = value.lower()
     at = 0
     while end := next((n for n in range(len(value), at + RUN - 1, -1) if _is_typed(value[at:n])), 0):
         at = end
@@ -359,6 +364,8 @@ def _check(field: Field, value: Any, stage: str) -> Problem | None:
         return Problem(field.name, message, field.expected, is_early)
     if is_placeholder(value, field):
         return Problem(field.name, IS_PLACEHOLDER, field.expected)
+    if field.is_sensitive and is_sequence(value):
+        return Problem(field.name, IS_SEQUENCE, field.expected)
     if message := field.rule(value) or "":
         return Problem(field.name, message, field.expected)
     if is_stripe and isinstance(value, str) and "_test_" in value:

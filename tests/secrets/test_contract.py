@@ -6,6 +6,7 @@ import pytest
 
 from deploytools import conf
 from deploytools.errors import ConfigurationError
+from deploytools.loader import require_keys
 from deploytools.secrets.contract import (
     FIELDS,
     PRESETS,
@@ -17,6 +18,7 @@ from deploytools.secrets.contract import (
     find_problems,
     instance_identifier,
     is_placeholder,
+    is_sequence,
     normalize,
     preset_fields,
 )
@@ -191,14 +193,28 @@ def test_problem_describes_a_valid_value_and_does_not_contain_the_value():
         *[(value, True) for value in ["PLACEHOLDER", "x_placeholder_y", "PASTE_IT", "REPLACE_ME", "AUTO_GENERATED_9"]],
         *[(value, True) for value in ["changeme", "Change_Me", "change-me", "TODO", "xxxx-xxxx", "your_password"]],
         *[(value, True) for value in ["a@example.com", "example.org", "smtp.example.net"]],
-        *[(value, True) for value in ["abcdefghijklmnop", "ZYXWVUTSRQPO", "qwertyuiopas", "123456789012"]],
-        *[(value, True) for value in ["qwertyuiopasdfghjklzxcvbnm1234567890", "1qaz2wsx3edc4rfv", "Qwerty12345678"]],
-        *[(value, False) for value in ["abcdefghijk", "abcdefghijklmnoq", "qwvzhtpmxkdrbnfs"]],
         *[(value, False) for value in ["", "todo list", "counterexample.com", "example.community", PASSWORD, 5, None]],
     ],
 )
 def test_placeholders(value, expected):
     assert is_placeholder(value) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *[(value, True) for value in ["abcdefghijklmnop", "ZYXWVUTSRQPO", "qwertyuiopas", "123456789012"]],
+        *[(value, True) for value in ["qwertyuiopasdfghjklzxcvbnm1234567890", "1qaz2wsx3edc4rfv", "Qwerty12345678"]],
+        *[(value, False) for value in ["abcdefghijk", "abcdefghijklmnoq", "qwvzhtpmxkdrbnfs", 123456789012, None]],
+    ],
+)
+def test_a_sequence_is_weak_but_can_be_in_use(value, expected):
+    assert is_sequence(value) is expected
+    if expected:
+        assert not is_placeholder(value)
+        (problem,) = find_problems(good(superuser_password=value), stage="launch")
+        assert (problem.key, problem.message) == ("superuser_password", "is a sequence of the alphabet or the keyboard")
+        require_keys(good(password=value), ["password"], name="prod/shop", fix_command="…")
 
 
 GUIDE_1_PROBLEMS = [

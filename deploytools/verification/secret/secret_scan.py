@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from deploytools.secrets.contract import Field, by_name, is_placeholder
+from deploytools.secrets.contract import Field, by_name, is_placeholder, is_sequence
 from deploytools.secrets.document import Document
 
 #: Directories without source code of the project.
@@ -184,6 +184,7 @@ def credential_values(document: Document, fields: Sequence[Field]) -> dict[str, 
         and (known[key].is_sensitive if key in known else _looks_random(value))
         and key not in PUBLIC
         and not is_placeholder(value)
+        and not is_sequence(value)
     }
 
 

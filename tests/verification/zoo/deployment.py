@@ -236,7 +236,9 @@ SECRET = [
     *(Row(secret(**values), dict.fromkeys(checks, FAIL)) for checks, values in PLACEHOLDERS),
     *(
         Row(
-            secret(**GMAIL_LOGIN, email_password=value), {"secret.mail": FAIL}, "email_password: is still a placeholder"
+            secret(**GMAIL_LOGIN, email_password=value),
+            {"secret.mail": FAIL},
+            "email_password: is a sequence of the alphabet",
         )
         for value in ("abcdefghijklmnop", "ponmlkjihgfedcba", "qwertyuiopasdfgh", "uvwxyzabcdefghij")
     ),
@@ -285,7 +287,9 @@ SECRET = [
     ),
     *(
         Row(
-            secret(password=typed), {"connection.configuration": WARN, "secret.database-passwords": FAIL}, "placeholder"
+            secret(password=typed),
+            {"connection.configuration": WARN, "secret.database-passwords": FAIL},
+            "is a sequence",
         )
         for typed in ("qwertyuiopasdfghjklzxcvbnm1234567890", "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p")
     ),
