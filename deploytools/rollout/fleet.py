@@ -8,8 +8,8 @@ forked only when the kernel has no such thread any more (`deploytools.rollout.wo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 
 from deploytools.aws import sharing_clients
 from deploytools.conf import Settings
@@ -19,9 +19,6 @@ from deploytools.tenants.credentials import read_secret, tenant_login
 from deploytools.tenants.migration_graph import read_graph
 from deploytools.tenants.migration_history import MigrationGraph
 from deploytools.tenants.tenant_migration import MigrationResult, failed_result, inspect_tenant
-
-#: Concurrent inspections: enough to hide the latency of the logins, and few connections for a small instance.
-CONCURRENT_INSPECTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -47,8 +44,15 @@ def read_fleet(settings: Settings) -> Fleet:
     return Fleet(settings, read_secret(settings), graph)
 
 
-def inspect_tenants(fleet: Fleet, tenants: Sequence[str]) -> tuple[MigrationResult, ...]:
-    """Compare each tenant with the code; return the results in the order of `tenants`."""
+def inspect_tenants(fleet: Fleet, tenants: Sequence[str], jobs: int) -> tuple[MigrationResult, ...]:
+    """Compare each tenant with the code; return the results in the order of `tenants`.
+
+    An exception, for example of a signal, does not wait for a thread whose server does not respond: a `ThreadPool` has
+    daemon threads, which end with the process.
+
+    Args:
+        jobs: number of connections at most.
+    """
 
     def inspect(tenant: str) -> MigrationResult:
         try:
@@ -56,5 +60,8 @@ def inspect_tenants(fleet: Fleet, tenants: Sequence[str]) -> tuple[MigrationResu
         except Exception as error:
             return failed_result(tenant, error)
 
-    with sharing_clients(), ThreadPoolExecutor(CONCURRENT_INSPECTIONS) as threads:
-        return tuple(threads.map(inspect, tenants))
+    with sharing_clients(), ThreadPool(jobs) as threads:
+        results = tuple(threads.map(inspect, tenants, chunksize=1))
+        threads.close()
+        threads.join()
+    return results

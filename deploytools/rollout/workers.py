@@ -170,7 +170,8 @@ class Worker:
         os.set_blocking(self.output.fileno(), False)
         self._text = b""
         if forks:
-            load_migrate()  # Its modules are imported once, not by each worker.
+            with suppress(Exception):  # The worker reports it.
+                load_migrate()  # Its modules are imported once, not by each worker.
         connections.close_all()  # A forked process would share them.
         inherited_args = (fleet, [*inherited, self.pipe, self.output]) if forks else (None, [])
         self.process = context.Process(target=worker_main, args=(theirs, their_output, limits, *inherited_args))
@@ -266,10 +267,11 @@ def has_single_thread() -> bool:
     A thread that Python no longer counts can still hold a lock of OpenSSL's while it exits. A fork would copy that lock
     in its locked state, and the child's first connection would wait for it forever.
     """
-    for _ in range(50):
-        if len(list(Path("/proc/self/task").iterdir())) == 1:
-            return True
-        time.sleep(0.01)
+    with suppress(OSError):  # /proc might not be mounted.
+        for _ in range(50):
+            if len(list(Path("/proc/self/task").iterdir())) == 1:
+                return True
+            time.sleep(0.01)
     return False
 
 

@@ -7,6 +7,7 @@ The executor needs a connection of Django's and an alias in ``DATABASES`` for ea
 from __future__ import annotations
 
 import importlib
+import os
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from deploytools.tenants.state import TENANT_COMMENT
 from deploytools.wording import one_line
 
 #: Directories of the code that imports migrations.
-IMPORTERS = tuple(str(Path(module.__file__ or "").parent) for module in (django, importlib))
+IMPORTERS = tuple(f"{Path(module.__file__ or '').parent}{os.sep}" for module in (django, importlib))
 
 
 def read_graph() -> MigrationGraph:

@@ -256,6 +256,20 @@ def test_first_signal_finishes_the_running_tenant_and_starts_no_other(fleet, sig
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_a_blocked_inspection(fleet, signum, code):
+    assert fleet.run("v1").code == 0
+    one = fleet.names[0]
+    with fleet.deployment.postgres.admin(one) as locking, locking.transaction():
+        locking.execute("LOCK TABLE django_migrations IN ACCESS EXCLUSIVE MODE")
+        process = fleet.start("v2", "--plan")
+        wait_until(lambda: fleet.query(one, "SELECT FROM pg_locks WHERE NOT granted"))
+        process.send_signal(signum)
+        assert ended(process).code == code
+    assert len(fleet.applied(one)) == 1
+
+
+@pytest.mark.slow
 def test_second_signal_cancels_and_a_new_run_continues(fleet):
     assert fleet.run("v1").code == 0
     one, _, _ = fleet.names
@@ -393,7 +407,7 @@ def test_workers_are_spawned_if_a_fork_is_not_safe(fleet, monkeypatch):
     monkeypatch.setattr(workers, "may_fork", lambda: False)
     read = read_fleet(read_settings())
     with workers.WorkerPool(1, MigrationLimits(), read) as spawned:
-        inspected = inspect_tenants(read, fleet.names[:1])
+        inspected = inspect_tenants(read, fleet.names[:1], 1)
         results = list(spawned.results(workers.TaskKind.MIGRATE, fleet.names[:1], lambda: True))
     assert [result.outcome for result in (*inspected, *results)] == [
         MigrationOutcome.PENDING,

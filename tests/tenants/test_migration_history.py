@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import django
 import pytest
 from django.db.migrations import Migration as DjangoMigration
 from django.db.migrations import loader as django_loader
@@ -16,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploytools.errors import ConfigurationError
+from deploytools.tenants import migration_graph
 from deploytools.tenants.migration_graph import read_graph
 from deploytools.tenants.migration_history import History, Migration, MigrationGraph
 
@@ -198,3 +202,14 @@ def test_conflicting_migrations_are_refused(monkeypatch):
         "Conflicting migrations: several leaf migrations in one app: order.0003_a, order.0003_b."
     )
     assert caught.value.hint == "Run: python manage.py makemigrations --merge"
+
+
+def test_the_file_of_a_package_beside_django_is_named(monkeypatch):
+    file = f"{Path(django.__file__).parent}_beat/migrations/0001_initial.py"
+
+    def load(*_: object, **__: object) -> None:
+        exec(compile("raise ImportError('no module')", file, "exec"))  # noqa: S102 - the test's own text
+
+    monkeypatch.setattr(migration_graph, "MigrationLoader", load)
+    with pytest.raises(ConfigurationError, match=re.escape(f"cannot be loaded (ImportError in {file}): no module")):
+        migration_graph.load_migrations()

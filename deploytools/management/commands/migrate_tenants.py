@@ -80,7 +80,8 @@ class Command(DeployCommand):
             "or Kubernetes sets).",
         )
         add("--jobs", type=positive_int, metavar="N",
-            help=f"Number of tenants to migrate at the same time (default: {DEFAULTS['jobs']}).")  # fmt: skip
+            help="Number of tenants to inspect or to migrate at the same time (default: "
+            f"{DEFAULTS['jobs']}).")  # fmt: skip
         self.add_wait_for_lock_option(parser, default=DEFAULTS["wait_for_lock"])
         add("--lock-timeout", type=seconds, metavar="SECONDS",
             help="PostgreSQL's lock_timeout for migrations: other sessions queue behind a migration that waits for a "
@@ -117,7 +118,7 @@ class Command(DeployCommand):
         selected = select_tenants(names, part, only=options["tenant"], canary=options["canary"])
         limits = MigrationLimits(options["wait_for_lock"], options["lock_timeout"], options["statement_timeout"])
         fleet = read_fleet(settings)
-        inspected = inspect_tenants(fleet, selected)
+        inspected = inspect_tenants(fleet, selected, options["jobs"])
         if not options["unmanaged"]:
             inspected = tuple(map(refuse_unmanaged, inspected))
         with WorkerPool(options["jobs"], limits, fleet, self.stderr.write) as pool:
