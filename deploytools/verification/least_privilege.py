@@ -89,10 +89,11 @@ def key_arns(settings: Settings) -> tuple[str, ...]:
 def resources(settings: Settings, scope: str) -> tuple[str, ...]:
     """Return the resources that the actions of a scope are allowed on.
 
-    The names of roles, parameter groups, snapshots, topics, keys and prefix lists are known only from AWS.
+    The names of the instances of a DB cluster, of roles, parameter groups, snapshots, topics, keys and prefix lists are
+    known only from AWS.
     """
     arn = partial(_arn, settings)
-    instance, db_cluster = arn("rds", f"db:{settings.rds_instance or '*'}"), arn("rds", "cluster:*")
+    instance, db_cluster = arn("rds", "db:*"), arn("rds", "cluster:*")
     cluster, service = "*", "*"
     if settings.ecs_service:
         cluster, service = _last(settings.ecs_cluster or "default"), _last(settings.ecs_service)

@@ -28,7 +28,7 @@ def allowed(document: dict[str, Any]) -> dict[str, tuple[list[str], Any]]:
         (
             HERE,
             "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds/shop-??????",
-            "arn:aws:rds:us-east-1:123456789012:db:shop-prod",
+            "arn:aws:rds:us-east-1:123456789012:db:*",
             "arn:aws:kms:us-east-1:123456789012:key/*",
         ),
         (
@@ -48,7 +48,7 @@ def allowed(document: dict[str, Any]) -> dict[str, tuple[list[str], Any]]:
         (
             Settings(region="cn-north-1", secret_name="rds/shop", rds_instance="shop-prod"),
             "arn:aws-cn:secretsmanager:cn-north-1:*:secret:rds/shop-??????",
-            "arn:aws-cn:rds:cn-north-1:*:db:shop-prod",
+            "arn:aws-cn:rds:cn-north-1:*:db:*",
             "arn:aws-cn:kms:cn-north-1:*:key/*",
         ),
     ],
@@ -109,12 +109,12 @@ def test_role_per_tenant_adds_the_tenant_secrets():
         ),
         (
             "rds:DescribePendingMaintenanceActions",
-            ["arn:aws:rds:us-east-1:123456789012:db:shop-prod", "arn:aws:rds:us-east-1:123456789012:cluster:*"],
+            ["arn:aws:rds:us-east-1:123456789012:db:*", "arn:aws:rds:us-east-1:123456789012:cluster:*"],
         ),
         ("rds:DescribeDBParameters", "arn:aws:rds:us-east-1:123456789012:pg:*"),
         (
             "rds:DescribeDBSnapshots",
-            ["arn:aws:rds:us-east-1:123456789012:db:shop-prod", "arn:aws:rds:us-east-1:123456789012:snapshot:*"],
+            ["arn:aws:rds:us-east-1:123456789012:db:*", "arn:aws:rds:us-east-1:123456789012:snapshot:*"],
         ),
         (
             "ec2:GetManagedPrefixListEntries",

@@ -15,7 +15,8 @@ from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
 from deploytools.verification.fact_result import Failed, Value
 from deploytools.verification.findings import Status
-from deploytools.verification.least_privilege import SCOPES
+from deploytools.verification.iam.policies import allowed_by, parse_policy
+from deploytools.verification.least_privilege import SCOPES, policy
 from deploytools.verification.rds.checks import modify_hint, modify_now_hint
 from deploytools.verification.rds.facts import RdsInstance, ServerInUse, rds_instance, server_in_use
 from deploytools.verification.registry import load_registry
@@ -105,9 +106,11 @@ def api(monkeypatch) -> dict[str, Any]:
         },
         "DescribeDBEngineVersions": {"DBEngineVersions": [{"ValidUpgradeTarget": []}]},
         "DescribeDBMajorEngineVersions": {"DBMajorEngineVersions": []},
+        "requests": [],
     }
 
     def call(client: Any, operation: str, request: dict[str, Any]) -> Any:
+        responses["requests"].append((operation, request))
         response = responses[operation]
         if isinstance(response, str):
             raise ClientError({"Error": {"Code": response, "Message": "no"}}, operation)
@@ -213,6 +216,21 @@ def test_the_checks_of_a_cluster(api):
     )
     maintenance = [finding.evidence for finding in found if finding.check.id == "rds.maintenance"]
     assert maintenance == ["orders (), not forced", "orders-1 (), not forced"]
+
+
+#: The resource type of each parameter that names a resource.
+RESOURCES = {"DBInstanceIdentifier": "db", "DBClusterIdentifier": "cluster", "DBClusterParameterGroupName": "cluster-pg"}
+
+
+@pytest.mark.parametrize("name", ["", "orders", "orders-1"])
+def test_the_policy_allows_every_request(api, name):
+    read(rds_instance=name)
+    document = parse_policy("own", policy(load_registry().actions_for(CHECKS), Settings(rds_instance=name)))
+    asked = [(operation, key, value) for operation, request in api["requests"] for key, value in request.items()]
+    named = [(f"rds:{op}", f"{PLACE}:{RESOURCES[key]}:{value}") for op, key, value in asked if key in RESOURCES]
+    named += [(f"rds:{op}", value) for op, key, value in asked if key == "ResourceIdentifier"]
+    assert {arn.rpartition(":")[2] for _, arn in named} == {"orders", "orders-1", "orders-2", "orders-16"}
+    assert [request for request in named if not allowed_by([document], *request)] == []
 
 
 @pytest.mark.parametrize("action", ACTIONS)
