@@ -397,8 +397,10 @@ def test_maintenance_has_both_dates(wire):
     answer = {"PendingMaintenanceActions": [{"PendingMaintenanceActionDetails": [said, {"Action": "os-upgrade"}]}]}
     wire.remembered = {}
     wire.documented = {"rds:DescribePendingMaintenanceActions": lambda _: answer}
-    assert read(closure("rds_maintenance"))["rds_maintenance"] == Value(
-        (Maintenance("db-upgrade", "16.12", forced, window_after=after), Maintenance("os-upgrade", "", None))
+    facts = read(closure("rds_maintenance"))
+    arn = facts["rds_instance"].value.arn  # type: ignore[union-attr]
+    assert facts["rds_maintenance"] == Value(
+        (Maintenance(arn, "db-upgrade", "16.12", forced, window_after=after), Maintenance(arn, "os-upgrade", "", None))
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from deploytools.conf import Settings
-from deploytools.errors import NotFound
+from deploytools.errors import ConfigurationError, NotFound
 from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
 from deploytools.verification.fact_result import Failed, Value
@@ -18,7 +19,7 @@ from deploytools.verification.findings import Status
 from deploytools.verification.iam.policies import allowed_by, parse_policy
 from deploytools.verification.least_privilege import SCOPES, policy
 from deploytools.verification.rds.checks import modify_hint, modify_now_hint
-from deploytools.verification.rds.facts import RdsInstance, ServerInUse, rds_instance, server_in_use
+from deploytools.verification.rds.facts import RdsInstance, ServerInUse, rds_instance, rds_readers, server_in_use
 from deploytools.verification.registry import load_registry
 from deploytools.verification.runner import evaluate_checks, read_facts
 from tests.verification.zoo.world import FACTS, OURS
@@ -40,7 +41,7 @@ MEMBER: dict[str, Any] = {
     "StorageEncrypted": False,
     "PreferredMaintenanceWindow": "sun:05:00-sun:05:30",
     "AllocatedStorage": 1,
-    "DBParameterGroups": [{"DBParameterGroupName": "default.aurora-postgresql16", "ParameterApplyStatus": "in-sync"}],
+    "DBParameterGroups": [{"DBParameterGroupName": "orders-1-16", "ParameterApplyStatus": "pending-reboot"}],
     "PubliclyAccessible": False,
     "AutoMinorVersionUpgrade": True,
     "MonitoringInterval": 60,
@@ -51,6 +52,8 @@ CLUSTER: dict[str, Any] = {
     "DBClusterIdentifier": "orders",
     "DBClusterArn": f"{PLACE}:cluster:orders",
     "Endpoint": f"orders.cluster-{ENDPOINT}",
+    "ReaderEndpoint": f"orders.cluster-ro-{ENDPOINT}",
+    "CustomEndpoints": [f"reports.cluster-custom-{ENDPOINT}"],
     "DeletionProtection": True,
     "BackupRetentionPeriod": 14,
     "PreferredBackupWindow": "03:00-03:30",
@@ -64,9 +67,24 @@ CLUSTER: dict[str, Any] = {
     "PendingModifiedValues": {"EngineVersion": "16.11"},
     "TagList": [{"Key": "deploytools:restore-drill", "Value": f"{NOW - timedelta(days=9):%Y-%m-%d}"}],
     "DBClusterMembers": [
-        {"DBInstanceIdentifier": "orders-2", "IsClusterWriter": False},
+        {
+            "DBInstanceIdentifier": "orders-2",
+            "IsClusterWriter": False,
+            "DBClusterParameterGroupStatus": "pending-reboot",
+        },
         {"DBInstanceIdentifier": "orders-1", "IsClusterWriter": True, "DBClusterParameterGroupStatus": "in-sync"},
     ],
+}
+READER = MEMBER | {
+    "DBInstanceIdentifier": "orders-2",
+    "DBInstanceArn": f"{PLACE}:db:orders-2",
+    "DBInstanceStatus": "storage-full",
+    "Endpoint": {"Address": f"orders-2.{ENDPOINT}", "Port": 5432},
+    "DBParameterGroups": [],
+    "PubliclyAccessible": True,
+    "AutoMinorVersionUpgrade": False,
+    "PendingModifiedValues": {},
+    "CertificateDetails": {"CAIdentifier": "rds-ca-2019", "ValidTill": NOW - timedelta(days=3)},
 }
 SNAPSHOTS = [
     {
@@ -101,7 +119,12 @@ def api(monkeypatch) -> dict[str, Any]:
         },
         "DescribePendingMaintenanceActions": lambda request: {
             "PendingMaintenanceActions": [
-                {"PendingMaintenanceActionDetails": [{"Action": request["ResourceIdentifier"].rpartition(":")[2]}]}
+                {
+                    "PendingMaintenanceActionDetails": [
+                        {"Action": request["ResourceIdentifier"].rpartition(":")[2]}
+                        | ({} if request["ResourceIdentifier"].endswith("-1") else {"ForcedApplyDate": NOW})
+                    ]
+                }
             ]
         },
         "DescribeDBEngineVersions": {"DBEngineVersions": [{"ValidUpgradeTarget": []}]},
@@ -122,8 +145,7 @@ def api(monkeypatch) -> dict[str, Any]:
 
 def _found(name: str) -> dict[str, Any]:
     if name == "orders-2":
-        reader = {"DBInstanceIdentifier": name, "DBClusterIdentifier": "orders", "PubliclyAccessible": True}
-        return {"DBInstances": [reader]}
+        return {"DBInstances": [READER]}
     if name != "orders-1":
         raise ClientError({"Error": {"Code": "DBInstanceNotFound", "Message": "no"}}, "DescribeDBInstances")
     return {"DBInstances": [MEMBER]}
@@ -165,7 +187,8 @@ def test_the_instance_has_the_properties_of_its_cluster(api, host, values, setti
         True,
     )
     assert found.parameter_groups == (("orders-16", "in-sync"),)
-    assert found.pending == ("DBInstanceClass", "EngineVersion")
+    assert found.instance_groups == (("orders-1-16", "pending-reboot"),)
+    assert (found.pending, found.cluster_pending) == (("DBInstanceClass",), ("EngineVersion",))
 
 
 def test_what_the_cluster_does_not_have_is_missing(api):
@@ -187,39 +210,66 @@ def test_neither_an_instance_nor_a_cluster(api, response):
     [
         (f"orders.cluster-{ENDPOINT}", ServerInUse(True, True)),
         (f"ORDERS-1.{ENDPOINT}.", ServerInUse(True, True, is_member=True)),
-        (f"orders.cluster-ro-{ENDPOINT}", ServerInUse(False, True)),
-        (f"orders-2.{ENDPOINT}", ServerInUse(False, True)),
+        (f"orders.cluster-ro-{ENDPOINT}", ServerInUse(False, True, is_reader=True)),
+        (f"reports.cluster-custom-{ENDPOINT}", ServerInUse(False, True, is_reader=True)),
+        (f"orders-2.{ENDPOINT}", ServerInUse(False, True, is_reader=True)),
+        (f"other.cluster-custom-{ENDPOINT}", ServerInUse(False, True)),
         ("db.shop.net", ServerInUse(False, False)),
     ],
 )
 def test_the_server_in_use(api, host, expected):
     found = rds_instance(stored(f"orders-1.{ENDPOINT}"), Settings())
-    assert server_in_use(stored(host), found) == expected
+    assert server_in_use(stored(host), found, rds_readers(found, Settings())) == expected
+
+
+def test_the_name_of_a_custom_endpoint_is_not_that_of_the_cluster(api):
+    with pytest.raises(ConfigurationError, match=r"^The RDS instance is not set"):
+        rds_instance(stored(f"reports.cluster-custom-{ENDPOINT}"), Settings())
 
 
 def test_the_checks_of_a_cluster(api):
-    """Only the faults of the example are reported: a public reader, a shared snapshot, and a pending change."""
+    """Only the faults of the example are reported, each of the instance or of the cluster that has it."""
     facts = {**FACTS, **read()}
     found = evaluate_checks(CHECKS, facts)
-    assert {finding.check.id: finding.status for finding in found if finding.status is not Status.PASS} == {
-        "rds.not-public": Status.FAIL,
-        "rds.no-pending-changes": Status.WARN,
-        "rds.engine-supported": Status.UNKNOWN,
-        "rds.master-secret": Status.NOT_APPLICABLE,
-        "rds.snapshots-private": Status.WARN,
+    assert {(f.check.id, f.resource): f.status for f in found if f.status is not Status.PASS} == {
+        ("rds.available", "orders-2"): Status.FAIL,
+        ("rds.certificate", "orders-2"): Status.FAIL,
+        ("rds.minor-upgrades", "orders-2"): Status.FAIL,
+        ("rds.not-public", "orders-2"): Status.FAIL,
+        ("rds.parameters-applied", "orders-1"): Status.FAIL,
+        ("rds.parameters-applied", "orders-2"): Status.FAIL,
+        ("rds.no-pending-changes", "orders-1"): Status.WARN,
+        ("rds.no-pending-changes", "cluster orders"): Status.WARN,
+        ("rds.maintenance", "orders-2 orders-2"): Status.WARN,
+        ("rds.maintenance", "cluster orders orders"): Status.WARN,
+        ("rds.engine-supported", "orders-1"): Status.UNKNOWN,
+        ("rds.master-secret", "orders-1"): Status.NOT_APPLICABLE,
+        ("rds.snapshots-private", "manual-orders 999999999999"): Status.WARN,
     }
-    hints = {finding.check.id: finding.hint for finding in found}
+    hints = {finding.check.id: finding.hint for finding in found if finding.resource != "orders-1"}
     assert hints["rds.not-public"].startswith("Run: aws rds modify-db-instance --db-instance-identifier orders-2 ")
     assert hints["rds.snapshots-private"] == (
         "Run: aws rds modify-db-cluster-snapshot-attribute --db-cluster-snapshot-identifier manual-orders "
         "--attribute-name restore --values-to-remove 999999999999"
     )
-    maintenance = [finding.evidence for finding in found if finding.check.id == "rds.maintenance"]
-    assert maintenance == ["orders (), not forced", "orders-1 (), not forced"]
+    pending = {f.resource: f.hint.partition(" (")[0] for f in found if f.check.id == "rds.no-pending-changes"}
+    assert pending == {
+        "orders-1": "Run: aws rds modify-db-instance --db-instance-identifier orders-1 --apply-immediately",
+        "orders-2": "",
+        "cluster orders": "Run: aws rds modify-db-cluster --db-cluster-identifier orders --apply-immediately",
+    }
+    maintenance = {f.resource: f.hint.split()[5] for f in found if f.check.id == "rds.maintenance" and f.hint}
+    assert maintenance == {
+        "cluster orders orders": f"{PLACE}:cluster:orders", "orders-2 orders-2": f"{PLACE}:db:orders-2",
+    }  # fmt: skip
 
 
 #: The resource type of each parameter that names a resource.
-RESOURCES = {"DBInstanceIdentifier": "db", "DBClusterIdentifier": "cluster", "DBClusterParameterGroupName": "cluster-pg"}
+RESOURCES = {
+    "DBInstanceIdentifier": "db",
+    "DBClusterIdentifier": "cluster",
+    "DBClusterParameterGroupName": "cluster-pg",
+}
 
 
 @pytest.mark.parametrize("name", ["", "orders", "orders-1"])
@@ -256,3 +306,13 @@ def test_commands_for_a_cluster():
     assert modify_hint(member, "--no-publicly-accessible").startswith(
         "Run: aws rds modify-db-instance --db-instance-identifier orders-1 "
     )
+    pending = replace(member, pending=("DBInstanceClass",), cluster_pending=("EngineVersion",))
+    assert "restart it: EngineVersion)" in modify_now_hint(pending, "--engine-version 16.11")
+    assert "restart it: DBInstanceClass)" in modify_now_hint(pending, "--multi-az")
+
+
+@pytest.mark.parametrize(("engine", "kind"), [("aurora-postgresql", "instance"), ("postgres", "cluster")])
+def test_options_of_a_multi_az_db_cluster(engine, kind):
+    member = RdsInstance("orders-1", NOW, cluster="orders", engine=engine)
+    for option in ("--auto-minor-version-upgrade", "--ca-certificate-identifier A", "--monitoring-interval 60"):
+        assert modify_hint(member, option).startswith(f"Run: aws rds modify-db-{kind} ")

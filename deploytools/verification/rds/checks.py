@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 
-from deploytools.verification.findings import Severity, Stage, Verdict, failed, passed, unknown, warned
-from deploytools.verification.rds.db_cluster import CLUSTER_OPTIONS
+from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.rds.db_cluster import CLUSTER_OPTIONS, MULTI_AZ_OPTIONS
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import check
 
@@ -28,21 +28,39 @@ MODIFY = "Run: aws rds modify-db-instance --db-instance-identifier INSTANCE"
 
 def modify_hint(instance: RdsInstance, option: str, note: str = "") -> str:
     """Return the command that changes a property which AWS always changes immediately."""
+    if _is_of_cluster(instance, option):
+        return modify_cluster_hint(instance, option, note)
     command = f"Run: aws rds modify-db-instance --db-instance-identifier {instance.identifier} {option}"
-    if instance.cluster and option.split()[0] in CLUSTER_OPTIONS:
-        command = f"Run: aws rds modify-db-cluster --db-cluster-identifier {instance.cluster} {option}"
     return f"{command} ({note})" if note else command
+
+
+def modify_cluster_hint(instance: RdsInstance, option: str, note: str = "") -> str:
+    """Return the command that changes a property of the cluster."""
+    command = f"Run: aws rds modify-db-cluster --db-cluster-identifier {instance.cluster} {option}"
+    return f"{command} ({note})" if note else command
+
+
+def _is_of_cluster(instance: RdsInstance, option: str) -> bool:
+    options = CLUSTER_OPTIONS | (MULTI_AZ_OPTIONS if instance.is_multi_az_cluster else set())
+    return bool(instance.cluster) and option.split()[0] in options
 
 
 def modify_now_hint(instance: RdsInstance, option: str, note: str = "") -> str:
     """Return the command that changes a property immediately, which also applies all pending changes."""
-    pending = f"this also applies the pending changes, which can restart it: {', '.join(instance.pending)}"
-    notes = [note] * bool(note) + [pending] * bool(instance.pending)
+    changes = instance.cluster_pending if _is_of_cluster(instance, option) else instance.pending
+    pending = f"this also applies the pending changes, which can restart it: {', '.join(changes)}"
+    notes = [note] * bool(note) + [pending] * bool(changes)
     return modify_hint(instance, f"{option} --apply-immediately", "; ".join(notes))
 
 
 def missing_field(field: str, resource: str = "") -> Verdict:
     return unknown(f"the AWS response has no {field}", resource)
+
+
+def of_each(instances: Iterable[RdsInstance], evaluate: Callable[[RdsInstance], Verdict]) -> Iterable[Verdict]:
+    """Yield the verdict about each instance of a cluster, with its name."""
+    for instance in instances:
+        yield replace(evaluate(instance), resource=instance.identifier)
 
 
 def _switch(
@@ -79,10 +97,14 @@ def deletion_protection(rds_instance: RdsInstance) -> Verdict:
 )
 def not_public(rds_instance: RdsInstance, rds_readers: tuple[RdsInstance, ...]) -> Iterable[Verdict]:
     """With a public IP address, one wrong security group rule exposes the database to the internet."""
-    for instance in (rds_instance, *rds_readers):
-        hint = modify_hint(instance, "--no-publicly-accessible")
-        verdict = _switch("PubliclyAccessible", instance.is_public, expected=False, hint=hint)
-        yield replace(verdict, resource=instance.identifier)
+    return of_each((rds_instance, *rds_readers), _not_public)
+
+
+def _not_public(instance: RdsInstance) -> Verdict:
+    hint = modify_hint(instance, "--no-publicly-accessible")
+    if instance.is_multi_az_cluster:
+        hint = "This cannot be changed: restore a snapshot into a new cluster with --no-publicly-accessible"
+    return _switch("PubliclyAccessible", instance.is_public, expected=False, hint=hint)
 
 
 @instance_check(
@@ -145,8 +167,15 @@ def log_exports(rds_instance: RdsInstance) -> Verdict:
     hint=f"{MODIFY} --auto-minor-version-upgrade",
     references=("FSBP RDS.13", "Prowler rds_instance_minor_version_upgrade_enabled", "checkov CKV_AWS_226"),
 )
-def minor_upgrades(rds_instance: RdsInstance, newer_minor_versions: tuple[str, ...]) -> Verdict:
+def minor_upgrades(
+    rds_instance: RdsInstance, newer_minor_versions: tuple[str, ...], rds_readers: tuple[RdsInstance, ...]
+) -> Iterable[Verdict]:
     """Minor versions of PostgreSQL fix security vulnerabilities and bugs that cause data loss."""
+    yield _minor_upgrades(rds_instance, newer_minor_versions)
+    yield from of_each(rds_readers, partial(_minor_upgrades, newer_minor_versions=()))
+
+
+def _minor_upgrades(rds_instance: RdsInstance, newer_minor_versions: tuple[str, ...]) -> Verdict:
     hint = modify_hint(rds_instance, "--auto-minor-version-upgrade", "no downtime until the next upgrade")
     if rds_instance.has_minor_upgrades and newer_minor_versions:
         newest = newer_minor_versions[-1]
@@ -167,6 +196,8 @@ def storage_autoscaling(rds_instance: RdsInstance) -> Verdict:
     allocated, maximum = rds_instance.allocated, rds_instance.maximum
     if rds_instance.is_aurora:
         return passed("Aurora grows the storage automatically")
+    if rds_instance.cluster:
+        return not_applicable("Multi-AZ DB clusters have no storage autoscaling")
     if allocated is None:
         return missing_field("AllocatedStorage")
     hint = modify_hint(rds_instance, f"--max-allocated-storage {allocated * 5}", "no downtime")

@@ -13,8 +13,9 @@ from deploytools.errors import NotFound
 if TYPE_CHECKING:
     from types_boto3_rds import RDSClient
 
-#: The endpoint of a DB cluster: the writer, the readers, or a custom one.
-CLUSTER_ENDPOINT = re.compile(r"([a-z0-9-]+)\.cluster-[a-z0-9-]+\.[a-z0-9-]+\.rds\.amazonaws\.com(\.cn)?")
+#: The endpoint of a DB cluster: of the writer, or of the readers. The name of a custom one is not that of the cluster.
+CLUSTER_ENDPOINT = re.compile(r"([a-z0-9-]+)\.cluster-(ro-)?[a-z0-9]+\.[a-z0-9-]+\.rds\.amazonaws\.com(\.cn)?")
+CUSTOM_ENDPOINT = re.compile(r"[a-z0-9-]+\.cluster-custom-[a-z0-9]+\.[a-z0-9-]+\.rds\.amazonaws\.com(\.cn)?")
 
 #: Members of the response about an instance that its cluster has instead.
 OF_CLUSTER = (
@@ -28,6 +29,9 @@ CLUSTER_OPTIONS = {
     *("--deletion-protection", "--backup-retention-period", "--preferred-backup-window", "--copy-tags-to-snapshot"),
     *("--cloudwatch-logs-export-configuration", "--engine-version", "--manage-master-user-password"),
 }
+
+#: More such options of a Multi-AZ DB cluster. Those of Aurora belong to each instance.
+MULTI_AZ_OPTIONS = {"--auto-minor-version-upgrade", "--ca-certificate-identifier", "--monitoring-interval"}
 
 
 def read_instance(client: RDSClient, name: str, region: str) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def _cluster(client: RDSClient, name: str, region: str) -> Mapping[str, Any]:
 
 
 def _with_cluster(item: Mapping[str, Any], cluster: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of an instance with those of its cluster; what the cluster does not have is missing."""
+    """Return the members of an instance with those of its cluster. A member in `OF_CLUSTER` is only the cluster's."""
     members = {member["DBInstanceIdentifier"]: member for member in cluster.get("DBClusterMembers", ())}
     member = members.get(item["DBInstanceIdentifier"], {})
     group = {
@@ -80,9 +84,11 @@ def _with_cluster(item: Mapping[str, Any], cluster: Mapping[str, Any]) -> dict[s
         **{key: value for key, value in item.items() if key not in OF_CLUSTER},
         **{key: cluster[key] for key in OF_CLUSTER if key in cluster},
         "DBParameterGroups": [group] if group["DBParameterGroupName"] else [],
-        "PendingModifiedValues": {**item.get("PendingModifiedValues", {}), **cluster.get("PendingModifiedValues", {})},
+        "InstanceParameterGroups": item.get("DBParameterGroups", ()),
+        "ClusterPendingModifiedValues": cluster.get("PendingModifiedValues", {}),
         "InstanceCreateTime": cluster.get("ClusterCreateTime"),
         "DBClusterArn": cluster.get("DBClusterArn", ""),
         "ClusterEndpoint": cluster.get("Endpoint", ""),
+        "OtherEndpoints": (cluster.get("ReaderEndpoint", ""), *cluster.get("CustomEndpoints", ())),
         "Others": tuple(name for name in members if name != item["DBInstanceIdentifier"]),
     }

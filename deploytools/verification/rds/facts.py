@@ -13,7 +13,7 @@ from deploytools.conf import Settings
 from deploytools.errors import AwsError, ConfigurationError
 from deploytools.secrets.contract import INSTANCE_ENDPOINT, host_name, instance_identifier
 from deploytools.secrets.plan import SecretState
-from deploytools.verification.rds.db_cluster import CLUSTER_ENDPOINT, read_instance, read_member
+from deploytools.verification.rds.db_cluster import CLUSTER_ENDPOINT, CUSTOM_ENDPOINT, read_instance
 from deploytools.verification.registry import fact
 
 STANDARD, EXTENDED = "open-source-rds-standard-support", "open-source-rds-extended-support"
@@ -34,9 +34,12 @@ class RdsInstance:
         cluster: the identifier of its DB cluster; empty: it is not in one.
         member_arn, member_endpoint: of the instance, if it is in a cluster.
         others: identifiers of the other instances of the cluster.
+        other_endpoints: the reader endpoint and the custom endpoints of the cluster.
         read_at: the time of the response.
-        pending: names of the pending changes.
-        parameter_groups: name and ``ParameterApplyStatus`` of each group.
+        pending: names of the pending changes of the instance.
+        cluster_pending: names of the pending changes of its cluster.
+        parameter_groups: name and ``ParameterApplyStatus`` of each group, or of the group of its cluster.
+        instance_groups: those of the instance, if it is in a cluster.
         security_groups: ID and status of each group.
         allocated: storage in GiB.
         maximum: maximum storage of autoscaling in GiB.
@@ -68,7 +71,9 @@ class RdsInstance:
     copies_tags: bool | None = _from("CopyTagsToSnapshot")
     log_exports: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
+    cluster_pending: tuple[str, ...] = ()
     parameter_groups: tuple[tuple[str, str], ...] = ()
+    instance_groups: tuple[tuple[str, str], ...] = ()
     security_groups: tuple[tuple[str, str], ...] = ()
     subnets: tuple[str, ...] = ()
     vpc: str | None = None
@@ -85,10 +90,15 @@ class RdsInstance:
     member_arn: str = ""
     member_endpoint: str = ""
     others: tuple[str, ...] = ()
+    other_endpoints: tuple[str, ...] = ()
 
     @property
     def is_aurora(self) -> bool:
         return (self.engine or "").startswith("aurora")
+
+    @property
+    def is_multi_az_cluster(self) -> bool:
+        return bool(self.cluster) and not self.is_aurora
 
     @property
     def major(self) -> int | None:
@@ -107,7 +117,7 @@ class RdsInstance:
 def rds_instance(secret: SecretState, settings: Settings) -> RdsInstance:
     """The instance of ``DEPLOYTOOLS["RDS_INSTANCE"]``, or else ``dbClusterIdentifier`` or ``host`` in the secret.
 
-    In place of a DB cluster, its writer.
+    If that names a DB cluster, the fact is its writer.
     """
     endpoint = CLUSTER_ENDPOINT.fullmatch(host_name(secret.document))
     name = settings.rds_instance or instance_identifier(secret.document) or (endpoint[1] if endpoint else "")
@@ -133,10 +143,9 @@ def _instance(identifier: str, item: Mapping[str, Any]) -> RdsInstance:
         port=item.get("Endpoint", {}).get("Port"),
         log_exports=tuple(sorted(item.get("EnabledCloudwatchLogsExports") or ())),
         pending=tuple(sorted(item.get("PendingModifiedValues") or ())),
-        parameter_groups=tuple(
-            (group["DBParameterGroupName"], group.get("ParameterApplyStatus", ""))
-            for group in item.get("DBParameterGroups") or ()
-        ),
+        cluster_pending=tuple(sorted(item.get("ClusterPendingModifiedValues") or ())),
+        parameter_groups=_parameter_groups(item.get("DBParameterGroups")),
+        instance_groups=_parameter_groups(item.get("InstanceParameterGroups")),
         security_groups=tuple(sorted((group["VpcSecurityGroupId"], group.get("Status", "")) for group in groups)),
         subnets=tuple(sorted(subnet["SubnetIdentifier"] for subnet in subnet_group.get("Subnets") or ())),
         vpc=subnet_group.get("VpcId"),
@@ -148,14 +157,19 @@ def _instance(identifier: str, item: Mapping[str, Any]) -> RdsInstance:
         member_arn=item.get("DBInstanceArn", "") if "DBClusterArn" in item else "",
         member_endpoint=item.get("Endpoint", {}).get("Address", "") if "DBClusterArn" in item else "",
         others=item.get("Others", ()),
+        other_endpoints=tuple(filter(None, item.get("OtherEndpoints", ()))),
     )
 
 
-@fact(actions=("rds:DescribeDBInstances",), deadline=30)
+def _parameter_groups(groups: Any) -> tuple[tuple[str, str], ...]:
+    return tuple((group["DBParameterGroupName"], group.get("ParameterApplyStatus", "")) for group in groups or ())
+
+
+@fact(actions=("rds:DescribeDBInstances", "rds:DescribeDBClusters"), deadline=30)
 def rds_readers(rds_instance: RdsInstance, settings: Settings) -> tuple[RdsInstance, ...]:
     """The other instances of the cluster, if the instance is in one."""
     client, others = aws.client("rds", settings.region), set(rds_instance.others)
-    return tuple(_instance(name, read_member(client, name, settings.region)) for name in sorted(others))
+    return tuple(_instance(name, read_instance(client, name, settings.region)) for name in sorted(others))
 
 
 @dataclass(frozen=True)
@@ -166,21 +180,24 @@ class ServerInUse:
         is_instance: whether the host is the endpoint of the instance; None: the instance has no endpoint yet.
         is_rds_endpoint: whether the host is the endpoint of any RDS instance or DB cluster.
         is_member: whether the host is the endpoint of one instance of the cluster, which can become a reader.
+        is_reader: whether the host is the reader endpoint of the cluster, a custom one, or the endpoint of a reader.
     """
 
     is_instance: bool | None
     is_rds_endpoint: bool
     is_member: bool = False
+    is_reader: bool = False
 
 
 @fact()
-def server_in_use(secret: SecretState, rds_instance: RdsInstance) -> ServerInUse:
+def server_in_use(secret: SecretState, rds_instance: RdsInstance, rds_readers: tuple[RdsInstance, ...]) -> ServerInUse:
     """The host in the secret, compared with the endpoint of the instance."""
     host = host_name(secret.document)
     is_member = host == rds_instance.member_endpoint.lower() != ""
     is_instance = None if rds_instance.endpoint is None else host == rds_instance.endpoint.lower() or is_member
-    is_rds_endpoint = INSTANCE_ENDPOINT.fullmatch(host) or CLUSTER_ENDPOINT.fullmatch(host)
-    return ServerInUse(is_instance, bool(is_rds_endpoint), is_member)
+    is_rds_endpoint = any(form.fullmatch(host) for form in (INSTANCE_ENDPOINT, CLUSTER_ENDPOINT, CUSTOM_ENDPOINT))
+    others = (*rds_instance.other_endpoints, *(reader.member_endpoint for reader in rds_readers))
+    return ServerInUse(is_instance, is_rds_endpoint, is_member, host in {name.lower() for name in others if name})
 
 
 @fact(actions=("rds:DescribeDBParameters", "rds:DescribeDBClusterParameters"), deadline=30)
@@ -268,38 +285,51 @@ class Maintenance:
     """One pending maintenance action.
 
     Attributes:
+        arn: of the instance or the cluster.
         action: for example ``system-update``.
         forced_at: ``ForcedApplyDate``; None: it is not forced.
         window_after: ``AutoAppliedAfterDate``: it is applied in the first maintenance window after it; None: not set.
         chosen: ``OptInStatus``: ``next-maintenance``, ``immediate``, …; empty: not set.
     """
 
+    arn: str
     action: str
     description: str
     forced_at: datetime | None
     chosen: str = ""
     window_after: datetime | None = None
 
+    @property
+    def resource(self) -> str:
+        """The name in the ARN, with the type of a cluster: an instance can have the same name."""
+        kind, name = self.arn.split(":")[5:7]
+        return f"{name} {self.action}" if kind == "db" else f"{kind} {name} {self.action}"
+
 
 @fact(actions=("rds:DescribePendingMaintenanceActions",))
-def rds_maintenance(rds_instance: RdsInstance, settings: Settings) -> tuple[Maintenance, ...]:
-    """The pending actions of the instance, and of its cluster."""
+def rds_maintenance(
+    rds_instance: RdsInstance, rds_readers: tuple[RdsInstance, ...], settings: Settings
+) -> tuple[Maintenance, ...]:
+    """The pending actions of the instance, or of its cluster and all instances of it."""
     client = aws.client("rds", settings.region)
-    pending: list[Any] = []
-    for arn in filter(None, (rds_instance.arn, rds_instance.member_arn)):
+    pending: list[tuple[str, Any]] = []
+    members = (rds_instance, *rds_readers)
+    for arn in filter(None, (rds_instance.arn, *(member.member_arn for member in members))):
         with aws.translate_aws_errors("rds:DescribePendingMaintenanceActions", f"the RDS resource {arn}"):
             answer: Any = client.describe_pending_maintenance_actions(ResourceIdentifier=arn)
         for resource in answer["PendingMaintenanceActions"]:
-            pending += sorted(resource["PendingMaintenanceActionDetails"], key=lambda item: item["Action"])
+            found = sorted(resource["PendingMaintenanceActionDetails"], key=lambda item: item["Action"])
+            pending += [(arn, action) for action in found]
     return tuple(
         Maintenance(
+            arn,
             action["Action"],
             action.get("Description", ""),
             action.get("ForcedApplyDate"),
             action.get("OptInStatus", ""),
             action.get("AutoAppliedAfterDate"),
         )
-        for action in pending
+        for arn, action in pending
     )
 
 

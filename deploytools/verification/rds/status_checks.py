@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from deploytools.postgres.connection_probe import ProbeResult, SessionReport
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
-from deploytools.verification.rds.checks import MODIFY, instance_check, missing_field, modify_hint, modify_now_hint
+from deploytools.verification.rds.checks import (
+    MODIFY,
+    instance_check,
+    missing_field,
+    modify_cluster_hint,
+    modify_hint,
+    modify_now_hint,
+    of_each,
+)
 from deploytools.verification.rds.facts import (
     EXTENDED,
     EngineSupport,
@@ -76,6 +85,9 @@ def instance_in_use(
         hint = f"Run: python manage.py sync_secrets --set port={rds_instance.port}"
         return failed(f"its port is {rds_instance.port}, but the secret has {secret_port}", name, hint)
     evidence = f"the host in the secret is not {rds_instance.endpoint}"
+    if server_in_use.is_reader:
+        hint = f"Run: python manage.py sync_secrets --set host={rds_instance.endpoint}"
+        return failed(f"{evidence}, but an endpoint of the same cluster that can lead to a reader", name, hint)
     if server_in_use.is_rds_endpoint:
         return failed(f"{evidence}, but the endpoint of another instance", name)
     return warned(f"{evidence}, and not an endpoint of an RDS instance", name)
@@ -98,13 +110,19 @@ def _of_its_version(instance: RdsInstance, report: SessionReport | None) -> Verd
     guide="Step 6",
     hint="Run: aws rds describe-events --source-type db-instance --source-identifier INSTANCE --duration 1440",
 )
-def available(rds_instance: RdsInstance) -> Verdict:
+def available(rds_instance: RdsInstance, rds_readers: tuple[RdsInstance, ...]) -> Iterable[Verdict]:
     """An instance that is stopped or has full storage accepts no connections."""
+    return of_each((rds_instance, *rds_readers), _available)
+
+
+def _available(rds_instance: RdsInstance) -> Verdict:
     status = rds_instance.status
     if status is None:
         return missing_field("DBInstanceStatus")
     if status == "stopped":
         hint = f"Run: aws rds start-db-instance --db-instance-identifier {rds_instance.identifier}"
+        if rds_instance.cluster:
+            hint = f"Run: aws rds start-db-cluster --db-cluster-identifier {rds_instance.cluster}"
         return failed("the instance is stopped", hint=hint)
     if status.startswith(("failed", "incompatible", "inaccessible", "storage-full", "restore-error", "deleting")):
         return failed(f"the status is {status}")
@@ -153,18 +171,23 @@ def _force_ssl_hint(instance: RdsInstance, groups: str) -> str:
     hint="Run: aws rds reboot-db-instance --db-instance-identifier INSTANCE (interrupts connections: run it at a "
     "time of low traffic)",
 )
-def parameters_applied(rds_instance: RdsInstance) -> Verdict:
+def parameters_applied(rds_instance: RdsInstance, rds_readers: tuple[RdsInstance, ...]) -> Iterable[Verdict]:
     """A changed static parameter has no effect until the instance is rebooted."""
+    return of_each((rds_instance, *rds_readers), _parameters_applied)
+
+
+def _parameters_applied(rds_instance: RdsInstance) -> Verdict:
     if not rds_instance.parameter_groups:
         return missing_field("DBParameterGroups")
-    pending = [f"{name}: {status}" for name, status in rds_instance.parameter_groups if status != "in-sync"]
+    groups = (*rds_instance.parameter_groups, *rds_instance.instance_groups)
+    pending = [f"{name}: {status}" for name, status in groups if status != "in-sync"]
     if pending:
         hint = (
             f"Run: aws rds reboot-db-instance --db-instance-identifier {rds_instance.identifier} "
             "(interrupts connections: run it at a time of low traffic)"
         )
         return failed(", ".join(pending), hint=hint)
-    return passed(f"parameter groups: {len(rds_instance.parameter_groups)}, all in sync")
+    return passed(f"parameter groups: {len(groups)}, all in sync")
 
 
 @instance_check(
@@ -174,15 +197,20 @@ def parameters_applied(rds_instance: RdsInstance) -> Verdict:
     guide="Step 11",
     hint=f"{MODIFY} --apply-immediately",
 )
-def no_pending_changes(rds_instance: RdsInstance) -> Verdict:
+def no_pending_changes(rds_instance: RdsInstance, rds_readers: tuple[RdsInstance, ...]) -> Iterable[Verdict]:
     """A pending change is applied in the next maintenance window and can restart the instance."""
-    if rds_instance.pending:
-        evidence = f"pending until the maintenance window: {', '.join(rds_instance.pending)}"
-        hint = modify_hint(
-            rds_instance, "--apply-immediately", "this can restart the instance: run it at a time of low traffic"
-        )
-        return warned(evidence, hint=hint)
-    return passed("no changes are pending")
+    yield from of_each((rds_instance, *rds_readers), lambda instance: _changes(instance.pending, modify_hint, instance))
+    if rds_instance.cluster_pending:
+        verdict = _changes(rds_instance.cluster_pending, modify_cluster_hint, rds_instance)
+        yield replace(verdict, resource=f"cluster {rds_instance.cluster}")
+
+
+def _changes(pending: tuple[str, ...], modify: Callable[..., str], instance: RdsInstance) -> Verdict:
+    if not pending:
+        return passed("no changes are pending")
+    note = "this can restart the instance: run it at a time of low traffic"
+    hint = modify(instance, "--apply-immediately", note)
+    return warned(f"pending until the maintenance window: {', '.join(pending)}", hint=hint)
 
 
 @instance_check(
@@ -193,8 +221,12 @@ def no_pending_changes(rds_instance: RdsInstance) -> Verdict:
     hint=f"{MODIFY} --ca-certificate-identifier rds-ca-rsa2048-g1",
     references=("Prowler rds_instance_certificate_expiration", "checkov CKV_AWS_211"),
 )
-def certificate(rds_instance: RdsInstance) -> Verdict:
+def certificate(rds_instance: RdsInstance, rds_readers: tuple[RdsInstance, ...]) -> Iterable[Verdict]:
     """With verify-full, clients cannot connect after the certificate has expired."""
+    return of_each((rds_instance, *rds_readers), _certificate)
+
+
+def _certificate(rds_instance: RdsInstance) -> Verdict:
     until = rds_instance.certificate_until
     if until is None:
         return missing_field("CertificateDetails")
@@ -242,16 +274,16 @@ def maintenance(rds_instance: RdsInstance, rds_maintenance: tuple[Maintenance, .
         yield passed("no maintenance action is pending")
     for item in rds_maintenance:
         hint = (
-            f"Run: aws rds apply-pending-maintenance-action --resource-identifier {rds_instance.arn} "
+            f"Run: aws rds apply-pending-maintenance-action --resource-identifier {item.arn} "
             f"--apply-action {item.action} --opt-in-type next-maintenance"
         )
         is_chosen = item.chosen in CHOSEN
         evidence = f"{item.action} ({item.description}), {_when(item)}"
         evidence += f", opted in: {item.chosen}" if is_chosen else ""
         if (item.forced_at or item.window_after) and not is_chosen:
-            yield warned(evidence, f"{rds_instance.identifier} {item.action}", hint)
+            yield warned(evidence, item.resource, hint)
         else:
-            yield passed(evidence, f"{rds_instance.identifier} {item.action}")
+            yield passed(evidence, item.resource)
 
 
 def _when(item: Maintenance) -> str:

@@ -65,6 +65,37 @@ SWITCHES = [
             (False, {}, "", ("rds.not-public",)),
         )
     ),
+    *(
+        Row(
+            aurora() | {"rds_readers": (replace(RDS, identifier="orders-2", **{field: value}),)},
+            {check: status},
+            f"orders-2: {seen}",
+        )
+        for field, value, check, status, seen in (
+            ("status", "failed", "rds.available", FAIL, "the status is failed"),
+            ("certificate_until", NOW - DAY, "rds.certificate", FAIL, "rds-ca-rsa2048-g1, expired on 2026-02-28"),
+            ("has_minor_upgrades", False, "rds.minor-upgrades", FAIL, "AutoMinorVersionUpgrade is false"),
+            ("pending", ("DBInstanceClass",), "rds.no-pending-changes", WARN, "pending until the maintenance window"),
+            ("instance_groups", (("own", "pending-reboot"),), "rds.parameters-applied", FAIL, "own: pending-reboot"),
+        )
+    ),
+    Row(
+        aurora(cluster_pending=("EngineVersion",)),
+        {"rds.no-pending-changes": WARN},
+        "cluster orders: pending until the maintenance window: EngineVersion",
+    ),
+    Row(aurora(instance_groups=(("own", "pending-reboot"),)), {"rds.parameters-applied": FAIL}, "own: pending-reboot"),
+    Row(aurora(instance_groups=(("own", "in-sync"),)), good=("rds.parameters-applied",)),
+    Row(
+        aurora() | {"server_in_use": ServerInUse(False, True, is_reader=True)},
+        {"rds.instance-in-use": FAIL},
+        "an endpoint of the same cluster that can lead to a reader",
+    ),
+    Row(
+        rds(cluster="orders", maximum=None),
+        {"rds.storage-autoscaling": NA},
+        "Multi-AZ DB clusters have no storage autoscaling",
+    ),
     Row(aurora(deletion_protection=False), {"rds.deletion-protection": FAIL}, "DeletionProtection is false"),
     Row(aurora(backup_days=1), {"rds.automated-backups": FAIL}, "retention period: 1 day"),
     Row(aurora(is_encrypted=False), {"rds.storage-encrypted": FAIL}, "StorageEncrypted is false"),
@@ -177,25 +208,25 @@ STATE = [
         "window: DBInstanceClass",
     ),
     Row(
-        {"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY),)},
+        {"rds_maintenance": (Maintenance(RDS.arn, "system-update", "New OS", NOW + DAY),)},
         {"rds.maintenance": WARN},
         "system-update (New OS), forced on 2026-03-02",
     ),
-    Row({"rds_maintenance": (Maintenance("system-update", "New OS", None),)}, {}),
+    Row({"rds_maintenance": (Maintenance(RDS.arn, "system-update", "New OS", None),)}, {}),
     Row(
-        {"rds_maintenance": (Maintenance("db-upgrade", "16.12", None, window_after=NOW + DAY),)},
+        {"rds_maintenance": (Maintenance(RDS.arn, "db-upgrade", "16.12", None, window_after=NOW + DAY),)},
         {"rds.maintenance": WARN},
         "db-upgrade (16.12), in the first maintenance window after 2026-03-02",
     ),
     Row(
-        {"rds_maintenance": (Maintenance("db-upgrade", "16.12", NOW + 30 * DAY, window_after=NOW + DAY),)},
+        {"rds_maintenance": (Maintenance(RDS.arn, "db-upgrade", "16.12", NOW + 30 * DAY, window_after=NOW + DAY),)},
         {"rds.maintenance": WARN},
         "in the first maintenance window after 2026-03-02, forced on 2026-03-31",
     ),
-    Row({"rds_maintenance": (Maintenance("db-upgrade", "16.12", None, "immediate", NOW + DAY),)}, {}),
-    Row({"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY, "next-maintenance"),)}, {}),
+    Row({"rds_maintenance": (Maintenance(RDS.arn, "db-upgrade", "16.12", None, "immediate", NOW + DAY),)}, {}),
+    Row({"rds_maintenance": (Maintenance(RDS.arn, "system-update", "New OS", NOW + DAY, "next-maintenance"),)}, {}),
     Row(
-        {"rds_maintenance": (Maintenance("system-update", "New OS", NOW + DAY, "undo-opt-in"),)},
+        {"rds_maintenance": (Maintenance(RDS.arn, "system-update", "New OS", NOW + DAY, "undo-opt-in"),)},
         {"rds.maintenance": WARN},
         "forced on 2026-03-02",
     ),

@@ -27,6 +27,7 @@ from tests.verification.zoo.world import (
     GROUPS,
     NOW,
     OURS,
+    RDS,
     REPORT,
     WORLD,
     Changes,
@@ -163,7 +164,7 @@ VARIATIONS = [
     good({"rds_snapshots": (DAILY, Snapshot("a", "manual", True))}, "rds.snapshots-encrypted", "rds.restorable"),
     good({"rds_shares": ()}, "rds.snapshots-private"),
     good({"rds_parameters": {"rds.force_ssl": "1", "log_statement": "none"}}, "rds.tls-required"),
-    good({"rds_maintenance": (Maintenance("os-upgrade", "New OS", None),)}, "rds.maintenance"),
+    good({"rds_maintenance": (Maintenance(RDS.arn, "os-upgrade", "New OS", None),)}, "rds.maintenance"),
     # The secret.
     *(
         Row({"secret": fact}, dict.fromkeys(OF_SECRET, UNKNOWN) | {"connection.secret": status}, seen)
