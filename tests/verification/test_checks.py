@@ -14,6 +14,7 @@ from deploytools.reports.html import command_in
 from deploytools.tenants.migration_history import MigrationGraph
 from deploytools.verification.fact_result import Absent, Fact, Failed, NotTried
 from deploytools.verification.findings import Report
+from deploytools.verification.mail.sender_domain import DmarcRecord, SpfRecord
 from deploytools.verification.runner import evaluate_checks
 from deploytools.verification.secret.facts import ResourcePolicy
 from tests.verification.zoo import alarms, deployment, iam, network
@@ -414,6 +415,30 @@ def test_hint_for_an_overdue_rotation_names_its_effect(changes, first):
     assert command_in(finding.hint) == "aws secretsmanager rotate-secret --secret-id prod --region us-east-1"
     assert first in finding.hint
     assert "running tasks cannot open new connections until they are replaced" in finding.hint
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "hint"),
+    [
+        ({"spf_record": SpfRecord("shop.net", ("v=spf1 -all", "v=spf1 ~all"))}, "mail.spf", "Merge the SPF records"),
+        ({"spf_record": SpfRecord("shop.net", ("v=spf1 -all",), "-", allows_servers=False)}, "mail.spf", "Correct the"),
+        ({"dmarc_record": DmarcRecord("shop.net", ("v=DMARC1", "v=DMARC1"))}, "mail.dmarc", "Remove all DMARC records"),
+        ({"dmarc_record": DmarcRecord("shop.net", ("v=DMARC1; p=x",))}, "mail.dmarc", "Correct p in the record"),
+        (
+            {"dmarc_record": DmarcRecord("shop.net", ("v=DMARC1; p=none",))},
+            "mail.dmarc",
+            "Set p=quarantine or p=reject",
+        ),
+        (
+            {"dmarc_record": DmarcRecord("shop.net", ("v=DMARC1; p=reject; sp=none",), True)},
+            "mail.dmarc",
+            "Set sp=quar",
+        ),
+    ],
+)
+def test_hint_for_an_existing_dns_record_adds_no_other_one(changes, check, hint):
+    (finding,) = [f for f in findings(**changes) if f.check.id == check]
+    assert finding.hint.startswith(hint)
 
 
 def test_findings_contain_no_secret_value():

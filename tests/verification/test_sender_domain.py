@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 
+import django
 import dns.flags
 import dns.message
 import dns.rcode
@@ -17,7 +18,7 @@ from deploytools.errors import Unreachable
 from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
 from deploytools.verification.mail import sender_domain
-from deploytools.verification.mail.facts import SesIdentity
+from deploytools.verification.mail.facts import SesIdentity, ses_identity
 from deploytools.verification.mail.sender_domain import DmarcRecord, dmarc_record, read_spf, spf_record
 
 GOOGLE, TEN = "_spf.google.com", " ".join(f"include:n{number}.net" for number in range(10))
@@ -38,11 +39,23 @@ ZONE: Mapping[str, tuple[str, ...]] = {
     "macro.net": ("v=spf1 exists:%{i}.macro.net include:%{d}.x exp=e.macro.net",),
     "none.net": ("v=spf10 -all",),
     "long.net": ("v=spf1 " + "ip4:192.0.2.1 " * 40 + "-all",),
+    "open.net": ("v=spf1 a +all",),
+    "chain.net": (f"v=spf1 include:{GOOGLE} redirect=open.net",),
+    "both.net": ("v=spf1 include:closed.net redirect=closed.net",),
+    "far.net": (f"v=spf1 redirect=far2.net include:{GOOGLE}",),
+    "far2.net": ("v=spf1 redirect=closed.net",),
+    "parent.net": ("v=spf1 mx include:open.net -all",),
+    "shut.net": ("v=spf1 include:closed.net",),
+    "labels.net": (f"v=spf1 include:foo..bar.net include:{'x' * 64}.net redirect=",),
     **{f"n{number}.net": ("v=spf1 ip4:192.0.2.1",) for number in range(10)},
     "_dmarc.shop.net": ("v=DMARC1; p=reject; sp=none",),
     "_dmarc.two.net": ("v=DMARC1; p=reject", "v=DMARC1;p=none"),
     "_dmarc.none.net": ("v=DMARC10; p=reject",),
     "_dmarc.co.uk": ("v=DMARC1; p=reject; psd=y",),
+    "_dmarc.b.shop.net": ("v=DMARC1; p=none",),
+    "_dmarc.eu.group.net": ("v=DMARC1; p=reject; psd=n",),
+    "_dmarc.group.net": ("v=DMARC1; p=none",),
+    "_dmarc.b.shop.co.uk": ("v=DMARC1; p=reject",),
 }
 
 
@@ -108,6 +121,12 @@ def server(monkeypatch) -> Iterator[None]:
         ("minus.net", 1, "~", (), 2, ()),
         ("after.net", 1, "~", (), 0, ()),
         ("long.net", 1, "-", (), 0, ()),
+        ("chain.net", 1, "+", ("open.net", GOOGLE), 3, ()),
+        ("both.net", 1, "-", ("closed.net",), 3, ()),
+        ("far.net", 1, "-", ("far2.net", GOOGLE, "closed.net"), 4, ()),
+        ("parent.net", 1, "+", ("open.net",), 3, ()),
+        ("shut.net", 1, "", ("closed.net",), 2, ()),
+        ("labels.net", 1, "", ("foo..bar.net", f"{'x' * 64}.net"), 3, ("redirect=", "foo..bar.net", f"{'x' * 64}.net")),
         ("none.net", 0, "", (), 0, ()),
         ("gone.net", 0, "", (), 0, ()),
     ],
@@ -142,6 +161,8 @@ def stored(host: str) -> SecretState:
         ("orders@shop.net", "x", SesIdentity("shop.net", True, None), "", ""),
         ("webmaster@localhost", "relay.shop.net", None, "", ""),
         ("orders@shop.net", "localhost", None, "", ""),
+        ("orders@shop.net", "127.0.0.2", None, "", ""),
+        ("orders@shop.net", "", None, "shop.net", ""),
     ],
 )
 def test_whose_spf_record_receivers_read(settings, sender, host, identity, domain, provider):
@@ -150,15 +171,38 @@ def test_whose_spf_record_receivers_read(settings, sender, host, identity, domai
     assert (found.domain, found.provider) == (domain, provider) if found else not domain
 
 
+def test_the_host_in_the_settings_precedes_the_one_in_the_secret(settings):
+    def use(host: str) -> None:
+        backend = "django.core.mail.backends.smtp.EmailBackend"
+        if django.VERSION >= (6, 1):
+            settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": {"host": host}}}
+        else:
+            settings.EMAIL_BACKEND, settings.EMAIL_HOST = backend, host
+
+    settings.DEFAULT_FROM_EMAIL = "orders@shop.net"
+    use("smtp.gmail.com")
+    found = spf_record(stored("relay.shop.net"), None)
+    assert found and found.provider == GOOGLE
+    use("relay.shop.net")
+    found = spf_record(stored("smtp.gmail.com"), None)
+    assert found and not found.provider
+    assert ses_identity(stored("email-smtp.us-east-1.amazonaws.com")) is None
+
+
 @pytest.mark.parametrize(
     ("sender", "expected"),
     [
         ("a@shop.net", DmarcRecord("shop.net", ZONE["_dmarc.shop.net"])),
         ("a@eu.mail.shop.net", DmarcRecord("shop.net", ZONE["_dmarc.shop.net"], is_inherited=True)),
+        ("a@b.shop.net", DmarcRecord("b.shop.net", ZONE["_dmarc.b.shop.net"])),
+        ("a@a.b.shop.net", DmarcRecord("shop.net", ZONE["_dmarc.shop.net"], is_inherited=True)),
+        ("a@a.eu.group.net", DmarcRecord("eu.group.net", ZONE["_dmarc.eu.group.net"], is_inherited=True)),
+        ("a@a.b.shop.co.uk", DmarcRecord("a.b.shop.co.uk", ())),
         ("a@two.net", DmarcRecord("two.net", ZONE["_dmarc.two.net"])),
         ("a@none.net", DmarcRecord("none.net", ())),
         ("a@shop.co.uk", DmarcRecord("shop.co.uk", ())),
         ("webmaster@localhost", None),
+        ("orders@gmail.com", None),
     ],
 )
 def test_dmarc_records(settings, sender, expected):

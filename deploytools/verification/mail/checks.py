@@ -144,8 +144,6 @@ def ses_identity_verified(ses_identity: SesIdentity) -> Verdict:
     return passed("verified, signed with DKIM")
 
 
-NO_SENDER = "the SMTP server is on this machine, or DEFAULT_FROM_EMAIL has no domain (see mail.login)"
-
 dns_check = partial(
     check,
     stage=Stage.LAUNCH,
@@ -157,18 +155,19 @@ dns_check = partial(
 
 @dns_check(
     "mail.spf",
-    title="SPF record of the sender's domain is valid and includes the mail service",
+    title="SPF record of the sender's domain is valid and includes Amazon SES or Gmail, if used",
     severity=Severity.HIGH,
     hint="Add one TXT record to the domain: v=spf1 include:SERVICE ~all",
-    not_set=f"SES sends with its own domain, {NO_SENDER}",
+    not_set="receivers use no SPF record of the project (SES uses its own domain, a local server none)",
 )
 def spf(spf_record: SpfRecord) -> Verdict:
     """Receivers reject messages, or treat them as spam, if the record does not list the server that sends them."""
     record, provider = spf_record, spf_record.provider
-    hint = f"Add one TXT record to {record.domain}: v=spf1 include:{provider or 'SERVICE'} ~all"
     if not record.records:
+        hint = f"Add one TXT record to {record.domain}: v=spf1 include:{provider or 'SERVICE'} ~all"
         return failed("there is no SPF record", hint=hint)
     if len(record.records) > 1:
+        hint = f"Merge the SPF records of {record.domain} into one"
         return failed(f"there are {len(record.records)} SPF records, of which receivers use none", hint=hint)
     if record.lookups > MAX_LOOKUPS:
         hint = "Remove includes that are not needed, or replace them by addresses (ip4, ip6)"
@@ -176,17 +175,17 @@ def spf(spf_record: SpfRecord) -> Verdict:
     if record.invalid:
         hint = "Correct the terms. An included domain must have exactly one SPF record"
         return failed(f"invalid: {', '.join(record.invalid)}", hint=hint)
+    if record.policy == "+":
+        hint = "Replace +all by ~all or -all. If an included record has it, remove the include"
+        return failed("+all allows every server to send", hint=hint)
     if not record.allows_servers:
-        return failed(
-            "it allows no server to send", hint=hint.replace("Add one TXT record to", "Correct the record of")
-        )
+        hint = f"Correct the SPF record of {record.domain}: v=spf1 include:{provider or 'SERVICE'} ~all"
+        return failed("it allows no server to send", hint=hint)
     if provider and provider not in record.included:
         return failed(f"it does not include {provider}, which sends the messages", hint=f"Add include:{provider}")
     if record.wide:
         hint = "Replace them by the addresses of the servers that send"
         return failed(f"it allows a large part of the internet to send: {', '.join(record.wide)}", hint=hint)
-    if record.policy == "+":
-        return failed("+all allows every server to send", hint="Replace +all by ~all or -all")
     if record.policy not in {"~", "-"}:
         return warned("it does not end with ~all or -all: all servers can send", hint="Add ~all at its end")
     included = f", includes {provider}" if provider else "; which servers send the messages is not known"
@@ -198,23 +197,28 @@ def spf(spf_record: SpfRecord) -> Verdict:
     title="DMARC record of the sender's domain rejects or quarantines forged messages",
     severity=Severity.MEDIUM,
     hint="Add the TXT record _dmarc.DOMAIN: v=DMARC1; p=quarantine; rua=mailto:ADDRESS",
-    not_set=NO_SENDER,
+    not_set="DEFAULT_FROM_EMAIL has no domain of the project, or the SMTP server is on this machine (see mail.login)",
 )
 def dmarc(dmarc_record: DmarcRecord) -> Verdict:
     """Without it, receivers deliver forged messages of the domain, and large providers reject bulk mail."""
     record, tags = dmarc_record, dmarc_record.tags
     own = f"_dmarc.{record.domain}"
-    hint = f"Add one TXT record {own}: v=DMARC1; p=quarantine; rua=mailto:ADDRESS (read the reports with p=none first)"
-    policy = tags.get("sp", tags.get("p", "")) if record.is_inherited else tags.get("p", "")
-    evidence = f"{own}: {'sp' if record.is_inherited and 'sp' in tags else 'p'}={policy}"
+    tag = "sp" if record.is_inherited and "sp" in tags else "p"
+    policy = tags.get(tag, "")
+    evidence = f"{own}: {tag}={policy}"
     if not record.records:
+        value = "v=DMARC1; p=quarantine; rua=mailto:ADDRESS"
+        hint = f"Add one TXT record {own}: {value} (read the reports with p=none first)"
         return warned("there is no DMARC record", hint=hint)
     if len(record.records) > 1:
+        hint = f"Remove all DMARC records of {own} except one"
         return failed(f"{own} has {len(record.records)} DMARC records, of which receivers use none", hint=hint)
     if policy not in {"none", "quarantine", "reject"}:
+        hint = f"Correct {tag} in the record {own}: quarantine or reject"
         return failed(f"{own} has no valid policy: receivers ignore it", hint=hint)
     if policy == "none":
-        return warned(f"{evidence}: receivers deliver forged messages", hint="Set p=quarantine or p=reject")
+        hint = f"Set {tag}=quarantine or {tag}=reject in the record {own}"
+        return warned(f"{evidence}: receivers deliver forged messages", hint=hint)
     if tags.get("t") == "y" or tags.get("pct", "100") != "100":
         return warned(f"{evidence}, but not for all messages", hint="Remove pct and t from the record")
     return passed(evidence)

@@ -22,6 +22,7 @@ from django.core.mail.backends.smtp import EmailBackend
 from deploytools import aws
 from deploytools.errors import ConfigurationError, NotFound
 from deploytools.secrets.contract import GMAIL_HOST, SES_HOST
+from deploytools.secrets.document import value_of
 from deploytools.secrets.plan import SecretState
 from deploytools.verification.registry import fact
 
@@ -282,6 +283,12 @@ def ses_identity(secret: SecretState) -> SesIdentity | None:
 
 
 def _ses_region(secret: SecretState) -> str:
-    stored = secret.document.get("email_host")
-    host = str(stored.reveal()) if stored else ""
+    host = smtp_host(secret)
     return host.split(".")[1] if SES_HOST.fullmatch(host) else ""
+
+
+def smtp_host(secret: SecretState) -> str:
+    """Return the host of Django's SMTP server; with another backend, the one in the secret."""
+    connection = _connection()
+    host = connection.host if isinstance(connection, EmailBackend) else value_of(secret.document, "email_host")
+    return str(host or "").lower()

@@ -11,9 +11,9 @@ from django.conf import settings as django_settings
 
 from deploytools.errors import Unreachable
 from deploytools.secrets.contract import GMAIL_HOST
-from deploytools.secrets.document import value_of
 from deploytools.secrets.plan import SecretState
-from deploytools.verification.mail.facts import SesIdentity
+from deploytools.verification.local_hosts import is_local
+from deploytools.verification.mail.facts import SesIdentity, smtp_host
 from deploytools.verification.registry import fact
 
 #: Seconds for each name.
@@ -25,9 +25,15 @@ MAX_LOOKUPS = 10
 #: Domains that receive no email: without a dot, or reserved.
 NO_DOMAIN = re.compile(r"[^.]*|(.*\.)?(example\.(com|org|net)|(example|invalid|localhost|test|local))", re.IGNORECASE)
 
+#: Domains of senders whose records the project cannot change.
+GMAIL_DOMAINS = {"gmail.com", "googlemail.com"}
+
 #: Mechanisms of SPF, and those of them that need a DNS lookup.
 MECHANISMS = {"all", "ip4", "ip6", "include", "a", "mx", "ptr", "exists"}
 WITH_LOOKUP = {"include", "a", "mx", "ptr", "exists"}
+
+#: The beginning of an SPF record.
+SPF_VERSION = r"v=spf1(\s|$)"
 
 #: A mechanism with its qualifier, name and value, and the policy for all other servers.
 MECHANISM = re.compile(r"([+?~-]?)([a-z0-9]+)((?:[:/]).*)?")
@@ -66,18 +72,10 @@ class SpfRecord:
     wide: tuple[str, ...] = ()
 
 
-#: SMTP servers on this machine, such as the one of ``manage.py localcloud``.
-LOCAL = {"localhost", "127.0.0.1", "::1"}
-
-
 def sender_domain(secret: SecretState) -> str:
     """Return the domain of ``DEFAULT_FROM_EMAIL``; empty: it receives no email, or the SMTP server is local."""
     domain = parseaddr(django_settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2].lower()
-    return "" if NO_DOMAIN.fullmatch(domain) or _host(secret) in LOCAL else domain
-
-
-def _host(secret: SecretState) -> str:
-    return str(value_of(secret.document, "email_host") or "")
+    return "" if NO_DOMAIN.fullmatch(domain) or is_local(smtp_host(secret)) else domain
 
 
 @fact(deadline=60)
@@ -89,37 +87,46 @@ def spf_record(secret: SecretState, ses_identity: SesIdentity | None) -> SpfReco
     domain, provider = sender_domain(secret), ""
     if ses_identity:
         domain, provider = ses_identity.mail_from_domain, "amazonses.com"
-    elif _host(secret) == GMAIL_HOST:
+    elif smtp_host(secret) == GMAIL_HOST:
         provider = "_spf.google.com"
     return read_spf(domain, provider) if domain else None
 
 
 def read_spf(domain: str, provider: str = "") -> SpfRecord:
-    """Return the SPF record of `domain`, with what it includes."""
-    records = _records(domain, r"v=spf1(\s|$)")
-    included, invalid, wide, lookups, policy = dict[str, None](), list[str](), list[str](), 0, ""
-    pending, is_first, allows_servers = list(records) if len(records) == 1 else [], True, False
+    """Return the SPF record of `domain`, with what it includes.
+
+    The policy is the one of the record or of its ``redirect``. ``+all`` of an included record also allows every server.
+    """
+    records = _records(domain, SPF_VERSION)
+    included, invalid, wide = dict[str, None](), list[str](), list[str]()
+    lookups, policy, allows_servers = 0, "", False
+    pending = [(record, True) for record in records] if len(records) == 1 else []
     while pending and lookups <= MAX_LOOKUPS:
-        terms = pending.pop(0).lower().split()[1:]
+        record, decides = pending.pop(0)
+        terms = record.lower().split()[1:]
         invalid += [term for term in terms if not _is_valid(term)]
         others = [term for term in terms if ALL.fullmatch(term)]
         used = terms[: terms.index(others[0])] if others else terms  # Receivers ignore mechanisms after "all".
         named = [(name, value[1:]) for _, name, value in map(_parse, used)]
         allowed = [(name, value[1:]) for qualifier, name, value in map(_parse, used) if name and qualifier in PLUS]
         wide += [f"{name}{value}" for sign, name, value in map(_parse, used) if sign in PLUS and _is_wide(name, value)]
-        redirects = [term.partition("=")[2] for term in terms if term.startswith("redirect=")] if not others else []
+        redirects = [value for term in terms if (value := term.removeprefix("redirect=")) != term and not others]
         lookups += sum(name in WITH_LOOKUP for name, _ in named) + len(redirects)
-        if is_first and others:
-            policy = others[0].removesuffix("all") or "+"
-        if is_first:
-            allows_servers = bool(allowed or redirects)
-        is_first = is_first and bool(redirects)
-        targets = [value for name, value in allowed if name == "include"] + redirects
-        for target in (target for target in targets if "%" not in target and target not in included):
+        qualifier = (others[0].removesuffix("all") or "+") if others else ""
+        policy = "+" if qualifier == "+" else policy or (qualifier if decides else "")
+        allows_servers |= decides and bool(allowed or any("%" in target for target in redirects))
+        targets = [(target, decides) for target in redirects] + [
+            (name, False) for kind, name in allowed if kind == "include"
+        ]
+        for target, follows in targets:
+            if not target or "%" in target or target in included:
+                continue
             included[target] = None
-            found = _records(target, r"v=spf1(\s|$)")
-            pending += found if len(found) == 1 else []
-            invalid += [] if len(found) == 1 else [target]
+            found = _records(target, SPF_VERSION)
+            if len(found) != 1:
+                invalid.append(target)
+            else:  # A redirect comes first: an included record can have the same target.
+                pending.insert(0 if follows else len(pending), (found[0], follows))
     return SpfRecord(
         domain, records, policy, tuple(included), lookups, tuple(invalid), provider, allows_servers, tuple(wide)
     )
@@ -140,7 +147,7 @@ def _is_valid(term: str) -> bool:
     """Return whether a term is a known mechanism with a valid address, or a modifier."""
     _, name, value = _parse(term)
     if re.fullmatch(r"[a-z][a-z0-9_.-]*=.*", term):
-        return True
+        return term not in {"redirect=", "exp="}
     if name in {"ip4", "ip6"}:
         try:
             return ip_network(value[1:], strict=False).version == int(name[-1])
@@ -154,7 +161,7 @@ class DmarcRecord:
     """The DMARC record that applies to the sender's domain.
 
     Attributes:
-        domain: the domain that has it: the sender's, or the nearest one above it.
+        domain: the domain that has it: the sender's, or its organizational domain.
         records: the DMARC records of that domain; a valid domain has one.
         is_inherited: whether it is of a domain above the sender's.
     """
@@ -172,26 +179,45 @@ class DmarcRecord:
 
 @fact(deadline=30)
 def dmarc_record(secret: SecretState) -> DmarcRecord | None:
-    """The DMARC record, by the DNS tree walk of DMARC; None: there is no domain, see `sender_domain`."""
-    domain = sender_domain(secret)
+    """The DMARC record, by the DNS tree walk of DMARC; None: there is no domain of the project, see `sender_domain`.
+
+    Without a record of the domain, the one of the organizational domain applies: the record with the fewest labels, or
+    the one with ``psd=n``. With ``psd=y``, it is the domain below.
+    """
+    domain = below = sender_domain(secret)
+    if not domain or domain in GMAIL_DOMAINS:
+        return None
+    none = found = DmarcRecord(domain, ())
     labels = domain.split(".")
     for start in range(len(labels) - 1):
         name = ".".join(labels[start:])
         record = DmarcRecord(name, _records(f"_dmarc.{name}", r"v=DMARC1\s*(;|$)"), start > 0)
-        if record.records and not (record.is_inherited and record.tags.get("psd") == "y"):
-            return record
-    return DmarcRecord(domain, ()) if domain else None
+        psd = record.tags.get("psd")
+        if record.is_inherited and psd == "y":
+            found = found if found.domain == below else none
+            break
+        if record.records:
+            found = record
+            if psd == "n" or not record.is_inherited:
+                break
+        below = name
+    return found
 
 
 def _records(name: str, start: str) -> tuple[str, ...]:
-    """Return the TXT records of a name that begin with a version.
+    """Return the TXT records of a name that begin with a version; none: also if the name is not valid.
 
     Raises:
         Unreachable: there was no answer, which is not the same as no record.
     """
     import dns.exception  # It takes long to import, and only these facts need it.
+    import dns.name
     import dns.resolver
 
+    try:
+        dns.name.from_text(name)
+    except dns.exception.DNSException:
+        return ()
     try:
         answer = dns.resolver.get_default_resolver().resolve(name, "TXT", lifetime=TIMEOUT, search=False)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):

@@ -528,7 +528,7 @@ MAIL = [
     Row(ses_identity(is_verified=False), {"mail.ses-identity": FAIL}, "not verified"),
     Row(ses_identity(dkim="PENDING"), {"mail.ses-identity": WARN}, "DKIM is PENDING"),
     Row(ses_identity(is_verified=None), {"mail.ses-identity": UNKNOWN}, "VerifiedForSendingStatus"),
-    Row({"spf_record": None}, {"mail.spf": NA}, "SES sends with its own domain"),
+    Row({"spf_record": None}, {"mail.spf": NA}, "receivers use no SPF record of the project"),
     *(
         Row(spf(**changes), {"mail.spf": status}, seen)
         for changes, status, seen in (
@@ -542,6 +542,7 @@ MAIL = [
                 "invalid: includes:amazonses.com, ip4:300",
             ),
             ({"policy": "+"}, FAIL, "+all allows every server to send"),
+            ({"policy": "+", "included": (), "provider": "", "allows_servers": False}, FAIL, "+all allows every"),
             ({"policy": "-", "included": (), "provider": "", "allows_servers": False}, FAIL, "it allows no server"),
             ({"policy": "?"}, WARN, "it does not end with ~all or -all"),
             ({"policy": ""}, WARN, "it does not end with ~all or -all"),
