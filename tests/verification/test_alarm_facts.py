@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from botocore.client import BaseClient
 
 from deploytools.conf import Settings
 from deploytools.verification.alarms.facts import alarms, sufficient_alarms
+from deploytools.verification.rds.facts import RdsInstance
 from tests.verification.zoo.world import RDS, TOPIC
 
 OTHER_TOPIC = f"{TOPIC}-2"
@@ -35,6 +37,12 @@ ARN = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:"
         ("AT_LEAST(2, ALARM, (a, b, c))", set()),
         ("not ALARM(a)", set()),
         ("TRUE", set()),
+        ('ALARM("CPU (prod)") OR ALARM( "a b" )', {"CPU (prod)", "a b"}),
+        pytest.param(f"{'(' * 2000}ALARM(a){')' * 2000}", {"a"}, id="2000 parentheses"),
+        pytest.param(f"{'(ALARM(a) OR ' * 500}ALARM(b){')' * 500}", {"a", "b"}, id="500 levels"),
+        ("(ALARM(a)", set()),
+        ("ALARM(a))", set()),
+        ("()", set()),
         ("", set()),
     ],
 )
@@ -69,14 +77,48 @@ def composite(name: str, rule: str, topic: str = "", **members: Any) -> dict[str
     ],
 )
 def test_composite_alarms_of_composite_alarms(monkeypatch, composites, via):
+    (found,) = read(monkeypatch, composites)
+    assert [(arn.removeprefix(ARN), action) for arn, action in found.via] == via
+
+
+def test_each_composite_alarm_is_read_once(monkeypatch):
+    """Every pair of them is another path: there are far too many to follow each."""
+    rules = [" OR ".join(f"ALARM({name})" for name in ("cpu", *(f"c{at}" for at in range(24) if at != own)))
+             for own in range(24)]  # fmt: skip
+    (found,) = read(monkeypatch, [composite(f"c{at}", rule, TOPIC) for at, rule in enumerate(rules)])
+    assert len(found.via) == 24
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "engine", "further"),
+    [
+        ({"DBInstanceIdentifier": "good"}, "postgres", ()),
+        ({"DBInstanceIdentifier": "good", "EngineName": "postgres"}, "postgres", ("EngineName",)),
+        ({"DBClusterIdentifier": "orders", "Role": "WRITER"}, "aurora-postgresql", ()),
+        ({"DBClusterIdentifier": "orders"}, "aurora-postgresql", ()),
+        ({"DBClusterIdentifier": "orders", "EngineName": "x"}, "aurora-postgresql", ("EngineName",)),
+        ({"DBClusterIdentifier": "orders", "Role": "READER"}, "aurora-postgresql", None),
+        ({"DBClusterIdentifier": "other", "Role": "WRITER"}, "aurora-postgresql", None),
+        ({"DBClusterIdentifier": "orders", "Role": "WRITER"}, "postgres", None),
+        ({"Role": "WRITER"}, "aurora-postgresql", None),
+    ],
+)
+def test_alarms_on_the_writer_of_an_aurora_cluster(monkeypatch, dimensions, engine, further):
+    found = read(monkeypatch, [], replace(RDS, cluster="orders", engine=engine), dimensions)
+    assert [alarm.dimensions for alarm in found] == ([] if further is None else [further])
+
+
+def read(monkeypatch, composites: Any, instance: RdsInstance = RDS, dimensions: Any = None) -> Any:
     metric = {
         "AlarmName": "cpu",
         "AlarmArn": f"{ARN}cpu",
         "Namespace": "AWS/RDS",
         "MetricName": "CPUUtilization",
-        "Dimensions": [{"Name": "DBInstanceIdentifier", "Value": RDS.identifier}],
+        "Dimensions": [
+            {"Name": name, "Value": value}
+            for name, value in (dimensions or {"DBInstanceIdentifier": RDS.identifier}).items()
+        ],
     }
     answer = {"MetricAlarms": [metric], "CompositeAlarms": composites}
     monkeypatch.setattr(BaseClient, "_make_api_call", lambda *arguments: answer)
-    (found,) = alarms(RDS, Settings())
-    assert [(arn.removeprefix(ARN), action) for arn, action in found.via] == via
+    return alarms(instance, Settings())

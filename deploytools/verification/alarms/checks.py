@@ -110,6 +110,9 @@ def metrics(
     rds_instance: RdsInstance, rds_parameters: Mapping[str, str | None], alarms: tuple[Alarm, ...]
 ) -> Iterable[Verdict]:
     """Without an alarm, a full disk or exhausted memory is noticed only when the application stops working."""
+    dimensions = f"Name=DBInstanceIdentifier,Value={rds_instance.identifier}"
+    if rds_instance.is_aurora:  # After a failover, another instance is the writer.
+        dimensions = f"Name=DBClusterIdentifier,Value={rds_instance.cluster} Name=Role,Value=WRITER"
     for metric, required in requirements(rds_instance, rds_parameters.get("max_connections")).items():
         of_metric = [alarm for alarm in alarms if alarm.metric == metric]
         problems = {alarm.name: _problem(alarm, required) for alarm in of_metric}
@@ -117,7 +120,7 @@ def metrics(
         hint = (
             f"Run: aws cloudwatch put-metric-alarm --alarm-name {rds_instance.identifier}-{metric} --namespace "
             f"AWS/RDS --metric-name {metric} "
-            f"--dimensions Name=DBInstanceIdentifier,Value={rds_instance.identifier} "
+            f"--dimensions {dimensions} "
             f"--statistic Average --period 300 --evaluation-periods 2 {required.options} --alarm-actions TOPIC_ARN"
         )
         if effective:
@@ -297,12 +300,16 @@ def topic_key(
         yield not_applicable("no alarm notifies an existing SNS topic")
     for topic in existing:
         contexts = [_context(arn) for alarm in alarms for arn, action in alarm.called if action == topic.arn]
-        if topic.policy is not None and not _can_publish(topic, contexts):
+        publishing = "allowed" if topic.policy is None else _publishing(topic, contexts)
+        if publishing != "allowed":
             hint = (
                 f"Allow {CLOUDWATCH} sns:Publish in the topic's policy. Run: aws sns set-topic-attributes --topic-arn "
             )
             hint += f"{topic.arn} --attribute-name Policy --attribute-value file://FILE"
-            yield failed("the policy of the topic does not allow CloudWatch sns:Publish", topic.arn, hint)
+            if publishing == "conditional":
+                yield unknown("a condition in the policy of the topic cannot be evaluated here", topic.arn, hint)
+            else:
+                yield failed("the policy of the topic does not allow CloudWatch sns:Publish", topic.arn, hint)
             continue
         if topic.key:
             yield _evaluate_key(topic, keys[topic.arn], contexts)
@@ -310,16 +317,19 @@ def topic_key(
             yield passed("not encrypted with a KMS key", topic.arn)
 
 
-def _can_publish(topic: Topic, contexts: Iterable[Mapping[str, str]]) -> bool:
+def _publishing(topic: Topic, contexts: Iterable[Mapping[str, str]]) -> str:
     account = account_of(topic.arn)
     named = {CLOUDWATCH, "*", account, f"arn:aws:iam::{account}:root"}
     policy = Policy("topic", tuple(s for s in topic.policy or () if named & set(principals(s))))
-    return _is_allowed(policy, "sns:publish", topic.arn, contexts)
+    return _decision(policy, "sns:publish", topic.arn, contexts)
 
 
-def _is_allowed(policy: Policy, action: str, resource: str, contexts: Iterable[Mapping[str, str]]) -> bool:
-    """Return whether CloudWatch is allowed it for each alarm. A condition without a known value is taken to be met."""
-    return all(decision([policy], action, resource, context)[1] for context in contexts)
+def _decision(policy: Policy, action: str, resource: str, contexts: Iterable[Mapping[str, str]]) -> str:
+    """Return ``allowed`` if CloudWatch is allowed it for each alarm, ``conditional``, or ``denied``."""
+    decisions = {decision([policy], action, resource, context)[0] for context in contexts}
+    if decisions <= {"allowed"}:
+        return "allowed"
+    return "conditional" if decisions <= {"allowed", "conditional"} else "denied"
 
 
 def _evaluate_key(topic: Topic, key: TopicKey, contexts: Iterable[Mapping[str, str]]) -> Verdict:
@@ -334,14 +344,18 @@ def _evaluate_key(topic: Topic, key: TopicKey, contexts: Iterable[Mapping[str, s
     if key.state != "Enabled":
         return failed(f"the state of its key {topic.key} is {key.state}", topic.arn, replace_key)
     policy = Policy("default", tuple(filter(_applies_to_cloudwatch, key.statements)))
-    missing = [action for action in KEY_ACTIONS if not _is_allowed(policy, action.removesuffix("*"), "*", contexts)]
-    if not missing:
+    decisions = {action: _decision(policy, action.removesuffix("*"), "*", contexts) for action in KEY_ACTIONS}
+    missing = [action for action, decided in decisions.items() if decided == "denied"]
+    if set(decisions.values()) == {"allowed"}:
         return passed(f"the policy of its key {topic.key} allows CloudWatch to use it", topic.arn)
     added = {"Effect": "Allow", "Principal": {"Service": CLOUDWATCH}, "Action": list(KEY_ACTIONS), "Resource": "*"}
     hint = (
         f"Run: aws kms put-key-policy --key-id {key.arn} --policy-name default --policy "
         f"{argument([*key.statements, added])} (adds the last statement; the others are unchanged)"
     )
+    if not missing:
+        evidence = f"a condition in the policy of its key {topic.key} cannot be evaluated here"
+        return unknown(evidence, topic.arn, hint)
     return failed(f"the policy of its key {topic.key} does not allow CloudWatch {', '.join(missing)}", topic.arn, hint)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any
 
 from deploytools import aws
@@ -18,6 +18,9 @@ from deploytools.verification.registry import fact
 
 if TYPE_CHECKING:
     from types_boto3_sns import SNSClient
+
+#: Composite alarms, and the names and ARNs of the alarms each of which alone sets one off.
+Composites = Sequence[tuple[Any, set[str]]]
 
 CONFIRMED_PREFIX = "arn:"
 
@@ -68,16 +71,16 @@ def alarms(rds_instance: RdsInstance, settings: Settings) -> tuple[Alarm, ...]:
     pages = aws.client("cloudwatch", settings.region).get_paginator("describe_alarms")
     with aws.translate_aws_errors("cloudwatch:DescribeAlarms", f"the Region {settings.region}"):
         found: Any = pages.paginate(AlarmTypes=["MetricAlarm", "CompositeAlarm"]).build_full_result()
-    composite = found.get("CompositeAlarms") or ()
+    composites = [(item, sufficient_alarms(item.get("AlarmRule", ""))) for item in found.get("CompositeAlarms") or ()]
     return tuple(
-        _alarm(item, metric, rds_instance.identifier, composite)
+        _alarm(item, metric, rds_instance, composites)
         for item in sorted(found.get("MetricAlarms") or (), key=lambda item: item["AlarmName"])
-        for metric in _metrics(item, rds_instance.identifier)
+        for metric in _metrics(item, rds_instance)
     )
 
 
-def _alarm(item: Any, metric: str, instance: str, composite: Iterable[Any]) -> Alarm:
-    own = {"Name": DIMENSION, "Value": instance}
+def _alarm(item: Any, metric: str, instance: RdsInstance, composites: Composites) -> Alarm:
+    dimensions = item.get("Dimensions") or ()
     return Alarm(
         item["AlarmName"],
         metric,
@@ -90,8 +93,8 @@ def _alarm(item: Any, metric: str, instance: str, composite: Iterable[Any]) -> A
         item.get("Statistic") or item.get("ExtendedStatistic") or "",
         int(item.get("Period") or 0) * int(item.get("EvaluationPeriods") or 0),
         item.get("Unit", ""),
-        tuple(sorted(part["Name"] for part in item.get("Dimensions") or () if part != own)),
-        tuple(sorted(_via(item, composite))),
+        tuple(sorted({part["Name"] for part in dimensions} - _identifying(dimensions, instance))),
+        tuple(sorted(_via(item, composites))),
         bool(item.get("Metrics") or item.get("ThresholdMetricId")),
         item.get("TreatMissingData", ""),
         item.get("StateTransitionedTimestamp") or item.get("StateUpdatedTimestamp"),
@@ -99,17 +102,17 @@ def _alarm(item: Any, metric: str, instance: str, composite: Iterable[Any]) -> A
     )
 
 
-def _via(alarm: Any, composite: Iterable[Any], seen: frozenset[str] = frozenset()) -> set[tuple[str, str]]:
+def _via(alarm: Any, composites: Composites) -> set[tuple[str, str]]:
     """Return ARN and action of each composite alarm that goes off whenever `alarm` does, also through another one."""
-    found = set[tuple[str, str]]()
-    for other in composite:
-        names = {alarm["AlarmName"], alarm.get("AlarmArn")} & sufficient_alarms(other.get("AlarmRule", ""))
-        if not names or other["AlarmName"] in seen:
-            continue
-        arn = other.get("AlarmArn", "")
-        found |= {(arn, action) for action in other.get("AlarmActions") or ()} if other.get("ActionsEnabled") else set()
-        found |= _via(other, composite, seen | {other["AlarmName"]})
-    return found
+    reached, pending = dict[str, Any](), [alarm]
+    while pending:
+        item = pending.pop()
+        names = {item["AlarmName"], item.get("AlarmArn")}
+        next_ones = {other["AlarmName"]: other for other, sufficient in composites if names & sufficient}
+        pending += [other for name, other in next_ones.items() if name not in reached]
+        reached |= next_ones
+    enabled = [other for other in reached.values() if other.get("ActionsEnabled")]
+    return {(other.get("AlarmArn", ""), action) for other in enabled for action in other.get("AlarmActions") or ()}
 
 
 #: The parts of the rule of a composite alarm.
@@ -118,34 +121,65 @@ RULE = re.compile(
 )
 
 
+#: The state of one alarm in a rule.
+ALARM = re.compile(r'ALARM\s*\(\s*(?:"([^"]*)"|([^"()]*?))\s*\)')
+
+
 def sufficient_alarms(rule: str) -> set[str]:
-    """Return the names and ARNs of the alarms each of which alone makes the rule of a composite alarm true."""
+    """Return the names and ARNs of the alarms each of which alone makes the rule of a composite alarm true.
+
+    These are the alternatives of OR. Beside AND, on the same level, none is sufficient.
+    """
     parts = RULE.split(rule)
-    return set() if any(parts[::2]) else _sufficient([part for part in parts[1::2] if part.strip()])
+    found, pending = set[str](), [] if any(parts[::2]) else [[part for part in parts[1::2] if part.strip()]]
+    while pending:
+        term = _without_parentheses(pending.pop())
+        if len(term) > 1:
+            pending += _alternatives(term)
+        elif term and (alarm := ALARM.fullmatch(term[0])):
+            found.add(alarm[1] or alarm[2])
+    return found
 
 
-def _sufficient(rule: list[str]) -> set[str]:
-    """The alarms in the alternatives of OR. Beside AND, on the same level, none is sufficient."""
-    depths = list(accumulate({"(": 1, ")": -1}.get(part, 0) for part in rule))
-    if len(rule) > 1 and rule[0] == "(" and 0 not in depths[:-1]:
-        return _sufficient(rule[1:-1])
-    joins = [at for at, part in enumerate(rule) if part == "OR" and depths[at] == 0]
-    if joins and not any(part == "AND" and depth == 0 for part, depth in zip(rule, depths, strict=True)):
-        bounds = zip([-1, *joins], [*joins, len(rule)], strict=True)
-        return set().union(*(_sufficient(rule[start + 1 : end]) for start, end in bounds))
-    return {rule[0][len("ALARM") :].strip('() "')} if len(rule) == 1 and rule[0].startswith("ALARM") else set()
+def _depths(term: list[str]) -> list[int]:
+    return list(accumulate({"(": 1, ")": -1}.get(part, 0) for part in term))
 
 
-DIMENSION = "DBInstanceIdentifier"
+def _without_parentheses(term: list[str]) -> list[str]:
+    """Remove the parentheses that enclose the whole term."""
+    opening = len(list(takewhile("(".__eq__, term)))
+    closing = len(list(takewhile(")".__eq__, reversed(term))))
+    enclosing = max(0, min([opening, closing, *_depths(term)[opening : len(term) - closing]]))
+    return term[enclosing : len(term) - enclosing]
 
 
-def _metrics(alarm: Any, instance: str) -> list[str]:
+def _alternatives(term: list[str]) -> list[list[str]]:
+    depths = _depths(term)
+    joins = [at for at, part in enumerate(term) if part == "OR" and depths[at] == 0]
+    if not joins or any(part == "AND" and depth == 0 for part, depth in zip(term, depths, strict=True)):
+        return []
+    bounds = zip([-1, *joins], [*joins, len(term)], strict=True)
+    return [term[start + 1 : end] for start, end in bounds]
+
+
+def _identifying(dimensions: Iterable[Any], instance: RdsInstance) -> set[str]:
+    """Return the names of the dimensions that identify the instance; none: those of another resource.
+
+    Aurora has its metrics by cluster, too: of all instances, or of one role.
+    """
+    given = {part["Name"]: part["Value"] for part in dimensions}
+    if given.get("DBInstanceIdentifier") == instance.identifier:
+        return {"DBInstanceIdentifier"}
+    is_cluster = instance.is_aurora and given.get("DBClusterIdentifier") == instance.cluster
+    return {"DBClusterIdentifier", "Role"} if is_cluster and given.get("Role", "WRITER") == "WRITER" else set()
+
+
+def _metrics(alarm: Any, instance: RdsInstance) -> list[str]:
     metrics = [alarm, *(item["MetricStat"]["Metric"] for item in alarm.get("Metrics") or () if "MetricStat" in item)]
-    dimension = {"Name": DIMENSION, "Value": instance}
     return [
         metric["MetricName"]
         for metric in metrics
-        if metric.get("Namespace") == "AWS/RDS" and dimension in (metric.get("Dimensions") or ())
+        if metric.get("Namespace") == "AWS/RDS" and _identifying(metric.get("Dimensions") or (), instance)
     ]
 
 

@@ -37,6 +37,10 @@ BY_CLOUDWATCH = {
 }
 
 
+PUBLISHING = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "SNS:Publish", "Resource": TOPIC}
+OF_ORGANIZATION = {"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}}
+
+
 def encrypted(*statements: dict[str, Any], arn: str = KEY, is_aws_managed: bool = False) -> Changes:
     """The topic is encrypted with a key with this policy."""
     return {
@@ -173,6 +177,20 @@ ALARM = [
     ),
     Row({"alarm_topics": ()}, {"alarms.subscriptions": NA, "alarms.topic-key": NA}, "no alarm notifies an SNS topic"),
     Row(encrypted(is_aws_managed=True), {"alarms.topic-key": FAIL}, "an AWS managed key, which CloudWatch cannot use"),
+    Row(
+        encrypted(BY_ACCOUNT, {**BY_CLOUDWATCH, **OF_ORGANIZATION}),
+        {"alarms.topic-key": UNKNOWN},
+        "a condition in the policy of its key alias/ops cannot be evaluated here",
+    ),
+    Row(
+        {"alarm_topics": (replace(NO_SUBSCRIPTION, confirmed=("sms",), policy=({**PUBLISHING, **OF_ORGANIZATION},)),)},
+        {"alarms.topic-key": UNKNOWN},
+        "a condition in the policy of the topic cannot be evaluated here",
+    ),
+    Row(
+        {"alarm_topics": (replace(NO_SUBSCRIPTION, confirmed=("sms",), policy=(PUBLISHING,)),)},
+        good=("alarms.topic-key",),
+    ),
     Row(encrypted(arn=""), {"alarms.topic-key": FAIL}, "its key alias/ops does not exist"),
     Row(encrypted(BY_ACCOUNT, BY_CLOUDWATCH), {}),
     Row(encrypted(BY_ACCOUNT, {**BY_CLOUDWATCH, "Action": "kms:*"}), {}),
