@@ -186,6 +186,12 @@ def test_the_simulation_has_the_secret_in_its_context(monkeypatch):
 TAGGED = {"Condition": {"StringEquals": {"aws:ResourceTag/stage": "test"}}}
 
 
+LATER: tuple[dict[str, Any], ...] = (
+    {"ForAnyValue:DateGreaterThan": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}},
+    {"NumericGreaterThan": {"aws:EpochTime": "1900000000"}},
+)
+
+
 @pytest.mark.parametrize(
     ("says", "decided"),
     [
@@ -210,13 +216,27 @@ def test_conditional_statements_are_simulated(monkeypatch, says, decided):
         {**ALL, "Action": READ, "Resource": secrets, **TAGGED},
         {**ALL, "Effect": "Deny", **TAGGED},
         {**ALL, "Action": "iam:TagRole", "Condition": {"DateGreaterThan": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}}},
+        *({**ALL, "Action": "iam:TagUser", "Condition": condition} for condition in LATER),
         {**ALL, "Action": "iam:CreateUser", "Condition": {"Bool": {"aws:SecureTransport": "true"}}},
         ALL,
     )
     role = replace(ROLE, policies=(Policy("p", statements),))
     found = source.simulated_conditions(role, None, Settings())
     assert asked == [(ROLE.arn, "iam:PassRole", "*"), (ROLE.arn, READ, secrets.replace("*", "x"))]
-    assert found.decisions == {("web", "iam:PassRole", "*"): decided, ("web", READ, secrets): decided}
+    of_pattern = "conditional" if decided == "denied" else decided  # Other secrets can be allowed.
+    assert found.decisions == {("web", "iam:PassRole", "*"): decided, ("web", READ, secrets): of_pattern}
+
+
+def test_one_invalid_question_leaves_the_other_decisions(monkeypatch):
+    def call(client: Any, operation: str, request: dict[str, Any]) -> Any:
+        if request["ActionNames"] == ["iam:Nothing"]:
+            raise ClientError({"Error": {"Code": "InvalidInput", "Message": "no"}}, operation)
+        return {"EvaluationResults": [{"EvalDecision": "allowed"}]}
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    statement: dict[str, Any] = {**ALL, "Action": ["iam:Nothing", "iam:PassRole"], **TAGGED}
+    found = source.simulated_conditions(replace(ROLE, policies=(Policy("p", (statement,)),)), None, Settings())
+    assert (found.decisions, found.without) == ({("web", "iam:PassRole", "*"): "allowed"}, "")
 
 
 def test_conditions_without_the_policy_simulator(monkeypatch):

@@ -67,6 +67,8 @@ def test_allowed_by(statements, action, resource, is_allowed):
         ("Allow", {"Null": {"kms:ViaService": "true"}}, "conditional"),
         ("Deny", {"Bool": {"aws:SecureTransport": False}}, "allowed"),
         ("Deny", {"Bool": {"aws:SecureTransport": ["true"]}}, "explicitDeny"),
+        ("Allow", {"Bool": {"aws:SecureTransport": "True"}}, "allowed"),
+        ("Allow", {"Bool": {"aws:SecureTransport": "FALSE"}}, "implicitDeny"),
         ("Allow", {"StringEquals": {"aws:SourceVpc": "vpc-1"}}, "conditional"),
         ("Deny", {"StringEquals": {"kms:ViaService": "s.amazonaws.com"}}, "explicitDeny"),
         ("Deny", {"StringEquals": {"kms:ViaService": "other"}}, "allowed"),

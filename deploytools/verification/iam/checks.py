@@ -125,7 +125,8 @@ def _decryption(description: SecretDescription) -> list[Permission]:
 def _excess_permissions(role: Role, expected: Sequence[Permission], simulated: Simulations, what: str) -> list[Verdict]:
     """Return a verdict for each statement with excess: a failure for a dangerous action, else a warning.
 
-    A danger under a condition that nothing decides is unknown. Actions that the policy simulator denies do not count.
+    If the only dangerous actions depend on an undecided condition, the verdict is unknown. Actions that the policy
+    simulator denies do not count.
     """
     found = []
     for item in excess(role, expected):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploytools import aws
 from deploytools.conf import Settings
-from deploytools.errors import AwsError, NoCredentials, Unreachable
+from deploytools.errors import AccessDenied, AwsError, NoCredentials, Throttled, Unreachable
 from deploytools.verification.ecs.facts import TaskDefinition
 from deploytools.verification.iam.excess import known_context
 from deploytools.verification.iam.facts import Role, injected_secrets
@@ -98,13 +98,15 @@ def simulated_conditions(task_role: Role | None, execution_role: Role | None, se
         (role.name, *pair): role for role in (task_role, execution_role) if role for pair in _conditional(role)
     }
     client, decisions = aws.client("iam", settings.region), dict[tuple[str, str, str], str]()
-    try:
-        for (name, action, resource), role in list(questions.items())[:MAX_QUESTIONS]:
+    for (name, action, resource), role in list(questions.items())[:MAX_QUESTIONS]:
+        try:
             decisions[name, action, resource] = _decide(client, role, action, resource)
-    except (NoCredentials, Unreachable):
-        raise
-    except AwsError as error:
-        return Simulations({}, _not_used(error))
+        except (NoCredentials, Unreachable):
+            raise
+        except (AccessDenied, Throttled) as error:
+            return Simulations(decisions, _not_used(error))
+        except AwsError:  # The simulator does not know the action: it stays undecided.
+            continue
     return Simulations(decisions)
 
 
@@ -116,20 +118,27 @@ def _conditional(role: Role) -> list[tuple[str, str]]:
         for policy in role.policies
         for statement in policy.statements
         if statement.get("Effect") == "Allow" and condition_holds(statement, context) is None
-        if not any(operator.startswith("Date") for operator in statement["Condition"])  # True later, or before.
+        if not _depends_on_time(statement)
         for action in as_list(statement.get("Action", ()))
         for resource in as_list(statement.get("Resource", ()))
         if not set(action) & {"*", "?"}
     ]
 
 
+def _depends_on_time(statement: Mapping[str, Any]) -> bool:
+    """Return whether the condition can have another result at another time."""
+    conditions = statement["Condition"].items()
+    keys = {key.lower() for _, pairs in conditions for key in pairs}
+    return "aws:epochtime" in keys or any("date" in operator.lower() for operator, _ in conditions)
+
+
 def _decide(client: IAMClient, role: Role, action: str, resource: str) -> str:
-    """Ask the simulator about one of the resources that a pattern matches."""
+    """Ask the simulator. For a pattern, it decides about one of the resources: others can be allowed."""
     example = resource if resource == "*" else resource.replace("*", "x").replace("?", "x")
     result = _simulation(client, role, action, example, known_context(role))
     if str(result["EvalDecision"]) == "allowed":
         return "allowed"
-    return "conditional" if _lacks_values(result) else "denied"
+    return "conditional" if _lacks_values(result) or example != resource else "denied"
 
 
 def _with_key(questions: list[tuple[str, str]], description: SecretDescription) -> list[tuple[str, str]]:

@@ -114,7 +114,9 @@ def condition_holds(statement: Mapping[str, Any], context: Mapping[str, str]) ->
 def _is_met(operator: str, values: list[str], actual: str | None) -> bool | None:
     if actual is None or operator.replace("not", "") not in DECIDABLE:
         return None
-    is_literal = operator in {"stringequals", "stringnotequals", "bool"}
+    if operator == "bool":
+        return actual.lower() in {value.lower() for value in values}
+    is_literal = operator in {"stringequals", "stringnotequals"}
     return (actual in values if is_literal else any(_matches_pattern(value, actual, "") for value in values)) != (
         "not" in operator
     )
