@@ -58,7 +58,8 @@ def to_offer(instance: str) -> str:
     """Return how RDS can manage the master user's password instead."""
     return (
         "RDS can manage this password and rotate it every 7 days. Blue/green deployments and new read replicas are "
-        f"then not possible:\n  aws rds modify-db-instance --db-instance-identifier {instance} "
+        "then not possible. If the instance is not in a DB cluster, run:\n"
+        f"  aws rds modify-db-instance --db-instance-identifier {instance} "
         "--manage-master-user-password --apply-immediately\nThen remove it from the secret:\n"
         "  python manage.py sync_secrets --unset master_username --unset master_password"
     )

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import boto3
 import pytest
 from botocore.client import BaseClient
+from botocore.stub import Stubber
 
 from deploytools.aws import sharing_clients
 from deploytools.conf import Settings, read_settings
@@ -16,7 +18,7 @@ from deploytools.errors import ConfigurationError
 from deploytools.secrets.contract import FIELDS
 from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
-from deploytools.verification.ecs.facts import Cluster, Target, TargetGroup
+from deploytools.verification.ecs.facts import Cluster, Target, TargetGroup, newest_settings_modules
 from deploytools.verification.fact_result import Absent, Fact, Failed, Value
 from deploytools.verification.findings import Report, Status
 from deploytools.verification.iam.permissions import DECRYPT, READ
@@ -43,7 +45,7 @@ from tests.verification.account import (
     Wire,
     account,
 )
-from tests.verification.zoo.world import DOCUMENT, OURS, RDS, REGISTRY
+from tests.verification.zoo.world import DOCUMENT, OURS, RDS, REGISTRY, WORLD
 
 pytestmark = pytest.mark.xdist_group("aws_account")  # One account for all of them.
 
@@ -574,6 +576,7 @@ def test_a_group_of_another_vpc_does_not_have_the_name_in_the_settings(vpc, name
         ({"Ipv6Addresses": [{"Ipv6Address": "fd00::1"}]}, None),
         ({"Ipv6Addresses": [{"Ipv6Address": "2600:1f18::1"}]}, "2600:1f18::1"),
         ({"Association": {"PublicIp": "3.80.1.1"}}, "3.80.1.1"),
+        ({"Association": {"CarrierIp": "155.146.1.1"}}, None),
         ({"PrivateIpAddresses": [{}, {"Association": {"PublicIp": "3.80.1.2"}}]}, "3.80.1.2"),
     ],
 )
@@ -583,6 +586,14 @@ def test_public_addresses_of_the_bastion_host(wire, interface, address):
     wire.documented = {"ec2:DescribeInstances": lambda _: {"Reservations": [{"Instances": [instance]}]}}
     fact = read(closure("bastion"))["bastion"]
     assert isinstance(fact, Value) and fact.value.address == address
+
+
+def test_a_family_without_an_active_revision_has_no_newest(monkeypatch):
+    client = boto3.client("ecs", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    monkeypatch.setattr("deploytools.aws.client", lambda service, region: client)
+    with Stubber(client) as stubber:
+        stubber.add_client_error("describe_task_definition", "ClientException", "Unable to describe task definition.")
+        assert newest_settings_modules(WORLD["task_definition"], read_settings()) == {}
 
 
 @pytest.mark.slow

@@ -54,7 +54,8 @@ def _public_addresses(instance: Any) -> Iterator[str]:
     interfaces = instance.get("NetworkInterfaces") or ()
     private = [address for interface in interfaces for address in interface.get("PrivateIpAddresses") or ()]
     yield from filter(None, [instance.get("PublicIpAddress")])
-    yield from (item["Association"]["PublicIp"] for item in (*interfaces, *private) if item.get("Association"))
+    associations = (item.get("Association") or {} for item in (*interfaces, *private))
+    yield from filter(None, (association.get("PublicIp") for association in associations))  # Or only a CarrierIp.
     ipv6 = [item["Ipv6Address"] for interface in interfaces for item in interface.get("Ipv6Addresses") or ()]
     yield from (address for address in ipv6 if ip_address(address).is_global)
 

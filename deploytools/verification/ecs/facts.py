@@ -196,7 +196,11 @@ def newest_settings_modules(task_definition: TaskDefinition | None, settings: Se
         return None
     family = task_definition.arn.rpartition("/")[2].partition(":")[0]
     with aws.translate_aws_errors("ecs:DescribeTaskDefinition", f"the task definition {family}"):
-        response: Any = aws.client("ecs", settings.region).describe_task_definition(taskDefinition=family)
+        client = aws.client("ecs", settings.region)
+        try:
+            response: Any = client.describe_task_definition(taskDefinition=family)
+        except client.exceptions.ClientException:  # The family has no active revision.
+            return {}
     return {
         item["name"]: _environment(item).get(MODULE, "") for item in response["taskDefinition"]["containerDefinitions"]
     }
