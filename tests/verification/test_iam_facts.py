@@ -211,7 +211,7 @@ def test_conditional_statements_are_simulated(monkeypatch, says, decided):
 
     monkeypatch.setattr(BaseClient, "_make_api_call", call)
     secrets = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!*"
-    statements = (
+    statements: tuple[dict[str, Any], ...] = (
         {**ALL, "Action": ["iam:PassRole", "iam:Put*"], **TAGGED},
         {**ALL, "Action": READ, "Resource": secrets, **TAGGED},
         {**ALL, "Effect": "Deny", **TAGGED},
