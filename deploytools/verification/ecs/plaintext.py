@@ -14,9 +14,9 @@ from typing import Any
 CREDENTIAL = re.compile(
     r"""[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@
         |[?&](password|passwd|pwd|secret|token|api_?key|access_key)=[^&\s]+
-        |(^|[\s;])(?i:password|pwd|AccountKey|SharedAccessKey)=[^\s;$<{/]
+        |(^|[\s;])((?i:password|AccountKey|SharedAccessKey)|[Pp]wd)=[^\s;$<{/]
         |"[\w-]*(?i:password|passwd|client_?secret|secret_?key|private_?key|api_?key)"\s*:\s*"[^"$<{/\s]
-        |(^|\n)\s*[\w-]*(?i:password|passwd):[ ]+[^\s$<{/]
+        |(^|\n)[ \t]*[\w-]*(?i:password|passwd):[ ]+[^\s$<{/]
         |\$(apr1|2[abxy]|argon2\w+|[56y])\$\S{8}
         |\b(Basic|Bearer)\s+(?=\S*[\d=])[\w.+/=-]{8}
         |hooks\.slack\.com/services/\w|discord(app)?\.com/api/webhooks/\w
@@ -39,8 +39,11 @@ ABOUT = re.compile(
     r"|ALGORITHM|REGION|ENABLED|REQUIRED|POLICY|FIELD|URL|HASHERS?|VALIDATORS?|TYPE|VERSION|MANAGER)$"
 )
 
-#: Names of keys that browsers receive.
-PUBLIC = re.compile(r"PUBLISHABLE|(^|_)(PUBLIC|SITE_?KEY)(_|$)")
+#: Names of keys that browsers receive; a public server can also have a credential.
+PUBLIC = re.compile(r"(?!.*(SECRET|PASS|PRIVATE|TOKEN))(.*PUBLISHABLE|(.*_)?(PUBLIC|SITE_?KEY)(_|$))")
+
+#: Variables of the shell with a directory.
+DIRECTORIES = {"PWD", "OLDPWD"}
 
 #: Values that are no credential: numbers, durations, switches, Regions, ARNs, paths, dotted names of Python.
 HARMLESS = re.compile(
@@ -58,7 +61,7 @@ REFERENCE = re.compile(r"\$(\{[A-Z_][A-Z0-9_]*\}|[A-Z_][A-Z0-9_]*)")
 LOGIN = re.compile(
     r"""\b(?P<client>curl(?=\b.*\s(-\w*[uU]|--(proxy-)?user)[\s=]?['"]?[^\s:'"$]+:[^\s'"$])
         |redis-cli(?=\b.*\s(-a|--pass)\s+['"]?[^\s'"$])
-        |(mysql|mariadb)\w*(?=\b.*\s-p['"]?[^\s'"$])
+        |(mysql|mariadb)\w*(?=\b[^;&|\n]*\s-p(?!ort\b)['"]?[^\s'"$])
         |sshpass(?=\s+-p\s?['"]?[^\s'"$]))
     """,
     re.VERBOSE,
@@ -70,12 +73,12 @@ ASSIGNMENT = re.compile(r"(?:^|[\s'\"])-{0,2}([A-Za-z][\w.-]*)=(\S+)")
 
 def is_credential(name: str, value: str) -> bool:
     """Return whether a variable, an option or a label has a credential as its value."""
-    name = re.sub(r"[^A-Z0-9]+", "_", name.upper())
+    is_directory, name = name in DIRECTORIES, re.sub(r"[^A-Z0-9]+", "_", name.upper())
     if not value or HARMLESS.fullmatch(value):
         return False
     if CREDENTIAL.search(value):
         return "PUBLISHABLE" not in name and not value.startswith("pk_")
-    if PUBLIC.search(name):
+    if is_directory or PUBLIC.match(name):
         return False
     if RANDOM.fullmatch(value):
         return True

@@ -290,6 +290,8 @@ TASK_DEFINITIONS = [
             ("SALT", "bPxRfiCYEXAMPLEKEYwJalrXUtnFEMI12"),
             ("DJANGO_SECRET_KEY", "django-insecure-abc"),
             ("SENTRY_API_KEY", "abc"),
+            ("PUBLIC_STORAGE_SECRET_ACCESS_KEY", "wJalrXUtnFEMI7K7MDENG0bPxRfiCYEXAMPLE4KEY"),
+            ("PUBLIC_SITE_PASSWORD", "hunter2"),
         )
     ),
     Row(variable("X", DOCUMENT["password"]), dict(PLAIN), "web X: it contains a value of the secret"),
@@ -315,8 +317,21 @@ TASK_DEFINITIONS = [
             ("DJANGO_SETTINGS_MODULE", "prod.settings"),
             ("KEYBOARD", "qwerty"),
             ("PASSENGER_COUNT", "many"),
+            ("PWD", "app"),
+            ("RECAPTCHA_PUBLIC_KEY", "6LeIxAcTAAAAAJcZVRqyHh71UMIEGNQ4MXjiZKhI"),
         )
     ),
+    *(
+        Row(defined(command=["sh", "-c", command]), good=("ecs.no-plaintext-secrets",))
+        for command in (
+            'mysql -e "select 1" && gunicorn -preload',
+            "mysql -h db; gunicorn -preload",
+            "mysqladmin ping -port 3306",
+            "PWD=app run",
+        )
+    ),
+    Row(defined(command=["sh", "-c", "mysql -h db -phunter2 && run"]), dict(PLAIN), "web command mysql"),
+    Row(defined(command=["sh", "-c", "run --dsn Server=db;Uid=a;Pwd=hunter2"]), dict(PLAIN), "web command"),
     Row(defined(command=["gunicorn", "--workers=3", "--timeout", "30"]), good=("ecs.no-plaintext-secrets",)),
     Row(defined(dockerLabels={"version": "1.2.3"}), good=("ecs.no-plaintext-secrets",)),
 ]
