@@ -126,7 +126,9 @@ def read_expiry(login: Login) -> str:
         return ""
     with session, translate_database_errors("read the expiry date of a password"):
         (row,) = session.execute(
-            "SELECT rolvaliduntil AS until FROM pg_roles WHERE rolname = session_user AND isfinite(rolvaliduntil)"
+            "SELECT rolvaliduntil AS until FROM pg_roles "
+            "WHERE rolname = session_user AND rolvaliduntil BETWEEN '1970-01-01' AND '9999-01-01'",
+            binary=True,  # For any DateStyle.
         ).fetchall() or [None]
     return row.until.isoformat(timespec="seconds") if row else ""
 

@@ -24,7 +24,7 @@ from deploytools.tenants.credentials import server_address
 DEFAULT_NAME = "postgres"
 USER_VARIABLE, PASSWORD_VARIABLE = "DEPLOYTOOLS_MASTER_USERNAME", "DEPLOYTOOLS_MASTER_PASSWORD"
 
-#: The keys of the master user in the shared secret, and in a secret of its own.
+#: The keys of the master user in the shared secret, and in a separate secret.
 SHARED_KEYS, OWN_KEYS = ("master_username", "master_password"), ("username", "password")
 
 

@@ -81,7 +81,9 @@ def rotation_on_schedule(secret_description: SecretDescription, secret: SecretSt
     changed = secret_description.changed_at
     if changed and changed > rotated and (due - changed).days <= days + 1:
         evidence += f"; the secret or its schedule was changed on {changed:%Y-%m-%d}"
-        return warned(evidence, hint=f"If the schedule was not shortened on that day, run: {command}")
+        return warned(
+            evidence, hint=f"If the schedule was not shortened on that day, run: {command} ({ROTATION_EFFECT})"
+        )
     return failed(evidence, hint="Check the log of the rotation function: a rotation was skipped or failed")
 
 

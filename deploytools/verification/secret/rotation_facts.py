@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from deploytools.conf import Settings
 from deploytools.errors import ConfigurationError, ConnectionFailed, ConnectionFailure, NotFound
@@ -16,9 +16,8 @@ from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
 from deploytools.secrets.reader import SecretReader
 from deploytools.secrets.versions import PREVIOUS
-from deploytools.tenants.credentials import login_secret_name, login_with, owner_role
+from deploytools.tenants.credentials import login_secret_name, login_with, owner_role, tenant_login
 from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, configured_tenants
-from deploytools.verification.databases.facts import read_catalog
 from deploytools.verification.registry import fact
 from deploytools.verification.secret.facts import SecretDescription
 
@@ -44,22 +43,25 @@ def login_rotation_dates(rotation_dates: RotationDates, secret: SecretState, set
 
 
 @fact()
-def open_logins(secret: SecretState, secret_description: SecretDescription, settings: Settings) -> tuple[str, ...]:
+def open_logins(secret: SecretState, settings: Settings) -> tuple[str, ...]:
     """The tenants, except this process's, with two open logins. Only PostgreSQL's catalog is read, no other secret."""
     if settings.is_shared:
         return ()
-    tenants = [tenant.name for tenant in configured_tenants(settings)]
-    latest = secret_description.read_at + timedelta(days=MAX_GRACE)
-    is_open = {
-        role.name: not role.valid_until or datetime.fromisoformat(f"{role.valid_until}+00:00") > latest
-        for role in read_catalog(secret, tenants, settings, settings.database).roles
-        if role.can_login and not role.is_expired
-    }
-    return tuple(
-        name
-        for name in tenants
-        if name != settings.database and is_open.get(name) and is_open.get(name + SECOND_LOGIN_SUFFIX)
-    )
+    tenants = [tenant.name for tenant in configured_tenants(settings) if tenant.name != settings.database]
+    logins = [name + suffix for name in tenants for suffix in ("", SECOND_LOGIN_SUFFIX)]
+    found = read_open_logins(tenant_login(settings, secret.document, settings.database), settings.database, logins)
+    return tuple(name for name in tenants if {name, name + SECOND_LOGIN_SUFFIX} <= found)
+
+
+def read_open_logins(login: Login, database: str, names: list[str]) -> Set[str]:
+    """Return those of the roles that can log in after `MAX_GRACE` days."""
+    with login.connect(database, settings=TRUSTED_SEARCH_PATH) as session, translate_database_errors("read the roles"):
+        rows = session.execute(
+            "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s) AND rolcanlogin "
+            "AND coalesce(rolvaliduntil > now() + make_interval(days => %s), true)",
+            [names, MAX_GRACE],
+        ).fetchall()
+    return {row.rolname for row in rows}
 
 
 def _dates_in(document: Document) -> RotationDates:
@@ -143,8 +145,10 @@ def _read_role(login: Login, database: str, user: str) -> tuple[bool | None, dat
     with login.connect(database, settings=TRUSTED_SEARCH_PATH) as session, translate_database_errors("read the roles"):
         row = session.execute(
             "SELECT rolcanlogin AND coalesce(rolvaliduntil > now(), true) AS can_log_in, "
-            "CASE WHEN isfinite(rolvaliduntil) THEN rolvaliduntil END AS until FROM pg_roles WHERE rolname = %s",
+            "CASE WHEN rolvaliduntil BETWEEN '1970-01-01' AND '9999-01-01' THEN rolvaliduntil END AS until "
+            "FROM pg_roles WHERE rolname = %s",
             [user],
+            binary=True,  # For any DateStyle.
         ).fetchone()
     return (row.can_log_in, row.until) if row else (None, None)
 
