@@ -39,6 +39,7 @@ from tests.verification.zoo.world import (
     rds,
     secret,
     service,
+    tenant,
 )
 
 MOVE = (
@@ -415,6 +416,24 @@ def test_hint_for_an_overdue_rotation_names_its_effect(changes, first):
     assert command_in(finding.hint) == "aws secretsmanager rotate-secret --secret-id prod --region us-east-1"
     assert first in finding.hint
     assert "running tasks cannot open new connections until they are replaced" in finding.hint
+
+
+def test_hint_for_a_shortened_schedule_names_the_effect_of_a_rotation():
+    changed = description(
+        rotated_at=NOW - timedelta(days=60),
+        rotation_days=30,
+        changed_at=NOW - timedelta(days=2),
+        next_rotation=NOW + timedelta(days=20),
+    )
+    (finding,) = [f for f in findings(**changed) if f.check.id == "secret.rotation-on-schedule"]
+    assert finding.status.value == "warn"
+    assert "running tasks cannot open new connections until they are replaced" in finding.hint
+
+
+def test_hint_for_hidden_rows_creates_a_policy():
+    found = findings(**tenant(hidden_tables=("a",)))
+    (finding,) = [f for f in found if f.check.id == "databases.table-privileges"]
+    assert "CREATE POLICY" in finding.hint and "DISABLE" not in finding.hint
 
 
 @pytest.mark.parametrize(

@@ -42,10 +42,19 @@ def test_sslmodes_of_further_aliases(settings, monkeypatch):
         "socket": {**postgresql, "HOST": "/run/postgresql"},
         "unset": postgresql,
         "cache": {"ENGINE": "django.db.backends.sqlite3", "HOST": "x"},
+        "tunnel": {**postgresql, "HOST": "db.shop.net", "OPTIONS": {"hostaddr": "127.0.0.1"}},
+        "service": {**postgresql, "OPTIONS": {"service": "shop"}},
+        "named": {**postgresql, "HOST": "db.shop.net", "OPTIONS": {"service": "shop"}},
+        "strict": {**postgresql, "OPTIONS": {"service": "shop", **secure}},
+        "several": {**postgresql, "HOST": "localhost,db.shop.net"},
     }
+    monkeypatch.delenv("PGHOST", raising=False)
     for alias, database in found.items():
         monkeypatch.setitem(settings.DATABASES, alias, database)
-    assert alias_sslmodes() == {"replica": "verify-full", "reports": "prefer"}
+    prefer = {"reports": "prefer", "tunnel": "prefer", "several": "prefer"}
+    assert alias_sslmodes() == {"replica": "verify-full", "service": "", "named": "", "strict": "verify-full", **prefer}
+    monkeypatch.setenv("PGHOST", "db.shop.net")
+    assert alias_sslmodes()["unset"] == "prefer"
     monkeypatch.setenv("PGSSLMODE", "verify-full")
     assert alias_sslmodes()["reports"] == "verify-full"
 

@@ -114,6 +114,7 @@ def test_columns_and_privileges_that_are_missing(capsys, deployment):
         "CREATE TABLE django_content_type (id integer, app_label text, model text)",
         "ALTER TABLE django_content_type ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
         "CREATE POLICY master ON django_content_type TO pg_read_all_data",
+        "CREATE POLICY writes ON django_content_type FOR INSERT TO CURRENT_USER WITH CHECK (true)",
     )
     settings = read_settings()
     secret = SecretReader.connect(deployment.name, settings.region).read()

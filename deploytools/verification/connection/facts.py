@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -45,6 +44,7 @@ from deploytools.tenants.credentials import (
 )
 from deploytools.tenants.options import parse_tenants
 from deploytools.verification.connection.database_settings import DatabaseSettings, compare
+from deploytools.verification.local_hosts import is_local
 from deploytools.verification.registry import fact
 from deploytools.wording import join_names
 
@@ -170,19 +170,30 @@ def django_connection(django_database: DjangoDatabase, connection_attempt: Probe
     return probe_django() if django_database.is_postgresql and connection_attempt.report else None
 
 
-#: Hosts of servers on this machine; a socket has a directory, or none.
-LOCAL = re.compile(r"|/.*|localhost|127\.[\d.]+|::1")
-
-
 @fact()
 def alias_sslmodes() -> Mapping[str, str]:
-    """The ``sslmode`` of each further alias of ``DATABASES`` for a PostgreSQL server on another machine."""
+    """The ``sslmode`` of each further alias of ``DATABASES`` for a PostgreSQL server on another machine.
+
+    Empty: a service file can set it.
+    """
     return {
-        alias: str(database.get("OPTIONS", {}).get("sslmode") or os.environ.get("PGSSLMODE") or "prefer")
+        alias: mode
         for alias, database in django_settings.DATABASES.items()
-        if alias != ALIAS and not LOCAL.fullmatch(str(database.get("HOST", "")))
+        if alias != ALIAS and (mode := _remote_sslmode(database)) is not None
         if load_backend(database["ENGINE"]).DatabaseWrapper.vendor == POSTGRESQL
     }
+
+
+def _remote_sslmode(database: Mapping[str, Any]) -> str | None:
+    """Return the ``sslmode`` of an alias, from its settings and the environment; None: the server is local."""
+    options = {**database.get("OPTIONS", {}), **({"host": database["HOST"]} if database.get("HOST") else {})}
+    given = {key: str(value) for key, value in options.items() if value}
+    parameters = with_defaults(given)
+    hosts = [host for key in ("host", "hostaddr") for host in parameters.get(key, "").split(",") if host]
+    is_service = "service" in given
+    if all(map(is_local, hosts)) and (hosts or not is_service):
+        return None
+    return given.get("sslmode", "") if is_service else parameters.get("sslmode", "prefer")
 
 
 @fact(actions=("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"), deadline=30)

@@ -180,7 +180,7 @@ def table_privileges(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdic
             hint = f"Run in psql: ALTER ROLE … or ALTER DATABASE … RESET default_transaction_read_only. {REPLICA_HINT}"
             return failed("its sessions are read-only", hint=hint)
         if hidden := tenant.hidden_tables:
-            hint = "Run in psql as the owner of each table: ALTER TABLE … DISABLE ROW LEVEL SECURITY, or CREATE POLICY"
+            hint = "Run in psql as the owner of each table: CREATE POLICY … ON … TO … USING (…) for its rows"
             evidence = f"the row security of {join_names(hidden)} has no policy for the application role"
             return failed(evidence, hint=hint)
         if lost := tenant.missing_privileges:
@@ -278,9 +278,12 @@ def tls_verified(
             f"Django's own connection is {tls}, its sslmode is {django.sslmode}",
             hint="Set DATABASES['default']['OPTIONS']['sslmode'] to verify-full, and sslrootcert to the CA bundle",
         )
-    if other := [f"DATABASES['{alias}']: {mode}" for alias, mode in alias_sslmodes.items() if mode != "verify-full"]:
+    if other := [f"DATABASES['{a}']: {mode}" for a, mode in alias_sslmodes.items() if mode not in {"", "verify-full"}]:
         hint = "Set OPTIONS['sslmode'] of these aliases to verify-full, and sslrootcert to the CA bundle"
         return failed(f"the sslmode of other aliases is not verify-full: {', '.join(other)}", hint=hint)
+    for alias in (alias for alias, mode in alias_sslmodes.items() if not mode):
+        hint = "Set OPTIONS['sslmode'] of the alias to verify-full, and sslrootcert to the CA bundle"
+        return unknown(f"the sslmode of DATABASES['{alias}'] is not known: its service file can set it", hint=hint)
     return passed(f"verify-full, {connection.tls}")
 
 

@@ -118,7 +118,8 @@ TABLES = """
                  WHERE NOT has_table_privilege(relation, privilege)) AS privileges,
            relation IS NOT NULL AND row_security_active(relation) AND NOT EXISTS (
                SELECT FROM pg_catalog.pg_policy, unnest(polroles) AS role
-               WHERE polrelid = relation AND polpermissive AND (role = 0 OR pg_has_role(role, 'USAGE'))) AS is_hidden
+               WHERE polrelid = relation AND polpermissive AND polcmd IN ('*', 'r')
+                 AND (role = 0 OR pg_has_role(role, 'USAGE'))) AS is_hidden
     FROM (SELECT name, to_regclass(name)::oid AS relation FROM unnest(%s::text[]) AS name OFFSET 0) AS model
 """
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from deploytools.conf import Settings
 from deploytools.verification.connection.database_settings import DatabaseSettings
-from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, warned
+from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.project.facts import ProjectReport, SecretKeyFallbacks
 from deploytools.verification.registry import check
 from deploytools.verification.secret.facts import SettingsInUse
@@ -24,6 +24,9 @@ SET_BY_AWS = {"HTTP_X_FORWARDED_PROTO", "HTTP_CLOUDFRONT_FORWARDED_PROTO"}
 
 #: The name of a request's header in ``request.META``.
 META_NAME = re.compile("HTTP_[A-Z0-9_]+")
+
+#: Names in ``request.META`` with the protocol, which the WSGI server sets.
+SET_BY_SERVER = {"HTTPS", "wsgi.url_scheme"}
 
 #: Domains below which anyone can register a name.
 SHARED = re.compile(
@@ -127,6 +130,9 @@ def _pattern(origin: str) -> str:
 )
 def proxy_ssl_header(project: ProjectReport, settings: Settings) -> Verdict:
     """If the load balancer terminates TLS, Django otherwise redirects every request to https in a loop."""
+    if project.proxy_ssl_header and project.proxy_ssl_header[0] in SET_BY_SERVER:
+        hint = "Check that the WSGI server sets it from the load balancer's X-Forwarded-Proto"
+        return unknown(f"{project.proxy_ssl_header[0]} is set by the WSGI server", hint=hint)
     if project.proxy_ssl_header and not META_NAME.fullmatch(project.proxy_ssl_header[0]):
         return failed(f"request.META never has {project.proxy_ssl_header[0]}: the name of a header is HTTP_…")
     if project.proxy_ssl_header and project.proxy_ssl_header[1] not in SECURE:

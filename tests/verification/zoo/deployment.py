@@ -796,6 +796,7 @@ DATABASES = [
         )
         for mode in ("disable", "prefer", "require")
     ),
+    Row({"alias_sslmodes": {"replica": ""}}, {"databases.tls-verified": UNKNOWN}, "DATABASES['replica'] is not known"),
     Row({"alias_sslmodes": {"replica": "verify-full"}}, good=("databases.tls-verified",)),
     Row(expect(sslmode="require"), {"databases.tls-verified": FAIL}, "the server's certificate is not verified"),
     Row(

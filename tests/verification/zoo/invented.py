@@ -216,6 +216,10 @@ INVENTED = [
         Row(project(proxy_ssl_header=(name, "https")), {"django.proxy-ssl-header": FAIL}, f"never has {name}")
         for name in ("X-Forwarded-Proto", "X_FORWARDED_PROTO", "HTTP_X-Forwarded-Proto")
     ),
+    *(
+        Row(project(proxy_ssl_header=header), {"django.proxy-ssl-header": UNKNOWN}, "is set by the WSGI server")
+        for header in (("HTTPS", "on"), ("wsgi.url_scheme", "https"))
+    ),
     Row(
         project(trusted_origins=(f"{URL}/",)), {"django.trusted-origins": FAIL}, "does not contain https://www.shop.net"
     ),
