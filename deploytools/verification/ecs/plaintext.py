@@ -12,7 +12,7 @@ from typing import Any
 
 #: Values that are credentials under any name: URLs with a password, and formats of well-known services.
 CREDENTIAL = re.compile(
-    r"""[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@
+    r"""[a-z][a-z0-9+.-]{0,30}://[^/\s:@]*:[^/\s@]+@
         |[?&](password|passwd|pwd|secret|token|api_?key|access_key)=[^&\s]+
         |(^|[\s;])((?i:password|AccountKey|SharedAccessKey)|[Pp]wd)=[^\s;$<{/]
         |"[\w-]*(?i:password|passwd|client_?secret|secret_?key|private_?key|api_?key)"\s*:\s*"[^"$<{/\s]
