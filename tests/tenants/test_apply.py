@@ -16,7 +16,7 @@ from psycopg import sql
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
 from deploytools.postgres.connections import lock_error, locked_session, session
 from deploytools.secrets.document import Secret
-from deploytools.tenants import provisioning
+from deploytools.tenants import step_execution
 from deploytools.tenants.catalog import read_server_catalog
 from deploytools.tenants.database_operations import CreateDatabase, ReassignObjects
 from deploytools.tenants.isolation import verify_tenant
@@ -367,7 +367,7 @@ def test_revoke_without_effect_is_an_error(site, monkeypatch):
     def as_itself(connection: object, owner: str | None) -> Iterator[None]:
         yield
 
-    monkeypatch.setattr(provisioning, "set_role", as_itself)
+    monkeypatch.setattr(step_execution, "set_role", as_itself)
     first, second = errors(other.run())
     assert (first, second) == (
         f'PostgreSQL revoked nothing: no privileges could be revoked for "{site.names[0]}".',
