@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,7 +25,7 @@ from deploytools.management.secret_options import (
     mode_of,
 )
 from deploytools.reports import secret_json, secret_text
-from deploytools.secrets.contract import FALLBACKS_KEY, ROTATED_AT
+from deploytools.secrets.contract import FALLBACKS_KEY, ROTATED_AT, Field, by_name, is_placeholder
 from deploytools.secrets.custom_fields import all_fields
 from deploytools.secrets.document import EMPTY, ChangeKind, Document, Secret, value_of
 from deploytools.secrets.inputs import Request, parse_assignments, refuse_absent, refuse_unknown
@@ -45,7 +45,9 @@ from deploytools.secrets.plan_details import plan_details
 from deploytools.secrets.progress import Live
 from deploytools.secrets.versions import parse_age, short_id, version_at
 from deploytools.tenants.catalog import password_works, read_expiry
-from deploytools.wording import printable
+from deploytools.wording import printable, quote_name
+
+WITH_LOGIN = "--with-login"
 
 Plan = TypeVar("Plan", SyncPlan, RollbackPlan)
 
@@ -213,7 +215,7 @@ class Command(InspectSecretCommand):
         needs_role = plan.changes_password
         text = secret_text.written(current, base, note)
         steps = secret_text.next_steps(
-            base, command, needs_role=needs_role, is_restarted=restarts, restore=_restore_options(plan)
+            base, command, needs_role=needs_role, is_restarted=restarts, restore=_restore_options(plan, self.fields)
         )
         if restarts:
             self.restart(text)
@@ -266,7 +268,8 @@ class Command(InspectSecretCommand):
             refuse_absent([key for key in keys if key not in then], state.document)
             refuse_rotated(state, content.version, then, keys)
             if "master_password" in keys:
-                self.require_login(content.version, _master_login(then), "--key master_password")
+                restored = state.document.without(keys).merge({key: then[key] for key in keys if key in then})
+                self.require_login(content.version, _master_login(restored), "--key master_password")
             then = with_dates(state.document, then, {*state.document, *then} - {*keys})
             self.restore(options, state, then, [*keys, ROTATED_AT])
             return
@@ -299,10 +302,11 @@ class Command(InspectSecretCommand):
         self.check_removals(unset, state)
         self.apply(options, Request(given, unset, EMPTY, ()), state)
 
-    def require_login(self, version: str, then: Document, option: str = "--with-login") -> None:
+    def require_login(self, version: str, then: Document, option: str = WITH_LOGIN) -> None:
         """Log in to PostgreSQL as the login in `then`.
 
         Args:
+            then: the document with the restored values.
             option: the option that restores it.
 
         Raises:
@@ -321,8 +325,9 @@ class Command(InspectSecretCommand):
             raise Refused(
                 f"The password of {login.user} of version {short_id(version)} expires at {until} (VALID UNTIL). "
                 "Nothing was changed.",
-                hint="To return to it without the expiry date, run: python manage.py rotate_credentials password "
-                "--back",
+                hint="To return to it without the expiry date, run: python manage.py rotate_credentials password --back"
+                if option == WITH_LOGIN
+                else f"Remove the expiry date: ALTER ROLE {quote_name(login.user)} VALID UNTIL 'infinity'",
             )
 
     def version_to_restore(self, given: str, state: SecretState) -> str:
@@ -346,11 +351,17 @@ def _master_login(document: Document) -> Document:
     return document.merge({"username": Secret(user), "password": Secret(password)})
 
 
-def _restore_options(plan: SyncPlan | RollbackPlan) -> str:
-    """Return the options of ``--rollback`` that restore what `plan` changes: it keeps credentials by default."""
-    changed = [item.key for item in plan.changes if item.kind is not ChangeKind.UNCHANGED]
-    if not {*CREDENTIALS}.intersection(changed):
+def _restore_options(plan: SyncPlan | RollbackPlan, fields: Sequence[Field]) -> str:
+    """Return the options of ``--rollback`` that restore the credentials that it would keep."""
+    before, known = plan.state.document, by_name(fields)
+    kept = {
+        key
+        for key in kept_keys(plan.after, before, with_login=False)
+        if (former := value_of(before, key)) and not is_placeholder(former, known.get(key))
+    }
+    if "password" in kept:
+        return f" {WITH_LOGIN}"
+    if not kept.intersection(CREDENTIALS):
         return ""
-    if "password" in changed:
-        return " --with-login"
+    changed = [item.key for item in plan.changes if item.kind is not ChangeKind.UNCHANGED]
     return "".join(f" --key {key}" for key in changed if key not in (ROTATED_AT, FALLBACKS_KEY))
