@@ -93,6 +93,17 @@ class SecretState:
             f"--version-stage {PENDING} --remove-from-version-id {self._version_with(PENDING)}"
         )
 
+    def how_to_end(self, tenant: str = "") -> str:
+        """Return how to end an unfinished rotation, for a hint.
+
+        Args:
+            tenant: the tenant whose own secret it is; empty: the shared secret.
+        """
+        if self.rotated_credential:
+            option = f" --tenant {tenant}" if tenant else ""
+            return f"To complete it, or to cancel it with --abort, run: {self.end_rotation}{option}"
+        return f"To end a rotation that failed, run: {self.end_rotation}"
+
     def _version_with(self, label: str) -> str | None:
         return next((version for version, labels in self.labels.items() if label in labels), None)
 

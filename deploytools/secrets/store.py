@@ -59,9 +59,11 @@ class SecretStore(SecretReader):
 
     Attributes:
         command: the command that shows and rolls back this secret, for hints. Empty: there is none.
+        tenant: the tenant whose own secret it is, for hints. Empty: the shared secret.
     """
 
     command: str = "python manage.py sync_secrets"
+    tenant: str = ""
     progress: ChangeProgress = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -226,7 +228,7 @@ class SecretStore(SecretReader):
             consequence, then = "can overwrite this change", "check the secret"
         error = RotationInProgress(
             f"A rotation of {self.name} is in progress (AWSPENDING is on version {pending}) and {consequence}.",
-            hint=f"Wait for it to finish, then {then}. To end a rotation that failed, run: {state.end_rotation}",
+            hint=f"Wait for it to finish, then {then}. {state.how_to_end(self.tenant)}",
         )
         self.progress.explain(error)
         return error

@@ -170,7 +170,7 @@ class TenantSecrets:
         return self._login(tenant, read_when_not_rotating(self._store(tenant)))
 
     def _store(self, tenant: str) -> SecretStore:
-        return SecretStore(self.client, self.prefix + tenant, self.region, command="")
+        return SecretStore(self.client, self.prefix + tenant, self.region, command="", tenant=tenant)
 
     def _fixed(self, tenant: str) -> dict[str, str | int]:
         """Return everything but the password, with the keys of AWS's rotation functions for PostgreSQL."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -119,6 +120,19 @@ def test_the_former_login_of_a_tenant_is_open_for_some_days(capsys, made: Deploy
     result = run(capsys, "verify_deploy", "--only", "secret.former-login")
     assert f"{one} is open since the rotation on" in result.out, result
     assert (result.code, f"rotate_credentials password --tenant {one} --finish" in result.out) == (0, True)
+
+
+def test_a_write_during_a_rotation_names_the_tenant(capsys, made: Deployment, monkeypatch):
+    one = made.tenants[1]
+    with monkeypatch.context() as patched, pytest.raises(TypeError):
+        patched.setattr("deploytools.rotation.rotator.Rotator.test_login", None)
+        rotate(capsys, one)
+    document = own(made, one) | {"port": 1}
+    made.client.put_secret_value(SecretId=f"{made.name}/tenant/{one}", SecretString=json.dumps(document))
+    result = run(capsys, "create_tenant_dbs", "--noinput")
+    hint = f"or to cancel it with --abort, run: python manage.py rotate_credentials password --tenant {one}"
+    assert (result.code, hint in result.out + result.err) == (1, True), result
+    assert rotate(capsys, one).code == 0
 
 
 def test_only_with_a_tenant(capsys, made: Deployment, settings: Any):
