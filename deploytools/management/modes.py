@@ -44,5 +44,5 @@ def is_given(value: object) -> bool:
 
 
 def flag(option: str) -> str:
-    """Return the option string of an attribute: ``--keep-going``; ``FILE`` is no option."""
+    """Return the option string of an attribute: ``--keep-going``; ``FILE`` is not an option."""
     return "FILE" if option == "file" else f"--{option.replace('_', '-')}"
