@@ -52,7 +52,8 @@ def plan_rotation(state: RotationState, *, one_login: bool = False, grace: int =
         if found != login:
             raise Refused(
                 f"An unfinished rotation of {secret} has the login {found}, not {login}. Nothing was changed.",
-                hint=f"Continue it: {state.resume_command}, or cancel it: {state.command} --abort",
+                hint=f"Continue it: {state.resume_command}, or cancel it: {state.command} --abort"
+                f"{' --one-login' * one_login}",
             )
     elif not one_login:
         _require_unused(state, state.logins[login])
@@ -67,10 +68,19 @@ def plan_rotation(state: RotationState, *, one_login: bool = False, grace: int =
 
 
 def plan_master_rotation(state: RotationState) -> Steps:
-    """Return the steps that rotate the master user's password: all of a new rotation, or those that remain of one."""
+    """Return the steps that rotate the master user's password: all of a new rotation, or those that remain of one.
+
+    Raises:
+        Refused: another writer has changed the user name since an unfinished rotation was begun.
+    """
     secret, user = state.secret.name, state.current
     if state.has_leftover_labels:
         return (EndRotation(secret),)
+    if state.pending is not None and (found := state.credential.user_in(state.pending) or user) != user:
+        raise Refused(
+            f"An unfinished rotation of {secret} has the master user {found}, not {user}. Nothing was changed.",
+            hint=f"Cancel it: {state.command} --abort",
+        )
     create = () if state.pending is not None else (CreateVersion(secret, user),)
     return (*create, SetMasterPassword(user), TestMaster(user), Switch(secret, user), EndRotation(secret))
 
@@ -150,6 +160,8 @@ def plan_abort(state: RotationState) -> Steps:
     login = state.credential.user_in(state.pending) or state.owner
     if login == state.current:
         return (TestCurrent(login), CancelVersion(state.secret.name))
+    if login not in state.logins or state.credential != PASSWORD:  # Another writer has replaced it in the secret.
+        return (CancelVersion(state.secret.name),)
     found = state.logins[login]
     if found.sessions:
         raise in_use(found, "new", f"Complete the rotation: {state.command}")
@@ -176,7 +188,7 @@ def _require_finished(state: RotationState) -> None:
     if state.pending is not None or state.has_leftover_labels:
         raise Refused(
             f"A rotation of {state.secret.name} is not finished (label {state.credential.label}). Nothing was changed.",
-            hint=f"Complete it: {state.command}",
+            hint=f"Complete it: {state.resume_command}",
         )
 
 

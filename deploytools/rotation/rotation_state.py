@@ -55,9 +55,16 @@ class Credential:
 
 
 PASSWORD = Credential("password", ROTATING)
-#: `master_password` in the shared secret, and ``password`` in a secret of the master user.
-MASTER = Credential("master_password", ROTATING_MASTER, "master_username", "master_password")
-NAMED_MASTER = Credential("master_password", ROTATING_MASTER)
+MASTER = "master_password"
+
+
+def master_credential(keys: tuple[str, str]) -> Credential:
+    """Return the master user's credential.
+
+    Args:
+        keys: user name and password in the secret, as `Master.keys`.
+    """
+    return Credential(MASTER, ROTATING_MASTER, *keys)
 
 
 @dataclass(frozen=True)

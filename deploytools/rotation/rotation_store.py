@@ -6,13 +6,13 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from deploytools.errors import AwsError, RotationInProgress, SecretConflict
+from deploytools.errors import AwsError, Refused, RotationInProgress, SecretConflict
 from deploytools.rotation.rotation_state import PASSWORD, Credential
 from deploytools.secrets.contract import ROTATED_AT
 from deploytools.secrets.document import Document, Secret
 from deploytools.secrets.plan import SecretState, rotation_dates
 from deploytools.secrets.store import AGAIN, WRITE_ATTEMPTS, SecretStore
-from deploytools.secrets.versions import CURRENT, PENDING, short_id
+from deploytools.secrets.versions import CURRENT, PENDING, ROTATIONS, short_id
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,13 @@ class RotationStore(SecretStore):
 
         Raises:
             RotationInProgress: another rotation holds AWSPENDING, also one of AWS.
-            Refused: the secret is a replica.
+            Refused: the secret is a replica, or the rotation of its other credential was interrupted.
         """
         self.progress.start("the new login")
         if self.aws_version:
             return self._put_rotating(document, PENDING, version=self.aws_version)
         self.require_writable(state)
+        self._require_no_leftover(state)
         self._end_finished_rotation(state)
         version = self._put_rotating(document)
         try:
@@ -107,6 +108,16 @@ class RotationStore(SecretStore):
             if label in labels:
                 self._move_label(label, RemoveFromVersionId=version)
 
+    def _require_no_leftover(self, state: SecretState) -> None:
+        """Raise Refused if another credential's rotation was interrupted after its switch: AWSPENDING shows that."""
+        labels = state.labels.get(state.version, ())
+        others = [name for label, name in ROTATIONS.items() if label in labels and label != self.credential.label]
+        if PENDING in labels and others:
+            raise Refused(
+                f"A rotation of {others[0]} in {self.name} was interrupted after its switch. AWSCURRENT was not moved.",
+                hint="Complete it, with the same options: python manage.py rotate_credentials " + others[0],
+            )
+
     def _require_former(self, state: SecretState, login: NewLogin) -> None:
         found = self.credential.user_in(state.document)
         if found != login.former:
@@ -141,7 +152,7 @@ def require_not_rotated_by_others(state: SecretState, credential: Credential, aw
         raise RotationInProgress(
             f"Another rotation of {state.name} is in progress: AWSPENDING is on version {short_id(pending)}. Nothing "
             "was changed.",
-            hint=f"Wait for it to finish. To end a rotation that failed, run: {state.end_rotation}",
+            hint=f"Wait for it to finish. {state.how_to_end()}",
         )
 
 

@@ -70,8 +70,13 @@ class Rotator:
         secret = self.store.read()
         require_not_rotated_by_others(secret, self.store.credential, self.store.aws_version)
         current = self.store.credential.user_in(secret.document) or self.owner
-        names = [current] if self.one_login else [self.owner, self.owner + SECOND_LOGIN_SUFFIX]
-        if not self.one_login:
+        version = self.store.credential.pending_in(secret)
+        pending = self.store.read_version(version).document if version else None
+        names = [self.owner, self.owner + SECOND_LOGIN_SUFFIX]
+        if self.one_login:  # Also the login that an unfinished rotation has opened.
+            opened = self.store.credential.user_in(pending) if pending else ""
+            names = [current, *(name for name in names if name == opened != current)]
+        else:
             other_login(self.owner, current, self.tenant)  # Validates the names.
         with translate_database_errors("read the logins"):
             logins, server = self._read_logins(names)
@@ -84,18 +89,17 @@ class Rotator:
             raise DatabaseError(
                 f"Role {self.owner} does not exist.", hint="Create it: python manage.py create_tenant_dbs"
             )
-        state = RotationState(
+        return RotationState(
             secret,
             server,
             self.owner,
             logins,
+            pending=pending,
             databases=tuple(name for name in self.tenants if name in existing),
             missing_databases=tuple(name for name in self.tenants if name not in existing),
             tenant=self.tenant,
             credential=self.store.credential,
         )
-        pending = state.pending_version
-        return replace(state, pending=self.store.read_version(pending).document) if pending else state
 
     def run(self, steps: Sequence[Operation]) -> None:
         """Execute the steps; after an error, another run continues.

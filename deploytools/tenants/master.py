@@ -62,7 +62,13 @@ def describe_managed_secret(instance: str, region: str) -> dict[str, Any]:
 
 
 def find_master(
-    settings: Settings, secret: Document, *, username: str | None, named: str | None, interactive: bool
+    settings: Settings,
+    secret: Document,
+    *,
+    username: str | None,
+    named: str | None,
+    interactive: bool,
+    in_secret: bool = False,
 ) -> Master:
     """Return the master user's credentials from the first source that has them.
 
@@ -72,6 +78,7 @@ def find_master(
     Args:
         username: replaces the user name; the password is then not taken from RDS's or the shared secret.
         named: name or ARN of a secret with ``username`` and ``password``.
+        in_secret: whether only secrets are sources.
 
     Raises:
         ConfigurationError: no source has the password.
@@ -82,10 +89,18 @@ def find_master(
     master = sources.named_secret(named, f"the secret {named}") if named else None
     if username is None:
         master = master or sources.rds() or sources.shared_secret()
-    master = master or sources.environment() or (sources.prompt() if interactive else None)
+    if not in_secret:
+        master = master or sources.environment() or (sources.prompt() if interactive else None)
     if master:
         return master
     reason = f" {sources.denied}" if sources.denied else ""
+    if in_secret:
+        without = ", and run the command without --master-username" if username else ""
+        raise ConfigurationError(
+            f"No secret with the password of the master user {sources.user} was found.{reason}",
+            hint="Specify a secret with its username and password: --master-secret NAME. Or add master_username and "
+            f"master_password to the shared secret: python manage.py sync_secrets FILE{without}.",
+        )
     raise ConfigurationError(
         f"The password of the master user {sources.user} is not set.{reason}",
         hint="Specify a secret that has it (--master-secret), add master_username and master_password to the shared "

@@ -112,10 +112,12 @@ class Fake:
         """
         self._planned.append(_Planned(call, when, action, times, skip))
 
-    def forget(self) -> None:
-        """Cancel all planned actions."""
+    def forget(self) -> int:
+        """Cancel all planned actions; return how many have not happened."""
+        remaining = sum(planned.times > 0 for planned in self._planned)
         self._planned.clear()
         self._stale_reads = 0
+        return remaining
 
     def read_stale(self, times: int) -> None:
         """Make the next `times` reads return the state before the last write."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from deploytools.errors import ConfigurationError, DatabaseError, Refused
 from deploytools.postgres.connections import Login
 from deploytools.reports.rotation_text import to_status_text
-from deploytools.rotation.rotation_state import other_login
+from deploytools.rotation.rotation_plan import plan_back, plan_finish
+from deploytools.rotation.rotation_state import master_credential, other_login
+from deploytools.rotation.rotation_store import RotationStore
 from deploytools.secrets.document import Secret
+from deploytools.tenants.master import SHARED_KEYS
 from tests.fakes.errors import Crash
 from tests.fakes.secretsmanager import PENDING
-from tests.rotation.world import FIRST, World
+from tests.rotation.world import FIRST, NAME, World
 
 
 def is_unchanged(made: World) -> bool:
@@ -75,6 +79,59 @@ def test_the_server_ignores_set_role(made: World):
     assert "14.14, 15.9, 16.5 and 17.1 ignore ALTER ROLE" in (caught.value.hint or "")
     assert made.document()["password"] == FIRST
     made.login().connect(made.database).close()
+
+
+@pytest.mark.slow
+def test_abort_with_one_login_of_a_rotation_to_the_other_login(made: World):
+    with pytest.raises(Crash):
+        made.rotate(after=4)
+    assert made.steps[-1] == "CreateVersion"
+    made.abort(one_login=True)
+    assert (PENDING in made.fake.stored.labels, made.document()["password"]) == (False, FIRST)
+    made.rotate()
+    made.require_rotated()
+
+
+@pytest.mark.slow
+def test_abort_after_another_writer_has_changed_the_login(made: World):
+    """The login in the secret is then neither of the two; the one that the rotation has opened is closed."""
+    with pytest.raises(Crash):
+        made.rotate(after=5)
+    assert made.steps[-1] == "OpenLogin"
+    other = f"{made.name}_other"
+    made.postgres.make_role(other, Secret(FIRST))
+    made.fake.put_secret_value(SecretId=NAME, SecretString=json.dumps(made.document() | {"username": other}))
+    made.abort(one_login=True)
+    assert PENDING not in made.fake.stored.labels
+    with made.postgres.admin() as admin:
+        query = "SELECT rolname::text AS name, rolcanlogin FROM pg_roles WHERE rolname = ANY(%s)"
+        found = dict(map(tuple, admin.execute(query, [[other, f"{made.owner}_b"]]).fetchall()))
+    assert found == {other: True, f"{made.owner}_b": False}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plan", [plan_finish, plan_back])
+def test_what_requires_a_finished_rotation_names_the_command_that_completes_it(made: World, plan: Any):
+    with pytest.raises(Crash):
+        made.rotate(after=1, one_login=True)
+    with pytest.raises(Refused) as caught:
+        plan(made.state())
+    assert caught.value.hint == "Complete it: python manage.py rotate_credentials password --one-login"
+
+
+@pytest.mark.slow
+def test_the_interrupted_rotation_of_another_credential_keeps_its_labels(made: World):
+    """Its next run completes what is left to do, for example --grace."""
+    with pytest.raises(Crash):
+        made.rotate(after=7)
+    client: Any = made.fake
+    store = RotationStore(client, NAME, "us-east-1", credential=master_credential(SHARED_KEYS))
+    labels = dict(made.fake.stored.labels)
+    state = store.read()
+    with pytest.raises(Refused, match="A rotation of password in prod was interrupted after its switch") as caught:
+        store.begin(state, state.document)
+    assert (caught.value.hint or "").endswith("python manage.py rotate_credentials password")
+    assert made.fake.stored.labels == labels
 
 
 @pytest.mark.slow

@@ -59,23 +59,26 @@ class World:
                 raise Crash
 
         self.steps.clear()
-        return self._with_rotator(on_step, lambda r: r.run(plan_rotation(r.read(), **options)))
+        one_login = options.get("one_login", False)
+        return self._with_rotator(on_step, lambda r: r.run(plan_rotation(r.read(), **options)), one_login=one_login)
 
     def state(self) -> RotationState:
         return self._with_rotator(lambda step: None, lambda r: None)
 
-    def abort(self) -> RotationState:
-        return self._with_rotator(lambda step: None, lambda r: r.run(plan_abort(r.read())))
+    def abort(self, *, one_login: bool = False) -> RotationState:
+        return self._with_rotator(lambda step: None, lambda r: r.run(plan_abort(r.read())), one_login=one_login)
 
     def finish(self) -> RotationState:
         return self._with_rotator(lambda step: None, lambda r: r.run(plan_finish(r.read())))
 
-    def _with_rotator(self, on_step: Callable[[Operation], None], action: Callable[[Rotator], None]) -> RotationState:
+    def _with_rotator(
+        self, on_step: Callable[[Operation], None], action: Callable[[Rotator], None], **options: Any
+    ) -> RotationState:
         client: Any = self.fake
         store = RotationStore(client, NAME, "us-east-1", sleep=lambda _: None)
         app = Login(self.postgres.address, self.owner, Secret(FIRST))
         with locked_session(self.postgres.master, wait=60) as connection:
-            rotator = Rotator(connection, store, app, self.owner, [self.database], on_step=on_step)
+            rotator = Rotator(connection, store, app, self.owner, [self.database], on_step=on_step, **options)
             action(rotator)
             return rotator.read()
 

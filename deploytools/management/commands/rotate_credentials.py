@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.management.base import CommandParser
 
+from deploytools import aws
 from deploytools.conf import Settings, read_settings
 from deploytools.errors import ConfigurationError, DatabaseError, Refused
 from deploytools.management.base import (
@@ -31,7 +32,7 @@ from deploytools.reports import rotation_text
 from deploytools.rotation.key_rotator import KeyRotator
 from deploytools.rotation.managed_master import ManagedMaster
 from deploytools.rotation.rotation_plan import plan_abort, plan_back, plan_finish, plan_master_rotation, plan_rotation
-from deploytools.rotation.rotation_state import COMMAND, MASTER, MASTER_COMMAND, PASSWORD, Credential
+from deploytools.rotation.rotation_state import COMMAND, MASTER, MASTER_COMMAND, PASSWORD, master_credential
 from deploytools.rotation.rotation_store import RotationStore
 from deploytools.rotation.rotator import Rotator
 from deploytools.secrets.contract import DJANGO_KEY, instance_identifier
@@ -47,7 +48,7 @@ from deploytools.tenants.credentials import (
     server_address,
     tenant_login,
 )
-from deploytools.tenants.master import Master, find_master
+from deploytools.tenants.master import SHARED_KEYS, Master, find_master
 from deploytools.tenants.operations import Operation
 from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, configured_tenants, require_configured
 
@@ -57,20 +58,23 @@ Options = dict[str, Any]
 MODES = ("finish", "abort", "back", "status", "iam_policy")
 
 #: Options and the modes that they apply to; "": a rotation.
+CHANGES = ("", "finish", "abort", "back")
 APPLIES = {
+    "tenant": (*CHANGES, "status"),
+    "master_username": (*CHANGES, "status"),
     "one_login": ("", "abort", "status"),
     "grace": ("",),
     "wait_for_sessions": ("",),
     "end_sessions": ("", "finish"),
     "now": ("finish",),
-    "plan": ("", "finish", "abort", "back"),
+    "plan": CHANGES,
 }
 
 KEY_OPTIONS = ("leaked", "restarted")
 OPTIONS_OF = {
-    PASSWORD.name: {"tenant", *MODES, *APPLIES},
-    DJANGO_KEY: {"plan", "iam_policy", *KEY_OPTIONS},
-    MASTER.name: {"plan", "abort", "status", "iam_policy"},
+    PASSWORD.name: {*MODES, *APPLIES},
+    DJANGO_KEY: {"plan", "iam_policy", "master_username", *KEY_OPTIONS},
+    MASTER: {"plan", "abort", "status", "iam_policy", "master_username"},
 }
 
 #: Seconds to wait for another run.
@@ -141,7 +145,7 @@ class Command(DeployCommand):
                 self.report(document, path)
         elif options["credential"] == DJANGO_KEY:
             self._rotate_key(options)
-        elif options["credential"] == MASTER.name:
+        elif options["credential"] == MASTER:
             self._rotate_master(mode, options)
         else:
             self._rotate_password(mode, options)
@@ -153,19 +157,19 @@ class Command(DeployCommand):
     def _rotate_master(self, mode: str, options: Options) -> None:
         settings = read_settings()
         secret = read_secret(settings)
-        master = _find_master(options, settings, secret, interactive=False)
+        master = _find_master(options, settings, secret, in_secret=True)
         if master.instance:
             self._rotate_managed(mode, options, settings, secret, master)
             return
         _require_changeable(master, owner_role(settings, secret))
-        user, credential = master.login.user, Credential(MASTER.name, MASTER.label, *master.keys)
-        store = replace(RotationStore.connect(master.secret, settings.region), credential=credential)
+        user, store = master.login.user, RotationStore.connect(master.secret, settings.region)
+        store = replace(store, credential=master_credential(master.keys))
         is_read_only = options["plan"] or mode == "status"
         with self._connection(options, settings, secret, master, read_only=is_read_only) as connection:
             rotator = Rotator(connection, store, master.login, user, (), one_login=True, on_step=self._show_step)
             self._apply(rotator, mode, options)
         instance = settings.rds_instance or instance_identifier(secret)
-        if instance and not mode:
+        if instance and not mode and master.keys == SHARED_KEYS:
             self.text_stream.write(rotation_text.to_offer(instance))
 
     def _rotate_managed(
@@ -185,8 +189,9 @@ class Command(DeployCommand):
             with self._connection(options, settings, secret, master, read_only=False):
                 self.confirm("Apply this plan?", interactive=options["interactive"])
                 self.after_interrupt = "RDS completes a rotation that it has begun."
-                state = managed.rotate(lambda text: self.stderr.write(f"  {text}"))
-                master = _find_master(options, settings, secret, interactive=False)
+                with aws.sharing_clients():
+                    state = managed.rotate(lambda text: self.stderr.write(f"  {text}"))
+                master = _find_master(options, settings, secret, in_secret=True)
                 with session(master.login):
                     self._show_step(steps[-1])
         for format, path in self.destinations:
@@ -311,23 +316,26 @@ class Command(DeployCommand):
             yield connection
 
 
-def _find_master(options: Options, settings: Settings, secret: Document, *, interactive: bool | None = None) -> Master:
+def _find_master(options: Options, settings: Settings, secret: Document, *, in_secret: bool = False) -> Master:
     return find_master(
         settings,
         secret,
         username=options["master_username"],
         named=options["master_secret"],
-        interactive=options["interactive"] if interactive is None else interactive,
+        interactive=options["interactive"],
+        in_secret=in_secret,
     )
 
 
 def _require_changeable(master: Master, owner: str) -> None:
     """Raise an error if the password of the master user is not in a secret that these commands can change."""
     user = master.login.user
-    if not master.secret:
+    if "rds!cluster" in master.secret:
         raise ConfigurationError(
-            f"The password of the master user {user} is from {master.source}, not from a secret. Nothing was changed.",
-            hint="Add master_username and master_password to the shared secret: python manage.py sync_secrets FILE",
+            f"RDS manages the secret {master.secret} for an Aurora cluster, which rotate_credentials does not support. "
+            "Nothing was changed.",
+            hint="Let RDS rotate it: aws rds modify-db-cluster --db-cluster-identifier CLUSTER "
+            "--rotate-master-user-password --apply-immediately",
         )
     if "rds!" in master.secret:
         raise ConfigurationError(
@@ -342,7 +350,7 @@ def _require_changeable(master: Master, owner: str) -> None:
 
 
 def _policy(settings: Settings, options: Options) -> dict[str, Any]:
-    rotates_master = options["credential"] == MASTER.name
+    rotates_master = options["credential"] == MASTER
     tenants = () if settings.is_shared or rotates_master else (f"{settings.tenant_secret_prefix}*",)
     names = [settings.secret_name, *tenants]
     master, instance = options["master_secret"] or "", settings.rds_instance
@@ -374,7 +382,7 @@ def _mode(options: Options) -> str:
         ConfigurationError: options that exclude each other, or that do nothing in this mode.
     """
     allowed = OPTIONS_OF[options["credential"]]
-    for option in ("tenant", *MODES, *APPLIES, *KEY_OPTIONS):
+    for option in (*MODES, *APPLIES, *KEY_OPTIONS):
         if options[option] and option not in allowed:
             raise ConfigurationError(
                 f"{flag(option)} does not apply to {options['credential']}.", hint=f"Remove {flag(option)}."
@@ -385,7 +393,7 @@ def _mode(options: Options) -> str:
             f"{flag(modes[0])} cannot be combined with {flag(modes[1])}.", hint="Remove one of the two options."
         )
     mode = modes[0] if modes else ""
-    reads = "--plan" if options["plan"] else f"--{mode}" if mode == "status" else ""
+    reads = "--plan" if options["plan"] else flag(mode) if mode in ("status", "iam_policy") else ""
     if reads and options["wait_for_lock"] is not None:
         raise ConfigurationError(
             f"--wait-for-lock cannot be combined with {reads}.",

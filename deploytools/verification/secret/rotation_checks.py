@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from deploytools.conf import Settings
-from deploytools.rotation.rotation_state import COMMAND, command_for
+from deploytools.rotation.rotation_state import COMMAND, PASSWORD, command_for
 from deploytools.secrets.plan import CREDENTIALS, SecretState
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
@@ -42,6 +42,8 @@ def no_pending_rotation(secret: SecretState) -> Verdict:
     if secret.rotated_credential:
         command = secret.end_rotation
         hint = f"Continue it: {command} --noinput (or cancel it, before its switch: {command} --abort)"
+        if secret.rotated_credential == PASSWORD.name:
+            hint += f". With one login, add --one-login: {command} --status shows the command"
         return warned(f"an unfinished rotation has AWSPENDING on version {pending}", hint=hint)
     if pending:
         hint = (
