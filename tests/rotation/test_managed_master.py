@@ -123,6 +123,22 @@ def test_a_rotation_in_progress_is_waited_for(capsys, rds: Rds):
     assert (result.code, rds.requests, rds.works(SECOND)) == (0, [], True), result
 
 
+def test_all_reads_use_one_client(capsys, rds: Rds, monkeypatch: pytest.MonkeyPatch):
+    """A rotation is read every 5 seconds; a session reads files and asks for credentials."""
+    client: Any = aws.client
+    waiting: list[Any] = []
+
+    def recorded(service: str, region: str) -> Any:
+        found = client(service, region)
+        if service == "secretsmanager" and rds.status == "rotating":
+            waiting.append(found)
+        return found
+
+    monkeypatch.setattr(aws, "client", recorded)
+    assert rotate(capsys).code == 0
+    assert (len(waiting) > 2, len(set(map(id, waiting)))) == (True, 1)
+
+
 def test_commands_log_in_while_the_status_is_rotating(capsys, rds: Rds):
     """With AWSCURRENT, or with AWSPENDING where PostgreSQL has the new password already."""
     rds.begin()

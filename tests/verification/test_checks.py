@@ -391,6 +391,17 @@ def test_hint_for_a_failed_rotation_keeps_rotation_enabled():
     )
 
 
+@pytest.mark.parametrize(
+    ("label", "credential", "can_have_one_login"),
+    [("deploytools-rotation", "password", True), ("deploytools-rotation-master", "master_password", False)],
+)
+def test_hint_for_an_unfinished_rotation_of_ours(label, credential, can_have_one_login):
+    secret = replace(WORLD["secret"], labels={"v1": ("AWSCURRENT",), "v2": ("AWSPENDING", label)})
+    (finding,) = [f for f in findings(secret=secret) if f.check.id == "secret.no-pending-rotation"]
+    assert f"Continue it: python manage.py rotate_credentials {credential} --noinput" in finding.hint
+    assert ("--status shows whether --one-login is required" in finding.hint) is can_have_one_login
+
+
 @pytest.mark.parametrize(("version", "status"), [("v1", "pass"), ("v0", "warn")])
 def test_awspending_of_a_finished_rotation(version, status):
     """On the previous version it makes the next rotation fail; on the current one it is harmless."""

@@ -43,7 +43,7 @@ def no_pending_rotation(secret: SecretState) -> Verdict:
         command = secret.end_rotation
         hint = f"Continue it: {command} --noinput (or cancel it, before its switch: {command} --abort)"
         if secret.rotated_credential == PASSWORD.name:
-            hint += f". With one login, add --one-login: {command} --status shows the command"
+            hint += f". {command} --status shows whether --one-login is required"
         return warned(f"an unfinished rotation has AWSPENDING on version {pending}", hint=hint)
     if pending:
         hint = (
