@@ -243,7 +243,7 @@ def test_port_of_the_secret(port, found):
 )
 def test_the_server_in_use(host, endpoint, found):
     secret = replace(SECRET, document=Document({"host": host}))
-    said = server_in_use(secret, replace(RDS, endpoint=endpoint))
+    said = server_in_use(secret, replace(RDS, endpoint=endpoint), ())
     assert (said.is_instance, said.is_rds_endpoint) == found
     assert host not in repr(said)
 

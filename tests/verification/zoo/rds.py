@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from deploytools.verification.findings import Status
 from deploytools.verification.rds.facts import (
     EngineSupport,
     Maintenance,
@@ -52,6 +53,15 @@ def aurora(**changes: Any) -> Changes:
 
 
 OF_CLUSTER = ("rds.deletion-protection", "rds.automated-backups", "rds.storage-encrypted", "rds.log-exports")
+#: What a reader has, and what is reported.
+OF_READERS: tuple[tuple[str, Any, str, Status, str], ...] = (
+    ("status", "failed", "rds.available", FAIL, "the status is failed"),
+    ("certificate_until", NOW - DAY, "rds.certificate", FAIL, "rds-ca-rsa2048-g1, expired on 2026-02-28"),
+    ("has_minor_upgrades", False, "rds.minor-upgrades", FAIL, "AutoMinorVersionUpgrade is false"),
+    ("pending", ("DBInstanceClass",), "rds.no-pending-changes", WARN, "pending until the maintenance window"),
+    ("instance_groups", (("own", "pending-reboot"),), "rds.parameters-applied", FAIL, "own: pending-reboot"),
+)
+
 SWITCHES = [
     Row(
         aurora(allocated=1, maximum=None) | {"alarms": tuple(a for a in ALARMS if a.metric != "FreeStorageSpace")},
@@ -71,13 +81,7 @@ SWITCHES = [
             {check: status},
             f"orders-2: {seen}",
         )
-        for field, value, check, status, seen in (
-            ("status", "failed", "rds.available", FAIL, "the status is failed"),
-            ("certificate_until", NOW - DAY, "rds.certificate", FAIL, "rds-ca-rsa2048-g1, expired on 2026-02-28"),
-            ("has_minor_upgrades", False, "rds.minor-upgrades", FAIL, "AutoMinorVersionUpgrade is false"),
-            ("pending", ("DBInstanceClass",), "rds.no-pending-changes", WARN, "pending until the maintenance window"),
-            ("instance_groups", (("own", "pending-reboot"),), "rds.parameters-applied", FAIL, "own: pending-reboot"),
-        )
+        for field, value, check, status, seen in OF_READERS
     ),
     Row(
         aurora(cluster_pending=("EngineVersion",)),
