@@ -17,8 +17,9 @@ TYPE_CHECKING = False  # The entrypoint of a container imports this module befor
 if TYPE_CHECKING:
     from types import FrameType
 
-#: Seconds after which a signal whose exception was dropped is handled again.
-AGAIN_SECONDS = 0.01
+#: Seconds after which a signal whose exception was dropped is handled again, at most. The pauses are spread by the
+#: golden ratio: equal ones can meet the same callback each time.
+AGAIN_SECONDS, GOLDEN_RATIO = 0.01, 0.618
 
 
 class Shutdown:
@@ -75,7 +76,7 @@ def exit_on_signals() -> Iterator[list[int]]:
     already, as that of the container's entrypoint, is kept.
 
     Python drops an exception that a handler raises while a finalizer or the callback of a weak reference runs. The
-    signal is then handled again after `AGAIN_SECONDS`.
+    signal is then handled again within `AGAIN_SECONDS`.
 
     Yields:
         The signals received. If they are not removed, they also end a block that has caught the `SystemExit`.
@@ -91,7 +92,7 @@ def exit_on_signals() -> Iterator[list[int]]:
 
     def handle_dropped(dropped: sys.UnraisableHookArgs) -> None:
         if received and dropped.exc_type is SystemExit:
-            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS * (1 + len(received) * GOLDEN_RATIO % 1) / 2)
         else:
             previous(dropped)
 

@@ -101,11 +101,11 @@ def callback(reference):
 def child():
     with exit_on_signals():
         os.write(1, b".")
-        while True:
+        while os.getppid() == parent:
             reference = weakref.ref(Thing(), callback)
             time.sleep(0.0005)
 
-codes = []
+codes, parent = [], os.getpid()
 for number in range(300):
     pid = os.fork()
     if not pid:
