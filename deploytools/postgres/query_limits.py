@@ -6,10 +6,12 @@ all, for example because its host hangs, the client closes the connection.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 import weakref
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -21,6 +23,10 @@ GRACE_SECONDS = 5.0
 #: Seconds in which an idle connection must respond before a request uses it.
 HEALTH_SECONDS = 5.0
 IDLE_IN_TRANSACTION_SECONDS = 60.0
+
+#: What keeps an idle connection open in load balancers and NAT, and finds a lost network: a probe after 30 s, then one
+#: every 10 s, 3 at most. The names are those of the module `socket`; macOS does not have all.
+KEEPALIVES = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 #: A limit that the role, the database or OPTIONS sets is unchanged.
 SET_UNLESS_SET = "CASE WHEN current_setting('{0}') = '0' THEN set_config('{0}', %s, false) END"
@@ -43,10 +49,24 @@ def limit_queries(seconds: float) -> None:
     def limit(sender: object, connection: BaseDatabaseWrapper, **_: object) -> None:
         if isinstance(raw := connection.connection, psycopg.Connection):
             _limit_silence(raw, seconds + GRACE_SECONDS)
+            _set_keepalives(raw, seconds + GRACE_SECONDS)
             with connection.cursor() as cursor:
                 cursor.execute(query, values)
 
     connection_created.connect(limit, weak=False, dispatch_uid="deploytools.query_limits")
+
+
+def _set_keepalives(connection: psycopg.Connection[Any], seconds: float) -> None:
+    """Send TCP keepalives, and let the kernel close the connection if sent data is not acknowledged for `seconds`."""
+    options = KEEPALIVES | {"TCP_USER_TIMEOUT": int(seconds * 1000)}
+    with (
+        suppress(OSError),
+        socket.socket(fileno=os.dup(connection.fileno())) as tcp,
+    ):  # A Unix socket has no such options.
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in options.items():
+            if option := getattr(socket, name, None):
+                tcp.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _limit_silence(connection: psycopg.Connection[Any], seconds: float) -> None:

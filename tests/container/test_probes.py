@@ -167,21 +167,26 @@ def test_limits_of_the_role_are_kept_and_commands_have_none(tmp_path, migrated):
         "from django.core.wsgi import get_wsgi_application\n"
         "get_wsgi_application()\n"
         "from django.db import connection\n"
+        "import os, socket\n"
         "NAMES = ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')\n"
+        "OPTIONS = ('TCP_KEEPIDLE', 'TCP_KEEPINTVL', 'TCP_KEEPCNT', 'TCP_USER_TIMEOUT')\n"
         "def application(environ, start_response):\n"
         "    with connection.cursor() as cursor:\n"
         "        cursor.execute('SELECT ' + ', '.join(f\"current_setting('{name}')\" for name in NAMES))\n"
         "        row = cursor.fetchone()\n"
+        "    with socket.socket(fileno=os.dup(connection.connection.fileno())) as tcp:\n"
+        "        found = [tcp.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in OPTIONS]\n"
+        "        found.append(tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))\n"
         "    connection.close()\n"
         "    start_response('200 OK', [])\n"
-        "    return [' '.join(row).encode()]\n"
+        "    return [' '.join(map(str, (*row, *found))).encode()]\n"
     )
     environment = production(migrated, PYTHONPATH=str(tmp_path))
     with serving(tmp_path / "log", "limits", **environment) as (port, _):
-        assert get(port, "/") == (200, b"15s 7500ms 1min")
+        assert get(port, "/") == (200, b"15s 7500ms 1min 30 10 3 20000 1")
         with migrated.postgres.admin() as admin:
             admin.execute(f"ALTER ROLE {migrated.role} SET statement_timeout = '2s'")
-        assert get(port, "/") == (200, b"2s 7500ms 1min")
+        assert get(port, "/") == (200, b"2s 7500ms 1min 30 10 3 20000 1")
 
 
 @pytest.mark.slow
