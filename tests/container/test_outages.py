@@ -176,7 +176,8 @@ def traffic(port: int) -> Iterator[Traffic]:
 
 
 def test_the_shop_recovers_without_a_restart(tmp_path, own, migrated):
-    environment = production(migrated, WEB_QUERY_TIMEOUT="2")
+    # A fast machine would otherwise reach max_requests, after which a worker ends.
+    environment = production(migrated, WEB_QUERY_TIMEOUT="2", GUNICORN_CMD_ARGS="--max-requests 0")
     with serving(tmp_path / "log", **environment) as (port, arbiter), traffic(port) as clients:
         clients.get_next(200)
         workers = arbiter.children()
