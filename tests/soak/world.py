@@ -23,11 +23,14 @@ from tests.servers import OwnServer
 from tests.soak.application import Application
 from tests.soak.releases import Releases
 
-#: Share of the commands that are killed and then started again, and the seconds after which they are.
-KILLED, KILLED_AFTER = 0.4, (0.3, 6.0)
+#: Share of the commands that are sent a signal and then started again, and when: in parts of the duration that the
+#: command had before. So some end before the signal, on any machine.
+KILLED, KILLED_AFTER = 0.4, (0.1, 1.2)
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)
 
 CREATE, MIGRATE, ROTATE = "create_tenant_dbs", "migrate_tenants", "rotate_credentials"
+#: Seconds of a command that has not run yet.
+FIRST_SECONDS = 0.5
 COMMENT = "a comment of the previous owner"
 
 
@@ -37,6 +40,7 @@ class World:
     Attributes:
         names: the tenants.
         own: the tenants with `ISOLATION` ``role-per-tenant``.
+        seconds: how long the last run of a command took.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class World:
         self.releases, self.random, self.size = releases, random, size
         self.names: list[str] = []
         self.own: set[str] = set()
+        self.seconds: dict[str, float] = {}
         self.number = 0
 
     # What an operator does
@@ -115,7 +120,9 @@ class World:
     def rotate(self) -> None:
         """Rotate the password of the shared login, and close the former one."""
         self._move(sorted(self.own), is_own=False)
-        self.command(ROTATE, "password")
+        # A rotation that had switched the secret before the signal is complete: the next one is refused until the
+        # application no longer uses the former login.
+        self.command(ROTATE, "password", refused_if_complete="The former login ")
         self._restart(self.names)
         self.command(ROTATE, "password", "--finish")
 
@@ -262,18 +269,28 @@ class World:
 
     # Commands
 
-    def command(self, name: str, *arguments: str, only: list[str] | None = None, code: int = 0) -> Result:
-        """Run a command to its end; one that changes something at times after one that was killed."""
+    def command(
+        self, name: str, *arguments: str, only: list[str] | None = None, code: int = 0, refused_if_complete: str = ""
+    ) -> Result:
+        """Run a command to its end; one that changes something at times after one that was sent a signal.
+
+        Args:
+            refused_if_complete: beginning of the error if the first of the two runs had completed its work.
+        """
         mode = "role-per-tenant" if only and only[0] in self.own else "shared"
         options = [option for tenant in only or () for option in ("--tenant", tenant)]
         if name == ROTATE:
             options = ["--wait-for-lock", "60"]
+        kill: tuple[float, int] | None = None
         if not {"--plan", "--check", "--verify"} & set(arguments):
             options += ["--noinput"]
             if self.random.random() < KILLED:
-                kill = self.random.uniform(*KILLED_AFTER), self.random.choice(SIGNALS)
+                seconds = self.seconds.get(name, FIRST_SECONDS) * self.random.uniform(*KILLED_AFTER)
+                kill = seconds, self.random.choice(SIGNALS)
                 self._run([name, *arguments, *options], mode, kill)
         result = self._run([name, *arguments, *options], mode)
+        if kill and refused_if_complete and result.err.startswith(f"Error: {refused_if_complete}"):
+            return result
         assert result.code == code, (name, *arguments, only, result)
         return result
 
@@ -287,6 +304,9 @@ class World:
             PYTHONPATH=str(self.releases.directory),
         )
         result = manage(*arguments, environment=environment, timeout=300, kill=kill)
-        end = f"exit code {result.code}{', killed' if kill else ''}, {time.monotonic() - started:.1f} s"
+        seconds = time.monotonic() - started
+        if not kill:
+            self.seconds[arguments[0]] = seconds
+        end = f"exit code {result.code}{f', signal {kill[1]:d} after {kill[0]:.1f} s' if kill else ''}, {seconds:.1f} s"
         print(f"  {' '.join(arguments)} ({mode}): {end}", flush=True)  # noqa: T201
         return result
