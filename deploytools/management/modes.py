@@ -17,17 +17,21 @@ COMMON = {
 }  # fmt: skip
 
 
-def refuse_idle_options(modes: Modes, options: Mapping[str, Any]) -> None:
+def refuse_idle_options(modes: Modes, options: Mapping[str, Any], argument: str = "") -> None:
     """Refuse options that would do nothing.
+
+    Args:
+        argument: the value of a positional argument, if its values are modes.
 
     Raises:
         ConfigurationError: an option does nothing in the mode.
     """
     given = [name for name, value in options.items() if is_given(value)]
-    for mode in (mode for mode in modes if mode in given):
+    for mode in (mode for mode in modes if mode in (argument, *given)):
         accepted, hint = modes[mode]
         if idle := [option for option in given if option not in {mode, *accepted, *COMMON}]:
-            raise ConfigurationError(f"{flag(mode)} cannot be combined with {flag(idle[0])}.", hint=hint)
+            name = argument if mode == argument else flag(mode)
+            raise ConfigurationError(f"{name} cannot be combined with {flag(idle[0])}.", hint=hint)
 
 
 def with_defaults(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

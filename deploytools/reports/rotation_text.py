@@ -136,11 +136,6 @@ def to_json(state: RotationState, steps: Sequence[Operation] | None = None) -> s
     return json.dumps(document, indent=2)
 
 
-def to_phase_text(phase: KeyPhase) -> str:
-    """Return the line of a phase."""
-    return f"  - {phase}"
-
-
 def to_phase_json(phase: KeyPhase, *, is_applied: bool) -> str:
     """Return one JSON document with the phase."""
     return json.dumps(

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from deploytools import aws
-from deploytools.errors import AwsError, Refused, Throttled, Unreachable
-from deploytools.rotation.rotation_state import MASTER_COMMAND
+from deploytools.errors import AwsError, ConfigurationError, Refused, Throttled, Unreachable
+from deploytools.rotation.rotation_state import COMMAND, MASTER_COMMAND
 from deploytools.secrets.reader import SecretReader
-from deploytools.tenants.master import describe_managed_secret
+from deploytools.tenants.master import Master, describe_managed_secret
+from deploytools.tenants.options import SECOND_LOGIN_SUFFIX
 
 ACTIVE, ROTATING, IMPAIRED = "active", "rotating", "impaired"
 
@@ -129,4 +130,33 @@ class ManagedMaster:
             f"{consequence}",
             hint="Check that its KMS key is enabled and that RDS can use it: aws rds describe-events --source-type "
             f"db-instance --source-identifier {self.instance}",
+        )
+
+
+def require_changeable(master: Master, owner: str) -> None:
+    """Require that the password of the master user is in a secret that these commands can change.
+
+    Args:
+        owner: the role that owns the databases.
+
+    Raises:
+        ConfigurationError: RDS manages the secret, or the user is a login of the application.
+    """
+    user = master.login.user
+    if "rds!cluster" in master.secret:
+        raise ConfigurationError(
+            f"RDS manages the secret {master.secret} for an Aurora cluster, which rotate_credentials does not support. "
+            "Nothing was changed.",
+            hint="Let RDS rotate it: aws rds modify-db-cluster --db-cluster-identifier CLUSTER "
+            "--rotate-master-user-password --apply-immediately",
+        )
+    if "rds!" in master.secret:
+        raise ConfigurationError(
+            f"RDS manages the secret {master.secret}: only RDS can change it. Nothing was changed.",
+            hint='Remove --master-secret, and set DEPLOYTOOLS["RDS_INSTANCE"] to its instance.',
+        )
+    if user in (owner, owner + SECOND_LOGIN_SUFFIX):
+        raise ConfigurationError(
+            f"{user} is a login of the application, not the master user. Nothing was changed.",
+            hint=f"Rotate it with: {COMMAND}",
         )

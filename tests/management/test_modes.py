@@ -8,28 +8,31 @@ from importlib import import_module
 import pytest
 from django.core.management import CommandError, call_command, load_command_class
 
+from deploytools.management import rotation_options, secret_options
 from deploytools.management.modes import COMMON, flag
-from deploytools.management.secret_options import MODES
 from tests.management.test_options import own_parser
 
 MODULES = {name: import_module(f"deploytools.management.commands.{name}") for name in
            ("create_tenant_dbs", "migrate_tenants", "verify_deploy")}  # fmt: skip
-COMMANDS = {name: module.MODES for name, module in MODULES.items()} | {"sync_secrets": MODES}
-VALUES = {"format": "json", "output": "report.txt", "shard": "0/2", "stage": "launch", "fail_level": "low"}
+COMMANDS = {(name,): module.MODES for name, module in MODULES.items()} | {("sync_secrets",): secret_options.MODES} | {
+    ("rotate_credentials", credential): rotation_options.MODES for credential in rotation_options.CREDENTIALS
+}  # fmt: skip
+VALUES = {"format": "json", "output": "report.txt", "shard": "0/2", "stage": "launch", "fail_level": "low",
+          "grace": "1h", "wait_for_sessions": "1h"}  # fmt: skip
 
 
 def actions(command: str) -> dict[str, argparse.Action]:
     parser = load_command_class("deploytools", command).create_parser("manage.py", command)
     django = {action.dest for action in own_parser()._actions}
-    return {action.dest: action for action in parser._actions if action.dest not in django | COMMON}
+    return {action.dest: action for action in parser._actions if action.dest not in django | COMMON | {"credential"}}
 
 
 PAIRS = [
     (command, mode, option)
     for command, modes in COMMANDS.items()
     for mode in modes
-    for option in actions(command)
-    if option != mode
+    for option in actions(command[0])
+    if option != mode and mode not in set(rotation_options.CREDENTIALS) - {*command}
 ]
 
 
@@ -40,23 +43,23 @@ def test_a_mode_accepts_an_option_or_refuses_it(
     """Before a secret is read or a server is connected to, also if the option has its default value."""
     monkeypatch.chdir(tmp_path)
     settings.DEPLOYTOOLS = {"SECRET_NAME": "no/such/secret"}
-    modes, taken = COMMANDS[command], actions(command)
-    defaults = getattr(MODULES.get(command), "DEFAULTS", {})
-    values = VALUES | {name: str(value) for name, value in defaults.items()}
+    (name, *arguments), modes, taken = command, COMMANDS[command], actions(command[0])
+    given = [each for each in taken if each in (mode, option)]
+    values = VALUES | {name: str(value) for name, value in getattr(MODULES.get(name), "DEFAULTS", {}).items()}
     words = [
         word
-        for name in (mode, option)
-        for word in (*taken[name].option_strings[:1], *([values.get(name, "1")] * (taken[name].nargs != 0)))
+        for each in sorted(given, key=(mode, option).index)
+        for word in (*taken[each].option_strings[:1], *([values.get(each, "1")] * (taken[each].nargs != 0)))
     ]
     refusals = [
-        f"{flag(one)} cannot be combined with {flag(other)}.\nHint: {hint}"
+        f"{one if one in arguments else flag(one)} cannot be combined with {flag(other)}.\nHint: {hint}"
         for one, (accepted, hint) in modes.items()
-        for other in {mode, option} - {one}
-        if one in (mode, option) and other not in accepted
+        for other in given
+        if one != other and one in (*given, *arguments) and other not in accepted
     ]
     message, code = "", 2
     try:
-        call_command(command, *words)
+        call_command(*command, *words)
     except CommandError as error:
         message, code = str(error), error.returncode
     if refusals:
@@ -66,6 +69,6 @@ def test_a_mode_accepts_an_option_or_refuses_it(
 
 
 def test_the_tables_name_existing_options():
-    for command, modes in COMMANDS.items():
+    for (name, *_), modes in COMMANDS.items():
         named = {option for mode, (accepted, _) in modes.items() for option in (mode, *accepted)}
-        assert named - actions(command).keys() == set()
+        assert named - actions(name).keys() - {*rotation_options.CREDENTIALS} == set()

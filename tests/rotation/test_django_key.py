@@ -187,6 +187,6 @@ def test_leaked(capsys, made: Deployment):
 
 def test_options_of_the_other_credential_are_refused(capsys):
     result = rotate(capsys, "--finish")
-    assert (result.code, "--finish does not apply to django_secret_key." in result.err) == (2, True)
+    assert (result.code, "django_secret_key cannot be combined with --finish." in result.err) == (2, True)
     result = run(capsys, "rotate_credentials", "password", "--leaked")
-    assert (result.code, "--leaked does not apply to password." in result.err) == (2, True)
+    assert (result.code, "password cannot be combined with --leaked." in result.err) == (2, True)

@@ -320,12 +320,12 @@ def test_another_run(capsys, made: Deployment):
     ("options", "message"),
     [
         (("--finish", "--back"), "--finish cannot be combined with --back."),
-        (("--finish", "--grace", "1h"), "--grace cannot be combined with --finish."),
+        (("--finish", "--grace", "1h"), "--finish cannot be combined with --grace."),
         (("--now",), "--now requires --finish."),
         (("--end-sessions",), "--end-sessions requires --finish or --wait-for-sessions."),
-        (("--one-login", "--grace", "24h"), "--grace cannot be combined with --one-login."),
-        (("--one-login", "--wait-for-sessions", "5m"), "--wait-for-sessions cannot be combined with --one-login."),
-        (("--status", "--plan"), "--plan cannot be combined with --status."),
+        (("--one-login", "--grace", "24h"), "--one-login cannot be combined with --grace."),
+        (("--one-login", "--wait-for-sessions", "5m"), "--one-login cannot be combined with --wait-for-sessions."),
+        (("--status", "--plan"), "--status cannot be combined with --plan."),
     ],
 )
 def test_options_that_do_nothing_are_refused(capsys, options, message):
