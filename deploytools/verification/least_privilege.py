@@ -100,7 +100,7 @@ def resources(settings: Settings, scope: str) -> tuple[str, ...]:
     return {
         "Secret": secret_arns(settings)[:1],
         "Logins": secret_arns(settings),
-        "Instance": (instance,),
+        "Instance": (arn("rds", "db:*", region="*"),),  # A read replica can be in another Region.
         "DbClusters": (db_cluster, arn("rds", "cluster-pg:*"), arn("rds", "cluster-snapshot:*")),
         "Maintenance": (instance, db_cluster),
         "ParameterGroups": (arn("rds", "pg:*"),),

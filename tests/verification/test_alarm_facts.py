@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from botocore.client import BaseClient
 
 from deploytools.conf import Settings
 from deploytools.verification.alarms.facts import alarms, sufficient_alarms
 from deploytools.verification.rds.facts import RdsInstance
+from tests.fakes.aws_api import respond
 from tests.verification.zoo.world import RDS, TOPIC
 
 OTHER_TOPIC = f"{TOPIC}-2"
@@ -120,5 +120,5 @@ def read(monkeypatch, composites: Any, instance: RdsInstance = RDS, dimensions: 
         ],
     }
     answer = {"MetricAlarms": [metric], "CompositeAlarms": composites}
-    monkeypatch.setattr(BaseClient, "_make_api_call", lambda *arguments: answer)
+    respond(monkeypatch, lambda *_: answer)
     return alarms(instance, Settings())

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from deploytools.conf import Settings
@@ -16,6 +15,7 @@ from deploytools.verification.iam.permissions import DECRYPT, READ, RolePermissi
 from deploytools.verification.iam.policies import Policy
 from deploytools.verification.least_privilege import decryption
 from deploytools.verification.secret.facts import ResourcePolicy
+from tests.fakes.aws_api import respond
 from tests.verification.zoo.world import ARN, CONTAINER, KEY, ROLE, WORLD
 
 KEYS = "arn:aws:kms:us-east-1:123456789012"
@@ -53,8 +53,16 @@ UNLESS_AT_HOME = {**ALL, "Effect": "Deny", **AT_HOME}
 FOR_FILES = {**ALL, "Action": "s3:*", **AT_HOME}
 IN_CLEAR = {"Condition": {"Bool": {"aws:SecureTransport": "false"}}}
 OTHER_ROLES = {"Condition": {"ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::123456789012:role/w*"}}}
-MISSING = {"ResourceSpecificResults": [{"MissingContextValues": ["aws:SourceIp"]}]}
+MISSING = {
+    "ResourceSpecificResults": [
+        {"EvalResourceName": "*", "EvalResourceDecision": "implicitDeny", "MissingContextValues": ["aws:SourceIp"]}
+    ]
+}
 REFUSED: dict[str, Any] = {}
+
+
+def evaluated(**result: Any) -> dict[str, Any]:
+    return {"EvaluationResults": [{"EvalActionName": "a:B", **result}]}
 
 
 @pytest.fixture
@@ -64,13 +72,13 @@ def permissions(monkeypatch):
     def permissions(
         *statements: Any, says: dict[str, Any], role: Role = ROLE, of_secret: tuple[Any, ...] = ()
     ) -> RolePermissions:
-        def call(client: Any, operation: str, request: dict[str, Any]) -> Any:
+        def answer(operation: str, request: dict[str, Any]) -> Any:
             assert operation == "SimulatePrincipalPolicy"
             if not says:
                 raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, operation)
-            return {"EvaluationResults": [says]}
+            return evaluated(**says)
 
-        monkeypatch.setattr(BaseClient, "_make_api_call", call)
+        respond(monkeypatch, answer)
         role = replace(role, policies=(Policy("p", statements),))
         return source._role_permissions(
             role, [(READ, ARN), (DECRYPT, KEY)], (ARN, ResourcePolicy("123456789012", of_secret))
@@ -83,7 +91,7 @@ def permissions(monkeypatch):
     ("statements", "says", "reads", "is_unsure"),
     [
         ([ALL, UNLESS_AT_HOME], {"EvalDecision": "explicitDeny", **MISSING}, False, True),
-        ([ALL, UNLESS_AT_HOME], {"EvalDecision": "allowed", "MissingContextValues": ["a"]}, False, True),
+        ([ALL, UNLESS_AT_HOME], {"EvalDecision": "allowed", "MissingContextValues": ["aws:SourceIp"]}, False, True),
         ([ALL, UNLESS_AT_HOME], {"EvalDecision": "explicitDeny"}, False, False),
         ([{**ALL, **AT_HOME}], {"EvalDecision": "implicitDeny", **MISSING}, False, True),
         ([ALL, FOR_FILES], {"EvalDecision": "allowed", **MISSING}, True, False),
@@ -165,11 +173,11 @@ def test_the_decryption_statement_allows_the_key(permissions, secret, by, is_uns
 def test_the_simulation_has_the_secret_in_its_context(monkeypatch):
     asked = []
 
-    def call(client: Any, operation: str, request: dict[str, Any]) -> Any:
+    def answer(operation: str, request: dict[str, Any]) -> Any:
         asked.append(request)
-        return {"EvaluationResults": [{"EvalDecision": "allowed"}]}
+        return evaluated(EvalDecision="allowed")
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    respond(monkeypatch, answer)
     source._role_permissions(ROLE, [(READ, ARN), (DECRYPT, KEY)], (ARN, ResourcePolicy("123456789012", ())))
     assert [
         {entry["ContextKeyName"]: entry["ContextKeyValues"] for entry in request["ContextEntries"]} for request in asked
@@ -205,11 +213,11 @@ LATER: tuple[dict[str, Any], ...] = (
 def test_conditional_statements_are_simulated(monkeypatch, says, decided):
     asked = []
 
-    def call(client: Any, operation: str, request: dict[str, Any]) -> Any:
+    def answer(operation: str, request: dict[str, Any]) -> Any:
         asked.append((request["PolicySourceArn"], *request["ActionNames"], *request["ResourceArns"]))
-        return {"EvaluationResults": [says]}
+        return evaluated(**says)
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    respond(monkeypatch, answer)
     secrets = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!*"
     statements: tuple[dict[str, Any], ...] = (
         {**ALL, "Action": ["iam:PassRole", "iam:Put*"], **TAGGED},
@@ -228,22 +236,22 @@ def test_conditional_statements_are_simulated(monkeypatch, says, decided):
 
 
 def test_one_invalid_question_leaves_the_other_decisions(monkeypatch):
-    def call(client: Any, operation: str, request: dict[str, Any]) -> Any:
+    def answer(operation: str, request: dict[str, Any]) -> Any:
         if request["ActionNames"] == ["iam:Nothing"]:
             raise ClientError({"Error": {"Code": "InvalidInput", "Message": "no"}}, operation)
-        return {"EvaluationResults": [{"EvalDecision": "allowed"}]}
+        return evaluated(EvalDecision="allowed")
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    respond(monkeypatch, answer)
     statement: dict[str, Any] = {**ALL, "Action": ["iam:Nothing", "iam:PassRole"], **TAGGED}
     found = source.simulated_conditions(replace(ROLE, policies=(Policy("p", (statement,)),)), None, Settings())
     assert (found.decisions, found.without) == ({("web", "iam:PassRole", "*"): "allowed"}, "")
 
 
 def test_conditions_without_the_policy_simulator(monkeypatch):
-    def call(client: Any, operation: str, request: dict[str, Any]) -> Any:
+    def answer(operation: str, request: dict[str, Any]) -> Any:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, operation)
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    respond(monkeypatch, answer)
     role = replace(ROLE, policies=(Policy("p", ({**ALL, "Action": "iam:PassRole", **TAGGED},)),))
     found = source.simulated_conditions(None, role, Settings())
     assert (found.decisions, found.without) == (

@@ -28,7 +28,7 @@ def allowed(document: dict[str, Any]) -> dict[str, tuple[list[str], Any]]:
         (
             HERE,
             "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds/shop-??????",
-            "arn:aws:rds:us-east-1:123456789012:db:*",
+            "arn:aws:rds:*:123456789012:db:*",
             "arn:aws:kms:us-east-1:123456789012:key/*",
         ),
         (
@@ -36,19 +36,19 @@ def allowed(document: dict[str, Any]) -> dict[str, tuple[list[str], Any]]:
                 region="us-gov-west-1", secret_name="arn:aws-us-gov:secretsmanager:us-gov-west-1:1:secret:x-abc123"
             ),
             "arn:aws-us-gov:secretsmanager:us-gov-west-1:1:secret:x-abc123",
-            "arn:aws-us-gov:rds:us-gov-west-1:*:db:*",
+            "arn:aws-us-gov:rds:*:*:db:*",
             "arn:aws-us-gov:kms:us-gov-west-1:*:key/*",
         ),
         (
             Settings(region="us-gov-west-1", secret_name="arn:aws-us-gov:secretsmanager:us-gov-west-1:1:secret:rds/x"),
             "arn:aws-us-gov:secretsmanager:us-gov-west-1:1:secret:rds/x-??????",
-            "arn:aws-us-gov:rds:us-gov-west-1:*:db:*",
+            "arn:aws-us-gov:rds:*:*:db:*",
             "arn:aws-us-gov:kms:us-gov-west-1:*:key/*",
         ),
         (
             Settings(region="cn-north-1", secret_name="rds/shop", rds_instance="shop-prod"),
             "arn:aws-cn:secretsmanager:cn-north-1:*:secret:rds/shop-??????",
-            "arn:aws-cn:rds:cn-north-1:*:db:*",
+            "arn:aws-cn:rds:*:*:db:*",
             "arn:aws-cn:kms:cn-north-1:*:key/*",
         ),
     ],

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from deploytools.conf import Settings
@@ -19,10 +18,18 @@ from deploytools.verification.findings import Status
 from deploytools.verification.iam.policies import allowed_by, parse_policy
 from deploytools.verification.least_privilege import SCOPES, policy
 from deploytools.verification.rds.checks import modify_hint, modify_now_hint
-from deploytools.verification.rds.facts import RdsInstance, ServerInUse, rds_instance, rds_readers, server_in_use
+from deploytools.verification.rds.facts import (
+    RdsInstance,
+    ServerInUse,
+    rds_instance,
+    rds_parameters,
+    rds_readers,
+    server_in_use,
+)
 from deploytools.verification.registry import load_registry
 from deploytools.verification.runner import evaluate_checks, read_facts
-from tests.verification.zoo.world import FACTS, OURS
+from tests.fakes.aws_api import respond
+from tests.verification.zoo.world import FACTS, OURS, RDS
 
 ENDPOINT = "abc123.us-east-1.rds.amazonaws.com"
 PLACE = "arn:aws:rds:us-east-1:123456789012"
@@ -114,7 +121,13 @@ def api(monkeypatch) -> dict[str, Any]:
         "DescribeDBClusters": lambda _: {
             "DBClusters": [CLUSTER | {"LatestRestorableTime": datetime.now(UTC) - timedelta(minutes=4)}]
         },
-        "DescribeDBClusterParameters": {"Parameters": [{"ParameterName": "rds.force_ssl", "ParameterValue": "1"}]},
+        "DescribeDBClusterParameters": {
+            "Parameters": [
+                {"ParameterName": "rds.force_ssl", "ParameterValue": "1"},
+                {"ParameterName": "max_connections", "ParameterValue": "LEAST({DBInstanceClassMemory/9531392},5000)"},
+            ]
+        },
+        "DescribeDBParameters": {"Parameters": [{"ParameterName": "max_connections", "ParameterValue": "100"}]},
         "DescribeDBClusterSnapshots": {"DBClusterSnapshots": SNAPSHOTS},
         "DescribeDBClusterSnapshotAttributes": {
             "DBClusterSnapshotAttributesResult": {"DBClusterSnapshotAttributes": [SHARED]}
@@ -134,14 +147,14 @@ def api(monkeypatch) -> dict[str, Any]:
         "requests": [],
     }
 
-    def call(client: Any, operation: str, request: dict[str, Any]) -> Any:
+    def answer(operation: str, request: dict[str, Any]) -> Any:
         responses["requests"].append((operation, request))
         response = responses[operation]
         if isinstance(response, str):
             raise ClientError({"Error": {"Code": response, "Message": "no"}}, operation)
         return response(request) if callable(response) else response
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    respond(monkeypatch, answer)
     return responses
 
 
@@ -269,6 +282,7 @@ def test_the_checks_of_a_cluster(api):
 #: The resource type of each parameter that names a resource.
 RESOURCES = {
     "DBInstanceIdentifier": "db",
+    "DBParameterGroupName": "pg",
     "DBClusterIdentifier": "cluster",
     "DBClusterParameterGroupName": "cluster-pg",
 }
@@ -281,7 +295,13 @@ def test_the_policy_allows_every_request(api, name):
     asked = [(operation, key, value) for operation, request in api["requests"] for key, value in request.items()]
     named = [(f"rds:{op}", f"{PLACE}:{RESOURCES[key]}:{value}") for op, key, value in asked if key in RESOURCES]
     named += [(f"rds:{op}", value) for op, key, value in asked if key == "ResourceIdentifier"]
-    assert {arn.rpartition(":")[2] for _, arn in named} == {"orders", "orders-1", "orders-2", "orders-16"}
+    assert {arn.rpartition(":")[2] for _, arn in named} == {
+        "orders",
+        "orders-1",
+        "orders-2",
+        "orders-16",
+        "orders-1-16",
+    }
     assert [request for request in named if not allowed_by([document], *request)] == []
 
 
@@ -295,6 +315,49 @@ def test_one_denied_action_of_a_cluster(api, action):
     assert {finding.status for finding in found} == {Status.UNKNOWN}
     assert all(action in finding.hint for finding in found)
     assert any(isinstance(fact, Failed) and getattr(fact.error, "action", "") == action for fact in facts.values())
+
+
+def test_the_group_of_the_instance_overrides_the_parameters_of_its_cluster(api):
+    found = rds_parameters(rds_instance(stored(f"orders-1.{ENDPOINT}"), Settings()), Settings())
+    assert found == {"rds.force_ssl": "1", "max_connections": "100"}
+    assert ("DescribeDBParameters", {"DBParameterGroupName": "orders-1-16", "Source": "user"}) in api["requests"]
+
+
+def test_read_replicas_are_readers(api):
+    """One is in another Region, where RDS names it by its ARN."""
+    place = "arn:aws:rds:eu-west-1:123456789012:db"
+    alone: dict[str, Any] = {key: value for key, value in MEMBER.items() if key != "DBClusterIdentifier"}
+    names = {"shop": ["shop-2", f"{place}:shop-eu"]}
+    api["DescribeDBInstances"] = lambda request: {
+        "DBInstances": [
+            alone
+            | {
+                "DBInstanceIdentifier": request["DBInstanceIdentifier"],
+                "PubliclyAccessible": request["DBInstanceIdentifier"] not in names,
+                "ReadReplicaDBInstanceIdentifiers": names.get(request["DBInstanceIdentifier"], []),
+            }
+        ]
+    }
+    instance = rds_instance(stored("localhost"), Settings(rds_instance="shop"))
+    readers = rds_readers(instance, Settings())
+    assert [(reader.identifier, reader.region) for reader in readers] == [("shop-eu", "eu-west-1"), ("shop-2", "")]
+    found = evaluate_checks(
+        [check for check in CHECKS if check.id == "rds.not-public"],
+        {"rds_instance": Value(instance), "rds_readers": Value(readers)},
+    )
+    command = "Run: aws rds modify-db-instance --db-instance-identifier"
+    assert {item.resource: (item.status, item.hint) for item in found} == {
+        "shop": (Status.PASS, ""),
+        "shop-2": (Status.FAIL, f"{command} shop-2 --no-publicly-accessible"),
+        "shop-eu": (Status.FAIL, f"{command} shop-eu --region eu-west-1 --no-publicly-accessible"),
+    }
+
+
+def test_pending_changes_of_a_member_of_a_multi_az_db_cluster():
+    member = replace(RDS, cluster="orders", pending=("DBInstanceClass",))
+    facts = FACTS | {"rds_instance": Value(member)}
+    (found,) = evaluate_checks([check for check in CHECKS if check.id == "rds.no-pending-changes"], facts)
+    assert found.hint.startswith("Run: aws rds modify-db-cluster --db-cluster-identifier orders --apply-immediately (")
 
 
 def test_commands_for_a_cluster():

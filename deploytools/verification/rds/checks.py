@@ -30,7 +30,7 @@ def modify_hint(instance: RdsInstance, option: str, note: str = "") -> str:
     """Return the command that changes a property which AWS always changes immediately."""
     if _is_of_cluster(instance, option):
         return modify_cluster_hint(instance, option, note)
-    command = f"Run: aws rds modify-db-instance --db-instance-identifier {instance.identifier} {option}"
+    command = f"Run: aws rds modify-db-instance {instance.option} {option}"
     return f"{command} ({note})" if note else command
 
 
@@ -58,7 +58,7 @@ def missing_field(field: str, resource: str = "") -> Verdict:
 
 
 def of_each(instances: Iterable[RdsInstance], evaluate: Callable[[RdsInstance], Verdict]) -> Iterable[Verdict]:
-    """Yield the verdict about each instance of a cluster, with its name."""
+    """Yield the verdict about each instance, with its name."""
     for instance in instances:
         yield replace(evaluate(instance), resource=instance.identifier)
 
@@ -229,8 +229,12 @@ def snapshot_tags(rds_instance: RdsInstance) -> Verdict:
     hint=f"{MODIFY} --monitoring-interval 60 --monitoring-role-arn ROLE",
     references=("FSBP RDS.6", "Prowler rds_instance_enhanced_monitoring_enabled", "checkov CKV_AWS_118"),
 )
-def enhanced_monitoring(rds_instance: RdsInstance) -> Verdict:
+def enhanced_monitoring(rds_instance: RdsInstance, rds_readers: tuple[RdsInstance, ...]) -> Iterable[Verdict]:
     """Only Enhanced Monitoring shows which process uses CPU, memory or disk."""
+    return of_each((rds_instance, *rds_readers), _enhanced_monitoring)
+
+
+def _enhanced_monitoring(rds_instance: RdsInstance) -> Verdict:
     if rds_instance.monitoring is None:
         return missing_field("MonitoringInterval")
     if rds_instance.monitoring == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -33,7 +33,8 @@ class RdsInstance:
         endpoint: of the instance, or of the writer of its cluster.
         cluster: the identifier of its DB cluster; empty: it is not in one.
         member_arn, member_endpoint: of the instance, if it is in a cluster.
-        others: identifiers of the other instances of the cluster.
+        others: identifiers of the other instances of the cluster, or of its read replicas; of another Region: ARNs.
+        region: the Region of a read replica in another Region; empty: that of the settings.
         other_endpoints: the reader endpoint and the custom endpoints of the cluster.
         read_at: the time of the response.
         pending: names of the pending changes of the instance.
@@ -91,6 +92,7 @@ class RdsInstance:
     member_endpoint: str = ""
     others: tuple[str, ...] = ()
     other_endpoints: tuple[str, ...] = ()
+    region: str = ""
 
     @property
     def is_aurora(self) -> bool:
@@ -99,6 +101,12 @@ class RdsInstance:
     @property
     def is_multi_az_cluster(self) -> bool:
         return bool(self.cluster) and not self.is_aurora
+
+    @property
+    def option(self) -> str:
+        """The option of the AWS CLI that names the instance."""
+        region = f" --region {self.region}" if self.region else ""
+        return f"--db-instance-identifier {self.identifier}{region}"
 
     @property
     def major(self) -> int | None:
@@ -156,7 +164,7 @@ def _instance(identifier: str, item: Mapping[str, Any]) -> RdsInstance:
         cluster=item.get("DBClusterIdentifier", ""),
         member_arn=item.get("DBInstanceArn", "") if "DBClusterArn" in item else "",
         member_endpoint=item.get("Endpoint", {}).get("Address", "") if "DBClusterArn" in item else "",
-        others=item.get("Others", ()),
+        others=tuple(item.get("Others") or item.get("ReadReplicaDBInstanceIdentifiers") or ()),
         other_endpoints=tuple(filter(None, item.get("OtherEndpoints", ()))),
     )
 
@@ -167,9 +175,15 @@ def _parameter_groups(groups: Any) -> tuple[tuple[str, str], ...]:
 
 @fact(actions=("rds:DescribeDBInstances", "rds:DescribeDBClusters"), deadline=30)
 def rds_readers(rds_instance: RdsInstance, settings: Settings) -> tuple[RdsInstance, ...]:
-    """The other instances of the cluster, if the instance is in one."""
-    client, others = aws.client("rds", settings.region), set(rds_instance.others)
-    return tuple(_instance(name, read_instance(client, name, settings.region)) for name in sorted(others))
+    """The other instances of the cluster, or the read replicas of the instance."""
+    return tuple(_reader(name, settings.region) for name in sorted(set(rds_instance.others)))
+
+
+def _reader(name: str, region: str) -> RdsInstance:
+    """Return a reader. A read replica in another Region is named by its ARN."""
+    own = name.split(":")[3] if name.startswith("arn:") else region
+    found = _instance(name.rpartition(":")[2], read_instance(aws.client("rds", own), name, own))
+    return replace(found, region="" if own == region else own)
 
 
 @dataclass(frozen=True)
@@ -202,16 +216,24 @@ def server_in_use(secret: SecretState, rds_instance: RdsInstance, rds_readers: t
 
 @fact(actions=("rds:DescribeDBParameters", "rds:DescribeDBClusterParameters"), deadline=30)
 def rds_parameters(rds_instance: RdsInstance, settings: Settings) -> dict[str, str | None]:
-    """The values of the parameters in the groups of the instance, or of its cluster."""
-    client: Any = aws.client("rds", settings.region)
-    kind = "Cluster" if rds_instance.cluster else ""
-    pages = client.get_paginator(f"describe_db_{'cluster_' if kind else ''}parameters")
-    values: dict[str, str | None] = {}
+    """The values of the parameters in the groups of the instance.
+
+    In a cluster, the group of the cluster has them; what is set in the group of the instance overrides it.
+    """
+    region, values = settings.region, dict[str, str | None]()
     for group, _ in rds_instance.parameter_groups:
-        with aws.translate_aws_errors(f"rds:DescribeDB{kind}Parameters", f"the parameter group {group}"):
-            for page in pages.paginate(**{f"DB{kind}ParameterGroupName": group}):
-                values |= {item["ParameterName"]: item.get("ParameterValue") for item in page["Parameters"]}
+        values |= _parameters(region, "Cluster" if rds_instance.cluster else "", group)
+    for group, _ in rds_instance.instance_groups:
+        values |= _parameters(region, "", group, Source="user")
     return values
+
+
+def _parameters(region: str, kind: str, group: str, **filters: str) -> dict[str, str | None]:
+    client: Any = aws.client("rds", region)
+    pages = client.get_paginator(f"describe_db_{'cluster_' if kind else ''}parameters")
+    with aws.translate_aws_errors(f"rds:DescribeDB{kind}Parameters", f"the parameter group {group}"):
+        found = pages.paginate(**{f"DB{kind}ParameterGroupName": group}, **filters).build_full_result()
+    return {item["ParameterName"]: item.get("ParameterValue") for item in found["Parameters"]}
 
 
 @dataclass(frozen=True)
@@ -290,6 +312,7 @@ class Maintenance:
         forced_at: ``ForcedApplyDate``; None: it is not forced.
         window_after: ``AutoAppliedAfterDate``: it is applied in the first maintenance window after it; None: not set.
         chosen: ``OptInStatus``: ``next-maintenance``, ``immediate``, …; empty: not set.
+        applied_at: ``CurrentApplyDate``; None: not set.
     """
 
     arn: str
@@ -298,6 +321,7 @@ class Maintenance:
     forced_at: datetime | None
     chosen: str = ""
     window_after: datetime | None = None
+    applied_at: datetime | None = None
 
     @property
     def resource(self) -> str:
@@ -328,6 +352,7 @@ def rds_maintenance(
             action.get("ForcedApplyDate"),
             action.get("OptInStatus", ""),
             action.get("AutoAppliedAfterDate"),
+            action.get("CurrentApplyDate"),
         )
         for arn, action in pending
     )

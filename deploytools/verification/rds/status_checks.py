@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 
 from deploytools.postgres.connection_probe import ProbeResult, SessionReport
@@ -40,6 +40,19 @@ SERVING = (
 
 CERTIFICATE_DAYS = 60
 
+OFF, LOGGED = {"0", "off", "false", "no"}, "the log contains the data of customers"
+
+#: Values of parameters that lose or expose data, and their effect.
+UNSAFE_PARAMETERS: Mapping[str, tuple[Set[str], str]] = {
+    **dict.fromkeys(("autovacuum", "track_counts"), (OFF, "PostgreSQL stops before transaction IDs run out")),
+    **dict.fromkeys(("fsync", "full_page_writes"), (OFF, "a crash can corrupt the data")),
+    "synchronous_commit": (OFF, "a crash loses the last transactions"),
+    "log_statement": ({"all", "mod"}, LOGGED),
+    "log_min_duration_statement": ({"0"}, LOGGED),
+    "ssl_min_protocol_version": ({"tlsv1", "tlsv1.1"}, "clients can use a TLS version with known vulnerabilities"),
+    "password_encryption": ({"md5", *OFF}, "new passwords are stored as MD5 hashes"),
+}
+
 #: The certificate authority to use, and what must be done first.
 AUTHORITY = "rds-ca-rsa2048-g1"
 BEFORE = (
@@ -50,8 +63,8 @@ BEFORE = (
 #: The first major version of PostgreSQL for which rds.force_ssl is 1 by default, also of Aurora.
 FORCE_SSL_DEFAULT_FROM, AURORA_FORCE_SSL_DEFAULT_FROM = 15, 17
 
-#: Opt-in types of a maintenance action with a chosen time.
-CHOSEN = {"next-maintenance", "immediate"}
+#: Days after the time of an action that was opted in, in which its window is.
+WINDOW_DAYS = 7
 
 #: The numbers of a version, for example of ``16.10-R2``.
 NUMBERS = re.compile(r"\d+")
@@ -120,7 +133,7 @@ def _available(rds_instance: RdsInstance) -> Verdict:
     if status is None:
         return missing_field("DBInstanceStatus")
     if status == "stopped":
-        hint = f"Run: aws rds start-db-instance --db-instance-identifier {rds_instance.identifier}"
+        hint = f"Run: aws rds start-db-instance {rds_instance.option}"
         if rds_instance.cluster:
             hint = f"Run: aws rds start-db-cluster --db-cluster-identifier {rds_instance.cluster}"
         return failed("the instance is stopped", hint=hint)
@@ -165,15 +178,23 @@ def _force_ssl_hint(instance: RdsInstance, groups: str) -> str:
 
 @instance_check(
     "rds.parameters-applied",
-    title="Parameter changes are applied",
+    title="Parameter changes are applied, and no parameter is unsafe",
     severity=Severity.MEDIUM,
     guide="Step 11",
     hint="Run: aws rds reboot-db-instance --db-instance-identifier INSTANCE (interrupts connections: run it at a "
     "time of low traffic)",
 )
-def parameters_applied(rds_instance: RdsInstance, rds_readers: tuple[RdsInstance, ...]) -> Iterable[Verdict]:
-    """A changed static parameter has no effect until the instance is rebooted."""
-    return of_each((rds_instance, *rds_readers), _parameters_applied)
+def parameters_applied(
+    rds_instance: RdsInstance, rds_readers: tuple[RdsInstance, ...], rds_parameters: dict[str, str | None]
+) -> Iterable[Verdict]:
+    """A changed static parameter has no effect until the instance is rebooted. Unsafe values lose or expose data."""
+    yield from of_each((rds_instance, *rds_readers), _parameters_applied)
+    groups = [name for name, _ in (*rds_instance.parameter_groups, *rds_instance.instance_groups)]
+    for name, (values, effect) in UNSAFE_PARAMETERS.items():
+        value = (rds_parameters.get(name) or "").lower()
+        if value in values:
+            hint = f"Reset {name} in the parameter group {' or '.join(groups)}, or set another value"
+            yield failed(f"{name} is {value}: {effect}", f"{rds_instance.identifier} {name}", hint)
 
 
 def _parameters_applied(rds_instance: RdsInstance) -> Verdict:
@@ -183,7 +204,7 @@ def _parameters_applied(rds_instance: RdsInstance) -> Verdict:
     pending = [f"{name}: {status}" for name, status in groups if status != "in-sync"]
     if pending:
         hint = (
-            f"Run: aws rds reboot-db-instance --db-instance-identifier {rds_instance.identifier} "
+            f"Run: aws rds reboot-db-instance {rds_instance.option} "
             "(interrupts connections: run it at a time of low traffic)"
         )
         return failed(", ".join(pending), hint=hint)
@@ -199,10 +220,15 @@ def _parameters_applied(rds_instance: RdsInstance) -> Verdict:
 )
 def no_pending_changes(rds_instance: RdsInstance, rds_readers: tuple[RdsInstance, ...]) -> Iterable[Verdict]:
     """A pending change is applied in the next maintenance window and can restart the instance."""
-    yield from of_each((rds_instance, *rds_readers), lambda instance: _changes(instance.pending, modify_hint, instance))
+    yield from of_each((rds_instance, *rds_readers), _pending)
     if rds_instance.cluster_pending:
         verdict = _changes(rds_instance.cluster_pending, modify_cluster_hint, rds_instance)
         yield replace(verdict, resource=f"cluster {rds_instance.cluster}")
+
+
+def _pending(instance: RdsInstance) -> Verdict:
+    """An instance of a Multi-AZ DB cluster is changed only with its cluster."""
+    return _changes(instance.pending, modify_cluster_hint if instance.is_multi_az_cluster else modify_hint, instance)
 
 
 def _changes(pending: tuple[str, ...], modify: Callable[..., str], instance: RdsInstance) -> Verdict:
@@ -277,18 +303,27 @@ def maintenance(rds_instance: RdsInstance, rds_maintenance: tuple[Maintenance, .
             f"Run: aws rds apply-pending-maintenance-action --resource-identifier {item.arn} "
             f"--apply-action {item.action} --opt-in-type next-maintenance"
         )
-        is_chosen = item.chosen in CHOSEN
         evidence = f"{item.action} ({item.description}), {_when(item)}"
-        evidence += f", opted in: {item.chosen}" if is_chosen else ""
-        if (item.forced_at or item.window_after) and not is_chosen:
+        if item.chosen == "immediate":
+            wait = "Wait until it is complete, and check that the application is connected"
+            yield warned(f"{evidence}, opted in: it is applied now", item.resource, wait)
+        elif (item.forced_at or item.window_after) and not _is_chosen(item, rds_instance):
             yield warned(evidence, item.resource, hint)
         else:
             yield passed(evidence, item.resource)
 
 
+def _is_chosen(item: Maintenance, instance: RdsInstance) -> bool:
+    """Return whether the action was opted in for the next window, and that window is not over."""
+    if item.chosen != "next-maintenance" or item.applied_at is None:
+        return False
+    return (instance.read_at - item.applied_at).days < WINDOW_DAYS
+
+
 def _when(item: Maintenance) -> str:
     dates = [f"in the first maintenance window after {item.window_after:%Y-%m-%d}"] if item.window_after else []
     dates += [f"forced on {item.forced_at:%Y-%m-%d}"] if item.forced_at else []
+    dates += ["opted in: next-maintenance"] if item.chosen == "next-maintenance" else []
     return ", ".join(dates) or "not forced"
 
 

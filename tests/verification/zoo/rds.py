@@ -60,7 +60,24 @@ OF_READERS: tuple[tuple[str, Any, str, Status, str], ...] = (
     ("has_minor_upgrades", False, "rds.minor-upgrades", FAIL, "AutoMinorVersionUpgrade is false"),
     ("pending", ("DBInstanceClass",), "rds.no-pending-changes", WARN, "pending until the maintenance window"),
     ("instance_groups", (("own", "pending-reboot"),), "rds.parameters-applied", FAIL, "own: pending-reboot"),
+    ("monitoring", 0, "rds.enhanced-monitoring", WARN, "MonitoringInterval is 0"),
 )
+#: Parameters, and what is reported of them.
+UNSAFE = (
+    ("autovacuum", "0", "autovacuum is 0: PostgreSQL stops before"),
+    ("track_counts", "off", "PostgreSQL stops before"),
+    ("fsync", "0", "a crash can corrupt the data"),
+    ("synchronous_commit", "off", "a crash loses the last transactions"),
+    ("log_statement", "all", "log_statement is all: the log contains the data of customers"),
+    ("log_statement", "mod", "the log contains the data of customers"),
+    ("log_min_duration_statement", "0", "the log contains the data of customers"),
+    ("ssl_min_protocol_version", "TLSv1.1", "known vulnerabilities"),
+    ("password_encryption", "md5", "MD5"),
+)
+SAFE = {
+    "autovacuum": "1", "log_statement": "ddl", "log_min_duration_statement": "1000", "synchronous_commit": "on",
+    "ssl_min_protocol_version": "TLSv1.2", "password_encryption": "scram-sha-256", "fsync": None,
+}  # fmt: skip
 
 SWITCHES = [
     Row(
@@ -206,6 +223,11 @@ STATE = [
         rds(parameter_groups=()), {"rds.tls-required": UNKNOWN, "rds.parameters-applied": UNKNOWN}, "DBParameterGroups"
     ),
     Row(rds(parameter_groups=(("mine", "pending-reboot"),)), {"rds.parameters-applied": FAIL}, "mine: pending-reboot"),
+    *(
+        Row({"rds_parameters": {"rds.force_ssl": "1", name: value}}, {"rds.parameters-applied": FAIL}, seen)
+        for name, value, seen in UNSAFE
+    ),
+    Row({"rds_parameters": {"rds.force_ssl": "1", **SAFE}}, good=("rds.parameters-applied",)),
     Row(
         rds(pending=("DBInstanceClass",)),
         {"rds.no-pending-changes": WARN},
@@ -227,8 +249,32 @@ STATE = [
         {"rds.maintenance": WARN},
         "in the first maintenance window after 2026-03-02, forced on 2026-03-31",
     ),
-    Row({"rds_maintenance": (Maintenance(RDS.arn, "db-upgrade", "16.12", None, "immediate", NOW + DAY),)}, {}),
-    Row({"rds_maintenance": (Maintenance(RDS.arn, "system-update", "New OS", NOW + DAY, "next-maintenance"),)}, {}),
+    *(
+        Row(
+            {"rds_maintenance": (Maintenance(RDS.arn, "db-upgrade", "16.12", *dates),)},
+            {"rds.maintenance": WARN},
+            f"db-upgrade (16.12), {seen}",
+        )
+        for *dates, seen in (
+            (
+                None,
+                "immediate",
+                NOW + DAY,
+                "in the first maintenance window after 2026-03-02, opted in: it is applied now",
+            ),
+            (None, "immediate", None, "not forced, opted in: it is applied now"),
+            (NOW + DAY, "next-maintenance", None, "forced on 2026-03-02, opted in: next-maintenance"),
+            (NOW + DAY, "next-maintenance", None, NOW - 8 * DAY, "forced on 2026-03-02, opted in: next-maintenance"),
+        )
+    ),
+    *(
+        Row({"rds_maintenance": (Maintenance(RDS.arn, "system-update", "New OS", *dates),)}, good=("rds.maintenance",))
+        for dates in (
+            (NOW + 9 * DAY, "next-maintenance", None, NOW + 3 * DAY),
+            (NOW + 9 * DAY, "next-maintenance", None, NOW - DAY),
+            (None, "next-maintenance"),
+        )
+    ),
     Row(
         {"rds_maintenance": (Maintenance(RDS.arn, "system-update", "New OS", NOW + DAY, "undo-opt-in"),)},
         {"rds.maintenance": WARN},
