@@ -263,7 +263,9 @@ def test_a_signal_ends_a_blocked_inspection(fleet, signum, code):
     with fleet.deployment.postgres.admin(one) as locking, locking.transaction():
         locking.execute("LOCK TABLE django_migrations IN ACCESS EXCLUSIVE MODE")
         process = fleet.start("v2", "--plan")
-        wait_until(lambda: fleet.query(one, "SELECT FROM pg_locks WHERE NOT granted"))
+        waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'django_migrations'::regclass"
+        here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        wait_until(lambda: fleet.query(one, f"{waiting} AND {here}"))
         process.send_signal(signum)
         assert ended(process).code == code
     assert len(fleet.applied(one)) == 1

@@ -8,10 +8,11 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg import sql
@@ -22,7 +23,7 @@ from deploytools.postgres.failures import COLLATION_HINT, LOST_HINT, NO_SLOT_HIN
 from deploytools.secrets.document import Secret
 from deploytools.tenants.database_operations import AllowConnections
 from deploytools.tenants.operations import Operation
-from tests.conftest import OPTIONAL_VERSIONS, installed
+from tests.conftest import OPTIONAL_VERSIONS, REQUIRED_VERSIONS, installed
 from tests.fleet.world import FIRST, SECOND, Fleet, wait_until
 from tests.management.runner import Result, run
 from tests.management.test_tables import create
@@ -30,11 +31,18 @@ from tests.postgres_server import Postgres
 from tests.servers import OwnServer, can_mount, own_server, replica_of, resize, upgraded, used
 from tests.tenants.sites import Site, errors, make_site
 
-#: Each worker of pytest-xdist needs one server.
-VERSIONS = [
-    pytest.param(version, id=f"pg{version}", marks=[pytest.mark.slow, pytest.mark.xdist_group(f"own-{version}")])
-    for version in sorted(OPTIONAL_VERSIONS)
-]
+
+def _versions(versions: Iterable[int]) -> list[Any]:
+    """Each worker of pytest-xdist needs one server."""
+    return [
+        pytest.param(version, id=f"pg{version}", marks=[pytest.mark.slow, pytest.mark.xdist_group(f"own-{version}")])
+        for version in sorted(versions)
+    ]
+
+
+VERSIONS = _versions(OPTIONAL_VERSIONS)
+#: Django 6.1 does not support 14.
+OLDEST = pytest.mark.parametrize("own", _versions([min(REQUIRED_VERSIONS)]), indirect=True)
 NEWEST = pytest.mark.parametrize("own", VERSIONS[-1:], indirect=True)
 
 RESERVED = {
@@ -357,7 +365,7 @@ class TestReplica:
 
 
 class TestUpgrade:
-    """pg_upgrade from 14, where CREATEROLE is enough, to 17, where it gives no rights on existing roles."""
+    """pg_upgrade to 17, where CREATEROLE gives no rights on existing roles, from a version where it is enough."""
 
     @pytest.fixture(params=VERSIONS[:1])
     def own(self, request: pytest.FixtureRequest) -> Iterator[OwnServer]:
@@ -369,6 +377,7 @@ class TestUpgrade:
         with ExitStack() as stack:
             yield lambda: stack.enter_context(upgraded(own, installed(max(OPTIONAL_VERSIONS))))
 
+    @OLDEST
     def test_tenants_created_before_an_upgrade(self, capsys, upgrade, deployment, fleet, settings):
         app, (one, two) = deployment.role, fleet.names
         settings.DEPLOYTOOLS |= {"TENANTS": [one]}
