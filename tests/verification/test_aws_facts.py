@@ -588,6 +588,15 @@ def test_public_addresses_of_the_bastion_host(wire, interface, address):
     assert isinstance(fact, Value) and fact.value.address == address
 
 
+def test_the_groups_of_all_interfaces_of_the_bastion_host(wire):
+    interfaces = [{"Groups": [{"GroupId": name}]} for name in ("sg-1", "sg-2")]
+    instance = {"SecurityGroups": [{"GroupId": "sg-1"}], "NetworkInterfaces": interfaces}
+    wire.remembered = {}
+    wire.documented = {"ec2:DescribeInstances": lambda _: {"Reservations": [{"Instances": [instance]}]}}
+    fact = read(closure("bastion"))["bastion"]
+    assert isinstance(fact, Value) and fact.value.groups == ("sg-1", "sg-2")
+
+
 def test_a_family_without_an_active_revision_has_no_newest(monkeypatch):
     client = boto3.client("ecs", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
     monkeypatch.setattr("deploytools.aws.client", lambda service, region: client)

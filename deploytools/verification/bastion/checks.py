@@ -9,8 +9,8 @@ from operator import attrgetter
 from deploytools.conf import Settings
 from deploytools.verification.bastion.facts import Bastion
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
-from deploytools.verification.network.checks import allow_hint, database_rules, missing_groups, public_rules
-from deploytools.verification.network.facts import HostGroups, Network, PrefixLists, SecurityGroup
+from deploytools.verification.network.checks import allow_hint, database_rules, missing_groups, public_ingress
+from deploytools.verification.network.facts import HostGroups, Network, PrefixLists
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import check
 
@@ -52,17 +52,12 @@ def no_public_ingress(
         for name in settings.bastion_security_groups
         if not any(group.is_one_of([name]) for group in named.values())
     ]
-    for identifier, group in named.items():
-        found += [] if identifier in own else _group_verdicts(group, prefix_lists)
-    for group in own.values():
-        found += _group_verdicts(group, bastion_groups.prefix_lists)
+    lists = {**prefix_lists, **bastion_groups.prefix_lists}
+    for group in (named | own).values():
+        found += public_ingress(group, lists)
+    for group in bastion_groups.sources:  # network.no-public-ingress evaluates those of the other groups.
+        found += public_ingress(group, lists, is_first=False)
     return found
-
-
-def _group_verdicts(group: SecurityGroup, prefix_lists: PrefixLists) -> list[Verdict]:
-    return public_rules(group, prefix_lists) or [
-        passed(f"{group.name}: no rule is open to the internet", group.identifier)
-    ]
 
 
 @bastion_check(

@@ -9,7 +9,7 @@ from typing import Any
 
 from deploytools import aws
 from deploytools.conf import Settings
-from deploytools.verification.network.facts import HOST_GROUPS, HostGroups, read_groups, read_prefix_lists
+from deploytools.verification.network.facts import HOST_GROUPS, HostGroups, Network, host_groups
 from deploytools.verification.registry import fact
 
 
@@ -20,7 +20,7 @@ class Bastion:
     Attributes:
         address: a public IP address, IPv4 or IPv6, of any network interface; None: it has none.
         requires_tokens: whether IMDSv2 is required.
-        groups: ids of its security groups.
+        groups: ids of the security groups of all its network interfaces.
     """
 
     identifier: str
@@ -45,8 +45,15 @@ def bastion(settings: Settings) -> Bastion | None:
         (found.get("State") or {}).get("Name"),
         next(_public_addresses(found), None),
         None if tokens is None else tokens == "required",
-        tuple(sorted(group["GroupId"] for group in found.get("SecurityGroups") or ())),
+        tuple(sorted({group["GroupId"] for group in _groups(found)})),
     )
+
+
+def _groups(instance: Any) -> Iterator[Any]:
+    """Yield the groups of the instance, which are those of its first network interface, and of all interfaces."""
+    yield from instance.get("SecurityGroups") or ()
+    for interface in instance.get("NetworkInterfaces") or ():
+        yield from interface.get("Groups") or ()
 
 
 def _public_addresses(instance: Any) -> Iterator[str]:
@@ -61,11 +68,9 @@ def _public_addresses(instance: Any) -> Iterator[str]:
 
 
 @fact(actions=HOST_GROUPS)
-def bastion_groups(bastion: Bastion | None, settings: Settings) -> HostGroups:
+def bastion_groups(bastion: Bastion | None, network: Network, settings: Settings) -> HostGroups:
     """The security groups of the bastion host; none: not set."""
-    ids = list(bastion.groups) if bastion else []
-    groups = read_groups(aws.client("ec2", settings.region), ids) if ids else {}
-    return HostGroups(tuple(groups.values()), read_prefix_lists(groups.values(), settings.region))
+    return host_groups(bastion.groups if bastion else (), network, settings.region)
 
 
 @fact(actions=("ssm:DescribeInstanceInformation",))

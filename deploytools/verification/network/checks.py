@@ -17,6 +17,7 @@ from deploytools.verification.network.facts import (
     Rule,
     RuleHistory,
     SecurityGroup,
+    all_groups,
     range_rules,
     temporary_rules,
 )
@@ -208,7 +209,7 @@ def no_public_ingress(
         verdict
         for group in (*first, *further)
         if not group.is_one_of(known)
-        for verdict in _public_ingress(group, lists, is_first=group in first)
+        for verdict in public_ingress(group, lists, is_first=group in first)
     ]
     return found or [
         not_applicable("only the bastion host's group has access to the database", rds_instance.identifier)
@@ -233,8 +234,12 @@ def _all_source_groups(network: Network, first: list[SecurityGroup]) -> list[Sec
     return list(found.values())
 
 
-def _public_ingress(group: SecurityGroup, lists: PrefixLists, *, is_first: bool) -> list[Verdict]:
-    """Evaluate one group. Ports 80 and 443 can be public only if the group has no direct access to the database."""
+def public_ingress(group: SecurityGroup, lists: PrefixLists, *, is_first: bool = True) -> list[Verdict]:
+    """Evaluate one group. Ports 80 and 443 can be public only if the group is the source of another one.
+
+    Args:
+        is_first: whether it is the group of a host with access to the database.
+    """
     web = "" if is_first else ", except ports 80 and 443"
     return public_rules(group, lists, () if is_first else WEB) or [
         passed(f"{group.name}: no rule is open to the internet{web}", group.identifier)
@@ -303,9 +308,14 @@ def _is_part(cidr: str, ranges: Iterable[IPv4Network | IPv6Network]) -> bool:
     references=("Prowler ec2_securitygroup_allow_ingress_from_internet_to_any_port_from_ip",),
 )
 def no_temporary_rules(
-    network: Network, settings: Settings, rule_history: RuleHistory, balancer_nodes: frozenset[str]
+    network: Network,
+    task_groups: HostGroups,
+    settings: Settings,
+    rule_history: RuleHistory,
+    balancer_nodes: frozenset[str],
 ) -> Iterable[Verdict]:
     """The address in a temporary rule can later be assigned to another host."""
+    groups = all_groups(network, task_groups)
     if not network.groups:
         return [unknown("the AWS response has no security groups")]
     found = missing_groups(network.of_database, network.groups) + [
@@ -316,13 +326,13 @@ def no_temporary_rules(
             revoke_hint(group, rule),
             measured=_creation(rule, rule_history),
         )
-        for group, rule in temporary_rules(network, settings, balancer_nodes)
+        for group, rule in temporary_rules(groups, settings, balancer_nodes)
     ]
     reported = {verdict.resource for verdict in found}
-    for group, rule in range_rules(network, settings):
+    for group, rule in range_rules(groups, settings):
         if (resource := rule_resource(group, rule)) not in reported:
             found += _added_by_hand(rule, resource, rule_history, balancer_nodes)
-    return found or [passed(f"security groups: {len(network.groups)}, no temporary rules")]
+    return found or [passed(f"security groups: {len(groups)}, no temporary rules")]
 
 
 def _added_by_hand(rule: Rule, resource: str, history: RuleHistory, known: Container[str]) -> list[Verdict]:

@@ -195,11 +195,10 @@ def _rule(rule: Any) -> Rule:
 
 
 @fact(actions=("ec2:DescribeNetworkInterfaces",))
-def balancer_nodes(network: Network, settings: Settings) -> frozenset[str]:
+def balancer_nodes(network: Network, task_groups: HostGroups, settings: Settings) -> frozenset[str]:
     """The private addresses of load balancers that are the source of a rule."""
-    singles = sorted(
-        {rule.cidr.partition("/")[0] for group in network.groups.values() for rule in group.rules if is_single(rule)}
-    )
+    groups = all_groups(network, task_groups)
+    singles = sorted({rule.cidr.partition("/")[0] for group in groups for rule in group.rules if is_single(rule)})
     if not singles:
         return frozenset()
     filters: Any = [{"Name": "addresses.private-ip-address", "Values": singles}]
@@ -250,14 +249,25 @@ class HostGroups:
 @fact(actions=HOST_GROUPS)
 def task_groups(ecs_service: Service | None, network: Network, settings: Settings) -> HostGroups:
     """The security groups of the ECS tasks; none: not set."""
-    ids = (ecs_service and ecs_service.security_groups) or ()
-    read = _read_with_sources(aws.client("ec2", settings.region), set(ids), "", network.groups)
+    return host_groups((ecs_service and ecs_service.security_groups) or (), network, settings.region)
+
+
+def host_groups(ids: Iterable[str], network: Network, region: str) -> HostGroups:
+    """Return the security groups of a host, with the prefix lists and the sources of those not in `network`."""
+    wanted = tuple(ids)
+    read = _read_with_sources(aws.client("ec2", region), set(wanted), "", network.groups)
     known = {**network.groups, **read}
     return HostGroups(
-        tuple(known[name] for name in ids if name in known),
-        read_prefix_lists(read.values(), settings.region),
-        tuple(group for name, group in read.items() if name not in ids),
+        tuple(known[name] for name in wanted if name in known),
+        read_prefix_lists(read.values(), region),
+        tuple(group for name, group in read.items() if name not in wanted),
     )
+
+
+def all_groups(network: Network, task_groups: HostGroups) -> tuple[SecurityGroup, ...]:
+    """Return the groups of `network`, and the further groups of the ECS tasks with their sources."""
+    further = (*task_groups.groups, *task_groups.sources)
+    return (*network.groups.values(), *(group for group in further if group.identifier not in network.groups))
 
 
 @fact(actions=("ec2:DescribeRouteTables",))
@@ -311,18 +321,18 @@ class RuleHistory:
     denied: str = ""
 
 
-def range_rules(network: Network, settings: Settings) -> list[tuple[SecurityGroup, Rule]]:
+def range_rules(groups: Iterable[SecurityGroup], settings: Settings) -> list[tuple[SecurityGroup, Rule]]:
     """Return the rules for address ranges, except on the bastion host and for the web."""
     return [
         (group, rule)
-        for group in network.groups.values()
+        for group in groups
         for rule in group.rules
         if rule.cidr and not group.is_one_of(settings.bastion_security_groups) and not rule.is_web
     ]
 
 
 def temporary_rules(
-    network: Network, settings: Settings, known: Container[str] = ()
+    groups: Iterable[SecurityGroup], settings: Settings, known: Container[str] = ()
 ) -> list[tuple[SecurityGroup, Rule]]:
     """Return the rules that are described as temporary, and those for one address except on the bastion host.
 
@@ -332,7 +342,7 @@ def temporary_rules(
     bastions = settings.bastion_security_groups
     return [
         (group, rule)
-        for group in network.groups.values()
+        for group in groups
         for rule in group.rules
         if TEMPORARY.search(rule.description)
         or (is_single(rule) and not group.is_one_of(bastions) and rule.cidr.partition("/")[0] not in known)
@@ -345,9 +355,10 @@ def is_single(rule: Rule) -> bool:
 
 
 @fact(actions=("cloudtrail:LookupEvents",), deadline=45)
-def rule_history(network: Network, settings: Settings) -> RuleHistory:
+def rule_history(network: Network, task_groups: HostGroups, settings: Settings) -> RuleHistory:
     """The creation of rules that can be temporary, if there are any. A denied action is not an error."""
-    rules = [*temporary_rules(network, settings), *range_rules(network, settings)]
+    groups = all_groups(network, task_groups)
+    rules = [*temporary_rules(groups, settings), *range_rules(groups, settings)]
     wanted = {rule.identifier for _, rule in rules}
     created: dict[str, RuleCreation] = {}
     denied = ""

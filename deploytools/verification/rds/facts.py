@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -138,7 +138,7 @@ def rds_instance(secret: SecretState, settings: Settings) -> RdsInstance:
     return _instance(item["DBInstanceIdentifier"], item)
 
 
-def _instance(identifier: str, item: Mapping[str, Any]) -> RdsInstance:
+def _instance(identifier: str, item: Mapping[str, Any], region: str = "") -> RdsInstance:
     subnet_group = item.get("DBSubnetGroup") or {}
     certificate = item.get("CertificateDetails") or {}
     groups = item.get("VpcSecurityGroups") or ()
@@ -166,6 +166,7 @@ def _instance(identifier: str, item: Mapping[str, Any]) -> RdsInstance:
         member_endpoint=item.get("Endpoint", {}).get("Address", "") if "DBClusterArn" in item else "",
         others=tuple(item.get("Others") or item.get("ReadReplicaDBInstanceIdentifiers") or ()),
         other_endpoints=tuple(filter(None, item.get("OtherEndpoints", ()))),
+        region=region,
     )
 
 
@@ -182,8 +183,8 @@ def rds_readers(rds_instance: RdsInstance, settings: Settings) -> tuple[RdsInsta
 def _reader(name: str, region: str) -> RdsInstance:
     """Return a reader. A read replica in another Region is named by its ARN."""
     own = name.split(":")[3] if name.startswith("arn:") else region
-    found = _instance(name.rpartition(":")[2], read_instance(aws.client("rds", own), name, own))
-    return replace(found, region="" if own == region else own)
+    item = read_instance(aws.client("rds", own), name, own)
+    return _instance(name.rpartition(":")[2], item, "" if own == region else own)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,19 @@ from pathlib import Path
 
 from deploytools.reports import check_catalog
 from deploytools.verification.registry import load_registry
-from tests.verification.zoo import alarms, deployment, ecs, iam, invented, later, network, rds, variations, web
+from tests.verification.zoo import (
+    alarms,
+    deployment,
+    ecs,
+    iam,
+    invented,
+    later,
+    network,
+    rds,
+    reviewed_aws,
+    variations,
+    web,
+)
 from tests.verification.zoo.row import NA, Row
 from tests.verification.zoo.world import OURS
 
@@ -31,6 +43,7 @@ ROWS: tuple[Row, ...] = (
     *variations.VARIATIONS,
     *invented.INVENTED,
     *later.LATER,
+    *reviewed_aws.REVIEWED,
 )
 
 #: The least number of good variations and of faults for each check. Every fact is denied and absent, too.
