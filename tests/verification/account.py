@@ -66,6 +66,7 @@ DOCUMENTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "VerifiedForSendingStatus": True,
         "DkimAttributes": {"SigningEnabled": True, "Status": "PENDING"},
     },
+    "secretsmanager:DescribeSecret": lambda _: DESCRIBED,
     "ecs:ListServiceDeployments": lambda request: _deployments(request.get("nextToken")),
     "ssm:DescribeInstanceInformation": lambda _: {"InstanceInformationList": [{"PingStatus": "Online"}]},
     "cloudtrail:LookupEvents": lambda request: _looked_up(request.get("NextToken")),
@@ -73,6 +74,9 @@ DOCUMENTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         request["PolicySourceArn"], request["ActionNames"][0], request["ResourceArns"][0]
     ),
 }
+
+#: The description of the secret, which is rotated by a function.
+DESCRIBED: dict[str, Any] = {}
 
 #: The ids of the rules that `account` makes; which ones, the emulator decides.
 MADE_RULES: list[str] = []
@@ -195,6 +199,9 @@ def account(endpoint_url: str) -> Iterator[str]:
     world.secretsmanager.put_resource_policy(
         SecretId=SECRET, ResourcePolicy=json.dumps(_policy("secretsmanager:*", "*"))
     )
+    DESCRIBED.update(world.secretsmanager.describe_secret(SecretId=SECRET), RotationEnabled=True)
+    DESCRIBED.update(RotationLambdaARN="arn:aws:lambda:us-east-1:123456789012:function:rotate")
+    del DESCRIBED["ResponseMetadata"]
     (instance,) = world.rds.describe_db_instances()["DBInstances"]
     world.rds.add_tags_to_resource(
         ResourceName=instance["DBInstanceArn"], Tags=[{"Key": "deploytools:restore-drill", "Value": "2026-10-01"}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -79,6 +80,18 @@ def composite(name: str, rule: str, topic: str = "", **members: Any) -> dict[str
 def test_composite_alarms_of_composite_alarms(monkeypatch, composites, via):
     (found,) = read(monkeypatch, composites)
     assert [(arn.removeprefix(ARN), action) for arn, action in found.via] == via
+
+
+@pytest.mark.parametrize(
+    ("days", "state", "is_suppressed"), [(2, "ALARM", True), (0, "ALARM", False), (2, "OK", False)]
+)
+def test_suppressed_actions_of_composite_alarms(monkeypatch, days, state, is_suppressed):
+    since = {"StateValue": state, "StateTransitionedTimestamp": RDS.read_at - timedelta(days=days)}
+    suppressed = composite("one", "ALARM(cpu)", TOPIC, ActionsSuppressor=f"{ARN}maintenance")
+    (found,) = read(monkeypatch, [suppressed, composite("maintenance", "ALARM(x)", **since)])
+    assert (found.via, found.suppressed) == (
+        ((), (f"one by {ARN}maintenance",)) if is_suppressed else (((f"{ARN}one", TOPIC),), ())
+    )
 
 
 def test_each_composite_alarm_is_read_once(monkeypatch):

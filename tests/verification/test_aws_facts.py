@@ -199,7 +199,8 @@ def test_all_facts(wire):
     assert [(statement["Principal"], statement["Action"]) for statement in key.statements] == [("*", "kms:*")]
     assert "canary" not in repr(seen)
 
-    assert (seen["secret_description"].rotates, len(seen["secret_policy"].statements)) == (None, 1)
+    assert (seen["secret_description"].rotates, len(seen["secret_policy"].statements)) == (True, 1)
+    assert seen["rotation_function"] == "implicitDeny"
     (container,) = seen["task_definition"].containers
     assert container.environment_files == ("arn:aws:s3:::shop/web.env",)
     assert container.secret_names == (

@@ -8,9 +8,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from deploytools.verification.alarms.facts import Alarm, FunctionPolicies, Topic, TopicKey, is_function, is_topic
+from deploytools.verification.alarms.facts import (
+    Alarm,
+    FunctionPolicies,
+    Topic,
+    TopicKey,
+    function_of,
+    is_function,
+    is_topic,
+)
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
-from deploytools.verification.iam.policies import Policy, account_of, argument, decision, principals
+from deploytools.verification.iam.policies import (
+    Policy,
+    account_of,
+    argument,
+    decision,
+    invocation,
+    principals,
+    source_context,
+)
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import check
 
@@ -89,8 +105,8 @@ NEW_ALARM_SECONDS = 30 * 60
 #: The service that publishes to an alarm's topic, and the actions on the topic's KMS key that it needs.
 CLOUDWATCH, KEY_ACTIONS = "cloudwatch.amazonaws.com", ("kms:Decrypt", "kms:GenerateDataKey*")
 
-#: The service that invokes an alarm's function.
-INVOKER = "lambda.alarms.cloudwatch.amazonaws.com"
+#: The services that invoke the function of an alarm, and that of a topic's subscription.
+INVOKER, SNS = "lambda.alarms.cloudwatch.amazonaws.com", "sns.amazonaws.com"
 
 #: Seconds.
 DAY = 24 * 60 * 60
@@ -177,6 +193,10 @@ def actions(alarms: tuple[Alarm, ...], alarm_functions: FunctionPolicies) -> Ite
         of_others = [action for arn, action in alarm.via if _reach(action, arn, alarm_functions) == "allowed"]
         if of_others:
             yield passed(f"a composite alarm notifies {', '.join(of_others)}", alarm.name)
+        elif alarm.suppressed and not (alarm.actions_enabled and "allowed" in own.values()):
+            hint = "Fix the cause of the suppressing alarm, or remove ActionsSuppressor from the composite alarm"
+            evidence = f"the actions of its composite alarm are suppressed for a day: {', '.join(alarm.suppressed)}"
+            yield failed(evidence, alarm.name, hint)
         elif alarm.actions_enabled is None:
             yield unknown("the AWS response has no ActionsEnabled", alarm.name)
         elif not alarm.actions_enabled:
@@ -199,16 +219,7 @@ def _reach(action: str, alarm: str, functions: FunctionPolicies) -> str:
     """Return ``allowed`` if the alarm can use the action, or the decision of the function's policy."""
     if is_topic(action):
         return "allowed"
-    statements = [item for item in functions.get(action, ()) if {INVOKER, "*"} & set(principals(item))]
-    policy = Policy("function", tuple(statements))
-    return decision([policy], "lambda:InvokeFunction", action, _context(alarm))[0]
-
-
-def _context(alarm: str) -> dict[str, str]:
-    """Return the values of condition keys in a request of CloudWatch on behalf of an alarm, by its ARN."""
-    account = account_of(alarm)
-    known = {"aws:SourceArn": alarm, "aws:SourceAccount": account, "aws:SourceOwner": account}
-    return {"aws:SecureTransport": "true", **(known if alarm else {})}
+    return invocation(action, functions.get(action, ()), INVOKER, alarm)
 
 
 def _not_invoked(alarm: Alarm, function: str, reach: str) -> Verdict:
@@ -262,18 +273,27 @@ def have_data(rds_instance: RdsInstance, alarms: tuple[Alarm, ...]) -> Iterable[
     severity=Severity.HIGH,
     hint="Open the confirmation link in the email from AWS, or subscribe again: aws sns subscribe",
 )
-def subscriptions(alarm_topics: tuple[Topic, ...], alarms: tuple[Alarm, ...]) -> Iterable[Verdict]:
+def subscriptions(
+    alarm_topics: tuple[Topic, ...], alarms: tuple[Alarm, ...], alarm_functions: FunctionPolicies
+) -> Iterable[Verdict]:
     """SNS sends no notification to a subscription that is not confirmed."""
     if not alarms:
         yield not_applicable(NO_ALARM)
     elif not alarm_topics:
         yield not_applicable("no alarm notifies an SNS topic (see alarms.actions)")
     for topic in alarm_topics:
+        functions = {name: function_of(name, topic) for name in topic.confirmed if function_of(name, topic)}
+        reach = {name: invocation(f, alarm_functions.get(f, ()), SNS, topic.arn) for name, f in functions.items()}
+        notified = [name for name in topic.confirmed if reach.get(name, "allowed") == "allowed"]
         subscribe = f"aws sns subscribe --topic-arn {topic.arn} --protocol email --notification-endpoint ADDRESS"
         if not topic.exists:
             yield failed("the topic does not exist", topic.arn, f"Create it: aws sns create-topic; then {subscribe}")
-        elif topic.confirmed:
-            yield passed(f"notifies {', '.join(topic.confirmed)}", topic.arn)
+        elif notified:
+            yield passed(f"notifies {', '.join(notified)}", topic.arn)
+        elif reach:
+            verdict = unknown if "conditional" in reach.values() else failed
+            evidence = f"{', '.join(reach)}: the function does not exist, or does not allow {SNS} to invoke it"
+            yield verdict(evidence, topic.arn, f"Allow {SNS} lambda:InvokeFunction in its policy, or run: {subscribe}")
         elif topic.filtered:
             hint = f"Remove the filter policy, or subscribe without one. Run: {subscribe}"
             yield failed(f"only with a filter policy: {', '.join(topic.filtered)}", topic.arn, hint)
@@ -299,7 +319,7 @@ def topic_key(
     if not existing:
         yield not_applicable("no alarm notifies an existing SNS topic")
     for topic in existing:
-        contexts = [_context(arn) for alarm in alarms for arn, action in alarm.called if action == topic.arn]
+        contexts = [source_context(arn) for alarm in alarms for arn, action in alarm.called if action == topic.arn]
         publishing = "allowed" if topic.policy is None else _publishing(topic, contexts)
         if publishing != "allowed":
             hint = (

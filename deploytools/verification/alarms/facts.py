@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any
 
 from deploytools import aws
 from deploytools.conf import Settings
 from deploytools.errors import NotFound
-from deploytools.verification.iam.policies import parse_policy
+from deploytools.verification.iam.policies import account_of, parse_policy
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import fact
 
@@ -39,6 +39,8 @@ class Alarm:
         is_expression: whether it evaluates metric math, or a band of anomaly detection.
         missing_data: ``TreatMissingData``; empty: not set.
         state_since: when its state last changed; None: not in the AWS response.
+        suppressed: those composite alarms that are not in `via`, because another alarm has suppressed their actions for
+            more than a day, each with the name of that alarm.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Alarm:
     missing_data: str = ""
     state_since: datetime | None = None
     arn: str = ""
+    suppressed: tuple[str, ...] = ()
 
     @property
     def called(self) -> tuple[tuple[str, str], ...]:
@@ -72,15 +75,24 @@ def alarms(rds_instance: RdsInstance, settings: Settings) -> tuple[Alarm, ...]:
     with aws.translate_aws_errors("cloudwatch:DescribeAlarms", f"the Region {settings.region}"):
         found: Any = pages.paginate(AlarmTypes=["MetricAlarm", "CompositeAlarm"]).build_full_result()
     composites = [(item, sufficient_alarms(item.get("AlarmRule", ""))) for item in found.get("CompositeAlarms") or ()]
+    everything = [*(found.get("MetricAlarms") or ()), *(found.get("CompositeAlarms") or ())]
+    in_alarm = [item for item in everything if _is_long_in_alarm(item, rds_instance.read_at)]
+    suppressors = {name for item in in_alarm for name in (item["AlarmName"], item.get("AlarmArn"))}
     return tuple(
-        _alarm(item, metric, rds_instance, composites)
+        _alarm(item, metric, rds_instance, composites, suppressors)
         for item in sorted(found.get("MetricAlarms") or (), key=lambda item: item["AlarmName"])
         for metric in _metrics(item, rds_instance)
     )
 
 
-def _alarm(item: Any, metric: str, instance: RdsInstance, composites: Composites) -> Alarm:
-    dimensions = item.get("Dimensions") or ()
+def _is_long_in_alarm(item: Any, now: datetime) -> bool:
+    since = item.get("StateTransitionedTimestamp") or item.get("StateUpdatedTimestamp")
+    return item.get("StateValue") == "ALARM" and since is not None and now - since > timedelta(days=1)
+
+
+def _alarm(item: Any, metric: str, instance: RdsInstance, composites: Composites, suppressors: Set[str]) -> Alarm:
+    dimensions, via = item.get("Dimensions") or (), _via(item, composites)
+    suppressed = [other for other in via if other.get("ActionsSuppressor") in suppressors]
     return Alarm(
         item["AlarmName"],
         metric,
@@ -94,16 +106,17 @@ def _alarm(item: Any, metric: str, instance: RdsInstance, composites: Composites
         int(item.get("Period") or 0) * int(item.get("EvaluationPeriods") or 0),
         item.get("Unit", ""),
         tuple(sorted({part["Name"] for part in dimensions} - _identifying(dimensions, instance))),
-        tuple(sorted(_via(item, composites))),
+        tuple(sorted({(o.get("AlarmArn", ""), a) for o in via if o not in suppressed for a in o["AlarmActions"]})),
         bool(item.get("Metrics") or item.get("ThresholdMetricId")),
         item.get("TreatMissingData", ""),
         item.get("StateTransitionedTimestamp") or item.get("StateUpdatedTimestamp"),
         item.get("AlarmArn", ""),
+        tuple(sorted(f"{other['AlarmName']} by {other['ActionsSuppressor']}" for other in suppressed)),
     )
 
 
-def _via(alarm: Any, composites: Composites) -> set[tuple[str, str]]:
-    """Return ARN and action of each composite alarm that goes off whenever `alarm` does, also through another one."""
+def _via(alarm: Any, composites: Composites) -> list[Any]:
+    """Return each composite alarm with an action that goes off whenever `alarm` does, also through another one."""
     reached, pending = dict[str, Any](), [alarm]
     while pending:
         item = pending.pop()
@@ -111,8 +124,7 @@ def _via(alarm: Any, composites: Composites) -> set[tuple[str, str]]:
         next_ones = {other["AlarmName"]: other for other, sufficient in composites if names & sufficient}
         pending += [other for name, other in next_ones.items() if name not in reached]
         reached |= next_ones
-    enabled = [other for other in reached.values() if other.get("ActionsEnabled")]
-    return {(other.get("AlarmArn", ""), action) for other in enabled for action in other.get("AlarmActions") or ()}
+    return [other for other in reached.values() if other.get("ActionsEnabled") and other.get("AlarmActions")]
 
 
 #: The parts of the rule of a composite alarm.
@@ -258,10 +270,20 @@ FunctionPolicies = Mapping[str, tuple[Mapping[str, Any], ...]]
 
 
 @fact(actions=("lambda:GetPolicy",), deadline=30)
-def alarm_functions(alarms: tuple[Alarm, ...], settings: Settings) -> FunctionPolicies:
-    """The resource policies of the Lambda functions that alarms invoke."""
+def alarm_functions(alarms: tuple[Alarm, ...], alarm_topics: tuple[Topic, ...], settings: Settings) -> FunctionPolicies:
+    """The resource policies of the Lambda functions that alarms and their topics invoke."""
     arns = {action for alarm in alarms for _, action in alarm.called if is_function(action)}
-    return {arn: _function_policy(arn, settings.region) for arn in sorted(arns)}
+    arns |= {function for topic in alarm_topics for name in topic.confirmed if (function := function_of(name, topic))}
+    return {arn: function_policy(arn, settings.region) for arn in sorted(arns)}
+
+
+def function_of(subscription: str, topic: Topic) -> str:
+    """Return the ARN of the function that a subscription (protocol and endpoint) invokes.
+
+    Empty: none, or one of another account, whose policy cannot be read.
+    """
+    protocol, _, endpoint = subscription.partition(" ")
+    return endpoint if protocol == "lambda" and account_of(endpoint) == account_of(topic.arn) else ""
 
 
 def is_function(arn: str) -> bool:
@@ -269,8 +291,8 @@ def is_function(arn: str) -> bool:
     return arn.split(":")[2:3] == ["lambda"]
 
 
-def _function_policy(arn: str, region: str) -> tuple[Mapping[str, Any], ...]:
-    """A function without a policy, and one that does not exist, have the same response."""
+def function_policy(arn: str, region: str) -> tuple[Mapping[str, Any], ...]:
+    """Return the statements; a function without a policy, and one that does not exist, have the same response."""
     client = aws.client("lambda", arn.split(":")[3] or region)
     try:
         with aws.translate_aws_errors("lambda:GetPolicy", f"the function {arn}"):

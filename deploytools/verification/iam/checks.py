@@ -52,10 +52,16 @@ role_check = partial(permissions_check, resource_of=attrgetter("name"))
     severity=Severity.CRITICAL,
     hint="Allow the role secretsmanager:GetSecretValue on the secret",
 )
-def secret_access(task_role_permissions: RolePermissions) -> Iterable[Verdict]:
+def secret_access(
+    task_role_permissions: RolePermissions, task_definition: TaskDefinition | None, settings: Settings
+) -> Iterable[Verdict]:
     """Without this permission no process of the application starts."""
     role = task_role_permissions
     allowed = passed(f"by {next(iter(role.needed.values()))} ({role.how})", role.role, measured=role.without)
+    used = task_definition.task_role.rpartition("/")[2] if task_definition else role.role
+    if settings.task_role and used != role.role:
+        evidence = f"the task role of the task definition is {used or 'not set'}, but this role is checked"
+        return [failed(evidence, role.role, 'Correct taskRoleArn in the task definition, or DEPLOYTOOLS["TASK_ROLE"]')]
     return _missing_permissions(role, _sufficient_policy(role, also=(DESCRIBE,))) or [allowed]
 
 

@@ -100,6 +100,24 @@ def decision(
     return ("allowed" if True in allowing and None not in denying else "conditional"), by
 
 
+def source_context(arn: str) -> dict[str, str]:
+    """Return the values of condition keys in a request of an AWS service on behalf of a resource."""
+    account = account_of(arn)
+    known = {"aws:SourceArn": arn, "aws:SourceAccount": account, "aws:SourceOwner": account}
+    return {"aws:SecureTransport": "true", **(known if arn else {})}
+
+
+def invocation(function: str, statements: Iterable[Mapping[str, Any]], service: str, source: str) -> str:
+    """Return whether the policy of a function allows an AWS service to invoke it, as `decision` does.
+
+    Args:
+        statements: the statements of the policy; none: the function does not exist, or has no policy.
+        source: ARN of the resource on whose behalf the service acts.
+    """
+    policy = Policy("function", tuple(item for item in statements if {service, "*"} & set(principals(item))))
+    return decision([policy], "lambda:InvokeFunction", function, source_context(source))[0]
+
+
 def condition_holds(statement: Mapping[str, Any], context: Mapping[str, str]) -> bool | None:
     """Return whether the condition of a statement is met; None: unknown."""
     known = {key.lower(): value for key, value in context.items()}

@@ -69,6 +69,8 @@ class SecretDescription:
     Attributes:
         key: the customer managed key that encrypts it, by id, ARN or alias; empty: ``aws/secretsmanager``.
         changed_at: when the secret, or its rotation schedule, was last changed.
+        function: ARN of the rotation function; empty: none, or AWS rotates the secret itself.
+        failed_replicas: Regions to which the secret could not be replicated.
         rotation_days: the days between rotations; None: not in the response, or a cron expression.
     """
 
@@ -80,6 +82,8 @@ class SecretDescription:
     key: str = ""
     rotation_days: int | None = None
     changed_at: datetime | None = None
+    function: str = ""
+    failed_replicas: tuple[str, ...] = ()
 
 
 @fact(actions=("secretsmanager:DescribeSecret",))
@@ -97,6 +101,8 @@ def secret_description(secret: SecretState) -> SecretDescription:
         "" if key.endswith("alias/aws/secretsmanager") else key,
         _rotation_days(response.get("RotationRules") or {}),
         response.get("LastChangedDate"),
+        response.get("RotationLambdaARN", ""),
+        tuple(sorted(r["Region"] for r in response.get("ReplicationStatus") or () if r.get("Status") == "Failed")),
     )
 
 

@@ -59,15 +59,21 @@ def no_pending_rotation(secret: SecretState) -> Verdict:
 
 @check(
     "secret.rotation-on-schedule",
-    title="Secret is rotated on schedule",
+    title="Secret is rotated on schedule and replicated",
     severity=Severity.MEDIUM,
     guide=GUIDE,
     hint=f"Run: {ROTATE} SECRET",
     references=("FSBP SecretsManager.1", "FSBP SecretsManager.2", "FSBP SecretsManager.4"),
 )
-def rotation_on_schedule(secret_description: SecretDescription, secret: SecretState) -> Verdict:
+def rotation_on_schedule(
+    secret_description: SecretDescription, secret: SecretState, rotation_function: str, settings: Settings
+) -> Verdict:
     """A rotation date in the past means that the rotation failed. Rotation can also be disabled on purpose."""
     due, command = secret_description.next_rotation, f"{ROTATE} {secret.name} --region {secret.region}"
+    if secret_description.failed_replicas:
+        describe = f"aws secretsmanager describe-secret --secret-id {secret.name} --region {secret.region}"
+        evidence = f"its replication failed: {', '.join(secret_description.failed_replicas)}"
+        return failed(evidence, hint=f"Read StatusMessage of the replica and fix the cause. Run: {describe}")
     if not secret_description.rotates:
         return not_applicable("rotation is disabled")
     if due is None:
@@ -76,7 +82,16 @@ def rotation_on_schedule(secret_description: SecretDescription, secret: SecretSt
         first = ", end the failed rotation (see secret.no-pending-rotation)" if secret.pending_version else ""
         hint = f"Check the log of the rotation function{first}, then run: {command} ({ROTATION_EFFECT})"
         return failed(f"it was due on {due:%Y-%m-%d}", hint=hint)
+    if rotation_function not in {"", "allowed"}:
+        verdict = unknown if rotation_function == "conditional" else failed
+        evidence = "the rotation function does not exist, or does not allow secretsmanager.amazonaws.com to invoke it"
+        return verdict(evidence, hint=f"Check the function {secret_description.function} and its resource-based policy")
     days, rotated = secret_description.rotation_days, secret_description.rotated_at
+    interval = days or ((due - rotated).days - 1 if rotated else 0)
+    if settings.max_age_days and interval > settings.max_age_days:
+        evidence = f"it is rotated every {count(interval, 'day')}, MAX_AGE_DAYS is {settings.max_age_days}"
+        rules = f"--rotation-rules AutomaticallyAfterDays={settings.max_age_days} --no-rotate-immediately"
+        return warned(evidence, hint=f"Run: {command} {rules}")
     if not days or not rotated or (secret_description.read_at - rotated).days <= days + 1:
         return passed(f"next rotation on {due:%Y-%m-%d}")
     evidence = f"it was last rotated on {rotated:%Y-%m-%d}, although it is due every {count(days, 'day')}"

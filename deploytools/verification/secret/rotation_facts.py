@@ -18,6 +18,8 @@ from deploytools.secrets.reader import SecretReader
 from deploytools.secrets.versions import PREVIOUS
 from deploytools.tenants.credentials import login_secret_name, login_with, owner_role, tenant_login
 from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, configured_tenants
+from deploytools.verification.alarms.facts import function_policy
+from deploytools.verification.iam.policies import account_of, invocation
 from deploytools.verification.registry import fact
 from deploytools.verification.secret.facts import SecretDescription
 
@@ -31,6 +33,18 @@ RotationDates = Mapping[str, datetime]
 def rotation_dates(secret: SecretState) -> RotationDates:
     """The time of the last rotation of each key, from ``rotated_at`` in the secret, without invalid ones."""
     return _dates_in(secret.document)
+
+
+@fact(actions=("lambda:GetPolicy",))
+def rotation_function(secret_description: SecretDescription, secret: SecretState) -> str:
+    """Whether Secrets Manager can invoke the rotation function: ``allowed``, ``conditional``, …
+
+    Empty: there is none, or it is one of another account, whose policy cannot be read.
+    """
+    function, arn = secret_description.function, secret_description.arn
+    if not secret_description.rotates or account_of(function) != account_of(arn):
+        return ""
+    return invocation(function, function_policy(function, secret.region), "secretsmanager.amazonaws.com", arn)
 
 
 @fact(actions=("secretsmanager:GetSecretValue",))

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 from deploytools.verification.network.facts import HostGroups, Rule, SecurityGroup
-from tests.verification.zoo.row import FAIL, Row
-from tests.verification.zoo.world import FROM_BALANCER, GROUPS, Changes
+from tests.verification.zoo.row import FAIL, NA, UNKNOWN, WARN, Row
+from tests.verification.zoo.world import (
+    FROM_BALANCER,
+    GROUPS,
+    NOW,
+    ROLE,
+    TOPIC,
+    WORLD,
+    Changes,
+    alarm,
+    description,
+    expect,
+)
 
+DAY = timedelta(days=1)
 LAPTOP = Rule("sgr-l", "tcp", 8000, 8000, cidr="203.0.113.9/32")
 MIGRATION = Rule("sgr-m", "tcp", 8000, 8000, group="sg-old", description="remove after the migration")
 TEMPORARY, BASTION = "network.no-temporary-rules", "bastion.no-public-ingress"
@@ -42,4 +56,65 @@ NETWORK = [
     Row(jump(replace(LAPTOP, first=443, last=443, cidr="0.0.0.0/0")), good=(BASTION,)),
 ]
 
-REVIEWED: list[Row] = [*NETWORK]
+SUPPRESSED = {"actions": (), "suppressed": ("all by maintenance",)}
+PAGER = "arn:aws:lambda:us-east-1:123456789012:function:pager"
+
+
+def paged(*statements: dict[str, Any], function: str = PAGER, more: tuple[str, ...] = ()) -> Changes:
+    """The topic's subscription invokes a function with this policy."""
+    topic = replace(WORLD["alarm_topics"][0], confirmed=(f"lambda {function}", *more))
+    return {"alarm_topics": (topic,), "alarm_functions": {function: statements}}
+
+
+def invoking(**members: Any) -> dict[str, Any]:
+    principal = {"Service": "sns.amazonaws.com"}
+    return {"Effect": "Allow", "Principal": principal, "Action": "lambda:InvokeFunction", "Resource": PAGER, **members}
+
+
+ACTIONS, SUBSCRIPTIONS = "alarms.actions", "alarms.subscriptions"
+ALARMS = [
+    Row(alarm(**SUPPRESSED), {ACTIONS: FAIL}, "are suppressed for a day: all by maintenance"),
+    Row(
+        alarm(**SUPPRESSED | {"actions": (TOPIC,), "actions_enabled": False}),
+        {ACTIONS: FAIL},
+        "are suppressed for a day",
+    ),
+    Row(alarm(**SUPPRESSED | {"actions": (TOPIC,)}), good=(ACTIONS,)),
+    Row(alarm(**SUPPRESSED | {"via": (("arn:two", TOPIC),)}), good=(ACTIONS,)),
+    *(
+        Row(paged(*statements), {SUBSCRIPTIONS: status}, "does not exist, or does not allow sns.amazonaws.com")
+        for status, *statements in (
+            (FAIL,),
+            (FAIL, invoking(Principal={"Service": "events.amazonaws.com"})),
+            (FAIL, invoking(Condition={"ArnLike": {"aws:SourceArn": f"{TOPIC}-staging"}})),
+            (UNKNOWN, invoking(Condition={"StringEquals": {"lambda:EventSourceToken": "x"}})),
+        )
+    ),
+    Row(paged(invoking(Condition={"ArnLike": {"aws:SourceArn": TOPIC}})), good=(SUBSCRIPTIONS,)),
+    Row(paged(more=("email ops@shop.net",)), good=(SUBSCRIPTIONS,)),
+    Row(paged(function=PAGER.replace("123456789012", "999988887777")), good=(SUBSCRIPTIONS,)),
+]
+
+
+def runs_with(used: str, named: str = "web") -> Changes:
+    """The task definition has one role, and the settings name one."""
+    return expect(task_role=named) | {"task_definition": replace(WORLD["task_definition"], task_role=used)}
+
+
+SCHEDULE, OTHER = "secret.rotation-on-schedule", "arn:aws:iam::123456789012:role/other"
+IDENTITY = [
+    Row(runs_with(OTHER), {"iam.secret-access": FAIL}, "the task role of the task definition is other"),
+    Row(runs_with(""), {"iam.secret-access": FAIL}, "the task role of the task definition is not set"),
+    Row(runs_with(ROLE.arn, ROLE.arn), good=("iam.secret-access",)),
+    Row(description(rotation_days=730), {SCHEDULE: WARN}, "rotated every 730 days, MAX_AGE_DAYS is 90"),
+    Row(description(next_rotation=NOW + 300 * DAY), {SCHEDULE: WARN}, "rotated every 319 days, MAX_AGE_DAYS is 90"),
+    Row(description(rotation_days=90, next_rotation=NOW + 71 * DAY), good=(SCHEDULE,)),
+    Row(description(rotation_days=730) | expect(max_age_days=0), {"secret.credential-age": NA}, good=(SCHEDULE,)),
+    Row({"rotation_function": "implicitDeny"}, {SCHEDULE: FAIL}, "the rotation function does not exist"),
+    Row({"rotation_function": "conditional"}, {SCHEDULE: UNKNOWN}, "the rotation function does not exist"),
+    Row({"rotation_function": "allowed"}, good=(SCHEDULE,)),
+    Row(description(failed_replicas=("eu-west-1",)), {SCHEDULE: FAIL}, "its replication failed: eu-west-1"),
+    Row(description(rotates=False, failed_replicas=("eu-west-1",)), {SCHEDULE: FAIL}, "replication failed"),
+]
+
+REVIEWED: list[Row] = [*NETWORK, *ALARMS, *IDENTITY]

@@ -191,7 +191,7 @@ VARIATIONS = [
     good(secret(engine="postgresql", port="5432", superuser_email="ops@shop.net"), "secret.other-values"),
     good(own(declared=("sentry_dsn", "maps_key")), "secret.custom-fields"),
     good(labels(v1=("AWSCURRENT", "AWSPENDING"), v0=("AWSPREVIOUS",)), "secret.no-pending-rotation"),
-    good(description(next_rotation=NOW + 89 * DAY), "secret.rotation-on-schedule"),
+    good(description(next_rotation=NOW + 70 * DAY), "secret.rotation-on-schedule"),
     good(statement(Principal={"AWS": "arn:aws:iam::123456789012:role/web"}), "secret.not-shared"),
     good({"leaked_secrets": LeakedSecrets("/app", 12, True, ())}, "secret.not-in-code"),
     *faults("secret.mail", secret(email_port=0)),

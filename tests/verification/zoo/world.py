@@ -299,6 +299,7 @@ WORLD: dict[str, Any] = {
     "rotation_dates": {key: NOW - timedelta(days=20) for key in ("password", "django_secret_key", "master_password")},
     "login_rotation_dates": {"password": NOW - timedelta(days=20)},
     "open_logins": (),
+    "rotation_function": "",
     "former_login": FormerLogin("django_app_b", is_open=False, rotated_at=NOW - timedelta(days=20)),
     "secret_policy": ResourcePolicy("123456789012", ()),
     "secret_port": 5432,
