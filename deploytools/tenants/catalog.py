@@ -372,6 +372,27 @@ def _read_other_logins(connection: Connection, names: list[str]) -> dict[str, tu
     return {name: tuple(row.role for row in group) for name, group in groupby(rows, attrgetter("name"))}
 
 
+#: The first version with ``datcollversion``.
+COLLATION_VERSION = 150_000
+
+#: RDS creates the slots of its read replicas itself, and drops them. Only WAL beyond max_wal_size counts for those.
+LEFTOVERS = """
+    SELECT slot_name::text AS name, 'the replication slot has no client, and keeps WAL' AS problem,
+           'If its client no longer exists, as the master user: SELECT pg_drop_replication_slot(' ||
+           quote_literal(slot_name) || ')' AS hint
+    FROM pg_replication_slots
+    WHERE NOT active AND NOT temporary AND (NOT starts_with(slot_name::text, 'rds_') OR wal_status <> 'reserved')
+    UNION ALL SELECT gid, 'the prepared transaction is open for more than an hour',
+           'As its owner, in ' || quote_ident(database) || ': ROLLBACK PREPARED ' || quote_literal(gid)
+    FROM pg_prepared_xacts WHERE prepared < now() - interval '1 hour'
+    UNION ALL SELECT datname::text || ' ' || usename, 'a session is idle in a transaction for more than an hour',
+           'Check what it does. To end it: SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state LIKE '
+           || quote_literal('idle in transaction%')
+    FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND state_change < now() - interval '1 hour'
+    GROUP BY datname, usename ORDER BY 1
+"""
+
+
 def read_server_catalog(login: Login, database: str, names: list[str], roles: list[str]) -> ServerCatalog:
     """Return the catalog as one of the application roles sees it.
 
@@ -398,10 +419,24 @@ def read_server_catalog(login: Login, database: str, names: list[str], roles: li
         ).fetchall()
         databases = read_databases(connection, names)
         other_logins = _read_other_logins(connection, names)
+        leftovers = tuple(tuple(row) for row in connection.execute(LEFTOVERS).fetchall())
+        outdated = _read_outdated_collations(connection, names)
     tests = tuple(row.datname for row in rows if row.is_test)
     unlisted = tuple(row.datname for row in rows if not row.is_test)
     existing = tuple(found[name] for name in roles if name in found)
-    return ServerCatalog(existing, databases, tests, unlisted, other_logins)
+    return ServerCatalog(existing, databases, tests, unlisted, other_logins, leftovers, outdated)
+
+
+def _read_outdated_collations(connection: Connection, names: list[str]) -> frozenset[str]:
+    """Return the databases whose collation had another version when they were created. PostgreSQL 14 does not know."""
+    if connection.info.server_version < COLLATION_VERSION:
+        return frozenset()
+    rows = connection.execute(
+        "SELECT datname::text FROM pg_database "
+        "WHERE datname = ANY(%s) AND datcollversion <> pg_database_collation_actual_version(oid)",
+        [names],
+    ).fetchall()
+    return frozenset(row.datname for row in rows)
 
 
 def read_slots(connection: Connection) -> ConnectionSlots:

@@ -367,6 +367,9 @@ class ServerCatalog:
         other_logins: by database, the login roles with CONNECT that do not act as its owner; not administrators.
         test_databases: databases that Django's test runner left behind.
         unlisted: databases of the application roles, or named after a tenant, that are not in the settings.
+        leftovers: replication slots without a client, and transactions that are open for more than an hour: the name,
+            what it is, and the hint.
+        outdated_collations: databases whose indexes were created with another version of the collation.
     """
 
     roles: tuple[RoleState, ...]
@@ -374,6 +377,8 @@ class ServerCatalog:
     test_databases: tuple[str, ...]
     unlisted: tuple[str, ...] = ()
     other_logins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    leftovers: tuple[tuple[str, str, str], ...] = ()
+    outdated_collations: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

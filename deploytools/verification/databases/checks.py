@@ -25,6 +25,14 @@ CREATE = "Run: python manage.py create_tenant_dbs"
 TRANSFER = "Show how to transfer them: python manage.py create_tenant_dbs --plan"
 tenant_check = partial(check, guide="Step 5", hint=CREATE, per_tenant=True)
 
+REPAIR = (
+    "Run in psql what applies: REINDEX INDEX CONCURRENTLY …; ALTER TABLE … VALIDATE CONSTRAINT …; ALTER TABLE … ENABLE "
+    "TRIGGER ALL; setval() for the sequence, as python manage.py sqlsequencereset APP prints it"
+)
+
+#: Objects that an evidence names before "and … more".
+MAX_OBJECTS = 5
+
 FINISH = "python manage.py create_tenant_dbs --finish"
 
 #: Days in which the expiry of a password (VALID UNTIL) is reported.
@@ -82,14 +90,18 @@ def owner(
 
 @tenant_check(
     "databases.encoding",
-    title="Tenant databases use UTF-8",
+    title="Tenant databases use UTF-8 and the server's version of their collation",
     severity=Severity.MEDIUM,
     hint="The encoding cannot be changed. Restore a dump into a database of another name",
 )
 def encoding(server_catalog: ServerCatalog, tenants: tuple[str, ...]) -> Iterable[Verdict]:
-    """Other encodings cannot store every character, and the encoding of a database cannot be changed."""
+    """Other encodings cannot store every character, and the encoding of a database cannot be changed. Indexes that were
+    created with another version of the collation miss rows."""
 
     def evaluate(database: DatabaseState) -> Verdict:
+        if database.encoding == ENCODING and database.name in server_catalog.outdated_collations:
+            hint = "As its owner, in psql: REINDEX DATABASE …; then ALTER DATABASE … REFRESH COLLATION VERSION"
+            return warned(f"the version of its collation {database.locale} is outdated", hint=hint)
         verdict = passed if database.encoding == ENCODING else failed
         return verdict(f"encoding {database.encoding}, locale {database.locale}")
 
@@ -98,18 +110,22 @@ def encoding(server_catalog: ServerCatalog, tenants: tuple[str, ...]) -> Iterabl
 
 @tenant_check(
     "databases.public-connect-revoked",
-    title="Only the application role can connect to tenant databases",
+    title="Only the application role can connect to tenant databases and use what is in them",
     severity=Severity.CRITICAL,
     guide="Security Checklist: access only from the backend application",
 )
 def public_connect_revoked(
-    server_catalog: ServerCatalog, tenants: tuple[str, ...], settings: Settings
+    server_catalog: ServerCatalog,
+    tenants: tuple[str, ...],
+    settings: Settings,
+    tenant_logins: tuple[TenantReport, ...],
 ) -> Iterable[Verdict]:
     """PostgreSQL grants CONNECT on a new database to every role: the login of one tenant can read the others.
 
     Superusers and roles with CREATEROLE, such as the master user, are not reported.
     """
     application = {role.name for role in server_catalog.roles} if settings.is_shared else set()
+    granted = {tenant.name: tenant.public_grants for tenant in tenant_logins}
 
     def evaluate(database: DatabaseState) -> Verdict:
         if database.public_can_connect:
@@ -121,6 +137,9 @@ def public_connect_revoked(
             )
             hint = f"Find the grant in psql (\\l {database.name} and \\drg) and REVOKE it. A previous owner: {FINISH}"
             return (failed if of_tenants else warned)(f"other roles can connect: {join_names(others)}", hint=hint)
+        if grants := granted.get(database.name):
+            hint = "Run in it, as the role that granted it: REVOKE … ON … FROM PUBLIC (psql: \\dn+, \\dp, \\ddp)"
+            return warned(f"only CONNECT protects what PUBLIC has: {join_names(grants, MAX_OBJECTS)}", hint=hint)
         return passed("PUBLIC has neither CONNECT nor TEMPORARY, and no other role can connect")
 
     return _each(server_catalog, tenants, evaluate)
@@ -166,7 +185,7 @@ def login(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdict]:
     severity=Severity.CRITICAL,
     hint=TRANSFER,
 )
-def table_privileges(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdict]:
+def table_privileges(tenant_logins: tuple[TenantReport, ...], server_catalog: ServerCatalog) -> Iterable[Verdict]:
     """After a restore without owners, every table belongs to the master user, and the application can read none. If the
     schema is another role's, migrations cannot create tables."""
 
@@ -183,6 +202,9 @@ def table_privileges(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdic
             hint = "Run in psql as the owner of each table: CREATE POLICY … ON … TO … USING (…) for its rows"
             evidence = f"the row security of {join_names(hidden)} has no policy for the application role"
             return failed(evidence, hint=hint)
+        if settings := [*tenant.settings, *_lost_commits(server_catalog, tenant.name)]:
+            hint = "Run in psql: ALTER ROLE … or ALTER DATABASE … RESET the setting (\\drds lists them)"
+            return warned(f"in its sessions, {', '.join(settings)}", hint=hint)
         if lost := tenant.missing_privileges:
             hint = "If that is not on purpose, run in psql as the owner of each table: GRANT … ON … TO …"
             evidence = f"{count(len(lost), 'privilege')} on tables of the models are missing: {join_names(lost)}"
@@ -192,15 +214,24 @@ def table_privileges(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdic
     return _each_login(tenant_logins, evaluate)
 
 
+def _lost_commits(catalog: ServerCatalog, database: str) -> list[str]:
+    """Return the setting with which a crash loses the last transactions, if the role or the database has it."""
+    name, of_roles = "synchronous_commit", [role.settings for role in catalog.roles]
+    of_database = dict(catalog.databases[database].settings) if database in catalog.databases else {}
+    is_off = any((of_database | dict(settings)).get(name) == "off" for settings in of_roles)
+    return ["synchronous_commit is off"] if is_off else []
+
+
 @tenant_check(
     "databases.migrated",
-    title="All migrations are applied to every tenant database",
+    title="All migrations are applied to every tenant database, and its indexes, constraints and sequences work",
     severity=Severity.HIGH,
     guide="Step 7",
     hint="Run: python manage.py migrate_tenants",
 )
 def migrated(tenant_logins: tuple[TenantReport, ...], migration_graph: MigrationGraph) -> Iterable[Verdict]:
-    """Queries fail if the tables are older than the code. Like ``migrate --check``, for all tenants."""
+    """Queries fail if the tables are older than the code. Like ``migrate --check``, for all tenants. After an
+    interrupted CREATE INDEX CONCURRENTLY, or a restore of data only, the tables are not what the migrations create."""
 
     def evaluate(tenant: TenantReport) -> Verdict:
         if tenant.error:
@@ -215,6 +246,8 @@ def migrated(tenant_logins: tuple[TenantReport, ...], migration_graph: Migration
             noun = "table" if tenant.missing_tables else "column"
             hint = "Restore them from a backup. If they were never created: python manage.py makemigrations --check"
             return failed(f"{count(len(lost), noun)} of recorded migrations not found, first {lost[0]}", hint=hint)
+        if defects := tenant.defects:
+            return warned(join_names(defects, MAX_OBJECTS), hint=REPAIR)
         if ahead := history.unknown:
             hint = "The database is ahead of this code. Deploy the newer release"
             return warned(f"{len(ahead)} applied but not in this code, first {dotted(ahead[0])}", hint=hint)
@@ -230,8 +263,13 @@ def migrated(tenant_logins: tuple[TenantReport, ...], migration_graph: Migration
     guide="Security Checklist: least privilege",
     hint="As the role that granted it: ALTER ROLE … NOSUPERUSER NOCREATEDB NOCREATEROLE; REVOKE … FROM …",
 )
-def role_privileges(server_catalog: ServerCatalog) -> Iterable[Verdict]:
-    """With CREATEROLE or rds_superuser, an attacker in the application controls every database on the server."""
+def role_privileges(server_catalog: ServerCatalog, tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdict]:
+    """With CREATEROLE or rds_superuser, an attacker in the application controls every database on the server. A
+    SECURITY DEFINER function of an administrator can have the same effect."""
+    for tenant in tenant_logins:
+        hint = f"Check what it does in {tenant.name}. To withdraw it: REVOKE EXECUTE ON FUNCTION … FROM PUBLIC"
+        evidence = "the application can execute it with the privileges of its owner"
+        yield from (warned(evidence, f"{tenant.name} {function}", hint) for function in tenant.definer_functions)
     for role in server_catalog.roles:
         yield from [failed(f"has {privilege}", f"{role.name} {privilege}") for privilege in role.excess_permissions]
         if not role.excess_permissions:
@@ -240,15 +278,17 @@ def role_privileges(server_catalog: ServerCatalog) -> Iterable[Verdict]:
 
 @check(
     "databases.no-test-databases",
-    title="Server contains no test databases",
+    title="Server contains no test databases, idle replication slots or forgotten transactions",
     severity=Severity.MEDIUM,
     guide="Step 10",
     hint="Check that the database is not in use, drop it, and run tests against another server",
 )
 def no_test_databases(server_catalog: ServerCatalog) -> Iterable[Verdict]:
-    """A test run against the production server creates test_* databases, and leaves them if it is interrupted."""
+    """A test run against the production server creates test_* databases, and leaves them if it is interrupted. An idle
+    replication slot fills the storage with WAL; an open transaction holds its locks, and stops VACUUM."""
     found = [warned("it exists", name) for name in server_catalog.test_databases]
-    return found or [passed("no database is named test_*")]
+    found += [warned(sentence, name, hint) for name, sentence, hint in server_catalog.leftovers]
+    return found or [passed("no database is named test_*, and no slot or transaction was left behind")]
 
 
 @check(

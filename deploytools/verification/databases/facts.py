@@ -88,6 +88,10 @@ class TenantReport:
         missing_columns: columns of models that do not exist in such a table.
         hidden_tables: tables of models without a row that the role can use: their row security has no policy for it.
         missing_privileges: privileges on tables of models that the role does not have: ``UPDATE on "order_order"``.
+        settings: settings of its sessions that stop queries or lose data: ``statement_timeout is 50ms``.
+        defects: indexes, constraints and sequences that do not work: ``index orders_total is not valid``.
+        public_grants: what PUBLIC can use in the database: ``SELECT on orders``.
+        definer_functions: functions that the role can execute with the privileges of an administrator.
     """
 
     name: str
@@ -100,15 +104,94 @@ class TenantReport:
     missing_columns: tuple[str, ...] = ()
     missing_privileges: tuple[str, ...] = ()
     hidden_tables: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    defects: tuple[str, ...] = ()
+    public_grants: tuple[str, ...] = ()
+    definer_functions: tuple[str, ...] = ()
 
 
 #: What Django needs on a table.
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
+#: What is read of each session, with few of PostgreSQL's catalogs: a new session has to load each of them first. The
+#: last columns are whether the other queries can find anything. OIDs below 16384 are PostgreSQL's own objects.
 SESSION = """
     SELECT current_setting('transaction_read_only')::boolean AS is_read_only,
            (SELECT CASE WHEN isfinite(rolvaliduntil) THEN floor(extract(epoch FROM rolvaliduntil - now()) / 86400)::int
-            END FROM pg_catalog.pg_roles WHERE rolname = session_user) AS password_days
+            END FROM pg_catalog.pg_roles WHERE rolname = session_user) AS password_days,
+           ARRAY(SELECT name || ' is ' || value FROM (
+                     SELECT name, current_setting(name, true) AS value
+                     FROM unnest('{statement_timeout,transaction_timeout,idle_in_transaction_session_timeout,
+                                    session_replication_role}'::text[]) AS name) AS setting
+                 WHERE CASE WHEN name LIKE '%timeout' THEN value::interval > '0' AND value::interval < '1s'
+                            ELSE value <> 'origin' END) AS settings,
+           coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
+           AND has_schema_privilege(current_schema(), 'USAGE') AND NOT EXISTS (
+               SELECT FROM pg_catalog.pg_class
+               WHERE oid >= 16384 AND relkind IN ('r', 'p', 'S') AND NOT relispartition
+                 AND NOT (has_schema_privilege(relnamespace, 'USAGE') AND CASE
+                     WHEN relkind = 'S' THEN has_sequence_privilege(oid, 'USAGE')
+                     ELSE has_table_privilege(oid, 'SELECT, INSERT, UPDATE, DELETE') END)) AS is_usable,
+           to_regclass('django_migrations') IS NOT NULL AS has_history,
+           EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid >= 16384 AND relkind = 'r'
+                   AND (reltuples > 0 OR pg_stat_get_tuples_inserted(oid) > 0)) AS has_rows,
+           EXISTS (SELECT FROM pg_catalog.pg_index WHERE NOT (indisvalid AND indisready) AND indrelid >= 16384)
+           OR EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE NOT convalidated)
+           OR EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgenabled = 'D')
+           OR EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid >= 16384 AND relacl::text ~ '[{,]=')
+           OR EXISTS (SELECT FROM pg_catalog.pg_default_acl WHERE defaclacl::text ~ '[{,]=')
+           OR EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE has_schema_privilege('public', oid, 'CREATE'))
+           OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE oid >= 16384 AND prosecdef)
+           OR EXISTS (SELECT FROM pg_catalog.pg_foreign_server) AS has_details
+"""
+#: Sequences of columns that have been used less often than rows were inserted: for each, a query that compares it with
+#: the column. Tables without rows are not opened.
+SEQUENCES = """
+    SELECT format('SELECT %L WHERE (SELECT max(%I) FROM %s) > %s',
+                  'sequence ' || sequence || ' is behind ' || relation, attname, relation, value) AS comparison
+    FROM (SELECT seqrelid::regclass AS sequence, t.oid::regclass AS relation, attname,
+                 greatest(t.reltuples, pg_stat_get_tuples_inserted(t.oid)) AS rows,
+                 coalesce(pg_sequence_last_value(seqrelid), 0) AS value
+          FROM (SELECT oid, reltuples FROM pg_catalog.pg_class WHERE relkind = 'r'
+                  AND (reltuples > 0 OR pg_stat_get_tuples_inserted(oid) > 0) AND has_table_privilege(oid, 'SELECT')
+                OFFSET 0) AS t
+          JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid
+            AND d.refobjsubid > 0 AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+          JOIN pg_catalog.pg_sequence ON seqrelid = d.objid
+          JOIN pg_catalog.pg_attribute ON attrelid = t.oid AND attnum = d.refobjsubid
+          WHERE has_sequence_privilege(seqrelid, 'USAGE, SELECT') OFFSET 0) AS owned
+    WHERE value < rows
+"""
+DETAILS = """
+    WITH member AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e')
+    SELECT
+           ARRAY(SELECT 'index ' || indexrelid::regclass || ' is not valid' FROM pg_catalog.pg_index
+                 WHERE NOT (indisvalid AND indisready) AND indislive AND indrelid >= 16384
+                   AND indexrelid NOT IN (SELECT index_relid FROM pg_catalog.pg_stat_progress_create_index)
+                 UNION ALL SELECT 'constraint ' || quote_ident(conname) || ' of ' || conrelid::regclass
+                                  || ' is not valid'
+                 FROM pg_catalog.pg_constraint WHERE NOT convalidated AND conrelid >= 16384
+                 UNION SELECT 'foreign keys of ' || tgrelid::regclass || ' are disabled'
+                 FROM pg_catalog.pg_trigger WHERE tgenabled = 'D' AND tgisinternal ORDER BY 1) AS defects,
+           ARRAY(SELECT 'CREATE on schema ' || quote_ident(nspname) FROM pg_catalog.pg_namespace
+                 WHERE has_schema_privilege('public', oid, 'CREATE')
+                   AND (oid >= 16384 OR current_setting('server_version_num')::int >= 150000)
+                 UNION ALL SELECT acl.privilege_type || ' on ' || oid::regclass
+                 FROM pg_catalog.pg_class, aclexplode(relacl) AS acl
+                 WHERE acl.grantee = 0 AND oid >= 16384
+                   AND ('pg_class'::regclass, oid) NOT IN (SELECT classid, objid FROM member)
+                 UNION ALL SELECT acl.privilege_type || ' by default privileges of ' || pg_get_userbyid(defaclrole)
+                 FROM pg_catalog.pg_default_acl, aclexplode(defaclacl) AS acl
+                 WHERE acl.grantee = 0 AND defaclobjtype IN ('r', 'S', 'n')
+                 UNION ALL SELECT 'USAGE of the user mapping for server ' || quote_ident(srvname)
+                 FROM pg_catalog.pg_user_mappings WHERE umuser = 0 ORDER BY 1) AS public_grants,
+           ARRAY(SELECT p.oid::regprocedure || ' (owner ' || quote_ident(rolname) || ')'
+                 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles r ON r.oid = proowner
+                 WHERE prosecdef AND p.oid >= 16384 AND (rolsuper OR rolcreaterole OR rolbypassrls)
+                   AND pronamespace >= 2200 AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+                   AND has_function_privilege(p.oid, 'EXECUTE')
+                   AND ('pg_proc'::regclass, p.oid) NOT IN (SELECT classid, objid FROM member)
+                 ORDER BY 1) AS definer_functions
 """
 TABLES = """
     SELECT name, relation IS NULL AS is_missing,
@@ -204,25 +287,36 @@ def _log_in(settings: Settings, secret: Document, name: str) -> TenantReport:
     unusable = None
     try:
         with tenant_login(settings, secret, name).connect(name) as session:
-            unusable = read_unusable_objects(session)
-            applied = read_applied(session)
+            with translate_database_errors("read the settings of its session"):
+                (row,) = session.execute(SESSION).fetchall()
+            unusable = UnusableObjects() if row.is_usable else read_unusable_objects(session)
+            applied = read_applied(session) if row.has_history else frozenset()
             recorded = {app for app, _ in applied}
             expected = {table.name: table for table in model_tables() if table.app in recorded}
-            with translate_database_errors("read the settings of its session, and its tables"):
-                (row,) = session.execute(SESSION).fetchall()
-                tables = session.execute(TABLES, [list(PRIVILEGES), list(expected)]).fetchall()
+            with translate_database_errors("read its tables"):
+                tables = session.execute(TABLES, [list(PRIVILEGES), list(expected)]).fetchall() if expected else []
+                details = session.execute(DETAILS).fetchone() if row.has_details else None
+                found = session.execute(SEQUENCES).fetchall() if row.has_rows else []
+                behind = (
+                    session.execute(" UNION ALL ".join(one.comparison for one in found)).fetchall() if found else []
+                )
             found = [table for table in tables if not table.is_missing]
             return TenantReport(
                 name,
                 applied,
                 unusable,
-                None,
-                row.is_read_only,
-                row.password_days,
-                tuple(table.name for table in tables if table.is_missing),
-                tuple(f'{t.name}."{c}"' for t in found for c in expected[t.name].columns if c not in t.columns),
-                tuple(f"{privilege} on {table.name}" for table in found for privilege in table.privileges),
-                tuple(table.name for table in found if table.is_hidden),
+                is_read_only=row.is_read_only,
+                password_days=row.password_days,
+                missing_tables=tuple(table.name for table in tables if table.is_missing),
+                missing_columns=tuple(
+                    f'{t.name}."{c}"' for t in found for c in expected[t.name].columns if c not in t.columns
+                ),
+                missing_privileges=tuple(f"{privilege} on {t.name}" for t in found for privilege in t.privileges),
+                hidden_tables=tuple(table.name for table in found if table.is_hidden),
+                settings=tuple(row.settings),
+                defects=(*(details.defects if details else ()), *(sentence for (sentence,) in behind)),
+                public_grants=tuple(details.public_grants) if details else (),
+                definer_functions=tuple(details.definer_functions) if details else (),
             )
     except DeployError as error:
         return TenantReport(name, unusable=unusable, error=error)

@@ -10,6 +10,7 @@ from deploytools.reports import check_catalog
 from deploytools.verification.registry import load_registry
 from tests.verification.zoo import (
     alarms,
+    application,
     deployment,
     ecs,
     iam,
@@ -44,6 +45,7 @@ ROWS: tuple[Row, ...] = (
     *invented.INVENTED,
     *later.LATER,
     *reviewed_aws.REVIEWED,
+    *application.DATABASES,
 )
 
 #: The least number of good variations and of faults for each check. Every fact is denied and absent, too.
