@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -152,3 +152,14 @@ def add_creation_options(parser: CommandParser) -> None:
         "--secret-tag", action="append", default=[], metavar="KEY=VALUE", help="Tag of the new secret. Repeatable."
     )
     creation.add_argument("--kms-key-id", metavar="ID", help="ID, ARN or alias of the KMS key that encrypts it.")
+
+
+def without_values(message: str, arguments: Sequence[str]) -> str:
+    """Return argparse's `message` without the values that it quotes: one might be a credential in the wrong place."""
+    for argument in sorted(arguments, key=len, reverse=True):
+        name, is_assignment, _ = argument.partition("=")
+        if is_assignment:
+            message = message.replace(argument, f"{name}=…")
+        elif argument and not argument.startswith("-") and message.startswith("unrecognized arguments: "):
+            message = message.replace(f" {argument}", " …")
+    return message

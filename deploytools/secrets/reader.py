@@ -22,7 +22,7 @@ from deploytools.errors import (
 )
 from deploytools.secrets.document import Document, Secret, parse
 from deploytools.secrets.plan import SecretState
-from deploytools.secrets.versions import CURRENT, SHORT, Version, find_version, short_id
+from deploytools.secrets.versions import CURRENT, SHORT, Version, find_version, parse_age, short_id, version_at
 
 if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
@@ -32,7 +32,6 @@ SETTINGS = 'DEPLOYTOOLS["SECRET_NAME"], DEPLOYTOOLS["REGION"]'
 
 #: Attempts to read while AWS might return an outdated response.
 READ_ATTEMPTS = 6
-
 
 #: Characters that the ID of a version has at least.
 FULL = 32
@@ -140,14 +139,30 @@ class SecretReader:
                 )
             token = {"NextToken": response["NextToken"]}
 
-    def find_version(self, prefix: str, state: SecretState) -> str:
-        """Return the ID of the version that begins with `prefix`: one with a label, or else any that AWS still has."""
-        labeled = [version for version in state.labels if version.startswith(prefix)]
-        if len(prefix) >= SHORT and len(labeled) == 1:
+    def find_version(self, text: str, state: SecretState, now: datetime) -> str:
+        """Return the ID of the version that ``--rollback`` names.
+
+        Args:
+            text: the beginning of an ID, or an age. Empty: the previous version.
+
+        Raises:
+            ConfigurationError, SecretError: there is no such version, or more than one.
+        """
+        if not text:
+            if state.previous_version is None:
+                raise SecretError(
+                    f"{state.name} has no previous version to roll back to.",
+                    hint="Write the values instead: python manage.py sync_secrets FILE",
+                )
+            return state.previous_version
+        if (age := parse_age(text)) is not None:
+            return version_at(now - age, self.list_versions(), name=self.name)
+        labeled = [version for version in state.labels if version.startswith(text)]
+        if len(text) >= SHORT and len(labeled) == 1:
             return labeled[0]
-        if len(prefix) >= FULL:
-            return prefix
-        return find_version(prefix, [version.id for version in self.list_versions()], name=self.name)
+        if len(text) >= FULL:
+            return text
+        return find_version(text, [version.id for version in self.list_versions()], name=self.name)
 
     def _read_current(self) -> Content:
         try:
