@@ -31,12 +31,7 @@ NO_PLACEHOLDER = ("password", "django_secret_key")
 
 
 def load_secrets(
-    name: str,
-    *,
-    region: str,
-    presets: Iterable[str] = (),
-    required: Iterable[str] = (),
-    fix_command: str = FIX_COMMAND,
+    name: str, *, region: str, presets: Iterable[str] = (), required: Iterable[str] = (), fix_command: str = FIX_COMMAND
 ) -> Document:
     """Read the current content of a secret, without a fallback to another source or a default value.
 

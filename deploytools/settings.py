@@ -40,10 +40,7 @@ __all__ = ["production_settings"]
 #: Django's backends of other databases. They are replaced by the PostgreSQL backend of the same package.
 OTHER_ENGINE = re.compile(r"django\.(db\.backends|contrib\.gis\.db\.backends)\.(sqlite3|spatialite|mysql|oracle|dummy)")
 DJANGO_ENGINE = "django.db.backends.postgresql"
-POSTGRESQL = {
-    "db.backends": "deploytools.backend",
-    "contrib.gis.db.backends": "django.contrib.gis.db.backends.postgis",
-}
+POSTGRESQL = {"db.backends": "deploytools.backend", "contrib.gis.db.backends": "django.contrib.gis.db.backends.postgis"}
 #: Options of a connection that only the secret and ``DEPLOYTOOLS`` decide.
 DECIDED_OPTIONS = ("sslmode", "sslrootcert", "hostaddr", "service", "passfile")
 CONNECT_TIMEOUT = 5

@@ -9,12 +9,7 @@ from deploytools.local.aws_account import ACCESS_KEY
 from deploytools.local.cloud_state import CloudState
 
 #: Variables that would point an AWS client elsewhere. So would every AWS_ENDPOINT_URL_<SERVICE>.
-CONFLICTING = (
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_SESSION_TOKEN",
-    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-)
+CONFLICTING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
 
 
 def variables(state: CloudState) -> dict[str, str]:

@@ -111,14 +111,8 @@ def add_mode_options(parser: CommandParser) -> None:
         ("--history", "Show all versions that AWS still has, and the keys that changed in each."),
         ("--validate", "Check the given values without AWS."),
         ("--iam-policy", IAM_POLICY_HELP),
-        (
-            "--restart",
-            "Restart the ECS service of the settings and wait for its new tasks: after a write, or alone.",
-        ),
-        (
-            "--with-login",
-            "With --rollback: restore username and password, too, if PostgreSQL accepts them.",
-        ),
+        ("--restart", "Restart the ECS service of the settings and wait for its new tasks: after a write, or alone."),
+        ("--with-login", "With --rollback: restore username and password, too, if PostgreSQL accepts them."),
     ):
         modes.add_argument(option, action="store_true", help=text)
     modes.add_argument(

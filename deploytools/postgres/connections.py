@@ -256,11 +256,7 @@ def _connect_master(login: Login, database: str) -> Connection:
             raise
         if login.pending and (password := login.pending()):
             return _connect_master(replace(login, password=password, pending=None), database)
-        raise ConnectionFailed(
-            str(error),
-            hint=login.wrong_password or error.hint,
-            kind=error.kind,
-        ) from None
+        raise ConnectionFailed(str(error), hint=login.wrong_password or error.hint, kind=error.kind) from None
 
 
 def lock_error(connection: psycopg.Connection[Any], key: int, message: str) -> DatabaseError:

@@ -52,11 +52,7 @@ FAILURES: tuple[tuple[str, ConnectionFailure, str], ...] = (
         ConnectionFailure.NO_SUCH_NAME,
         f"Check host in the secret. From outside the VPC, use a tunnel: {TUNNEL}.",
     ),
-    (
-        r"RDS Proxy requires TLS",
-        ConnectionFailure.TLS_REQUIRED,
-        TLS_HINT,
-    ),
+    (r"RDS Proxy requires TLS", ConnectionFailure.TLS_REQUIRED, TLS_HINT),
     (
         r"RDS Proxy has no credentials",
         ConnectionFailure.POOLER,
@@ -69,11 +65,7 @@ FAILURES: tuple[tuple[str, ConnectionFailure, str], ...] = (
         "RDS Proxy could not get a connection to the instance. Check the state of its targets, and "
         "MaxConnectionsPercent: aws rds describe-db-proxy-targets --db-proxy-name PROXY",
     ),
-    (
-        r"unsupported startup parameter|RDS Proxy",
-        ConnectionFailure.POOLER,
-        POOLER_HINT,
-    ),
+    (r"unsupported startup parameter|RDS Proxy", ConnectionFailure.POOLER, POOLER_HINT),
     (
         r"server certificate for .* does not match",
         ConnectionFailure.CERTIFICATE_NAME,
@@ -113,11 +105,7 @@ FAILURES: tuple[tuple[str, ConnectionFailure, str], ...] = (
         "Check the password in the secret: it differs from the role's, or the role does not exist. If the secret is "
         "right, set the role's password: python manage.py create_tenant_dbs",
     ),
-    (
-        r"no encryption",
-        ConnectionFailure.TLS_REQUIRED,
-        TLS_HINT,
-    ),
+    (r"no encryption", ConnectionFailure.TLS_REQUIRED, TLS_HINT),
     (
         r"pg_hba\.conf",
         ConnectionFailure.OTHER,
@@ -144,11 +132,7 @@ FAILURES: tuple[tuple[str, ConnectionFailure, str], ...] = (
         ConnectionFailure.TOO_MANY,
         f'Raise CONNECTION_LIMIT of the tenant in DEPLOYTOOLS["TENANTS"]. {NO_SLOT_HINT}',
     ),
-    (
-        r"too many (clients|connections)|remaining connection slots",
-        ConnectionFailure.TOO_MANY,
-        NO_SLOT_HINT,
-    ),
+    (r"too many (clients|connections)|remaining connection slots", ConnectionFailure.TOO_MANY, NO_SLOT_HINT),
     (
         r"starting up|shutting down|in recovery mode|not yet accepting connections",
         ConnectionFailure.STARTING,

@@ -17,11 +17,7 @@ RETRIES = 3
 #: Seconds of the longest pause.
 LONGEST_PAUSE = 10.0
 
-TRANSIENT = (
-    psycopg.errors.DeadlockDetected,
-    psycopg.errors.LockNotAvailable,
-    psycopg.errors.SerializationFailure,
-)
+TRANSIENT = (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable, psycopg.errors.SerializationFailure)
 
 
 def is_transient(error: BaseException | None) -> bool:

@@ -16,12 +16,7 @@ from deploytools.postgres.connections import (
     translate_database_errors,
 )
 from deploytools.rotation.rotation_state import WAIT, LoginSession, LoginState, RotationState, in_use, other_login
-from deploytools.rotation.rotation_store import (
-    NewLogin,
-    RotationStore,
-    is_current,
-    require_not_rotated_by_others,
-)
+from deploytools.rotation.rotation_store import NewLogin, RotationStore, is_current, require_not_rotated_by_others
 from deploytools.secrets.document import Secret
 from deploytools.secrets.plan import rotation_dates
 from deploytools.secrets.versions import PREVIOUS

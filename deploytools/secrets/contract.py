@@ -202,11 +202,7 @@ EMAIL = (
     Field("email_host", _HOST, GMAIL_HOST, is_sensitive=False, required_from=_FIRST),
     Field("email_port", port, "587", is_sensitive=False, is_number=True, required_from=_FIRST),
     Field(
-        "email_user",
-        text,
-        "you@your-domain.com, or the SES SMTP user name",
-        is_sensitive=False,
-        required_from=_FIRST,
+        "email_user", text, "you@your-domain.com, or the SES SMTP user name", is_sensitive=False, required_from=_FIRST
     ),
     Field("email_password", text, "16 letters for Gmail, 44 characters for SES", required_from=_FIRST),
 )

@@ -11,15 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from deploytools import aws
-from deploytools.errors import (
-    AwsError,
-    NotFound,
-    SecretBinary,
-    SecretDeleted,
-    SecretEmpty,
-    SecretError,
-    SecretNotFound,
-)
+from deploytools.errors import AwsError, NotFound, SecretBinary, SecretDeleted, SecretEmpty, SecretError, SecretNotFound
 from deploytools.secrets.document import Document, Secret, parse
 from deploytools.secrets.plan import SecretState
 from deploytools.secrets.versions import CURRENT, SHORT, Version, find_version, parse_age, short_id, version_at

@@ -273,10 +273,7 @@ class SecretStore(SecretReader):
 
         def put() -> Any:
             return self.client.put_secret_value(
-                SecretId=self.name,
-                SecretString=text.reveal(),
-                ClientRequestToken=version,
-                VersionStages=[STAGED],
+                SecretId=self.name, SecretString=text.reveal(), ClientRequestToken=version, VersionStages=[STAGED]
             )
 
         return str(self._ask("PutSecretValue", "VersionId", put)["VersionId"])

@@ -283,10 +283,7 @@ def read_databases(connection: Connection, names: list[str]) -> dict[str, Databa
     return {
         row.name: DatabaseState(
             **row._asdict()
-            | {
-                "settings": _settings(row.settings),
-                "clients": tuple(Client(**client) for client in row.clients),
-            }
+            | {"settings": _settings(row.settings), "clients": tuple(Client(**client) for client in row.clients)}
         )
         for row in rows
     }

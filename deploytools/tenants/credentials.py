@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING
 
 from deploytools import aws
 from deploytools.conf import Settings
-from deploytools.errors import (
-    DeployError,
-    RotationInProgress,
-    SecretEmpty,
-    SecretNotFound,
-    UnmanagedDatabase,
-)
+from deploytools.errors import DeployError, RotationInProgress, SecretEmpty, SecretNotFound, UnmanagedDatabase
 from deploytools.loader import load_secrets, load_tenant_secret
 from deploytools.postgres.connections import Login, ServerAddress
 from deploytools.secrets.document import Document, Secret, value_of

@@ -124,11 +124,7 @@ class DesiredState:
 
         See "Optimizing PostgreSQL's configuration" in its documentation.
         """
-        return {
-            "client_encoding": "UTF8",
-            "default_transaction_isolation": "read committed",
-            "timezone": self.timezone,
-        }
+        return {"client_encoding": "UTF8", "default_transaction_isolation": "read committed", "timezone": self.timezone}
 
     def role_of(self, tenant: Tenant) -> str:
         """Return the role that owns the tenant's database and logs in to it."""
@@ -177,8 +173,7 @@ def configured_tenants(settings: Settings) -> tuple[Tenant, ...]:
     tenants = parse_tenants(settings.tenants, settings.tenant_options, has_roles=not settings.is_shared)
     if not tenants:
         raise ConfigurationError(
-            'DEPLOYTOOLS["TENANTS"] is empty.',
-            hint='Set it, for example: DEPLOYTOOLS = {"TENANTS": ["shop_one"]}',
+            'DEPLOYTOOLS["TENANTS"] is empty.', hint='Set it, for example: DEPLOYTOOLS = {"TENANTS": ["shop_one"]}'
         )
     return tenants
 

@@ -42,15 +42,7 @@ ENCODING = "UTF8"
 
 #: Roles that an application role must not be a member of. On RDS, membership in ``rds_iam`` even locks out a master
 #: user that is granted the application role (AWS, "IAM database authentication").
-FORBIDDEN_ROLES = frozenset(
-    {
-        "rds_superuser",
-        "rds_iam",
-        "rds_ad",
-        "rds_password",
-        "rds_replication",
-    }
-)
+FORBIDDEN_ROLES = frozenset({"rds_superuser", "rds_iam", "rds_ad", "rds_password", "rds_replication"})
 
 #: What AWS's rotation for alternating users appends to a role's name for the second user.
 CLONE_SUFFIX = "_clone"

@@ -55,10 +55,7 @@ _REPORT = ("tenant", "format", "output")
 
 #: Modes other than a normal run: the options that each accepts, and a hint.
 MODES: Modes = {
-    "sql": (
-        ("tenant",),
-        "The script creates empty databases. Run it in psql, then run the command without --sql.",
-    ),
+    "sql": (("tenant",), "The script creates empty databases. Run it in psql, then run the command without --sql."),
     "verify": (("finish", "superuser", *_REPORT, *_SERVER), "--verify changes nothing. Remove one of the two options."),
     "prune_templates": (
         ("plan", "check", "no_template", "wait_for_lock", *_SERVER),
@@ -93,14 +90,8 @@ class Command(DeployCommand):
                 "tenants use migrate_tenants.",
             ),
             ("--no-template", "With --migrate: run the migrations in each new database instead."),
-            (
-                "--superuser",
-                "Create the superuser from the secret (superuser_*) in each tenant that does not have it.",
-            ),
-            (
-                "--prune-templates",
-                "Drop outdated templates and exit; with --no-template drop the current one, too.",
-            ),
+            ("--superuser", "Create the superuser from the secret (superuser_*) in each tenant that does not have it."),
+            ("--prune-templates", "Drop outdated templates and exit; with --no-template drop the current one, too."),
         ):
             parser.add_argument(option, action="store_true", help=text)
         self._add_value_options(parser)
