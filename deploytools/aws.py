@@ -78,12 +78,6 @@ NOT_FOUND = {
 
 
 def _client(service: str, region: str) -> Any:
-    """Return a client of `service` in `region`.
-
-    Raises:
-        ConfigurationError: the profile or the Region set in the environment does not exist, or ``~/.aws`` is invalid.
-        NoCredentials: the access key or the secret key is missing.
-    """
     return _shared(service, region) if _shared else _new_client(service, region, _session)
 
 
@@ -146,7 +140,6 @@ _loader = cache(create_loader)
 
 
 def _session() -> boto3.Session:
-    """Return a session with the environment and the profile as they are now."""
     session = get_session()
     loader = _loader(session.get_config_variable("data_path"))
     session.register_component("data_loader", loader)

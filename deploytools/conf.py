@@ -147,11 +147,7 @@ VARIABLES = {**LIBPQ_VARIABLES, "APP_ROLE": "DEPLOYTOOLS_APP_ROLE"}
 
 
 def read_settings() -> Settings:
-    """Return the settings of now, with defaults, so that ``override_settings`` works.
-
-    Raises:
-        ConfigurationError: a value has the wrong type, or is not one of the choices.
-    """
+    """Return the settings of now, with defaults, so that ``override_settings`` works."""
     given = getattr(django_settings, "DEPLOYTOOLS", {})
     database = str(django_settings.DATABASES.get("default", {}).get("NAME", ""))
     return parse_settings(given if isinstance(given, dict) else {}, database=database)  # deploytools.E001 reports it.
@@ -194,11 +190,7 @@ def _value(key: str, value: object, *, variable: str = "") -> Any:
 
 
 def read_setting(key: str) -> Any:
-    """Return the value of one setting, whatever the others are.
-
-    Raises:
-        ConfigurationError: it has the wrong type, or is not one of the choices.
-    """
+    """Return the value of one setting, whatever the others are."""
     given = getattr(django_settings, "DEPLOYTOOLS", {})
     if isinstance(given, dict) and key in given and not (key in OPTIONAL and given[key] is None):
         return _value(key, given[key])

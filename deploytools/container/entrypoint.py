@@ -87,11 +87,7 @@ class Step:
 
 
 def plan_steps(environment: Mapping[str, str]) -> tuple[Step, ...]:
-    """Return the commands to run before the server starts.
-
-    Raises:
-        ConfigurationError: a variable has an invalid value.
-    """
+    """Return the commands to run before the server starts."""
     wait = environment.get("WAIT_SECONDS") or "30"
     if not wait.isdecimal():
         raise _invalid("WAIT_SECONDS", wait, "a number of seconds", example="60")

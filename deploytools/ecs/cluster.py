@@ -99,7 +99,6 @@ class Cluster:
             raise AwsError(f"{error} Task {_name(task)} can still be running.", hint=f"Run: {look}") from error
 
     def _start(self, definition: str, container: str, command: Sequence[str], network: object) -> str:
-        """Return the ARN of the started task."""
         overrides = {"containerOverrides": [{"name": container, "command": list(command)}]}
         # With a client token, a repeated call starts no second task.
         start = [
@@ -228,11 +227,7 @@ class Cluster:
             )
 
     def previous(self, service: str) -> str:
-        """Return the ARN of the last verified revision before the one that `service` runs.
-
-        Raises:
-            NotFound: there is none.
-        """
+        """Return the ARN of the last verified revision before the one that `service` runs."""
         current = str(self._service(service)["taskDefinition"])
         family = _name(current).rpartition(":")[0]
         for arn in self._revisions(family):
@@ -348,7 +343,6 @@ def _exit_code(task: Response, name: str) -> int:
 
 
 def _run(command: Sequence[str]) -> str:
-    """Run the command that verifies a deployment. Return the problem, or an empty string."""
     if not command:
         return ""
     try:

@@ -50,11 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read_exceptions(file: Path) -> Mapping[str, date]:
-    """Return the last day on which each finding is accepted.
-
-    Raises:
-        ConfigurationError: the file cannot be read, or is not a JSON object of dates.
-    """
+    """Return the last day on which each finding is accepted."""
     try:
         return {name: date.fromisoformat(day) for name, day in json.loads(file.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -72,11 +72,7 @@ def find_installations() -> tuple[PostgresBinaries, ...]:
 
 
 def default_installation() -> PostgresBinaries:
-    """Return the preferred installation.
-
-    Raises:
-        LocalCloudError: there is none.
-    """
+    """Return the preferred installation."""
     if installations := find_installations():
         return installations[0]
     raise LocalCloudError(

@@ -42,9 +42,6 @@ def local_cloud(
         postgres: the servers to start, the main one first; by default the machine's preferred one.
         fields: the fields of the secret.
         secret: values of the secret that replace the generated ones.
-
-    Raises:
-        LocalCloudError: a part did not start.
     """
     user = server_user()
     superuser_password, master_password = make_password(), make_password()
@@ -113,7 +110,6 @@ def _create_servers(
 
 
 def _begin_initdb(servers: Sequence[PostgresServer], stack: ExitStack) -> None:
-    """Run initdb in the background, while the AWS emulator starts."""
     for server in servers:
         stack.enter_context(server.reserved)
         stack.callback(server.stop)

@@ -92,9 +92,6 @@ def run_command(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
     Returns:
         Its exit code, or 128 + n if signal n ended it.
-
-    Raises:
-        LocalCloudError: the command cannot be executed.
     """
     process: subprocess.Popen[bytes] | None = None
     requests: list[int] = []

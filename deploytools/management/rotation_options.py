@@ -45,11 +45,7 @@ MODES: Modes = {
 
 
 def mode_of(credential: str, options: Mapping[str, Any]) -> str:
-    """Return ``finish``, ``abort``, ``back``, ``status`` or ``iam_policy``; empty: a rotation.
-
-    Raises:
-        ConfigurationError: options exclude each other, or do nothing in this mode.
-    """
+    """Return ``finish``, ``abort``, ``back``, ``status`` or ``iam_policy``; empty: a rotation."""
     refuse_idle_options(MODES, options, credential)
     if options["now"] and not options["finish"]:
         raise ConfigurationError("--now requires --finish.", hint="Remove --now.")

@@ -103,7 +103,6 @@ def _mail_provider(email: str | None, region: str) -> tuple[str, str]:
 def _prompted_by_options(
     options: Mapping[str, Any], sources: Sequence[Source], fields: Sequence[Field], *, interactive: bool
 ) -> Iterator[Source]:
-    """Prompt for the keys of ``--email`` and ``--stripe`` that no other source has."""
     given = {key for _, values in sources for key in values}
     for name, keys in (
         ("--email", MAIL_LOGIN if options["email"] else ()),

@@ -119,23 +119,14 @@ def probe(login: Login, database: str) -> ProbeResult:
 
 
 def read_session_report(login: Login, database: str) -> SessionReport:
-    """Log in and run one query.
-
-    Raises:
-        ConnectionFailed: the login failed.
-        DatabaseError: the query failed.
-    """
+    """Log in and run one query."""
     started = time.monotonic()
     with login.connect(database) as connection:
         return read_session(connection, time.monotonic() - started)
 
 
 def read_session(connection: Connection, connect_seconds: float) -> SessionReport:
-    """Run one query, and read what `connection` is connected to.
-
-    Raises:
-        DatabaseError: the query failed.
-    """
+    """Run one query, and read what `connection` is connected to."""
     with translate_database_errors("run a test query"), connection.cursor(row_factory=namedtuple_row) as cursor:
         started = time.monotonic()
         cursor.execute("SELECT 1").fetchone()
@@ -170,9 +161,6 @@ def leaks_session_state(login: Login, database: str) -> bool | None:
 
     None: each of `LEAK_ATTEMPTS` times the pooler used another of its connections to the server, because other clients
     use it, too.
-
-    Raises:
-        DatabaseError: a login or a query failed.
     """
     attempts = (_leaks_once(login, database) for _ in range(LEAK_ATTEMPTS))
     return next((found for found in attempts if found is not None), None)

@@ -49,7 +49,6 @@ def default_connection_to(login: Login, database: str) -> Iterator[BaseDatabaseW
 
 
 def _settings(host: dict[str, Any], login: Login, database: str) -> dict[str, Any]:
-    """The host's settings of the alias, with server, role and database replaced."""
     address = login.address
     options = {key: value for key, value in host["OPTIONS"].items() if key not in EXCLUDED_OPTIONS}
     address_options = {"sslmode": address.sslmode, "sslrootcert": address.sslrootcert, "hostaddr": address.hostaddr}

@@ -41,11 +41,7 @@ def new_connection() -> BaseDatabaseWrapper:
 
 
 def given_parameters(connection: BaseDatabaseWrapper) -> dict[str, str]:
-    """Return the parameters that the settings of a PostgreSQL connection pass to libpq.
-
-    Raises:
-        ImproperlyConfigured: the settings are invalid.
-    """
+    """Return the parameters that the settings of a PostgreSQL connection pass to libpq."""
     return {key: str(value) for key, value in connection.get_connection_params().items() if value not in (None, "")}
 
 

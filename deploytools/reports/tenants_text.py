@@ -62,7 +62,6 @@ def _plan_lines(plan: TenantPlan) -> list[str]:
 
 
 def _wrapped_lines(text: str) -> list[str]:
-    """Wrap each line of `text` after its indentation and symbol."""
     parts = (re.fullmatch(r"( *(?:[-!·] )?)(.*)", line) for line in text.splitlines())
     return [line for part in parts if part for line in wrapped(part[2], indent=part[1])]
 

@@ -146,7 +146,6 @@ def _has_login(document: Document, other: Document) -> bool:
 
 
 def _require_version(store: RotationStore, secret: SecretState) -> None:
-    """Raise Refused unless createSecret has run, and the server has not changed since."""
     pending = secret.pending_version
     if not pending or ROTATING not in secret.labels[pending]:
         raise Refused(
@@ -164,7 +163,6 @@ def _require_version(store: RotationStore, secret: SecretState) -> None:
 
 @contextmanager
 def _rotator(store: RotationStore, secret: Document) -> Iterator[Rotator]:
-    """Connect as the master user and hold the lock."""
     instance = os.environ.get("RDS_INSTANCE", "")
     settings = parse_settings({"SECRET_NAME": store.name, "REGION": store.region, "RDS_INSTANCE": instance})
     named = os.environ.get("MASTER_SECRET") or _text(secret, "masterarn")

@@ -63,11 +63,7 @@ class ManagedMaster:
         )
 
     def read(self) -> ManagedState:
-        """Return the state of the secret.
-
-        Raises:
-            AwsError: AWS could not be queried.
-        """
+        """Return the state of the secret."""
         managed = describe_managed_secret(self.instance, self.region)
         if "SecretArn" not in managed:
             raise AwsError(

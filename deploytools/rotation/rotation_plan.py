@@ -111,7 +111,6 @@ def _prepare(state: RotationState, login: str) -> Iterator[Operation]:
 
 
 def _require_own(state: RotationState, login: str) -> None:
-    """Raise DatabaseError if another role has the name of the second login, or it has excess permissions."""
     role = state.server.roles.get(login)
     if role and role.can_login and state.owner not in role.memberships:
         raise DatabaseError(

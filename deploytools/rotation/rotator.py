@@ -109,7 +109,6 @@ class Rotator:
     # Called by the steps.
 
     def execute_sql(self, operation: Operation) -> None:
-        """Execute the statement in the master user's session."""
         verifier = scram_verifier(self.connection, self._pending_login()) if operation.password_role else ""
         self.connection.execute(operation.sql(verifier))
 
@@ -157,11 +156,9 @@ class Rotator:
             verify_tenant(login, database, self.owner)
 
     def test_master(self) -> None:
-        """Log in as the master user with the new password."""
         self._pending_login().connect(MAINTENANCE_DATABASE).close()
 
     def switch(self) -> None:
-        """Make the version of AWSPENDING current."""
         self.store.switch(*self._pending())
 
     def end(self) -> None:
@@ -178,11 +175,7 @@ class Rotator:
     # Reading.
 
     def _pending(self) -> tuple[str, NewLogin]:
-        """Return version and login of AWSPENDING. The secret is read each time: it is the only place for the password.
-
-        Raises:
-            Refused: another run has ended the rotation.
-        """
+        """Return version and login of AWSPENDING. The secret is read each time: it is the only place for the password."""
         state, credential = self.store.read(), self.store.credential
         pending = credential.pending_in(state)
         if not pending:

@@ -122,7 +122,6 @@ def _sources(directory: Path, package: str) -> tuple[str, ...]:
 
 
 def _data() -> list[str]:
-    """Return the directories of data in the settings."""
     static = [entry[1] if isinstance(entry, list | tuple) else entry for entry in django_settings.STATICFILES_DIRS]
     engines: list[dict[str, Any]] = django_settings.TEMPLATES
     templates = [path for engine in engines for path in engine.get("DIRS", ())]

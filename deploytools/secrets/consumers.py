@@ -33,11 +33,7 @@ class EcsService:
         return f"aws ecs update-service {names} --region {self.region} --force-new-deployment"
 
     def references(self, secret: str) -> Mapping[str, str]:
-        """Return the keys of `secret` that the task definition references, each with the container that does.
-
-        Raises:
-            AwsError: AWS could not be queried.
-        """
+        """Return the keys of `secret` that the task definition references, each with the container that does."""
         arn = self._describe().get("taskDefinition", "")
         with aws.translate_aws_errors("ecs:DescribeTaskDefinition", f"the task definition {arn}"):
             response: Any = aws.client("ecs", self.region).describe_task_definition(taskDefinition=arn)

@@ -232,11 +232,7 @@ FIELDS = tuple(field for fields in PRESETS.values() for field in fields)
 
 
 def preset_fields(presets: Iterable[str]) -> tuple[Field, ...]:
-    """Return the fields of `presets`.
-
-    Raises:
-        ConfigurationError: a preset does not exist.
-    """
+    """Return the fields of `presets`."""
     presets = tuple(presets)
     if unknown := [name for name in presets if name not in PRESETS]:
         raise ConfigurationError(f"There is no preset {unknown[0]!r}.", hint=f"Use some of: {', '.join(PRESETS)}.")

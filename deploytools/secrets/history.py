@@ -50,11 +50,7 @@ class History:
 
 
 def read_history(reader: SecretReader) -> History:
-    """Read all versions that AWS still has.
-
-    Raises:
-        DeployError: the secret or the list of its versions cannot be read.
-    """
+    """Read all versions that AWS still has."""
     state, versions = reader.read(), reader.list_versions()
     documents, problems = dict[str, Document](), dict[str, str]()
     for version in versions:

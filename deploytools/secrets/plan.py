@@ -226,7 +226,6 @@ def plan_sync(
 
 
 def _with_dates_of_replaced(after: Document, before: Document, fields: Sequence[Field], now: str) -> Document:
-    """Return `after` with `now` as the date of each credential that another value replaces."""
     known = by_name(fields)
     replaced = [
         key
@@ -381,7 +380,6 @@ def refuse_rotated(state: SecretState, version: str, then: Document, restored: C
 
 
 def _rotated(document: Document, then: Document) -> list[str]:
-    """Return the credentials that were rotated between the two."""
     before, dates = rotation_dates(then), rotation_dates(document)
     return [name for name, date in dates.items() if before.get(name) != date]
 

@@ -163,7 +163,6 @@ class SecretReader:
             raise self._explain(error) from error
 
     def _retries(self, attempts: int = READ_ATTEMPTS) -> Iterator[None]:
-        """Yield once for each attempt to read, with increasing waits between them."""
         for attempt in range(attempts):
             if attempt:
                 self.sleep(0.05 * 2**attempt)

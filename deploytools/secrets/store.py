@@ -234,7 +234,6 @@ class SecretStore(SecretReader):
         return error
 
     def _replaced_error(self, state: SecretState, *, keys: str = "", again: str = f"then {AGAIN}") -> DeployError:
-        """Return the error of a change whose values AWSCURRENT does not have after it."""
         if state.version == self.progress.version:
             return self._content_error(state.version)
         if state.version == self.progress.base:

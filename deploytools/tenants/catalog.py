@@ -52,9 +52,6 @@ def read_state(
         logins: the application roles with the passwords in their secrets. They are tried by logging in, because only
             a superuser can read password hashes.
         secrets: the changes that the tenants' own secrets need.
-
-    Raises:
-        DatabaseError: PostgreSQL refused a query.
     """
     user = connection.info.user
     with translate_database_errors("read the catalog"):
@@ -115,11 +112,7 @@ def password_works(login: Login) -> bool:
 
 
 def read_expiry(login: Login) -> str:
-    """Return when the password of `login` expires, in ISO 8601; empty: never, or its role cannot read it.
-
-    Raises:
-        DatabaseError: the query failed.
-    """
+    """Return when the password of `login` expires, in ISO 8601; empty: never, or its role cannot read it."""
     try:
         session = login.connect(MAINTENANCE_DATABASE, settings=TRUSTED_SEARCH_PATH)
     except ConnectionFailed:
@@ -185,7 +178,6 @@ def read_roles(connection: Connection, names: list[str]) -> dict[str, RoleState]
 
 
 def _set_privilege(connection: Connection) -> str:
-    """Return the privilege of ``pg_has_role`` that allows SET ROLE."""
     return "SET" if connection.info.server_version >= GRANT_OPTIONS_VERSION else "MEMBER"
 
 

@@ -81,11 +81,7 @@ def tenant_login(settings: Settings, secret: Document, tenant: str) -> Login:
 
 
 def read_when_not_rotating(store: SecretStore) -> Document:
-    """Return the content of the secret, unless it is being rotated: a rotation sets the role's password first.
-
-    Raises:
-        RotationInProgress: a rotation is in progress.
-    """
+    """Return the content of the secret, unless it is being rotated: a rotation sets the role's password first."""
     state = store.read()
     if state.pending_version:
         raise RotationInProgress(
@@ -121,11 +117,7 @@ class TenantSecrets:
     master_arn: str = ""
 
     def read(self, tenants: Iterable[Tenant]) -> tuple[dict[str, SecretChange], dict[str, Login]]:
-        """Return the change that each tenant's secret needs, and the logins with an existing password, by tenant.
-
-        Raises:
-            AwsError: AWS returned an error.
-        """
+        """Return the change that each tenant's secret needs, and the logins with an existing password, by tenant."""
         names = [tenant.name for tenant in tenants]
         with ThreadPoolExecutor(CONCURRENT_READS) as pool:
             found = dict(zip(names, pool.map(self._read_one, names), strict=True))

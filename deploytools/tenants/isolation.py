@@ -76,9 +76,6 @@ def read_unusable_objects(connection: Connection, transferring: Sequence[str] = 
 
     They are those in the schema ``public``, in the role's own schemas and in those of its ``search_path``. Not counted
     are partitions, which are used through their parent, and members of extensions.
-
-    Raises:
-        DatabaseError: the query failed.
     """
     with translate_database_errors("read the privileges on tables"), connection.transaction():
         (row,) = connection.execute(

@@ -51,11 +51,7 @@ class Master:
 
 
 def describe_managed_secret(instance: str, region: str) -> dict[str, Any]:
-    """Return ``MasterUserSecret`` of an RDS instance; empty: RDS does not manage the master user's password.
-
-    Raises:
-        AwsError: AWS could not be queried, or the instance does not exist.
-    """
+    """Return ``MasterUserSecret`` of an RDS instance; empty: RDS does not manage the master user's password."""
     with aws.translate_aws_errors("rds:DescribeDBInstances", f"the RDS instance {instance}"):
         response = aws.client("rds", region).describe_db_instances(DBInstanceIdentifier=instance)
     return dict(response["DBInstances"][0].get("MasterUserSecret") or {})

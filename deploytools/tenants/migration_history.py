@@ -154,7 +154,6 @@ class MigrationGraph:
         return replaces - applied - frozenset(self.replaces) if applied else frozenset()
 
     def _parents(self, migration: Migration, resolution: _Resolution) -> frozenset[Migration]:
-        """The dependencies of `migration` among the nodes."""
         originals = self.replaces.get(migration, frozenset())
         required = frozenset[Migration]().union(*(self._dependencies(one) for one in (migration, *originals)))
         found = {parent for one in required - originals for parent in self._nodes_for(one, resolution)}

@@ -222,7 +222,6 @@ def _tenant_steps(
 
 
 def _creation(tenant: Tenant, desired: DesiredState, state: ServerState) -> tuple[Operation, DatabaseState]:
-    """Return the first step for a missing database, and the database's state after it."""
     master = state.master.name
     created = DatabaseState(tenant.name, master, allows_connections=False, connection_limit=INCOMPLETE_LIMIT)
     if not desired.template:

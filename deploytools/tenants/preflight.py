@@ -54,7 +54,6 @@ def require_able_server(desired: DesiredState, state: ServerState) -> None:
 
 
 def _some_locales(desired: str, locales: tuple[str, ...]) -> str:
-    """Return some of the locales, those of the same language first."""
     likely = sorted(locales, key=lambda locale: (locale[:2].lower() != desired[:2].lower(), locale))
     return ", ".join(likely[:MAX_LOCALES]) + (", …" if len(likely) > MAX_LOCALES else "")
 
@@ -138,7 +137,6 @@ def _other_privileges(role: RoleState, excess: Sequence[str]) -> str:
 
 
 def _revoke(role: RoleState, excess: Sequence[str], state: ServerState) -> str:
-    """Return the statements that take attributes and memberships from the role."""
     name = quote_name(role.name)
     attributes = " ".join(f"NO{attribute}" for attribute in excess if attribute not in role.memberships)
     statements = [f"ALTER ROLE {name} {attributes}"] if attributes else []

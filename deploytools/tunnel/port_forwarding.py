@@ -77,9 +77,6 @@ def forwarding(tunnel: PortForwarding, ca_file: str, seconds: float) -> Iterator
         tunnel: the ports to forward.
         ca_file: CA bundle that the server's certificate must be signed by.
         seconds: how long to wait for PostgreSQL.
-
-    Raises:
-        DeployError: the local port is in use, the command is missing or failed, another server answers or none does.
     """
     context = create_context(ca_file)
     require_free(tunnel.local_port)

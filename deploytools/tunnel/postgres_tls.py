@@ -15,11 +15,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 def create_context(ca_file: str) -> ssl.SSLContext:
-    """Return a TLS context equivalent to ``sslmode=verify-full`` with this CA bundle.
-
-    Raises:
-        DeployError: the CA bundle cannot be read.
-    """
+    """Return a TLS context equivalent to ``sslmode=verify-full`` with this CA bundle."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     download = f"Download {BUNDLE_URL} and pass its path: --ca FILE"
     if not ca_file:

@@ -133,7 +133,6 @@ class Command(DeployCommand):
 
     @contextmanager
     def _provisioner(self, secret: Document, desired: DesiredState, options: Options) -> Iterator[TenantProvisioner]:
-        """Connect as the master user to the expected server."""
         master = find_master(
             self._settings,
             secret,
@@ -253,11 +252,6 @@ class Command(DeployCommand):
 
 
 def _check_options(options: Options) -> None:
-    """Refuse options that would do nothing.
-
-    Raises:
-        ConfigurationError: an option does not apply to the mode, or requires another option.
-    """
     refuse_idle_options(MODES, options)
     if options["no_template"] and not (options["migrate"] or options["prune_templates"]):
         raise ConfigurationError("--no-template requires --migrate or --prune-templates.", hint="Add --migrate.")

@@ -81,7 +81,6 @@ def _require_known(paths: Collection[str], files: Iterable[str]) -> None:
 
 
 def _read(directory: Path, paths: Iterable[str]) -> dict[str, str]:
-    """Return the content of the files that exist."""
     found = {}
     for path in paths:
         try:
@@ -141,7 +140,6 @@ def _next_steps(names: ProjectNames, role: str) -> list[str]:
 
 
 def _has_readiness() -> bool:
-    """Return whether /readyz has a view."""
     try:
         resolve("/readyz")
     except Resolver404:

@@ -111,7 +111,6 @@ def _name(groups: Sequence[str], default: str) -> str:
 
 
 def _read_values(file: Path) -> dict[str, Any]:
-    """Return the values of the JSON object in `file`."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -128,7 +128,6 @@ class Command(DeployCommand):
             self.text_stream.write(rotation_text.to_offer(instance))
 
     def _rotate_managed(self, mode: str, master: Master) -> None:
-        """Let RDS rotate the secret that it manages."""
         managed = ManagedMaster(master.instance, master.login.user, self._settings.region)
         if mode == "abort":
             raise Refused(
@@ -205,11 +204,7 @@ class Command(DeployCommand):
         return plan_rotation(state, one_login=options["one_login"], grace=options["grace"] or 0)
 
     def _wait(self, rotator: Rotator) -> None:
-        """Close the former login as soon as no session uses it.
-
-        Raises:
-            Refused: sessions still use it after the time to wait.
-        """
+        """Close the former login as soon as no session uses it."""
         deadline = time.monotonic() + self._options["wait_for_sessions"]
         while True:
             try:
@@ -247,11 +242,7 @@ class Command(DeployCommand):
 
     @contextmanager
     def _connection(self, master: Master) -> Iterator[Connection]:
-        """Connect as the master user to the expected server; hold the lock, unless nothing is to be changed.
-
-        Raises:
-            Refused: another run holds the lock.
-        """
+        """Connect as the master user to the expected server; hold the lock, unless nothing is to be changed."""
         wait = self._options["wait_for_lock"] or LOCK_WAIT
         opened = session(master.login) if self._is_read_only else locked_session(master.login, wait=wait)
         with ExitStack() as stack:

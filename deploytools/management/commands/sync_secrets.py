@@ -497,7 +497,6 @@ class Command(DeployCommand):
 
 
 def _master_login(document: Document) -> Document:
-    """Return `document` with the master user as the login."""
     user, password = value_of(document, "master_username") or "postgres", value_of(document, "master_password")
     return document.merge({"username": Secret(user), "password": Secret(password)})
 

@@ -111,7 +111,6 @@ class Command(VerificationCommand):
         raise_unless_ok(report.exit_code, report.verdict)
 
     def _inform(self, registry: Registry, checks: Sequence[Check], settings: Settings, options: Options) -> None:
-        """Print what needs no facts: ``--list``, ``--explain`` or ``--iam-policy``."""
         for format, path in self.destinations:
             if options["explain"]:
                 (check,) = self.with_references([registry.named(options["explain"])], settings)
