@@ -175,7 +175,7 @@ class Rotator:
     # Reading.
 
     def _pending(self) -> tuple[str, NewLogin]:
-        """Return version and login of AWSPENDING. The secret is read each time: it is the only place for the password."""
+        """Return version and login of AWSPENDING. Only the secret has the password, so it is read each time."""
         state, credential = self.store.read(), self.store.credential
         pending = credential.pending_in(state)
         if not pending:

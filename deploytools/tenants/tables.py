@@ -84,7 +84,7 @@ def run_migrations(login: Login, database: str, graph: MigrationGraph) -> None:
 
 
 def verify_migrations(connection: Connection, database: str, graph: MigrationGraph) -> None:
-    """Verify in the application's session that `database`, a copy of the template, has exactly the code's migrations."""
+    """Verify in the application's session that `database`, a copy of a template, has exactly the code's migrations."""
     record = read_record(connection)
     history = graph.compare(record.applied, is_unfinished=record.is_in_progress)
     _require_up_to_date(database, evaluate_history(database, history))
