@@ -12,7 +12,7 @@ from deploytools.errors import DeployError
 from deploytools.postgres.connections import Connection, translate_database_errors
 from deploytools.rotation.key_phases import KeyPhase, key_state, leaked_phase, next_phase, require_restarted, version_of
 from deploytools.rotation.rotator import read_sessions
-from deploytools.secrets.contract import DJANGO
+from deploytools.secrets.contract import DJANGO, DJANGO_KEY
 from deploytools.secrets.document import Document
 from deploytools.secrets.inputs import generate
 from deploytools.secrets.plan import SecretState, SyncPlan, plan_sync
@@ -49,7 +49,8 @@ class KeyRotator:
         """
         state = self.store.read()
         self.store.require_writable(state)
-        now, new_key = datetime.now(UTC), str(self._new_key()["django_secret_key"].reveal())
+        generated = generate(DJANGO, secrets.choice, only=[DJANGO_KEY])
+        now, new_key = datetime.now(UTC), str(generated[DJANGO_KEY].reveal())
         if is_leaked:
             phase = leaked_phase(state.document, new_key, now)
         else:
@@ -84,6 +85,3 @@ class KeyRotator:
             return False
 
         require_restarted(sessions, {prefix: has_read(prefix) for prefix in versions})
-
-    def _new_key(self) -> Document:
-        return generate(DJANGO, secrets.choice, only=["django_secret_key"])

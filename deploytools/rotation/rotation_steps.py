@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psycopg.sql import Composed
 
@@ -64,8 +64,7 @@ class CreateVersion(Operation):
 
     description = "create a version of {secret} with login {login} and a new password (AWSPENDING)"
 
-    def execute(self, provisioner: Any) -> None:
-        rotator: Rotator = provisioner
+    def execute(self, rotator: Rotator) -> None:
         rotator.create_version()
 
 
@@ -82,11 +81,10 @@ class OpenLogin(Operation):
     def password_role(self) -> str:
         return self.role
 
-    def execute(self, provisioner: Any) -> None:
-        rotator: Rotator = provisioner
+    def execute(self, rotator: Rotator) -> None:
         rotator.require_pending(self.role)
         rotator.require_unused(self.role)
-        provisioner.execute_sql(self)
+        rotator.execute_sql(self)
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,7 @@ class TestMaster(Operation):
 
     description = "log in as {role} with the new password"
 
-    def execute(self, provisioner: Any) -> None:
-        rotator: Rotator = provisioner
+    def execute(self, rotator: Rotator) -> None:
         rotator.test_master()
 
 
@@ -128,8 +125,7 @@ class TestLogin(Operation):
         absent = f" (not to {join_names(self.missing)}: no connections)" if self.missing else ""
         return f"log in as {self.role} to {where}{absent}, and verify that it acts as {self.owner}"
 
-    def execute(self, provisioner: Any) -> None:
-        rotator: Rotator = provisioner
+    def execute(self, rotator: Rotator) -> None:
         rotator.test_login(self.databases)
 
 
@@ -142,8 +138,7 @@ class Switch(Operation):
 
     description = "move AWSCURRENT of {secret} to the version with login {login}"
 
-    def execute(self, provisioner: Any) -> None:
-        rotator: Rotator = provisioner
+    def execute(self, rotator: Rotator) -> None:
         rotator.switch()
 
 
@@ -155,8 +150,7 @@ class EndRotation(Operation):
 
     description = "remove AWSPENDING from the version of {secret} that is current"
 
-    def execute(self, provisioner: Any) -> None:
-        rotator: Rotator = provisioner
+    def execute(self, rotator: Rotator) -> None:
         rotator.end()
 
 
@@ -170,8 +164,7 @@ class TestCurrent(Operation):
 
     description = "log in as {role} with the password of AWSCURRENT"
 
-    def execute(self, provisioner: Any) -> None:
-        rotator: Rotator = provisioner
+    def execute(self, rotator: Rotator) -> None:
         rotator.require_current(self.role)
 
 
@@ -183,8 +176,7 @@ class CancelVersion(Operation):
 
     description = "remove AWSPENDING from the new version of {secret}; AWSCURRENT stays"
 
-    def execute(self, provisioner: Any) -> None:
-        rotator: Rotator = provisioner
+    def execute(self, rotator: Rotator) -> None:
         rotator.cancel()
 
 
@@ -260,10 +252,9 @@ class CloseLogin(Operation):
         error = DatabaseError(f"{self.role} can still log in.", hint="Run the command again.")
         return (must_be_false(query, [self.role], error),)
 
-    def execute(self, provisioner: Any) -> None:
-        rotator: Rotator = provisioner
+    def execute(self, rotator: Rotator) -> None:
         rotator.require_former(self.role)
-        provisioner.execute_sql(self)
+        rotator.execute_sql(self)
 
 
 def _no_session(role: str) -> CatalogCheck:

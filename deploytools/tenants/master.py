@@ -87,17 +87,21 @@ def find_master(
         master = master or sources.rds() or sources.shared_secret()
     if not in_secret:
         master = master or sources.environment() or (sources.prompt() if interactive else None)
-    if master:
-        return master
+    if master is None:
+        raise _not_found(sources, username, in_secret=in_secret)
+    return master
+
+
+def _not_found(sources: _Sources, username: str | None, *, in_secret: bool) -> ConfigurationError:
     reason = f" {sources.denied}" if sources.denied else ""
     if in_secret:
         without = ", and run the command without --master-username" if username else ""
-        raise ConfigurationError(
+        return ConfigurationError(
             f"No secret with the password of the master user {sources.user} was found.{reason}",
             hint="Specify a secret with its username and password: --master-secret NAME. Or add master_username and "
             f"master_password to the shared secret: python manage.py sync_secrets FILE{without}.",
         )
-    raise ConfigurationError(
+    return ConfigurationError(
         f"The password of the master user {sources.user} is not set.{reason}",
         hint="Specify a secret that has it (--master-secret), add master_username and master_password to the shared "
         f"secret (sync_secrets), set {USER_VARIABLE} and {PASSWORD_VARIABLE}, or run the command on a terminal. To "

@@ -82,8 +82,8 @@ class Operation:
         """Return what must be true after it: PostgreSQL reports success for some statements that change nothing."""
         return ()
 
-    def execute(self, executor: Executor) -> None:
-        """Call the method of `executor` that executes this kind of operation."""
+    def execute(self, executor: Any) -> None:
+        """Call the method of `executor` that executes this kind of operation: an `Executor`, or a `Rotator`."""
         executor.execute_sql(self)
 
 

@@ -47,13 +47,11 @@ from deploytools.tenants.preflight import (
     extension_error,
     missing_extensions,
     owner_error,
-    previous_roles,
     require_able_server,
     require_admin,
     require_inheritance,
     secret_error,
     shared_role_error,
-    transferring_roles,
 )
 from deploytools.tenants.state import (
     GRANT_OPTIONS_VERSION,
@@ -63,6 +61,7 @@ from deploytools.tenants.state import (
     RoleState,
     ServerState,
 )
+from deploytools.tenants.target import TargetDatabase
 from deploytools.tenants.templates import build_steps
 from deploytools.wording import count, quote_name
 
@@ -178,23 +177,24 @@ def _can_inherit_more(role: RoleState, state: ServerState) -> bool:
 
 def _tenant_plan(tenant: Tenant, desired: DesiredState, state: ServerState) -> TenantPlan:
     database = state.databases.get(tenant.name)
-    notes = tuple(_notes(tenant, database, desired, state)) if database else ()
-    transferring = transferring_roles(tenant, database, desired, state) if database else ()
+    target = TargetDatabase(tenant, database, desired, state) if database else None
+    notes = tuple(_notes(target)) if target else ()
+    transferring = target.transferring_roles if target else ()
     try:
-        if error := _tenant_error(tenant, database, desired, state):
+        if error := _tenant_error(tenant, target, desired, state):
             raise error
-        steps = tuple(_tenant_steps(tenant, database, desired, state))
+        steps = tuple(_tenant_steps(tenant, target, desired, state))
     except DeployError as error:
         return TenantPlan(tenant, error=error, notes=notes)
     return TenantPlan(tenant, steps, notes=notes, transferring=transferring, login=_own_login(tenant, state))
 
 
 def _tenant_error(
-    tenant: Tenant, database: DatabaseState | None, desired: DesiredState, state: ServerState
+    tenant: Tenant, target: TargetDatabase | None, desired: DesiredState, state: ServerState
 ) -> DeployError | None:
     own = None if desired.is_shared else _own_role_error(tenant, desired, state)
-    other = database_error(tenant, database, desired, state) if database else None
-    return own or other or extension_error(tenant, database, state)
+    other = database_error(target) if target else None
+    return own or other or extension_error(tenant, target.database if target else None, state)
 
 
 def _own_role_error(tenant: Tenant, desired: DesiredState, state: ServerState) -> DeployError | None:
@@ -208,17 +208,18 @@ def _own_login(tenant: Tenant, state: ServerState) -> str:
 
 
 def _tenant_steps(
-    tenant: Tenant, database: DatabaseState | None, desired: DesiredState, state: ServerState
+    tenant: Tenant, target: TargetDatabase | None, desired: DesiredState, state: ServerState
 ) -> Iterator[Operation]:
     if not desired.is_shared:
         change = state.secrets.get(tenant.name)
         if change and change.keys:  # Before the role is created, so that its password is never lost.
             yield WriteSecret(change.secret, tenant.name, change.keys, change.is_new)
         yield from _owner_steps(tenant.name, _own_login(tenant, state), desired, state)
-    if database is None:
+    if target is None:
         create, database = _creation(tenant, desired, state)
         yield create
-    yield from _remaining(tenant, database, desired, state)
+        target = TargetDatabase(tenant, database, desired, state)
+    yield from _remaining(target)
 
 
 def _creation(tenant: Tenant, desired: DesiredState, state: ServerState) -> tuple[Operation, DatabaseState]:
@@ -232,26 +233,23 @@ def _creation(tenant: Tenant, desired: DesiredState, state: ServerState) -> tupl
     return CloneTemplate(tenant.name, desired.template), copy
 
 
-def _remaining(
-    tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState
-) -> Iterator[Operation]:
+def _remaining(target: TargetDatabase) -> Iterator[Operation]:
     """Yield what is left to do for a database that exists, wherever an earlier run was interrupted.
 
     An adoption sets the comment last, so that an interrupted adoption is continued.
     """
-    name, owner, to = database.name, database.owner, desired.role_of(tenant)
-    keeping = previous_roles(tenant, database, desired, state)
-    owners = _previous_owners(tenant, database, desired, state)
+    database, desired, keeping, owners = target.database, target.desired, target.previous_roles, target.previous_owners
+    name, owner, to = database.name, database.owner, target.role
     moves = [ReassignObjects(name, role, to, database.objects[role]) for role in owners if role in database.objects]
-    extensions = missing_extensions(tenant, database)
+    extensions = missing_extensions(target.tenant, database)
     if moves or extensions:
-        require_inheritance(to, state)
+        require_inheritance(to, target.state)
     if database.public_can_connect:
         yield RevokePublicConnect(name, owner)
     if database.is_incomplete and not database.is_managed:
         yield SetTenantComment(name, owner)
     for role in keeping:
-        if role in owners and not desired.finish and not _is_member(role, to, state):
+        if role in owners and not desired.finish and not target.is_member(role):
             yield GrantPreviousOwner(to, role)
     has_objects = owner in database.objects and not database.is_incomplete
     sets_marker = owner != to and (has_objects or (database.is_unmanaged and owner in keeping))
@@ -268,37 +266,13 @@ def _remaining(
         yield ClearReassignMarker(name, to)
     if database.is_incomplete and desired.migrate:
         yield VerifyMigrations(name, to) if database.is_copy else RunMigrations(name, to)
-    yield from _option_steps(tenant, database, to)
+    yield from _option_steps(target.tenant, database, to)
     if not desired.finish:
         return
-    for role in keeping:
-        if _is_member(role, to, state):
-            yield RevokePreviousOwner(to, role, name, state.logins_of(role)[1:])
+    for role in target.previous_members:
+        yield RevokePreviousOwner(to, role, name, target.state.logins_of(role)[1:])
     if database.is_managed and database.former_owners:
         yield ClearFormerOwners(name, to)
-
-
-def _previous_owners(
-    tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState
-) -> tuple[str, ...]:
-    """Return the roles that own the database, or objects in it, and should not.
-
-    In an incomplete database, that is any other role. In a complete one the master user keeps the objects that it
-    created there, for example extensions, unless the application role cannot use its tables (a restored dump).
-    """
-    to, master = desired.role_of(tenant), state.master.name
-    transferring = transferring_roles(tenant, database, desired, state)
-    concerned = dict.fromkeys([database.owner, *transferring, *database.reassigning_from])
-    if database.is_incomplete:
-        concerned |= dict.fromkeys(database.objects)
-    elif not database.is_managed or database.owner == master or (desired.adopt and database.unusable):
-        concerned[master] = None
-    owners = [role for role in concerned if role == database.owner or role in database.objects]
-    return tuple(role for role in owners if role != to and (role != master or role in database.objects))
-
-
-def _is_member(role: str, other: str, state: ServerState) -> bool:
-    return role in state.roles and other in state.roles[role].memberships
 
 
 def _option_steps(tenant: Tenant, database: DatabaseState, owner: str) -> Iterator[Operation]:
@@ -312,30 +286,29 @@ def _option_steps(tenant: Tenant, database: DatabaseState, owner: str) -> Iterat
         yield SetConnectionLimit(name, owner, options.connection_limit)
 
 
-def _notes(tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState) -> Iterator[str]:
-    yield from adoption_notes(tenant, database, desired, state) if database.is_unmanaged else ()
-    yield from transition_notes(tenant, database, desired, state)
-    yield from role_notes(state.roles.get(desired.separate_login or desired.role_of(tenant)))
-    yield from extension_notes(tenant, database, state)
+def _notes(target: TargetDatabase) -> Iterator[str]:
+    yield from adoption_notes(target) if target.database.is_unmanaged else ()
+    yield from transition_notes(target)
+    yield from role_notes(target.state.roles.get(target.desired.separate_login or target.role))
+    yield from extension_notes(target)
 
 
-def transition_notes(
-    tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState
-) -> Iterator[str]:
+def existing_databases(desired: DesiredState, state: ServerState) -> list[TargetDatabase]:
+    """Return the databases of the tenants that exist."""
+    return [
+        TargetDatabase(tenant, state.databases[tenant.name], desired, state)
+        for tenant in desired.tenants
+        if tenant.name in state.databases
+    ]
+
+
+def transition_notes(target: TargetDatabase) -> Iterator[str]:
     """Yield a note for each role that still has access until ``--finish``."""
-    for role in () if desired.finish else previous_members(tenant, database, desired, state):
+    for role in () if target.desired.finish else target.previous_members:
         yield (
-            f"{role} can still connect to {tenant.name}. Restart the processes that run as {role}, then run: "
+            f"{role} can still connect to {target.tenant.name}. Restart the processes that run as {role}, then run: "
             "python manage.py create_tenant_dbs --finish"
         )
-
-
-def previous_members(
-    tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState
-) -> tuple[str, ...]:
-    """Return the previous roles that still have access, as members of the owner."""
-    previous = previous_roles(tenant, database, desired, state)
-    return tuple(role for role in previous if _is_member(role, desired.role_of(tenant), state))
 
 
 def role_notes(role: RoleState | None) -> Iterator[str]:
@@ -349,10 +322,11 @@ def role_notes(role: RoleState | None) -> Iterator[str]:
         )
 
 
-def extension_notes(tenant: Tenant, database: DatabaseState, state: ServerState) -> Iterator[str]:
+def extension_notes(target: TargetDatabase) -> Iterator[str]:
     """Yield a note for each extension whose version is not the one that the server offers."""
-    for name in tenant.options.extensions:
-        found, offered = (database.extensions or {}).get(name), state.extensions.get(name)
+    database = target.database
+    for name in target.tenant.options.extensions:
+        found, offered = (database.extensions or {}).get(name), target.state.extensions.get(name)
         if found and offered and found != offered.version:
             yield (
                 f"Extension {name} in {database.name} has version {found}, the server offers {offered.version}. To "
@@ -360,26 +334,26 @@ def extension_notes(tenant: Tenant, database: DatabaseState, state: ServerState)
             )
 
 
-def adoption_notes(tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState) -> Iterator[str]:
+def adoption_notes(target: TargetDatabase) -> Iterator[str]:
     """Yield what the adoption of an unmanaged database means for the roles that use it."""
-    name, to, master = database.name, desired.role_of(tenant), state.master.name
+    database, desired, roles = target.database, target.desired, target.state.roles
+    name, to = database.name, target.role
     if database.clients:
         sessions = (
             f"{client.role} ({client.application or 'no application_name'}, {count(client.number, 'session')})"
             for client in database.clients
         )
         yield f"Connected to {name}: {', '.join(sessions)}"
-    keeping = previous_roles(tenant, database, desired, state)
     for role in dict.fromkeys([database.owner, *database.reassigning_from]):
-        if role in (to, master) or (role in state.roles and state.roles[role].is_superuser):
+        if role in (to, target.master) or (role in roles and roles[role].is_superuser):
             continue
         lost = f"--adopt: {role} loses the ownership of {name} and of its objects in it"
-        if role not in keeping or desired.finish:
+        if role not in target.previous_roles or desired.finish:
             yield f"{lost}, and its access at once"
             continue
         others = f", with access to all databases of {to}" if desired.is_shared else ""
         yield f"{lost}. It keeps access as a member of {to} until --finish{others}"
     if database.public_can_connect:
         affected = dict.fromkeys(client.role for client in database.clients if not client.has_grant)
-        roles = f"{', '.join(affected)} and all other roles" if affected else "Roles"
-        yield f"--adopt: {roles} with CONNECT on {name} only through PUBLIC cannot open new sessions"
+        concerned = f"{', '.join(affected)} and all other roles" if affected else "Roles"
+        yield f"--adopt: {concerned} with CONNECT on {name} only through PUBLIC cannot open new sessions"

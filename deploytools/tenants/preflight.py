@@ -21,6 +21,7 @@ from deploytools.tenants.state import (
     RoleState,
     ServerState,
 )
+from deploytools.tenants.target import TargetDatabase
 from deploytools.wording import count, join_names, quote_name
 
 #: Number of locales that an error lists.
@@ -216,18 +217,16 @@ def _no_admin(master: RoleState, action: str, fix: str) -> DatabaseError:
     )
 
 
-def database_error(
-    tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState
-) -> DeployError | None:
+def database_error(target: TargetDatabase) -> DeployError | None:
     return (
-        _interrupted_drop(database)
-        or _immutable_difference(database, desired)
-        or _unmanaged(database, desired)
-        or _unconfirmed_objects(database, desired, state)
-        or _unusable_objects(tenant, database, desired, state)
-        or _owner_not_inherited(tenant, database, desired, state)
-        or _in_use(tenant, database, desired, state)
-        or _membership_not_changeable(tenant, database, desired, state)
+        _interrupted_drop(target.database)
+        or _immutable_difference(target.database, target.desired)
+        or _unmanaged(target.database, target.desired)
+        or _unconfirmed_objects(target)
+        or _unusable_objects(target)
+        or _owner_not_inherited(target)
+        or _in_use(target)
+        or _membership_not_changeable(target)
     )
 
 
@@ -281,15 +280,13 @@ def _unmanaged(database: DatabaseState, desired: DesiredState) -> UnmanagedDatab
     )
 
 
-def _unconfirmed_objects(
-    database: DatabaseState, desired: DesiredState, state: ServerState
-) -> UnmanagedDatabase | None:
+def _unconfirmed_objects(target: TargetDatabase) -> UnmanagedDatabase | None:
     """Do not reassign the master user's objects based on a comment or connection limit: the owner can set both.
 
     The owner's name is not enough either: an interrupted run might already have changed it.
     """
-    master = state.master.name
-    if desired.adopt or master not in database.objects:
+    database, master = target.database, target.master
+    if target.desired.adopt or master not in database.objects:
         return None
     is_transferred = database.owner == master or master in database.reassigning_from
     if database.master_objects_are_copies if database.is_incomplete else not is_transferred:
@@ -307,14 +304,12 @@ def _unconfirmed_objects(
     )
 
 
-def _unusable_objects(
-    tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState
-) -> UnmanagedDatabase | None:
+def _unusable_objects(target: TargetDatabase) -> UnmanagedDatabase | None:
     """A restore by the master user leaves every table to it, and the application can read none of them."""
-    unusable, role, master = database.unusable, desired.role_of(tenant), state.master.name
-    transferred = (database.owner, *transferring_roles(tenant, database, desired, state), *database.reassigning_from)
+    database, role, master = target.database, target.role, target.master
+    unusable, transferred = database.unusable, (database.owner, *target.transferring_roles, *database.reassigning_from)
     owners = [owner for owner in unusable.owners if owner not in transferred]
-    if not owners or (desired.adopt and master in owners):
+    if not owners or (target.desired.adopt and master in owners):
         unusable = replace(unusable, number=0)
     if not unusable:
         return None
@@ -326,12 +321,10 @@ def _unusable_objects(
     return UnmanagedDatabase(message, hint=unusable.hint(database.name, hint))
 
 
-def _owner_not_inherited(
-    tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState
-) -> DeployError | None:
+def _owner_not_inherited(target: TargetDatabase) -> DeployError | None:
     """A change of the owner needs the owner's privileges, CREATEDB and SET ROLE in one session: INHERIT."""
-    owner, master = database.owner, state.master.name
-    if owner in (desired.role_of(tenant), master) or database.master_owns:
+    database, master, owner = target.database, target.master, target.database.owner
+    if owner in (target.role, master) or database.master_owns:
         return None
     hint = f"As the role that created {owner}: GRANT {quote_name(owner)} TO {quote_name(master)}"
     if database.owner_is_superuser:
@@ -343,10 +336,11 @@ def _owner_not_inherited(
     )
 
 
-def _in_use(tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState) -> DeployError | None:
+def _in_use(target: TargetDatabase) -> DeployError | None:
     """Return why access of the previous owner cannot be revoked, or granted for the transition."""
-    previous, role = desired.previous_role_of(tenant), desired.role_of(tenant)
-    for name in previous_roles(tenant, database, desired, state):
+    database, desired, state, role = target.database, target.desired, target.state, target.role
+    previous = desired.previous_role_of(target.tenant)
+    for name in target.previous_roles:
         if database.owner == name and not state.roles[name].inherits:
             return DatabaseError(
                 f"{name} has NOINHERIT: processes that run as {name} would lose access to {database.name} before "
@@ -369,19 +363,17 @@ def _in_use(tenant: Tenant, database: DatabaseState, desired: DesiredState, stat
     return None
 
 
-def _membership_not_changeable(
-    tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState
-) -> DatabaseError | None:
+def _membership_not_changeable(target: TargetDatabase) -> DatabaseError | None:
     """From 16 on only a role with ADMIN on the tenant's role can grant it to, or revoke it from, the previous owner."""
-    name, master = desired.role_of(tenant), state.master
-    if name not in state.roles or state.roles[name].master_has_admin or master.is_superuser:
+    name, database, roles, master = target.role, target.database, target.state.roles, target.state.master
+    if name not in roles or roles[name].master_has_admin or master.is_superuser:
         return None
-    for previous in previous_roles(tenant, database, desired, state):
-        is_member = name in state.roles[previous].memberships
-        if desired.finish and is_member:
+    for previous in target.previous_roles:
+        is_member = target.is_member(previous)
+        if target.desired.finish and is_member:
             fix = f"As the role that granted it, or a superuser: REVOKE {quote_name(name)} FROM {quote_name(previous)}"
             return _no_admin(master, f"revoke {name} from {previous}", fix)
-        if not desired.finish and not is_member and previous in (database.owner, *database.objects):
+        if not target.desired.finish and not is_member and previous in (database.owner, *database.objects):
             fix = f"As the role that created it, or a superuser: GRANT {quote_name(name)} TO {quote_name(previous)}"
             return _no_admin(master, f"grant {name} to {previous}", fix)
     return None
@@ -411,32 +403,3 @@ def extension_error(tenant: Tenant, database: DatabaseState | None, state: Serve
     if not is_able and (refused := [name for name in missing if state.extensions[name].needs_superuser]):
         return superuser_extension_error(tenant.name, refused[0], state.master.name)
     return None
-
-
-def transferring_roles(
-    tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState
-) -> tuple[str, ...]:
-    """Return the roles whose objects each run transfers to the owner, because the application works with them.
-
-    Until ``--finish`` these are the previous owners; at any time they are the separate logins of the owner.
-    """
-    to = desired.role_of(tenant)
-    owners = (desired.previous_role_of(tenant), *database.former_owners)
-    roles = (*state.logins_of(to)[1:], *(login for owner in owners for login in state.logins_of(owner)))
-    return tuple(dict.fromkeys(role for role in roles if role not in (to, state.master.name)))
-
-
-def previous_roles(
-    tenant: Tenant, database: DatabaseState, desired: DesiredState, state: ServerState
-) -> tuple[str, ...]:
-    """Return the existing roles that keep access through membership in the owner until ``--finish``.
-
-    That is the owner under the other ``ISOLATION``, and the owner before an adoption. A superuser needs no membership,
-    and a role that the owner is a member of cannot have one.
-    """
-    to = desired.role_of(tenant)
-    memberships = state.roles[to].memberships if to in state.roles else frozenset()
-    excluded = {*state.logins_of(to), state.master.name, *memberships}
-    formers = [name for name in database.former_owners if name in state.roles and not state.roles[name].is_superuser]
-    previous = [name for name in (desired.previous_role_of(tenant),) if name in state.roles]
-    return tuple(dict.fromkeys([*previous, *(name for name in formers if name not in excluded)]))

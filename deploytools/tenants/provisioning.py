@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -42,9 +42,9 @@ from deploytools.tenants.logins import TenantLogins
 from deploytools.tenants.migration_history import MigrationGraph
 from deploytools.tenants.operations import Operation
 from deploytools.tenants.options import DesiredState, Tenant
-from deploytools.tenants.plan import DatabasePlan, TenantPlan, plan_databases, previous_members, transition_notes
+from deploytools.tenants.plan import DatabasePlan, TenantPlan, existing_databases, plan_databases, transition_notes
 from deploytools.tenants.state import DatabaseState, RoleState, SecretChange, ServerState, UnusableObjects
-from deploytools.tenants.step_execution import StepExecutor
+from deploytools.tenants.step_execution import StepExecutor, run_step
 from deploytools.tenants.superuser import SuperuserAccount, has_superuser, with_superusers
 from deploytools.wording import count
 
@@ -200,19 +200,13 @@ class TenantProvisioner:
         with translate_database_errors("read who can connect"):
             databases = read_databases(self.connection, [tenant.name for tenant in self.desired.tenants])
             state = self._read_former_owners(databases)
-        existing = [(tenant, databases[tenant.name]) for tenant in self.desired.tenants if tenant.name in databases]
-        transitions = [
-            (tenant.name, note)
-            for tenant, database in existing
-            for note in transition_notes(tenant, database, self.desired, state)
-        ]
+        targets = existing_databases(self.desired, state)
+        transitions = [(target.tenant.name, note) for target in targets for note in transition_notes(target)]
         unknown = self.connect_privileges().unknown
         others = [
-            (tenant.name, f"Other roles that can connect to {tenant.name}: {', '.join(roles)}")
-            for tenant, database in existing
-            if (
-                roles := _without(unknown.get(tenant.name, ()), previous_members(tenant, database, self.desired, state))
-            )
+            (target.tenant.name, f"Other roles that can connect to {target.tenant.name}: {', '.join(roles)}")
+            for target in targets
+            if (roles := [role for role in unknown.get(target.tenant.name, ()) if role not in target.previous_members])
         ]
         templates = self.old_templates() if self.desired.migrate else ()
         old = [("", f"Template {template.name} is outdated; --prune-templates drops it") for template in templates]
@@ -224,7 +218,7 @@ class TenantProvisioner:
     def _read_former_owners(self, databases: Mapping[str, DatabaseState]) -> ServerState:
         formers = [role for database in databases.values() for role in database.former_owners]
         roles = read_roles(self.connection, [*self.desired.roles, *formers])
-        return ServerState(0, RoleState(self.master.user), roles=roles)
+        return ServerState(0, RoleState(self.master.user), roles, databases)
 
     def connect_privileges(self) -> ConnectPrivileges:
         return read_connect_privileges(self.connection, self.desired)
@@ -288,7 +282,7 @@ class TenantProvisioner:
         return verified
 
     def _run_step(self, step: Operation, listener: ProgressListener) -> None:
-        self.executor.run(step)
+        run_step(step, self.executor, self.connection)
         listener.step_done(step)
 
     # Verification.
@@ -345,10 +339,6 @@ class TenantProvisioner:
         read = partial(read_foreign_owned_objects, database=tenant.name, master=self.master.user)
         found = self.logins.run_as_tenant(tenant, read)
         return evaluate_object_owners(found, tenant, self.desired, transferring)
-
-
-def _without(roles: Iterable[str], known: Collection[str]) -> list[str]:
-    return [role for role in roles if role not in known]
 
 
 def _no_password_error(change: SecretChange) -> DatabaseError:

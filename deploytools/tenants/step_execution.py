@@ -54,9 +54,6 @@ class StepExecutor:
     graph: MigrationGraph | None = None
     account: SuperuserAccount | None = None
 
-    def run(self, step: Operation) -> None:
-        run_step(step, self, self.connection)
-
     def execute_sql(self, operation: Operation) -> None:
         """Execute the statement in the master user's session, as the operation's role."""
         statement = operation.sql(self._verifier(operation.password_role))
