@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: All actions by the ``Sid`` of their statement; those of the first have no resource-level permissions.
 SCOPES: Mapping[str, Set[str]] = {
     "NotBoundByAws": {
+        "application-autoscaling:DescribeScalableTargets",
         "cloudtrail:LookupEvents",
         "cloudwatch:GetMetricStatistics",
         "ec2:DescribeInstances",
@@ -25,6 +26,7 @@ SCOPES: Mapping[str, Set[str]] = {
         "ec2:DescribeRouteTables",
         "ec2:DescribeSecurityGroupRules",
         "ec2:DescribeSecurityGroups",
+        "ec2:DescribeSubnets",
         "ecs:DescribeTaskDefinition",
         "elasticloadbalancing:DescribeTargetHealth",
         "rds:DescribeDBEngineVersions",
@@ -50,6 +52,7 @@ SCOPES: Mapping[str, Set[str]] = {
     "AlarmFunctions": {"lambda:GetPolicy"},
     "Topics": {"sns:GetSubscriptionAttributes", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic"},
     "TopicKeys": {"kms:DescribeKey", "kms:GetKeyPolicy"},
+    "LogGroups": {"logs:DescribeLogGroups"},
     "Cluster": {"ecs:DescribeClusters"},
     "Service": {"ecs:DescribeServices", "ecs:ListServiceDeployments"},
     "Roles": {
@@ -110,6 +113,7 @@ def resources(settings: Settings, scope: str) -> tuple[str, ...]:
         "AlarmFunctions": (arn("lambda", "function:*"),),
         "Topics": (arn("sns", "*"),),
         "TopicKeys": key_arns(settings),
+        "LogGroups": (arn("logs", "log-group:*"),),
         "Cluster": (arn("ecs", f"cluster/{cluster}"),),
         "Service": (arn("ecs", f"service/{cluster}/{service}"),),
         "Roles": (arn("iam", "role/*", region=""),),

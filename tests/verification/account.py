@@ -43,6 +43,8 @@ DENIED = {
     "sns": "AuthorizationError",
     "secretsmanager": "AccessDeniedException",
     "ecs": "AccessDeniedException",
+    "logs": "AccessDeniedException",
+    "application-autoscaling": "AccessDeniedException",
     "ssm": "AccessDeniedException",
     "cloudtrail": "AccessDeniedException",
     "sesv2": "AccessDeniedException",
@@ -375,11 +377,18 @@ def _make_service(endpoint_url: str, ec2: Any, secret: str) -> None:
             {"name": "LEVEL", "valueFrom": "/shop/level"},
         ],
     }
+    options = {"awslogs-group": "/ecs/proxy", "awslogs-region": "us-east-1"}
+    proxy = {
+        "name": "proxy",
+        "image": "proxy:latest",
+        "memory": 128,
+        "logConfiguration": {"logDriver": "awslogs", "options": options},
+    }
     ecs.register_task_definition(
         family="web",
         taskRoleArn=f"arn:aws:iam::123456789012:role/{ROLE}",
         executionRoleArn=f"arn:aws:iam::123456789012:role/{EXECUTION_ROLE}",
-        containerDefinitions=[container],
+        containerDefinitions=[container, proxy],
     )
     groups = [group["GroupId"], _make_open_group(ec2, "debug", group["VpcId"])]
     network = {"subnets": subnets, "securityGroups": groups, "assignPublicIp": "DISABLED"}

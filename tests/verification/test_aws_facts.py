@@ -201,7 +201,10 @@ def test_all_facts(wire):
 
     assert (seen["secret_description"].rotates, len(seen["secret_policy"].statements)) == (True, 1)
     assert seen["rotation_function"] == "implicitDeny"
-    (container,) = seen["task_definition"].containers
+    container, proxy = seen["task_definition"].containers
+    assert (proxy.log_group, seen["log_groups"]) == (("us-east-1", "/ecs/proxy"), frozenset())
+    assert (len(seen["task_placement"].zones), seen["task_placement"].least) == (2, None)
+    assert seen["rds_log_retention"] == {}
     assert container.environment_files == ("arn:aws:s3:::shop/web.env",)
     assert container.secret_names == (
         ("SENTRY_SECRET_NAME", ""), ("VAULT_SECRET_ID", ""), ("CLINIC_SECRET", SECRET), ("SPLUNK", SPLUNK),

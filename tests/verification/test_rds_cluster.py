@@ -142,6 +142,7 @@ def api(monkeypatch) -> dict[str, Any]:
                 }
             ]
         },
+        "DescribeLogGroups": {"logGroups": [{"logGroupName": "/aws/rds/cluster/orders/postgresql"}]},
         "DescribeDBEngineVersions": {"DBEngineVersions": [{"ValidUpgradeTarget": []}]},
         "DescribeDBMajorEngineVersions": {"DBMajorEngineVersions": []},
         "requests": [],
@@ -355,7 +356,7 @@ def test_read_replicas_are_readers(api):
 
 def test_pending_changes_of_a_member_of_a_multi_az_db_cluster():
     member = replace(RDS, cluster="orders", pending=("DBInstanceClass",))
-    facts = FACTS | {"rds_instance": Value(member)}
+    facts = {**FACTS, "rds_instance": Value(member)}
     (found,) = evaluate_checks([check for check in CHECKS if check.id == "rds.no-pending-changes"], facts)
     assert found.hint.startswith("Run: aws rds modify-db-cluster --db-cluster-identifier orders --apply-immediately (")
 

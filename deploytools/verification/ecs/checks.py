@@ -16,6 +16,7 @@ from deploytools.verification.ecs.facts import (
     Cluster,
     Container,
     Deployment,
+    Placement,
     Service,
     TargetGroup,
     TaskDefinition,
@@ -171,21 +172,30 @@ def circuit_breaker(ecs_service: Service) -> Verdict:
 
 @service_check(
     "ecs.redundant",
-    title="ECS service runs at least two tasks in at least two subnets",
+    title="ECS service runs at least two tasks in at least two Availability Zones, also during a deployment",
     severity=Severity.MEDIUM,
     stage=Stage.LAUNCH,
     hint="Run: aws ecs update-service --cluster CLUSTER --service SERVICE --desired-count 2, with "
     "a subnet of each zone",
 )
-def redundant(ecs_service: Service) -> Verdict:
+def redundant(ecs_service: Service, task_placement: Placement) -> Verdict:
     """If the only task or its zone fails, the application is down until ECS has started another task."""
-    service, desired = ecs_service, ecs_service.desired
+    service, desired, least = ecs_service, ecs_service.desired, task_placement.least
     if desired is None:
         return unknown("the AWS response has no desiredCount")
-    subnets = f" in {count(len(service.subnets), 'subnet')}" if service.security_groups is not None else ""
-    evidence = f"{count(desired, 'task')}{subnets}"
-    is_single = desired < 2 or (service.security_groups is not None and len(service.subnets) < 2)
-    return warned(evidence) if is_single else passed(evidence)
+    if service.min_healthy == 0 and service.controller == "ECS":
+        hint = "Set minimumHealthyPercent to 50 or more in the deployment configuration of the service"
+        return warned("minimumHealthyPercent is 0: a deployment can stop all tasks first", hint=hint)
+    if service.is_spot:
+        hint = "Add the capacity provider FARGATE with a base of 1 or more to the service"
+        return warned("all tasks run on Fargate Spot, where AWS can stop them all at any time", hint=hint)
+    if least is not None and least < 2 <= desired:
+        hint = "Run: aws application-autoscaling register-scalable-target with --min-capacity 2"
+        return warned(f"Application Auto Scaling can reduce {count(desired, 'task')} to {least}", hint=hint)
+    zones = len(task_placement.zones) if service.security_groups is not None else None
+    where = f" in {count(zones, 'Availability Zone')}" if zones is not None else ""
+    verdict = warned if desired < 2 or (zones is not None and zones < 2) else passed
+    return verdict(f"{count(desired, 'task')}{where}")
 
 
 @service_check(
@@ -305,17 +315,22 @@ def image_pinned(task_definition: TaskDefinition) -> Iterable[Verdict]:
 
 @container_check(
     "ecs.logs",
-    title="Every container has a log driver",
+    title="Every container has a log driver, and its log group exists",
     severity=Severity.MEDIUM,
     hint="Set logConfiguration with the driver awslogs",
     references=("FSBP ECS.9",),
 )
-def logs(task_definition: TaskDefinition) -> Iterable[Verdict]:
-    """On Fargate, output that no log driver sends is lost when the task stops."""
+def logs(task_definition: TaskDefinition, log_groups: frozenset[tuple[str, ...]]) -> Iterable[Verdict]:
+    """Output that no log driver sends is lost when the task stops. Without its log group, no task starts."""
 
     def evaluate(container: Container) -> Verdict:
-        has_driver = container.log_driver not in {None, "", "none"}
-        return passed(str(container.log_driver)) if has_driver else failed("it has no log driver")
+        if container.log_driver in {None, "", "none"}:
+            return failed("it has no log driver")
+        if container.log_group and container.log_group not in log_groups:
+            region, name = container.log_group
+            hint = f"Run: aws logs create-log-group --log-group-name {name or 'NAME'} --region {region or 'REGION'}"
+            return failed(f"the log group {name or '(not set)'} does not exist", hint=hint)
+        return passed(str(container.log_driver))
 
     return _each(task_definition, evaluate)
 

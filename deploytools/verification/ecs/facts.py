@@ -14,6 +14,7 @@ from deploytools.errors import NotFound
 from deploytools.secrets.custom_fields import all_fields
 from deploytools.secrets.plan import SecretState
 from deploytools.verification.ecs.plaintext import credentials_in, is_credential
+from deploytools.verification.log_groups import read_log_groups
 from deploytools.verification.registry import fact
 from deploytools.verification.secret.secret_scan import credential_values, encoded_forms
 
@@ -31,6 +32,8 @@ class Service:
         subnets, security_groups: the network configuration of its tasks; None: the tasks have none of their own.
         target_groups: ARNs; the two that a blue/green deployment swaps are in one tuple.
         deployed_at: creation of the primary deployment or task set.
+        min_healthy: ``minimumHealthyPercent``: the tasks that a deployment keeps running.
+        is_spot: whether all its tasks run on Fargate Spot.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Service:
     security_groups: tuple[str, ...] | None = None
     target_groups: tuple[tuple[str, ...], ...] = ()
     deployed_at: datetime | None = None
+    min_healthy: int | None = None
+    is_spot: bool = False
 
 
 @fact(actions=("ecs:DescribeServices",))
@@ -71,7 +76,9 @@ def _service(name: str, cluster: str, item: Mapping[str, Any]) -> Service:
     deployment, task_set = _primary(item.get("deployments")), _primary(item.get("taskSets"))
     in_use = {**item, **{key: value for key, value in task_set.items() if value}}
     network = (in_use.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
-    breaker = (item.get("deploymentConfiguration") or {}).get("deploymentCircuitBreaker") or {}
+    configuration = item.get("deploymentConfiguration") or {}
+    breaker = configuration.get("deploymentCircuitBreaker") or {}
+    providers = {provider["capacityProvider"] for provider in in_use.get("capacityProviderStrategy") or ()}
     address, deployments = network.get("assignPublicIp"), item.get("deployments")
     return Service(
         name,
@@ -90,6 +97,8 @@ def _service(name: str, cluster: str, item: Mapping[str, Any]) -> Service:
         security_groups=tuple(network.get("securityGroups") or ()) if network else None,
         target_groups=tuple(filter(None, map(_target_groups, in_use.get("loadBalancers") or ()))),
         deployed_at=task_set.get("createdAt") or deployment.get("createdAt"),
+        min_healthy=configuration.get("minimumHealthyPercent"),
+        is_spot=providers == {"FARGATE_SPOT"},
     )
 
 
@@ -102,6 +111,36 @@ def _target_groups(balancer: Mapping[str, Any]) -> tuple[str, ...]:
     """The target group and its alternate of a blue/green deployment; a Classic Load Balancer has none."""
     other = (balancer.get("advancedConfiguration") or {}).get("alternateTargetGroupArn")
     return tuple(arn for arn in (balancer.get("targetGroupArn"), other) if arn)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the tasks of the service run, and how few they can be.
+
+    Attributes:
+        zones: the Availability Zones of its subnets.
+        least: ``MinCapacity`` of Application Auto Scaling; None: it does not scale the service.
+    """
+
+    zones: tuple[str, ...]
+    least: int | None = None
+
+
+@fact(actions=("ec2:DescribeSubnets", "application-autoscaling:DescribeScalableTargets"))
+def task_placement(ecs_service: Service | None, settings: Settings) -> Placement | None:
+    if ecs_service is None:
+        return None
+    filters: Any = [{"Name": "subnet-id", "Values": list(ecs_service.subnets)}]
+    with aws.translate_aws_errors("ec2:DescribeSubnets", f"the subnets {', '.join(ecs_service.subnets)}"):
+        pages = aws.client("ec2", settings.region).get_paginator("describe_subnets")
+        subnets: Any = pages.paginate(Filters=filters).build_full_result()["Subnets"] if ecs_service.subnets else ()
+    resource = f"service/{ecs_service.cluster.rpartition('/')[2]}/{ecs_service.name.rpartition('/')[2]}"
+    with aws.translate_aws_errors("application-autoscaling:DescribeScalableTargets", f"the service {resource}"):
+        found: Any = aws.client("application-autoscaling", settings.region).describe_scalable_targets(
+            ServiceNamespace="ecs", ResourceIds=[resource], ScalableDimension="ecs:service:DesiredCount"
+        )
+    least = [target["MinCapacity"] for target in found["ScalableTargets"]]
+    return Placement(tuple(sorted({subnet["AvailabilityZone"] for subnet in subnets})), min(least, default=None))
 
 
 @dataclass(frozen=True)
@@ -119,6 +158,7 @@ class Container:
         host_access: Linux capabilities, devices, directories and namespaces of the host that it has.
         settings_module: its variable ``DJANGO_SETTINGS_MODULE``; empty: not set.
         region: its variable ``AWS_REGION``; empty: not set.
+        log_group: Region and name of its log group, if ECS does not create it; empty: none.
     """
 
     name: str
@@ -136,6 +176,7 @@ class Container:
     host_access: tuple[str, ...] = ()
     settings_module: str = ""
     region: str = ""
+    log_group: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,6 +230,15 @@ def task_definition(ecs_service: Service | None, secret: SecretState, settings: 
     )
 
 
+@fact(actions=("logs:DescribeLogGroups",))
+def log_groups(task_definition: TaskDefinition | None) -> frozenset[tuple[str, ...]] | None:
+    """Region and name of those log groups of the containers that exist; None: not set."""
+    if task_definition is None:
+        return None
+    wanted = {container.log_group for container in task_definition.containers if container.log_group}
+    return frozenset((region, name) for region, name in wanted if name in read_log_groups([name], region))
+
+
 @fact(actions=("ecs:DescribeTaskDefinition",))
 def newest_settings_modules(task_definition: TaskDefinition | None, settings: Settings) -> Mapping[str, str] | None:
     """``DJANGO_SETTINGS_MODULE`` by container in the newest revision of the family, which is to be deployed next."""
@@ -239,7 +289,15 @@ def _container(item: Any, values: set[str], secret: str) -> Container:
         environment_files=tuple(file["value"] for file in item.get("environmentFiles") or ()),
         settings_module=environment.get(MODULE, ""),
         region=environment.get("AWS_REGION", ""),
+        log_group=_log_group(log),
     )
+
+
+def _log_group(log: Mapping[str, Any]) -> tuple[str, ...]:
+    options = log.get("options") or {}
+    if log.get("logDriver") != "awslogs" or options.get("awslogs-create-group") == "true":
+        return ()
+    return (options.get("awslogs-region", ""), options.get("awslogs-group", ""))
 
 
 def _environment(item: Any) -> dict[str, str]:

@@ -9,11 +9,14 @@ from operator import attrgetter
 
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.rds.db_cluster import CLUSTER_OPTIONS, MULTI_AZ_OPTIONS
-from deploytools.verification.rds.facts import RdsInstance
+from deploytools.verification.rds.facts import LogRetention, RdsInstance
 from deploytools.verification.registry import check
 
 #: GiB by which RDS increases the storage at least.
 MIN_STEP = 10
+
+#: Days for which the exported logs must be kept. RDS itself keeps them for three days.
+MIN_LOG_DAYS = 7
 
 #: PostgreSQL logs that RDS can export, and Aurora.
 LOGS, AURORA_LOGS = ("postgresql", "upgrade"), ("postgresql",)
@@ -149,13 +152,17 @@ def _create_reader(instance: RdsInstance) -> str:
     hint=f"{MODIFY} --cloudwatch-logs-export-configuration EnableLogTypes=postgresql",
     references=("FSBP RDS.9", "FSBP RDS.36", "Prowler rds_instance_integration_cloudwatch_logs", "checkov CKV_AWS_129"),
 )
-def log_exports(rds_instance: RdsInstance) -> Verdict:
+def log_exports(rds_instance: RdsInstance, rds_log_retention: LogRetention) -> Verdict:
     """RDS keeps the logs on the instance for three days only."""
     logs = AURORA_LOGS if rds_instance.is_aurora else LOGS
     missing = [name for name in logs if name not in rds_instance.log_exports]
     option = f"""--cloudwatch-logs-export-configuration '{{"EnableLogTypes":["{'","'.join(missing)}"]}}'"""
     if missing:
         return warned(f"not exported: {', '.join(missing)}", hint=modify_hint(rds_instance, option))
+    brief = [name for name in logs if (rds_log_retention.get(name) or MIN_LOG_DAYS) < MIN_LOG_DAYS]
+    if brief:
+        evidence = f"the log group of {', '.join(brief)} keeps events for less than {MIN_LOG_DAYS} days"
+        return warned(evidence, hint="Run: aws logs put-retention-policy --log-group-name NAME --retention-in-days 90")
     return passed(f"exported: {', '.join(rds_instance.log_exports)}")
 
 

@@ -13,6 +13,7 @@ from deploytools.conf import Settings
 from deploytools.errors import AwsError, ConfigurationError
 from deploytools.secrets.contract import INSTANCE_ENDPOINT, host_name, instance_identifier
 from deploytools.secrets.plan import SecretState
+from deploytools.verification.log_groups import read_log_groups
 from deploytools.verification.rds.db_cluster import CLUSTER_ENDPOINT, CUSTOM_ENDPOINT, read_instance
 from deploytools.verification.registry import fact
 
@@ -235,6 +236,17 @@ def _parameters(region: str, kind: str, group: str, **filters: str) -> dict[str,
     with aws.translate_aws_errors(f"rds:DescribeDB{kind}Parameters", f"the parameter group {group}"):
         found = pages.paginate(**{f"DB{kind}ParameterGroupName": group}, **filters).build_full_result()
     return {item["ParameterName"]: item.get("ParameterValue") for item in found["Parameters"]}
+
+
+#: The days for which the log groups of the exported logs keep events, by the name of the log; None: forever.
+LogRetention = Mapping[str, int | None]
+
+
+@fact(actions=("logs:DescribeLogGroups",))
+def rds_log_retention(rds_instance: RdsInstance, settings: Settings) -> LogRetention:
+    kind = f"cluster/{rds_instance.cluster}" if rds_instance.cluster else f"instance/{rds_instance.identifier}"
+    names = {f"/aws/rds/{kind}/{log}": log for log in rds_instance.log_exports}
+    return {names[name]: days for name, days in read_log_groups(names, settings.region).items()}
 
 
 @dataclass(frozen=True)

@@ -260,7 +260,10 @@ def defined(**members: Any) -> Changes:
         "user": "1000",
         "privileged": False,
         "readonlyRootFilesystem": True,
-        "logConfiguration": {"logDriver": "awslogs"},
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {"awslogs-group": "/ecs/web", "awslogs-region": "us-east-1"},
+        },
     }
     values = {DOCUMENT["password"], DOCUMENT["django_secret_key"]}
     return {

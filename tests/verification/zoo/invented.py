@@ -100,7 +100,7 @@ HARMLESS = (
     variable("HELP", "Enter your password: it has 12 characters"),
     variable("KMS_KEY_ID", "1234abcd-12ab-34cd-56ef-1234567890ab"),
     defined(healthCheck={"command": ["CMD-SHELL", "curl -f http://localhost:8000/healthz || exit 1"]}),
-    defined(logConfiguration={"logDriver": "awslogs", "options": {"awslogs-group": "/ecs/web"}}),
+    defined(logConfiguration={"logDriver": "fluentd", "options": {"tag": "/ecs/web"}}),
 )
 #: Members of a container and of its task definition that give access to the host, and what is reported.
 HOST: tuple[tuple[dict[str, Any], dict[str, Any], str], ...] = (
@@ -147,9 +147,9 @@ INVENTED = [
     *(
         Row(service(**changes), {"ecs.redundant": WARN}, seen)
         for changes, seen in (
-            ({"desired": 1, "running": 1}, "1 task in 2 subnets"),
-            ({"subnets": ("subnet-a",)}, "2 tasks in 1 subnet"),
-            ({"desired": 1, "running": 1, "subnets": ("subnet-a",)}, "1 task in 1 subnet"),
+            ({"desired": 1, "running": 1}, "1 task in 2 Availability Zones"),
+            ({"min_healthy": 0}, "minimumHealthyPercent is 0"),
+            ({"is_spot": True}, "all tasks run on Fargate Spot"),
         )
     ),
     Row(service(desired=3, running=3) | targets(*["healthy"] * 3), good=("ecs.redundant", "ecs.targets-healthy")),

@@ -6,7 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from deploytools.verification.ecs.facts import Placement
 from deploytools.verification.network.facts import HostGroups, Rule, SecurityGroup
+from tests.verification.zoo.ecs import defined
 from tests.verification.zoo.row import FAIL, NA, UNKNOWN, WARN, Row
 from tests.verification.zoo.world import (
     FROM_BALANCER,
@@ -19,6 +21,7 @@ from tests.verification.zoo.world import (
     alarm,
     description,
     expect,
+    service,
 )
 
 DAY = timedelta(days=1)
@@ -56,7 +59,7 @@ NETWORK = [
     Row(jump(replace(LAPTOP, first=443, last=443, cidr="0.0.0.0/0")), good=(BASTION,)),
 ]
 
-SUPPRESSED = {"actions": (), "suppressed": ("all by maintenance",)}
+SUPPRESSED: dict[str, Any] = {"actions": (), "suppressed": ("all by maintenance",)}
 PAGER = "arn:aws:lambda:us-east-1:123456789012:function:pager"
 
 
@@ -117,4 +120,35 @@ IDENTITY = [
     Row(description(rotates=False, failed_replicas=("eu-west-1",)), {SCHEDULE: FAIL}, "replication failed"),
 ]
 
-REVIEWED: list[Row] = [*NETWORK, *ALARMS, *IDENTITY]
+ONE_ZONE, TWO_ZONES = ("us-east-1a",), ("us-east-1a", "us-east-1b")
+AWSLOGS = {"awslogs-group": "/ecs/new", "awslogs-region": "us-east-1"}
+SERVICE = [
+    *(
+        Row({"task_placement": Placement(zones, least)}, {"ecs.redundant": WARN}, seen)
+        for zones, least, seen in (
+            (ONE_ZONE, None, "2 tasks in 1 Availability Zone"),
+            ((), None, "2 tasks in 0 Availability Zones"),
+            (TWO_ZONES, 0, "Application Auto Scaling can reduce 2 tasks to 0"),
+            (TWO_ZONES, 1, "Application Auto Scaling can reduce 2 tasks to 1"),
+        )
+    ),
+    Row({"task_placement": Placement(TWO_ZONES, 2)}, good=("ecs.redundant",)),
+    Row(service(min_healthy=50), good=("ecs.redundant",)),
+    *(
+        Row(defined(logConfiguration={"logDriver": "awslogs", "options": options}), {"ecs.logs": FAIL}, seen)
+        for options, seen in (
+            (AWSLOGS, "the log group /ecs/new does not exist"),
+            (AWSLOGS | {"awslogs-create-group": "false"}, "the log group /ecs/new does not exist"),
+            ({"awslogs-group": "/ecs/web", "awslogs-region": "eu-west-1"}, "the log group /ecs/web does not exist"),
+        )
+    ),
+    Row(
+        defined(logConfiguration={"logDriver": "awslogs", "options": AWSLOGS | {"awslogs-create-group": "true"}}),
+        good=("ecs.logs",),
+    ),
+    Row({"rds_log_retention": {"postgresql": 1}}, {"rds.log-exports": WARN}, "postgresql keeps events for less than 7"),
+    Row({"rds_log_retention": {"postgresql": 7}}, good=("rds.log-exports",)),
+    Row({"rds_log_retention": {}}, good=("rds.log-exports",)),
+]
+
+REVIEWED: list[Row] = [*SERVICE, *NETWORK, *ALARMS, *IDENTITY]

@@ -22,6 +22,7 @@ from deploytools.verification.ecs.facts import (
     Cluster,
     Container,
     Deployment,
+    Placement,
     Service,
     Target,
     TargetGroup,
@@ -182,6 +183,7 @@ CONTAINER = Container(
     has_readonly_root=True,
     log_driver="awslogs",
     secret_names=(("APP_SECRET_NAME", "prod"),),
+    log_group=("us-east-1", "/ecs/web"),
 )
 SERVICE = Service(
     "web",
@@ -314,6 +316,9 @@ WORLD: dict[str, Any] = {
     "ecs_deployment": Deployment("SUCCESSFUL", NOW - timedelta(days=2)),
     "ecs_cluster": Cluster("prod", "enabled"),
     "ecs_targets": (TARGETS,),
+    "task_placement": Placement(("us-east-1a", "us-east-1b")),
+    "log_groups": frozenset({("us-east-1", "/ecs/web")}),
+    "rds_log_retention": {"postgresql": 30, "upgrade": None},
     "task_definition": TaskDefinition("arn:…:task-definition/web:12", ROLE.arn, (CONTAINER,), EXECUTION.arn),
     "newest_settings_modules": {"web": ""},
     "task_role_name": "web",
