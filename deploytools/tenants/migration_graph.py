@@ -11,6 +11,7 @@ import os
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, LiteralString
 
 import django
 import psycopg
@@ -94,19 +95,27 @@ def _resolved(loader: MigrationLoader, dependency: Migration, key: Migration) ->
     return (found[0], found[1]) if found else None
 
 
+#: The comment on the session's database; 1262 is the OID of pg_database. A query in a new session costs less without
+#: the function shobj_description and without a join.
+COMMENT: LiteralString = """
+    SELECT description FROM pg_catalog.pg_shdescription WHERE classoid = 1262
+    AND objoid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+"""
+APPLIED: LiteralString = "SELECT app, name FROM django_migrations"
+RECORD: LiteralString = f"SELECT app, name, ({COMMENT}) AS comment FROM django_migrations"  # noqa: S608 - a constant
+
+
 def read_applied(connection: Connection) -> frozenset[Migration]:
     """Return the rows of ``django_migrations``; none if the table does not exist."""
-    return read_record(connection).applied
+    return frozenset((app, name) for app, name in _read(connection, APPLIED))
 
 
-RECORD = """
-    SELECT coalesce(shobj_description(oid, 'pg_database'), '') AS comment, app, name
-    FROM pg_database LEFT JOIN django_migrations ON true WHERE datname = current_database()
-"""
-RECORD_WITHOUT_TABLE = """
-    SELECT coalesce(shobj_description(oid, 'pg_database'), '') AS comment, NULL AS app, NULL AS name
-    FROM pg_database WHERE datname = current_database()
-"""
+def _read(connection: Connection, query: LiteralString) -> list[Any]:
+    with translate_database_errors("read the applied migrations"):
+        try:
+            return connection.execute(query).fetchall()
+        except psycopg.errors.UndefinedTable:
+            return []
 
 
 @dataclass(frozen=True)
@@ -133,10 +142,7 @@ class MigrationRecord:
 
 
 def read_record(connection: Connection) -> MigrationRecord:
-    """Return what the session's database records of its migrations: one query, or two without ``django_migrations``."""
-    with translate_database_errors("read the applied migrations"):
-        try:
-            rows = connection.execute(RECORD).fetchall()
-        except psycopg.errors.UndefinedTable:
-            rows = connection.execute(RECORD_WITHOUT_TABLE).fetchall()
-    return MigrationRecord(frozenset((app, name) for _, app, name in rows if app), rows[0][0])
+    """Return what the session's database records of its migrations: one query, or two if none is applied."""
+    rows = _read(connection, RECORD) or [("", "", *row) for row in _read(connection, COMMENT)]
+    comment = rows[0][2] if rows else None
+    return MigrationRecord(frozenset((app, name) for app, name, _ in rows if app), comment or "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -31,7 +31,7 @@ from deploytools.postgres.default_connection import ALIAS, default_connection_to
 from deploytools.postgres.failures import SQLSTATE_HINTS
 from deploytools.postgres.retries import is_transient
 from deploytools.tenants.lock_warnings import LockWarning
-from deploytools.tenants.migration_graph import read_record
+from deploytools.tenants.migration_graph import read_applied, read_record
 from deploytools.tenants.migration_history import History, Migration, MigrationGraph, dotted
 from deploytools.tenants.migration_marker import in_progress_statement
 from deploytools.wording import one_line, printable_lines
@@ -40,8 +40,7 @@ from deploytools.wording import one_line, printable_lines
 LOCK_KEY = int.from_bytes(b"dt_migra")
 
 #: Settings of the session, whatever is set for the role or the database: no time-outs while waiting for the lock, and
-#: TCP keepalives, so that the lock of a vanished client is released within a minute. PostgreSQL 17 added
-#: ``transaction_timeout``.
+#: TCP keepalives, so that the lock of a vanished client is released within a minute.
 SESSION = {
     "statement_timeout": "0",
     "transaction_timeout": "0",
@@ -51,6 +50,9 @@ SESSION = {
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
 }
+
+#: The versions of PostgreSQL that added one of them.
+ADDED = {"idle_session_timeout": 140000, "transaction_timeout": 170000}
 
 #: Seconds between two attempts to take a lock that another run holds: the first pause, and the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
@@ -190,7 +192,8 @@ def migrate_tenant(
         while_waiting: entered while this waits for another run's lock; it may raise to cancel the wait.
     """
     started, progress = time.monotonic(), progress or MigrationProgress()
-    before, invalid = None, frozenset[str]()
+    before: History | None = None
+    invalid: Sequence[int] = ()
     try:
         with default_connection_to(login, tenant) as connection:
             prepare = partial(_prepare, connection, login, tenant, limits, while_waiting)
@@ -251,24 +254,27 @@ def failed_result(
     )
 
 
-def _invalid_indexes(connection: psycopg.Connection[Any]) -> frozenset[str]:
-    """Return the invalid indexes that no session is building, quoted."""
+def _invalid_indexes(connection: psycopg.Connection[Any]) -> list[int]:
+    """Return the OIDs of the invalid indexes."""
+    return [oid for (oid,) in connection.execute("SELECT indexrelid FROM pg_catalog.pg_index WHERE NOT indisvalid")]
+
+
+def _drop_hint(login: Login, tenant: str, before: Sequence[int]) -> str:
+    """Return how to drop the indexes that a failed ``CREATE INDEX CONCURRENTLY`` has left; empty if it left none.
+
+    An index that another session is building is not one of them.
+    """
     query = """
-        SELECT quote_ident(nspname) || '.' || quote_ident(relname)
+        SELECT quote_ident(nspname) || '.' || quote_ident(relname) AS name
         FROM pg_catalog.pg_index JOIN pg_catalog.pg_class c ON c.oid = indexrelid
         JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
-        WHERE NOT indisvalid AND relkind = 'i'
+        WHERE NOT indisvalid AND relkind = 'i' AND indexrelid <> ALL(%s::oid[])
           AND indexrelid NOT IN (SELECT index_relid FROM pg_catalog.pg_stat_progress_create_index)
+        ORDER BY name
     """
-    return frozenset(name for (name,) in connection.execute(query).fetchall())
-
-
-def _drop_hint(login: Login, tenant: str, before: frozenset[str]) -> str:
-    """Return how to drop the indexes that a failed ``CREATE INDEX CONCURRENTLY`` has left; empty if it left none."""
-    left: frozenset[str] = frozenset()
+    drops = ""
     with suppress(DeployError, psycopg.Error), login.connect(tenant) as connection:
-        left = _invalid_indexes(connection) - before
-    drops = "; ".join(f"DROP INDEX CONCURRENTLY {name}" for name in sorted(left))
+        drops = "; ".join(f"DROP INDEX CONCURRENTLY {name}" for (name,) in connection.execute(query, [list(before)]))
     return f" It left an invalid index. Drop it before the next run: {drops}" if drops else ""
 
 
@@ -341,7 +347,7 @@ def _prepared_again(
             return
         try:
             prepare()
-            if read_record(connection.connection).applied - known_rows():
+            if read_applied(connection.connection) - known_rows():
                 raise DatabaseError(
                     "Another run migrated the tenant while a migration had closed its connection.",
                     hint="Run the command again.",
@@ -359,11 +365,13 @@ def _prepared_again(
 
 def _configure_session(connection: BaseDatabaseWrapper, login: Login) -> None:
     require_direct_connection(connection.connection, login.address)
+    version = connection.connection.info.server_version
+    settings = {name: value for name, value in SESSION.items() if version >= ADDED.get(name, 0)}
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT set_config(name, value, false), pg_is_in_recovery() "
-            "FROM unnest(%s::text[], %s::text[]) AS session (name, value) JOIN pg_settings USING (name)",
-            [list(SESSION), list(SESSION.values())],
+            "FROM unnest(%s::text[], %s::text[]) AS session (name, value)",
+            [list(settings), list(settings.values())],
         )
         if any(is_replica for _, is_replica in cursor.fetchall()):
             raise replica_error(login.address)

@@ -19,7 +19,7 @@ from deploytools.postgres.default_connection import default_connection_to
 from deploytools.postgres.failures import SQLSTATE_HINTS
 from deploytools.reports.rollout_report import description
 from deploytools.secrets.document import Secret
-from deploytools.tenants.migration_graph import read_graph
+from deploytools.tenants.migration_graph import MigrationRecord, read_graph, read_record
 from deploytools.tenants.migration_history import History
 from deploytools.tenants.state import TENANT_COMMENT
 from deploytools.tenants.tenant_migration import (
@@ -225,6 +225,18 @@ def test_interrupted_post_migrate_is_run_again(tenant, version, failing_post_mig
     assert inspect_tenant(login, name, graph).outcome is MigrationOutcome.UP_TO_DATE
     kept = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
     assert rows(login, name, kept) == [(comment,)]
+
+
+def test_record_of_a_database_without_migrations(tenant):
+    login, name = tenant
+    with login.connect(name) as connection:
+        assert read_record(connection) == MigrationRecord(frozenset(), "")
+        connection.execute(sql.SQL("COMMENT ON DATABASE {} IS 'custom'").format(sql.Identifier(name)))
+        assert read_record(connection) == MigrationRecord(frozenset(), "custom")
+        connection.execute("CREATE TABLE django_migrations (id integer, app text, name text)")
+        assert read_record(connection) == MigrationRecord(frozenset(), "custom")
+        connection.execute("INSERT INTO django_migrations VALUES (1, 'fleet', '0001_initial')")
+        assert read_record(connection) == MigrationRecord(frozenset({FIRST}), "custom")
 
 
 def test_role_that_does_not_own_the_database_sets_no_marker(tenant, version, postgres):
