@@ -226,13 +226,16 @@ def test_conditional_statements_are_simulated(monkeypatch, says, decided):
         {**ALL, "Action": "iam:TagRole", "Condition": {"DateGreaterThan": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}}},
         *({**ALL, "Action": "iam:TagUser", "Condition": condition} for condition in LATER),
         {**ALL, "Action": "iam:CreateUser", "Condition": {"Bool": {"aws:SecureTransport": "true"}}},
+        {**ALL, "Action": "ec2:*", **TAGGED},
         ALL,
     )
     role = replace(ROLE, policies=(Policy("p", statements),))
     found = source.simulated_conditions(role, None, Settings())
-    assert asked == [(ROLE.arn, "iam:PassRole", "*"), (ROLE.arn, READ, secrets.replace("*", "x"))]
+    assert asked == [(ROLE.arn, "iam:PassRole", "*"), (ROLE.arn, READ, secrets.replace("*", "x")),
+                     (ROLE.arn, "ec2:RunInstances", "*")]  # fmt: skip
     of_pattern = "conditional" if decided == "denied" else decided  # Other secrets can be allowed.
-    assert found.decisions == {("web", "iam:PassRole", "*"): decided, ("web", READ, secrets): of_pattern}
+    assert found.decisions == {("web", "iam:PassRole", "*"): decided, ("web", READ, secrets): of_pattern,
+                               ("web", "ec2:*", "*"): of_pattern}  # fmt: skip
 
 
 def test_one_invalid_question_leaves_the_other_decisions(monkeypatch):

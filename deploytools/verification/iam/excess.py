@@ -156,6 +156,14 @@ def contains(outer: str, inner: str) -> bool:
     return _expression(outer).fullmatch(inner) is not None
 
 
+def example(action: str) -> str:
+    """Return the action, or, for a pattern, a dangerous action that it matches; empty: none without a wildcard."""
+    if not set(action) & {"*", "?"}:
+        return action
+    dangerous = (name for group in (DANGERS, DANGERS_IF_WIDE) for patterns in group.values() for name in patterns)
+    return next((name for name in dangerous if "*" not in name and contains(action.lower(), name.lower())), "")
+
+
 def _narrow(first: str, second: str) -> str:
     """Return the pattern that is contained in the other; the first if none is."""
     return second if contains(first, second) else first

@@ -13,7 +13,7 @@ from deploytools import aws
 from deploytools.conf import Settings
 from deploytools.errors import AccessDenied, AwsError, NoCredentials, Throttled, Unreachable
 from deploytools.verification.ecs.facts import TaskDefinition
-from deploytools.verification.iam.excess import known_context
+from deploytools.verification.iam.excess import example, known_context
 from deploytools.verification.iam.facts import Role, injected_secrets
 from deploytools.verification.iam.policies import Policy, account_of, as_list, condition_holds, decision, principals
 from deploytools.verification.registry import fact
@@ -93,7 +93,7 @@ class Simulations:
 
 @fact(actions=("iam:SimulatePrincipalPolicy",), deadline=60)
 def simulated_conditions(task_role: Role | None, execution_role: Role | None, settings: Settings) -> Simulations:
-    """The decisions about the conditional statements of both roles, for actions without a wildcard."""
+    """The decisions about the conditional statements of both roles."""
     questions = {
         (role.name, *pair): role for role in (task_role, execution_role) if role for pair in _conditional(role)
     }
@@ -121,7 +121,7 @@ def _conditional(role: Role) -> list[tuple[str, str]]:
         if not _depends_on_time(statement)
         for action in as_list(statement.get("Action", ()))
         for resource in as_list(statement.get("Resource", ()))
-        if not set(action) & {"*", "?"}
+        if example(action)
     ]
 
 
@@ -133,12 +133,12 @@ def _depends_on_time(statement: Mapping[str, Any]) -> bool:
 
 
 def _decide(client: IAMClient, role: Role, action: str, resource: str) -> str:
-    """Ask the simulator. For a pattern, it decides about one of the resources: others can be allowed."""
-    example = resource if resource == "*" else resource.replace("*", "x").replace("?", "x")
-    result = _simulation(client, role, action, example, known_context(role))
+    """Ask the simulator. For a pattern, it decides about one of the actions or resources: others can be allowed."""
+    place = resource if resource == "*" else resource.replace("*", "x").replace("?", "x")
+    result = _simulation(client, role, example(action), place, known_context(role))
     if str(result["EvalDecision"]) == "allowed":
         return "allowed"
-    return "conditional" if _lacks_values(result) or example != resource else "denied"
+    return "conditional" if _lacks_values(result) or (place, example(action)) != (resource, action) else "denied"
 
 
 def _with_key(questions: list[tuple[str, str]], description: SecretDescription) -> list[tuple[str, str]]:

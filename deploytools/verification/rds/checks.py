@@ -112,14 +112,18 @@ def _not_public(instance: RdsInstance) -> Verdict:
 
 @instance_check(
     "rds.storage-encrypted",
-    title="Storage is encrypted",
+    title="Storage is encrypted, and its KMS key is enabled",
     severity=Severity.HIGH,
     guide="Security Checklist",
     hint="Encryption cannot be enabled later: copy a snapshot with --kms-key-id and restore the copy",
     references=("FSBP RDS.3", "Prowler rds_instance_storage_encrypted", "checkov CKV_AWS_16"),
 )
-def storage_encrypted(rds_instance: RdsInstance) -> Verdict:
-    """Without encryption, data, backups and snapshots are stored in plaintext. It cannot be enabled later."""
+def storage_encrypted(rds_instance: RdsInstance, storage_key_state: str) -> Verdict:
+    """Without encryption, data, backups and snapshots are stored in plaintext. Without the key, they are lost."""
+    if storage_key_state not in {"", "Enabled"}:
+        verb = "cancel-key-deletion" if storage_key_state == "PendingDeletion" else "enable-key"
+        hint = f"Run: aws kms {verb} --key-id {rds_instance.key} (a key is disabled after its deletion was cancelled)"
+        return failed(f"the state of its KMS key is {storage_key_state}", hint=hint)
     return _switch("StorageEncrypted", rds_instance.is_encrypted)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime
 from typing import Any
 
 from deploytools import aws
 from deploytools.conf import Settings
-from deploytools.errors import AwsError, ConfigurationError
+from deploytools.errors import AwsError, ConfigurationError, NotFound
 from deploytools.secrets.contract import INSTANCE_ENDPOINT, host_name, instance_identifier
 from deploytools.secrets.plan import SecretState
 from deploytools.verification.log_groups import read_log_groups
@@ -47,6 +48,7 @@ class RdsInstance:
         maximum: maximum storage of autoscaling in GiB.
         master_secret: ``SecretStatus`` of the managed secret of the master user; None: it is not managed.
         lifecycle: ``EngineLifecycleSupport``: whether Extended Support is enabled.
+        key: the KMS key that encrypts the storage.
         monitoring: the interval of Enhanced Monitoring in seconds; 0: disabled.
         tags: key and value of each tag.
     """
@@ -87,6 +89,7 @@ class RdsInstance:
     master_secret: str | None = None
     created_at: datetime | None = _from("InstanceCreateTime")  # noqa: RUF009 - it is a field
     monitoring: int | None = _from("MonitoringInterval")
+    key: str | None = _from("KmsKeyId")
     tags: tuple[tuple[str, str], ...] = ()
     cluster: str = ""
     member_arn: str = ""
@@ -236,6 +239,17 @@ def _parameters(region: str, kind: str, group: str, **filters: str) -> dict[str,
     with aws.translate_aws_errors(f"rds:DescribeDB{kind}Parameters", f"the parameter group {group}"):
         found = pages.paginate(**{f"DB{kind}ParameterGroupName": group}, **filters).build_full_result()
     return {item["ParameterName"]: item.get("ParameterValue") for item in found["Parameters"]}
+
+
+@fact(actions=("kms:DescribeKey",))
+def storage_key_state(rds_instance: RdsInstance, settings: Settings) -> str:
+    """``KeyState`` of the KMS key that encrypts the storage; empty: there is none."""
+    if not rds_instance.key:
+        return ""
+    with suppress(NotFound), aws.translate_aws_errors("kms:DescribeKey", f"the key {rds_instance.key}"):
+        metadata = aws.client("kms", settings.region).describe_key(KeyId=rds_instance.key)["KeyMetadata"]
+        return str(metadata.get("KeyState", ""))
+    return "missing"
 
 
 #: The days for which the log groups of the exported logs keep events, by the name of the log; None: forever.

@@ -9,6 +9,7 @@ from typing import Any
 from deploytools.verification.ecs.facts import Placement
 from deploytools.verification.network.facts import HostGroups, Rule, SecurityGroup
 from tests.verification.zoo.ecs import defined
+from tests.verification.zoo.iam import simulated, written
 from tests.verification.zoo.row import FAIL, NA, UNKNOWN, WARN, Row
 from tests.verification.zoo.world import (
     FROM_BALANCER,
@@ -105,10 +106,13 @@ def runs_with(used: str, named: str = "web") -> Changes:
 
 
 SCHEDULE, OTHER = "secret.rotation-on-schedule", "arn:aws:iam::123456789012:role/other"
+TAGGED = {"Action": "ec2:*", "Resource": "*", "Condition": {"StringEquals": {"aws:ResourceTag/stage": "test"}}}
 IDENTITY = [
     Row(runs_with(OTHER), {"iam.secret-access": FAIL}, "the task role of the task definition is other"),
     Row(runs_with(""), {"iam.secret-access": FAIL}, "the task role of the task definition is not set"),
     Row(runs_with(ROLE.arn, ROLE.arn), good=("iam.secret-access",)),
+    Row(written(**TAGGED), {"iam.least-privilege": UNKNOWN}, "changes the network"),
+    Row(written(**TAGGED) | simulated(**{"ec2__*": "allowed"}), {"iam.least-privilege": FAIL}, "changes the network"),
     Row(description(rotation_days=730), {SCHEDULE: WARN}, "rotated every 730 days, MAX_AGE_DAYS is 90"),
     Row(description(next_rotation=NOW + 300 * DAY), {SCHEDULE: WARN}, "rotated every 319 days, MAX_AGE_DAYS is 90"),
     Row(description(rotation_days=90, next_rotation=NOW + 71 * DAY), good=(SCHEDULE,)),
@@ -151,4 +155,16 @@ SERVICE = [
     Row({"rds_log_retention": {}}, good=("rds.log-exports",)),
 ]
 
-REVIEWED: list[Row] = [*SERVICE, *NETWORK, *ALARMS, *IDENTITY]
+DATABASE = [
+    *(
+        Row(
+            {"storage_key_state": state},
+            {"rds.storage-encrypted": FAIL},
+            f"the state of its KMS key is {state}",
+        )
+        for state in ("PendingDeletion", "Disabled", "PendingImport", "missing")
+    ),
+    Row({"storage_key_state": ""}, good=("rds.storage-encrypted",)),
+]
+
+REVIEWED: list[Row] = [*DATABASE, *SERVICE, *NETWORK, *ALARMS, *IDENTITY]

@@ -318,6 +318,7 @@ WORLD: dict[str, Any] = {
     "ecs_targets": (TARGETS,),
     "task_placement": Placement(("us-east-1a", "us-east-1b")),
     "log_groups": frozenset({("us-east-1", "/ecs/web")}),
+    "storage_key_state": "Enabled",
     "rds_log_retention": {"postgresql": 30, "upgrade": None},
     "task_definition": TaskDefinition("arn:…:task-definition/web:12", ROLE.arn, (CONTAINER,), EXECUTION.arn),
     "newest_settings_modules": {"web": ""},
