@@ -62,6 +62,7 @@ SCOPES: Mapping[str, Set[str]] = {
         "iam:ListRolePolicies",
         "iam:SimulatePrincipalPolicy",
     },
+    "InstanceProfiles": {"iam:GetInstanceProfile"},
     "Policies": {"iam:GetPolicy", "iam:GetPolicyVersion"},
     "Sender": {"ses:GetEmailIdentity"},
 }
@@ -117,6 +118,7 @@ def resources(settings: Settings, scope: str) -> tuple[str, ...]:
         "Cluster": (arn("ecs", f"cluster/{cluster}"),),
         "Service": (arn("ecs", f"service/{cluster}/{service}"),),
         "Roles": (arn("iam", "role/*", region=""),),
+        "InstanceProfiles": (arn("iam", "instance-profile/*", region=""),),
         "Policies": (arn("iam", "policy/*", region=""), arn("iam", "policy/*", region="", account="aws")),
         "Sender": (arn("ses", "identity/*", region="*"),),
     }.get(scope, ("*",))

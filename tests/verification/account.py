@@ -219,7 +219,7 @@ def account(endpoint_url: str) -> Iterator[str]:
     _widen(world.ec2)
     _make_role(endpoint_url)
     _make_service(endpoint_url, world.ec2, made["ARN"])
-    yield _make_bastion(world.ec2)
+    yield _make_bastion(world.ec2, endpoint_url)
     world.close()
 
 
@@ -419,10 +419,19 @@ def _make_open_group(ec2: Any, name: str, vpc: str = "") -> str:
     return str(group)
 
 
-def _make_bastion(ec2: Any) -> str:
+def _make_bastion(ec2: Any, endpoint_url: str) -> str:
     """The bastion host with a security group that is not configured and is open to a prefix list."""
     group = _make_open_group(ec2, "launch-wizard-1")
+    iam = _client("iam", endpoint_url)
+    iam.create_instance_profile(InstanceProfileName="bastion")
+    iam.add_role_to_instance_profile(InstanceProfileName="bastion", RoleName=ROLE)
+    iam.close()
     made = ec2.run_instances(
-        ImageId="ami-12c6146b", MinCount=1, MaxCount=1, InstanceType="t3.nano", SecurityGroupIds=[group]
+        ImageId="ami-12c6146b",
+        MinCount=1,
+        MaxCount=1,
+        InstanceType="t3.nano",
+        SecurityGroupIds=[group],
+        IamInstanceProfile={"Name": "bastion"},
     )
     return str(made["Instances"][0]["InstanceId"])

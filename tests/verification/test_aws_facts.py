@@ -183,6 +183,7 @@ def test_all_facts(wire):
     assert sorted(gateway[:4] for gateway in seen["routes"].values()) == ["", "igw-"]
     assert (seen["bastion"].state, seen["bastion"].requires_tokens, seen["bastion_agent"]) == ("running", False, True)
 
+    assert (seen["bastion"].profile, seen["bastion_role"].name) == ("bastion", ROLE)
     (wizard,) = seen["bastion_groups"].groups
     assert {rule.cidr or rule.prefix_list[:3] for rule in wizard.rules} == {"0.0.0.0/0", "pl-"}
     assert list(seen["bastion_groups"].prefix_lists.values()) == [("192.0.2.0/24",)]

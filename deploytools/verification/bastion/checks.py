@@ -8,11 +8,25 @@ from operator import attrgetter
 
 from deploytools.conf import Settings
 from deploytools.verification.bastion.facts import Bastion
-from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
+from deploytools.verification.findings import (
+    Severity,
+    Status,
+    Verdict,
+    failed,
+    not_applicable,
+    passed,
+    unknown,
+    warned,
+)
+from deploytools.verification.iam.checks import excess_permissions
+from deploytools.verification.iam.excess import Permission
+from deploytools.verification.iam.facts import Role
+from deploytools.verification.iam.permissions import READ, Simulations
 from deploytools.verification.network.checks import allow_hint, database_rules, missing_groups, public_ingress
 from deploytools.verification.network.facts import HostGroups, Network, PrefixLists
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import check
+from deploytools.verification.secret.facts import SecretDescription
 
 CHECKLIST = "Security Checklist: Bastion host secured"
 NOT_SET = 'DEPLOYTOOLS["BASTION_INSTANCE"] is not set'
@@ -105,6 +119,36 @@ def no_public_address(bastion: Bastion) -> Verdict:
     if bastion.address:
         return warned(f"its public IP address is {bastion.address}")
     return passed("no public IP address")
+
+
+#: Of the policy AmazonSSMManagedInstanceCore, those that could be dangerous, and the login with a token of IAM.
+OF_BASTION = tuple(
+    Permission(action, "*", {})
+    for action in (
+        *("ssm:DescribeAssociation", "ssm:ListAssociations", "ssm:ListInstanceAssociations", "ssm:GetParameter"),
+        *("ssm:GetParameters", "ssm:UpdateAssociationStatus", "ssm:UpdateInstanceAssociationStatus", "rds-db:connect"),
+    )
+)
+
+
+@bastion_check(
+    "bastion.least-privilege",
+    title="Role of the bastion host has no dangerous permission",
+    severity=Severity.HIGH,
+    hint="Detach the policy from its role: Session Manager needs only AmazonSSMManagedInstanceCore",
+    references=("FSBP IAM.1", "Prowler ec2_instance_profile_attached"),
+)
+def least_privilege(
+    bastion: Bastion, bastion_role: Role | None, secret_description: SecretDescription
+) -> Iterable[Verdict]:
+    """Every user who can log in on the host has the permissions of its role."""
+    if bastion_role is None:
+        return [passed("it has no role", bastion.identifier)]
+    expected = [*OF_BASTION, Permission(READ, secret_description.arn, {})]
+    found = excess_permissions(bastion_role, expected, Simulations({}), "needed")
+    dangerous = [verdict for verdict in found if verdict.status in {Status.FAIL, Status.UNKNOWN}]
+    evidence = f"policies: {len(bastion_role.policies)}; no dangerous action is allowed"
+    return dangerous or [passed(evidence, bastion_role.name)]
 
 
 @bastion_check(

@@ -9,6 +9,7 @@ from typing import Any
 
 from deploytools import aws
 from deploytools.conf import Settings
+from deploytools.verification.iam.facts import ROLE_ACTIONS, Role, read_role
 from deploytools.verification.network.facts import HOST_GROUPS, HostGroups, Network, host_groups
 from deploytools.verification.registry import fact
 
@@ -20,6 +21,7 @@ class Bastion:
     Attributes:
         address: a public IP address, IPv4 or IPv6, of any network interface; None: it has none.
         requires_tokens: whether IMDSv2 is required.
+        profile: name of its instance profile; empty: none.
         groups: ids of the security groups of all its network interfaces.
     """
 
@@ -28,6 +30,7 @@ class Bastion:
     address: str | None
     requires_tokens: bool | None
     groups: tuple[str, ...] = ()
+    profile: str = ""
 
 
 @fact(actions=("ec2:DescribeInstances",))
@@ -46,6 +49,7 @@ def bastion(settings: Settings) -> Bastion | None:
         next(_public_addresses(found), None),
         None if tokens is None else tokens == "required",
         tuple(sorted({group["GroupId"] for group in _groups(found)})),
+        (found.get("IamInstanceProfile") or {}).get("Arn", "").rpartition("/")[2],
     )
 
 
@@ -65,6 +69,17 @@ def _public_addresses(instance: Any) -> Iterator[str]:
     yield from filter(None, (association.get("PublicIp") for association in associations))  # Or only a CarrierIp.
     ipv6 = [item["Ipv6Address"] for interface in interfaces for item in interface.get("Ipv6Addresses") or ()]
     yield from (address for address in ipv6 if ip_address(address).is_global)
+
+
+@fact(actions=("iam:GetInstanceProfile", *ROLE_ACTIONS), deadline=30)
+def bastion_role(bastion: Bastion | None, settings: Settings) -> Role | None:
+    """The role of the bastion host; None: it has none, or is not set."""
+    if bastion is None or not bastion.profile:
+        return None
+    with aws.translate_aws_errors("iam:GetInstanceProfile", f"the instance profile {bastion.profile}"):
+        answer = aws.client("iam", settings.region).get_instance_profile(InstanceProfileName=bastion.profile)
+    roles = answer["InstanceProfile"]["Roles"]
+    return read_role(roles[0]["RoleName"], settings.region) if roles else None
 
 
 @fact(actions=HOST_GROUPS)

@@ -120,7 +120,7 @@ def least_privilege(
     needed += [Permission(action, secret_description.arn, {}) for action in (READ, DESCRIBE)]
     needed += _decryption(secret_description)
     expected = [*needed, *declared(settings.task_actions)]
-    return _excess_permissions(task_role, expected, simulated_conditions, "needed or declared")
+    return excess_permissions(task_role, expected, simulated_conditions, "needed or declared")
 
 
 def _decryption(description: SecretDescription) -> list[Permission]:
@@ -128,7 +128,7 @@ def _decryption(description: SecretDescription) -> list[Permission]:
     return [Permission(DECRYPT, key, {})] if key.startswith("arn:") else []
 
 
-def _excess_permissions(role: Role, expected: Sequence[Permission], simulated: Simulations, what: str) -> list[Verdict]:
+def excess_permissions(role: Role, expected: Sequence[Permission], simulated: Simulations, what: str) -> list[Verdict]:
     """Return a verdict for each statement with excess: a failure for a dangerous action, else a warning.
 
     If the only dangerous actions depend on an undecided condition, the verdict is unknown. Actions that the policy
@@ -291,5 +291,5 @@ def execution_role(
     ]
     return [
         *_missing_permissions(execution_role_permissions, _sufficient_policy(execution_role_permissions)),
-        *_excess_permissions(execution_role, expected, simulated_conditions, "needed by ECS"),
+        *excess_permissions(execution_role, expected, simulated_conditions, "needed by ECS"),
     ]

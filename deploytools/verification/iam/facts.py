@@ -54,7 +54,7 @@ ROLE_ACTIONS = (
 @fact(actions=ROLE_ACTIONS, deadline=30)
 def task_role(task_role_name: str, settings: Settings) -> Role | None:
     """The application's role; None: not set."""
-    return _role(task_role_name, settings.region) if task_role_name else None
+    return read_role(task_role_name, settings.region) if task_role_name else None
 
 
 @fact(actions=ROLE_ACTIONS, deadline=30)
@@ -62,7 +62,7 @@ def execution_role(task_definition: TaskDefinition | None, settings: Settings) -
     """The task execution role of ECS; None: not set, or it injects no secret."""
     if task_definition is None or not task_definition.execution_role or not injected_secrets(task_definition):
         return None
-    return _role(task_definition.execution_role.rpartition("/")[2], settings.region)
+    return read_role(task_definition.execution_role.rpartition("/")[2], settings.region)
 
 
 def injected_secrets(definition: TaskDefinition) -> tuple[str, ...]:
@@ -72,7 +72,8 @@ def injected_secrets(definition: TaskDefinition) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(secret_arn, [*given, *besides])))
 
 
-def _role(name: str, region: str) -> Role:
+def read_role(name: str, region: str) -> Role:
+    """Return a role with its policies."""
     client, where = aws.client("iam", region), f"the role {name}"
     with aws.translate_aws_errors("iam:GetRole", where):
         found: Any = client.get_role(RoleName=name)["Role"]

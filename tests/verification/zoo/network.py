@@ -351,7 +351,10 @@ NETWORK = [
     Row(bastion(requires_tokens=None), {"bastion.imdsv2": UNKNOWN}, "MetadataOptions.HttpTokens"),
     Row(
         {"bastion": None},
-        {f"bastion.{name}": NA for name in ("imdsv2", "session-manager", "no-public-address", "database-access")},
+        {
+            f"bastion.{name}": NA
+            for name in ("imdsv2", "session-manager", "no-public-address", "database-access", "least-privilege")
+        },
         'DEPLOYTOOLS["BASTION_INSTANCE"] is not set',
     ),
     Row(bastion(address="198.51.100.1"), {"bastion.no-public-address": WARN}, "public IP address is 198.51.100.1"),

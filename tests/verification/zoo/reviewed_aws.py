@@ -7,11 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 from deploytools.verification.ecs.facts import Placement
+from deploytools.verification.iam.policies import Policy
 from deploytools.verification.network.facts import HostGroups, Rule, SecurityGroup
 from tests.verification.zoo.ecs import defined
 from tests.verification.zoo.iam import simulated, written
 from tests.verification.zoo.row import FAIL, NA, UNKNOWN, WARN, Row
 from tests.verification.zoo.world import (
+    ARN,
+    BASTION_ROLE,
     FROM_BALANCER,
     GROUPS,
     NOW,
@@ -26,6 +29,8 @@ from tests.verification.zoo.world import (
 )
 
 DAY = timedelta(days=1)
+TAG: dict[str, Any] = {"StringEquals": {"aws:ResourceTag/stage": "test"}}
+TAGGED: dict[str, Any] = {"Action": "ec2:*", "Resource": "*", "Condition": TAG}
 LAPTOP = Rule("sgr-l", "tcp", 8000, 8000, cidr="203.0.113.9/32")
 MIGRATION = Rule("sgr-m", "tcp", 8000, 8000, group="sg-old", description="remove after the migration")
 TEMPORARY, BASTION = "network.no-temporary-rules", "bastion.no-public-ingress"
@@ -43,7 +48,31 @@ def jump(*rules: Rule) -> Changes:
     return {"bastion_groups": HostGroups((GROUPS["sg-bastion"], wizard), {"pl-9": ("0.0.0.0/0",)}, sources)}
 
 
+def of_bastion(**members: Any) -> Changes:
+    """The role of the bastion host has a further statement."""
+    statement = {"Effect": "Allow", "Action": "*", "Resource": "*", **members}
+    return {"bastion_role": replace(BASTION_ROLE, policies=(*BASTION_ROLE.policies, Policy("more", (statement,))))}
+
+
 NETWORK = [
+    *(
+        Row(of_bastion(**members), {"bastion.least-privilege": status}, seen)
+        for members, status, seen in (
+            ({}, FAIL, "bastion more statement"),
+            ({"Action": "iam:*"}, FAIL, "changes permissions"),
+            ({"Action": "secretsmanager:GetSecretValue"}, FAIL, "reads other secrets"),
+            ({"Action": "rds:*", "Condition": TAG}, UNKNOWN, "copies, changes or stops databases"),
+        )
+    ),
+    *(
+        Row(of_bastion(**members), good=("bastion.least-privilege",))
+        for members in (
+            {"Action": ["cloudwatch:PutMetricData", "logs:PutLogEvents"]},
+            {"Action": "secretsmanager:GetSecretValue", "Resource": ARN},
+            {"Action": "rds-db:connect"},
+        )
+    ),
+    Row({"bastion_role": None}, good=("bastion.least-privilege",)),
     Row(debug(LAPTOP), {TEMPORARY: FAIL}, "sg-debug sgr-l tcp/8000 203.0.113.9/32: from 203.0.113.9/32"),
     Row(debug(MIGRATION), {TEMPORARY: FAIL}, 'described "remove after the migration"'),
     Row(debug(LAPTOP) | {"balancer_nodes": frozenset({"203.0.113.9"})}, good=(TEMPORARY,)),
@@ -106,7 +135,6 @@ def runs_with(used: str, named: str = "web") -> Changes:
 
 
 SCHEDULE, OTHER = "secret.rotation-on-schedule", "arn:aws:iam::123456789012:role/other"
-TAGGED = {"Action": "ec2:*", "Resource": "*", "Condition": {"StringEquals": {"aws:ResourceTag/stage": "test"}}}
 IDENTITY = [
     Row(runs_with(OTHER), {"iam.secret-access": FAIL}, "the task role of the task definition is other"),
     Row(runs_with(""), {"iam.secret-access": FAIL}, "the task role of the task definition is not set"),

@@ -219,6 +219,16 @@ ROLE = Role("web", "arn:aws:iam::123456789012:role/web", TRUST, (Policy("secret"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
 NEEDED = ((READ, ARN), (DECRYPT, KEY))
 PERMISSIONS = RolePermissions("web", "IAM's policy simulator", dict.fromkeys(NEEDED, "policy secret"))
+#: The statements of AmazonSSMManagedInstanceCore.
+SESSION_MANAGER = {
+    "Effect": "Allow",
+    "Action": [
+        *("ssm:DescribeAssociation", "ssm:GetParameter", "ssm:GetParameters", "ssm:ListAssociations"),
+        *("ssm:UpdateAssociationStatus", "ssm:UpdateInstanceInformation", "ssmmessages:*", "ec2messages:*"),
+    ],
+    "Resource": "*",
+}
+BASTION_ROLE = replace(ROLE, name="bastion", policies=(Policy("AmazonSSMManagedInstanceCore", (SESSION_MANAGER,)),))
 EXECUTION = replace(ROLE, name="execution", arn="arn:aws:iam::123456789012:role/execution")
 
 HEADERS = {
@@ -292,6 +302,7 @@ WORLD: dict[str, Any] = {
     "bastion": Bastion("i-1", "running", None, True, ("sg-bastion",)),
     "bastion_groups": HostGroups((GROUPS["sg-bastion"],), {}),
     "bastion_agent": True,
+    "bastion_role": BASTION_ROLE,
     "alarms": ALARMS,
     "alarm_functions": {},
     "alarm_topics": (Topic(TOPIC, confirmed=("email ops@shop.net",)),),
