@@ -230,9 +230,10 @@ def test_interrupted_post_migrate_is_run_again(tenant, version, failing_post_mig
 def test_record_of_a_database_without_migrations(tenant):
     login, name = tenant
     with login.connect(name) as connection:
+        assert read_record(connection) == MigrationRecord(frozenset(), TENANT_COMMENT)
+        connection.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(name)))
         assert read_record(connection) == MigrationRecord(frozenset(), "")
         connection.execute(sql.SQL("COMMENT ON DATABASE {} IS 'custom'").format(sql.Identifier(name)))
-        assert read_record(connection) == MigrationRecord(frozenset(), "custom")
         connection.execute("CREATE TABLE django_migrations (id integer, app text, name text)")
         assert read_record(connection) == MigrationRecord(frozenset(), "custom")
         connection.execute("INSERT INTO django_migrations VALUES (1, 'fleet', '0001_initial')")
