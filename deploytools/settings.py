@@ -86,20 +86,9 @@ def production_settings(
     settings = _parse(base, tenant)
     hosts = [host.strip() for host in allowed_hosts if host.strip()]
     _require_values(settings, hosts)
-    own, fields = from_secret or {}, custom_fields(settings.secret_fields)
+    own = from_secret or {}
     option = f" --settings {base_settings}" if base_settings else ""
-    version, secret = load_version(
-        settings.secret_name,
-        region=settings.region,
-        presets=settings.presets,
-        required=[*own.values(), *contract.required_keys({}, stage=settings.stage, fields=fields)],
-        fix_command=FIX_COMMAND + option,
-    )
-    login, login_secret = secret, settings.secret_name
-    if not settings.is_shared:  # This process reads the login of its own tenant only.
-        login_secret = settings.tenant_secret_prefix + tenant
-        login = load_tenant_secret(login_secret, region=settings.region, fix_command=TENANT_FIX_COMMAND + option)
-    source = {"SECRET": login_secret, "REGION": settings.region, "VERSION": version}
+    secret, login, source = _read_secrets(settings, own.values(), option)
     return {
         "SECRET_KEY": secret["django_secret_key"].reveal(),
         "SECRET_KEY_FALLBACKS": _secret_key_fallbacks(secret, settings.secret_name),
@@ -108,6 +97,28 @@ def production_settings(
         **_deployment(hosts, settings.probe_paths),
         **{name: secret[key].reveal() for name, key in own.items()},
     }
+
+
+def _read_secrets(settings: Settings, own: Iterable[str], option: str) -> tuple[Document, Document, Mapping[str, str]]:
+    """Return the shared secret, the one with the login, and ``LOGIN``, with which new connections read it again.
+
+    Args:
+        own: keys that the host requires.
+        option: an option for the commands in hints.
+    """
+    required = contract.required_keys({}, stage=settings.stage, fields=custom_fields(settings.secret_fields))
+    version, secret = load_version(
+        settings.secret_name,
+        region=settings.region,
+        presets=settings.presets,
+        required=[*own, *required],
+        fix_command=FIX_COMMAND + option,
+    )
+    login, name = secret, settings.secret_name
+    if not settings.is_shared:  # This process reads the login of its own tenant only.
+        name = settings.tenant_secret_prefix + settings.database
+        login = load_tenant_secret(name, region=settings.region, fix_command=TENANT_FIX_COMMAND + option)
+    return secret, login, {"SECRET": name, "REGION": settings.region, "VERSION": version}
 
 
 def _parse(base: Mapping[str, Any], tenant: str) -> Settings:

@@ -76,10 +76,7 @@ class OpenLogin(Operation):
 
     description = "set the new password of role {role}, with LOGIN and without an expiry date"
     statement = "ALTER ROLE {role} LOGIN PASSWORD {verifier} VALID UNTIL 'infinity'"
-
-    @property
-    def password_role(self) -> str:
-        return self.role
+    sets_password = True
 
     def execute(self, rotator: Rotator) -> None:
         rotator.require_pending(self.role)

@@ -109,7 +109,7 @@ class Rotator:
     # Called by the steps.
 
     def execute_sql(self, operation: Operation) -> None:
-        verifier = scram_verifier(self.connection, self._pending_login()) if operation.password_role else ""
+        verifier = scram_verifier(self._pending_login()) if operation.password_role else ""
         self.connection.execute(operation.sql(verifier))
 
     def create_version(self) -> None:

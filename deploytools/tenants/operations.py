@@ -37,11 +37,13 @@ class Operation:
         description: what the operation does, in the imperative, with the names of fields in braces.
         statement: its SQL, with the names of fields in braces. Text fields are identifiers, numbers are literals.
         affects_login: whether the tenant's login might fail, or not see its tables, before this operation is done.
+        sets_password: whether it sets the password of the field ``role``.
     """
 
     description: ClassVar[str] = ""
     statement: ClassVar[LiteralString] = ""
     affects_login: ClassVar[bool] = False
+    sets_password: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return self.describe()
@@ -49,7 +51,7 @@ class Operation:
     @property
     def password_role(self) -> str:
         """The role whose password `sql` sets; empty: none."""
-        return ""
+        return str(vars(self)["role"]) if self.sets_password else ""
 
     @property
     def acting_role(self) -> str:
@@ -177,10 +179,7 @@ class CreateRole(Operation):
     affects_login = True
     description = "create role {role} (LOGIN only; password from the secret)"
     statement = "CREATE ROLE {role} LOGIN PASSWORD {verifier}"
-
-    @property
-    def password_role(self) -> str:
-        return self.role
+    sets_password = True
 
     def precondition(self) -> tuple[CatalogCheck, ...]:
         return _role_absent(self.role)
@@ -232,10 +231,7 @@ class SetPassword(Operation):
     affects_login = True
     description = "set the password of role {role} to the one in the secret"
     statement = "ALTER ROLE {role} PASSWORD {verifier}"
-
-    @property
-    def password_role(self) -> str:
-        return self.role
+    sets_password = True
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from typing import Protocol
 import psycopg
 
 from deploytools.errors import DatabaseError, DeployError, Refused
-from deploytools.postgres.connections import Connection, Login, session, translate_database_errors
-from deploytools.secrets.store import SecretStore
+from deploytools.postgres.connections import Connection, session, translate_database_errors
 from deploytools.tenants.catalog import (
     read_databases,
     read_extensions,
@@ -22,7 +21,6 @@ from deploytools.tenants.catalog import (
     read_state,
     read_templates,
 )
-from deploytools.tenants.credentials import TenantSecrets
 from deploytools.tenants.database_operations import ReassignObjects, VerifyMigrations
 from deploytools.tenants.isolation import (
     DATABASE_OWNER,
@@ -82,25 +80,18 @@ class TenantProvisioner:
 
     Attributes:
         connection: the master user's session; it holds the lock while steps are applied.
-        app: the login of the shared role, with the password in the shared secret.
-        secrets: the tenants' own secrets, or None if they share the role.
-        shared_secret: read again before a password is set, or None.
         graph: the code's migrations, if new tenants get their tables, or None.
         account: the superuser that each tenant must have, or None.
     """
 
     connection: Connection
-    master: Login
-    app: Login
-    desired: DesiredState
-    secrets: TenantSecrets | None = None
-    shared_secret: SecretStore | None = None
+    logins: TenantLogins
     graph: MigrationGraph | None = None
     account: SuperuserAccount | None = None
 
-    @cached_property
-    def logins(self) -> TenantLogins:
-        return TenantLogins(self.master, self.app, self.desired, self.secrets, self.shared_secret)
+    @property
+    def desired(self) -> DesiredState:
+        return self.logins.desired
 
     @cached_property
     def executor(self) -> StepExecutor:
@@ -117,7 +108,7 @@ class TenantProvisioner:
             DatabaseError: no tenant can be created, or the catalog could not be read.
         """
         changes, logins = self.logins.read()
-        tried = [self.app, *logins.values()] if self.desired.is_shared else list(logins.values())
+        tried = [self.logins.app, *logins.values()] if self.desired.is_shared else list(logins.values())
         state = self._with_unusable_objects(
             read_state(self.connection, self.desired, tried, changes, workers=self.workers)
         )
@@ -150,8 +141,8 @@ class TenantProvisioner:
                 with self.logins.of_tenant(tenant).connect(tenant.name) as inside:
                     extensions = read_extensions(inside) if tenant.options.extensions else None
                     return replace(database, unusable=read_unusable_objects(inside), extensions=extensions)
-            with session(self.master, tenant.name) as inside:
-                owners = (DATABASE_OWNER, database.owner, self.master.user)
+            with session(self.logins.master, tenant.name) as inside:
+                owners = (DATABASE_OWNER, database.owner, self.logins.master.user)
                 problem = read_schema_problem(inside, self.desired.role_of(tenant), owners=owners)
                 unusable = UnusableObjects(0, "", (), *problem)
                 return replace(database, unusable=unusable, extensions=read_extensions(inside))
@@ -212,19 +203,19 @@ class TenantProvisioner:
         old = [("", f"Template {template.name} is outdated; --prune-templates drops it") for template in templates]
         accessible = sum(database.master_owns for database in databases.values())
         whole = count(len(databases), "tenant database")
-        master = [("", f"Master user {self.master.user} can access {accessible} of {whole}")]
+        master = [("", f"Master user {self.logins.master.user} can access {accessible} of {whole}")]
         return [*transitions, *others, *old, *(master if with_master else [])]
 
     def _read_former_owners(self, databases: Mapping[str, DatabaseState]) -> ServerState:
         formers = [role for database in databases.values() for role in database.former_owners]
         roles = read_roles(self.connection, [*self.desired.roles, *formers])
-        return ServerState(0, RoleState(self.master.user), roles, databases)
+        return ServerState(0, RoleState(self.logins.master.user), roles, databases)
 
     def connect_privileges(self) -> ConnectPrivileges:
         return read_connect_privileges(self.connection, self.desired)
 
     def old_templates(self) -> tuple[DatabaseState, ...]:
-        found = read_templates(self.connection, [self.desired.app_role, self.master.user])
+        found = read_templates(self.connection, [self.desired.app_role, self.logins.master.user])
         return tuple(template for template in found if template.name != self.desired.template)
 
     def prune(self, steps: tuple[Operation, ...], listener: ProgressListener) -> None:
@@ -326,9 +317,9 @@ class TenantProvisioner:
         def verify(tenant: Tenant) -> tuple[str, ...]:
             name = tenant.name
             require_no_violation(name, privileges)
-            if self.secrets and name not in logins:
+            if self.logins.secrets and name not in logins:
                 raise changes[name].error or _no_password_error(changes[name])
-            for login in other_tenant_logins(name, logins) if self.secrets else ():
+            for login in other_tenant_logins(name, logins) if self.logins.secrets else ():
                 assert_login_denied(login, name)
             return self._evaluate_object_owners(tenant, transferring[name]) if name in mixed else ()
 
@@ -336,7 +327,7 @@ class TenantProvisioner:
             return tuple(pool.map(lambda result: updated(result, partial(verify, result.tenant)), results))
 
     def _evaluate_object_owners(self, tenant: Tenant, transferring: tuple[str, ...]) -> tuple[str, ...]:
-        read = partial(read_foreign_owned_objects, database=tenant.name, master=self.master.user)
+        read = partial(read_foreign_owned_objects, database=tenant.name, master=self.logins.master.user)
         found = self.logins.run_as_tenant(tenant, read)
         return evaluate_object_owners(found, tenant, self.desired, transferring)
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from psycopg import pq
 from psycopg.sql import Identifier, Literal
 
-from deploytools.postgres.connections import LOCK_KEY, MAINTENANCE_DATABASE, Login
+from deploytools.postgres.connections import LOCK_KEY, MAINTENANCE_DATABASE, Login, scram_verifier
 from deploytools.tenants.database_operations import (
     AllowConnections,
     ChangeOwner,
@@ -79,13 +78,6 @@ def sql_script(desired: DesiredState, logins: Mapping[str, Login]) -> str:
     for tenant in desired.tenants:
         parts.append(_block(f"Database {tenant.name}", _database(tenant, desired)))
     return "\n".join([*parts, TAIL])
-
-
-def scram_verifier(login: Login) -> str:
-    """Return the password as PostgreSQL stores it (RFC 5803), without a connection."""
-    unconnected = pq.PGconn.connect_start(b"host=/nonexistent")
-    password = login.password.reveal().encode()
-    return unconnected.encrypt_password(password, login.user.encode(), b"scram-sha-256").decode()
 
 
 def _block(title: str, lines: Iterator[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from deploytools.errors import DatabaseError, DeployError
-from deploytools.wording import count
+from deploytools.wording import count, quote_name
 
 #: Prefix of the comment on a database that is managed by deploytools: created or adopted by create_tenant_dbs.
 TENANT_COMMENT = "deploytools: tenant database"
@@ -121,14 +121,12 @@ class RoleState:
 
 def reassign_marker(role: str) -> str:
     """Return the text that `REASSIGN_MARKER` matches."""
-    quoted = role.replace('"', '""')
-    return f' (deploytools: transferring objects of "{quoted}")'
+    return f" (deploytools: transferring objects of {quote_name(role)})"
 
 
 def former_owner_marker(role: str) -> str:
     """Return the text that `FORMER_OWNER_MARKER` matches."""
-    quoted = role.replace('"', '""')
-    return f' (deploytools: formerly owned by "{quoted}")'
+    return f" (deploytools: formerly owned by {quote_name(role)})"
 
 
 def template_comment(row_version: str) -> str:

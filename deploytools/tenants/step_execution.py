@@ -67,7 +67,7 @@ class StepExecutor:
         login = self.logins.current(role)
         if login.user != role:
             raise changed(f"username in the secret is {login.user}, not {role}")
-        return scram_verifier(self.connection, login)
+        return scram_verifier(login)
 
     def reassign_objects(self, database: str, previous: str, to: str) -> None:
         """Change the owner of the objects in a session inside the database."""

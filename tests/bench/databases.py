@@ -15,6 +15,7 @@ from psycopg import sql
 
 from deploytools.postgres.connections import Login, ServerAddress, locked_session, scram_verifier, server_version
 from deploytools.secrets.document import Secret
+from deploytools.tenants.logins import TenantLogins
 from deploytools.tenants.operations import Operation
 from deploytools.tenants.options import DesiredState, Tenant
 from deploytools.tenants.provisioning import TenantProvisioner
@@ -64,7 +65,7 @@ def create_by_command(server: Server, login: Login, names: list[str]) -> None:
     """Plan, apply, read back, verify each by logging in."""
     desired = DesiredState(login.user, tuple(Tenant(name) for name in names))
     with locked_session(server.master, wait=5) as connection:
-        provisioner = TenantProvisioner(connection, server.master, login, desired)
+        provisioner = TenantProvisioner(connection, TenantLogins(server.master, login, desired))
         outcomes = provisioner.apply(provisioner.plan(), Silent())
     if failed := [str(outcome.error) for outcome in outcomes if outcome.error]:
         raise RuntimeError(failed[0])
@@ -73,7 +74,7 @@ def create_by_command(server: Server, login: Login, names: list[str]) -> None:
 def create_by_psql(server: Server, login: Login, names: list[str]) -> None:
     """One script of the bare SQL in one psql."""
     with server.master.connect("postgres") as connection:
-        hashed = sql.Literal(scram_verifier(connection, login)).as_string(connection)
+        hashed = sql.Literal(scram_verifier(login)).as_string(connection)
     script = f"CREATE ROLE {login.user} LOGIN PASSWORD {hashed};\nGRANT {login.user} TO CURRENT_USER;\n"
     run_psql(server.master, script + "".join(BARE.format(name=name, role=login.user) for name in names))
 

@@ -177,11 +177,12 @@ class OneTenant:
         return {"ours": lambda: self.from_template(MANY), "bare": bare_copies}
 
     def from_template(self, number: int = 1) -> None:
+        from deploytools.tenants.logins import TenantLogins
         from deploytools.tenants.options import Tenant
         from deploytools.tenants.provisioning import TenantProvisioner
 
         desired = replace(self.desired, tenants=tuple(Tenant(f"o_{next(self.count)}") for _ in range(number)))
-        provisioner = TenantProvisioner(self.connection, self.bench.master, self.app, desired, graph=self.graph)
+        provisioner = TenantProvisioner(self.connection, TenantLogins(self.bench.master, self.app, desired), self.graph)
         for result in provisioner.apply(provisioner.plan(), Silent()):
             if result.error:
                 raise result.error

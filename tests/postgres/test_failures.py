@@ -49,7 +49,8 @@ def test_connection_cut_before_or_after_a_statement_is_executed(one_site, mode, 
     with proxy(address.hostaddr, address.port) as between:
         through = replace(site.master, address=replace(address, port=between.port))
         with locked_session(through, wait=30) as connection:
-            provisioner = replace(site.provisioner(connection), master=through)
+            provisioner = site.provisioner(connection)
+            provisioner = replace(provisioner, logins=replace(provisioner.logins, master=through))
             plan = provisioner.plan()
             listener = Listener(_cut_at(plan.role_steps + plan.tenants[0].steps, sentence, between, mode))
             if sentence == CUTS[0]:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from deploytools.postgres.connections import Connection, Login, locked_session, session
 from deploytools.secrets.document import Secret
 from deploytools.tenants.credentials import TenantSecrets
+from deploytools.tenants.logins import TenantLogins
 from deploytools.tenants.operations import Operation
 from deploytools.tenants.options import DesiredState, Tenant
 from deploytools.tenants.plan import DatabasePlan
@@ -56,7 +57,7 @@ class BaseSite:
         return [tenant.name for tenant in self.desired.tenants]
 
     def provisioner(self, connection: Connection, **changes: Any) -> TenantProvisioner:
-        return TenantProvisioner(connection, self.master, self.app, replace(self.desired, **changes))
+        return TenantProvisioner(connection, TenantLogins(self.master, self.app, replace(self.desired, **changes)))
 
     def plan(self, **changes: Any) -> DatabasePlan:
         with session(self.master) as connection:
@@ -91,7 +92,7 @@ class SeparateSite(BaseSite):
     def provisioner(self, connection: Connection, **changes: Any) -> TenantProvisioner:
         desired = replace(self.desired, **changes)
         secrets = None if desired.is_shared else self.secrets
-        return TenantProvisioner(connection, self.master, self.app, desired, secrets)
+        return TenantProvisioner(connection, TenantLogins(self.master, self.app, desired, secrets))
 
     def run(self, on_step: Callable[[Operation], object] = lambda step: None, **changes: Any) -> list[str | None]:
         return errors(self.apply(on_step, **changes))

@@ -320,7 +320,8 @@ SHARED = "rds/shop/shared"
 
 def shared_tenancy(site: SeparateSite, connection: Connection) -> TenantProvisioner:
     store = SecretStore(cast(Any, site.fake), SHARED, "us-east-1")
-    return replace(site.provisioner(connection, is_shared=True), shared_secret=store)
+    provisioner = site.provisioner(connection, is_shared=True)
+    return replace(provisioner, logins=replace(provisioner.logins, shared_secret=store))
 
 
 def rotate_shared(

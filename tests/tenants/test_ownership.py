@@ -347,7 +347,9 @@ def test_master_keeps_only_superuser_objects_in_a_copy(site, settings, django_db
             before.extend(owned(site, desired.template, "postgres"))
 
     with django_db_blocker.unblock(), locked_session(site.postgres.master, wait=30) as connection:
-        provisioner = replace(site.provisioner(connection), desired=desired, graph=read_graph())
+        provisioner = site.provisioner(connection)
+        logins = replace(provisioner.logins, desired=desired)
+        provisioner = replace(provisioner, logins=logins, graph=read_graph())
         assert errors(provisioner.apply(provisioner.plan(), Listener(fill))) == [None, None]
     for statement in ("ALTER DATABASE {} IS_TEMPLATE false", "DROP DATABASE {}"):
         admin_does(site, "postgres", statement, desired.template)
@@ -486,7 +488,9 @@ def test_interrupted_copy_is_continued_without_adopt(one_site, settings, django_
 
     def run(on_step: Any) -> list[str | None]:
         with locked_session(site.postgres.master, wait=30) as connection:
-            provisioner = replace(site.provisioner(connection), desired=desired, graph=read_graph())
+            provisioner = site.provisioner(connection)
+            logins = replace(provisioner.logins, desired=desired)
+            provisioner = replace(provisioner, logins=logins, graph=read_graph())
             return errors(provisioner.apply(provisioner.plan(), Listener(on_step)))
 
     with django_db_blocker.unblock():

@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 from psycopg import sql
 
-from deploytools.postgres.connections import Login
+from deploytools.postgres.connections import Login, scram_verifier
 from deploytools.secrets.document import Secret
 from deploytools.tenants.options import DesiredState, Tenant, TenantOptions
-from deploytools.tenants.sql_script import scram_verifier, sql_script
+from deploytools.tenants.sql_script import sql_script
 from tests.postgres_server import Postgres
 from tests.tenants.sites import Site, errors
 

@@ -31,6 +31,7 @@ from deploytools.tenants.credentials import (
     read_when_not_rotating,
     tenant_secrets,
 )
+from deploytools.tenants.logins import TenantLogins
 from deploytools.tenants.master import find_master
 from deploytools.tenants.migration_graph import read_graph
 from deploytools.tenants.operations import WriteSecret
@@ -157,13 +158,11 @@ class Command(DeployCommand):
                 if not read_only:
                     raise
                 self.stderr.write(format_error(refusal))
+            own = tenant_secrets(self._settings, secret, master.arn)
+            store = SecretStore.connect(self._settings.secret_name, self._settings.region)
             yield TenantProvisioner(
                 connection,
-                login,
-                app,
-                desired,
-                secrets=tenant_secrets(self._settings, secret, master.arn),
-                shared_secret=SecretStore.connect(self._settings.secret_name, self._settings.region),
+                TenantLogins(login, app, desired, own, store),
                 graph=read_graph() if desired.migrate else None,
                 account=read_account(secret) if options["superuser"] else None,
             )
