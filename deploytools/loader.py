@@ -23,7 +23,7 @@ _FILE = " FILE"
 
 __all__ = ["load_secrets", "load_tenant_secret", "require_keys"]
 
-#: Keys of a tenant's own secret that a login needs.
+#: Keys of a secret that a login needs.
 LOGIN_KEYS = ("host", "port", "username", "password")
 
 #: Required keys in which a placeholder counts as missing, because its value is public.

@@ -48,6 +48,12 @@ class ServerAddress:
     sslmode: str = "verify-full"
     sslrootcert: str = ""
 
+    @property
+    def options(self) -> dict[str, str]:
+        """libpq's parameters beside host and port."""
+        options = {"sslmode": self.sslmode, "sslrootcert": self.sslrootcert, "hostaddr": self.hostaddr}
+        return {name: value for name, value in options.items() if value}
+
     def __str__(self) -> str:
         return f"{self.host}:{self.port}" + (f" (through {self.hostaddr})" if self.hostaddr else "")
 
@@ -81,12 +87,9 @@ class Login:
         Raises:
             ConnectionFailed: with the reason as ``kind``.
         """
-        address = self.address
-        options: dict[str, Any] = {
-            "hostaddr": address.hostaddr,
-            "sslrootcert": address.sslrootcert,
-            "options": settings,
-        }
+        address, options = self.address, dict[str, Any](self.address.options)
+        if settings:
+            options["options"] = settings
         try:
             return psycopg.connect(
                 host=address.host,
@@ -94,14 +97,13 @@ class Login:
                 user=self.user,
                 password=self.password.reveal(),
                 dbname=database,
-                sslmode=address.sslmode,
                 connect_timeout=CONNECT_TIMEOUT,
                 application_name="deploytools",
                 client_encoding="UTF8",  # With SQL_ASCII, psycopg would return bytes instead of text.
                 autocommit=True,
                 prepare_threshold=None,
                 row_factory=namedtuple_row,
-                **{key: value for key, value in options.items() if value},
+                **options,
             )
         except psycopg.Error as error:
             raise connection_error(str(error), who=f"{self.user} to {database} at {address}") from None

@@ -51,7 +51,6 @@ def default_connection_to(login: Login, database: str) -> Iterator[BaseDatabaseW
 def _settings(host: dict[str, Any], login: Login, database: str) -> dict[str, Any]:
     address = login.address
     options = {key: value for key, value in host["OPTIONS"].items() if key not in EXCLUDED_OPTIONS}
-    address_options = {"sslmode": address.sslmode, "sslrootcert": address.sslrootcert, "hostaddr": address.hostaddr}
     # LOGIN would replace the login by that of another tenant.
     return copy.deepcopy({key: value for key, value in host.items() if key not in ("OPTIONS", "LOGIN")}) | {
         "NAME": database,
@@ -64,7 +63,7 @@ def _settings(host: dict[str, Any], login: Login, database: str) -> dict[str, An
             "connect_timeout": CONNECT_TIMEOUT,
             "application_name": "deploytools",
             **options,
-            **{key: value for key, value in address_options.items() if value},
+            **address.options,
         },
     }
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from deploytools.conf import parse_settings
 from deploytools.errors import ConfigurationError, DeployError, Refused, SecretError, format_error
-from deploytools.loader import require_keys
+from deploytools.loader import LOGIN_KEYS, require_keys
 from deploytools.postgres.connections import Connection, locked_session, translate_database_errors
 from deploytools.rotation.rotation_plan import plan_rotation
 from deploytools.rotation.rotation_state import command_for
@@ -44,7 +44,7 @@ from deploytools.rotation.rotator import Rotator
 from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
 from deploytools.secrets.versions import CURRENT, PENDING, ROTATING, parse_age, short_id
-from deploytools.tenants.credentials import REQUIRED, application_login, owner_role
+from deploytools.tenants.credentials import application_login, owner_role
 from deploytools.tenants.master import find_master
 from deploytools.tenants.operations import AssignLogin, GrantToMaster, Operation
 from deploytools.tenants.options import SECOND_LOGIN_SUFFIX
@@ -93,7 +93,7 @@ def _execute(secret_id: str, token: str, step: str) -> None:
         return
     if not is_switched and step != "createSecret":
         _require_version(store, secret)
-    require_keys(secret.document, REQUIRED, name=store.name)
+    require_keys(secret.document, LOGIN_KEYS, name=store.name)
     with _rotator(store, secret.document) as rotator:
         state = rotator.read()
         if is_switched and not state.has_leftover_labels:

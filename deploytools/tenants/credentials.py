@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from deploytools import aws
 from deploytools.conf import Settings
 from deploytools.errors import DeployError, RotationInProgress, SecretEmpty, SecretNotFound, UnmanagedDatabase
-from deploytools.loader import load_secrets, load_tenant_secret
+from deploytools.loader import LOGIN_KEYS, load_secrets, load_tenant_secret
 from deploytools.postgres.connections import Login, ServerAddress
 from deploytools.secrets.document import Document, Secret, value_of
 from deploytools.secrets.inputs import ALPHABET, GENERATED_LENGTHS
@@ -23,9 +23,6 @@ from deploytools.tenants.state import SecretChange
 
 if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
-
-#: Keys of a secret that a login needs.
-REQUIRED = ("host", "port", "username", "password")
 
 #: Concurrent reads of secrets; AWS allows thousands per second.
 CONCURRENT_READS = 8
@@ -44,7 +41,7 @@ def server_address(settings: Settings, secret: Document) -> ServerAddress:
 
 def read_secret(settings: Settings) -> Document:
     """Return the shared secret, with all keys that a login needs."""
-    return load_secrets(settings.secret_name, region=settings.region, required=REQUIRED)
+    return load_secrets(settings.secret_name, region=settings.region, required=LOGIN_KEYS)
 
 
 def application_login(settings: Settings, secret: Document) -> Login:

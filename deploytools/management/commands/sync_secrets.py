@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from deploytools.conf import read_settings
 from deploytools.errors import ConfigurationError, DeployError, Refused, SecretEmpty, SecretNotFound
-from deploytools.loader import require_keys
+from deploytools.loader import LOGIN_KEYS, require_keys
 from deploytools.management.base import COULD_NOT_RUN, FINDINGS, OK, DeployCommand, Error, raise_unless_ok
 from deploytools.management.private_files import (
     STANDARD_INPUT,
@@ -477,9 +477,9 @@ class Command(DeployCommand):
         Raises:
             Refused: the server does not accept it, or only until a time that ``rotate_credentials --grace`` has set.
         """
-        from deploytools.tenants.credentials import REQUIRED, login_with  # Imports boto3: not for every mode.
+        from deploytools.tenants.credentials import login_with  # Imports boto3: not for every mode.
 
-        require_keys(then, REQUIRED, name=self.store.name)
+        require_keys(then, LOGIN_KEYS, name=self.store.name)
         login = login_with(self.settings, then, then)
         if not password_works(login):
             raise Refused(

@@ -6,12 +6,12 @@ from functools import partial
 
 from deploytools.conf import Settings
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
+from deploytools.loader import LOGIN_KEYS
 from deploytools.postgres.connection_probe import QUERY, TCP, ProbeResult, SessionReport
 from deploytools.postgres.failures import POOLER_HINT
 from deploytools.secrets.contract import find_problems
 from deploytools.secrets.plan import SecretState
 from deploytools.secrets.versions import PREVIOUS
-from deploytools.tenants.credentials import REQUIRED
 from deploytools.verification.connection.database_settings import DatabaseSettings
 from deploytools.verification.connection.facts import AcceptedPassword, DjangoDatabase
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, warned
@@ -61,8 +61,8 @@ def configuration_validated(
     secret: SecretState, settings: Settings, django_database: DjangoDatabase, connection_attempt: ProbeResult
 ) -> Verdict:
     """A connection needs valid values in the secret, and PostgreSQL as Django's database backend."""
-    document = {key: secret.document[key] for key in REQUIRED if key in secret.document}
-    if missing := [f"{key} is missing" for key in REQUIRED if key not in document]:
+    document = {key: secret.document[key] for key in LOGIN_KEYS if key in secret.document}
+    if missing := [f"{key} is missing" for key in LOGIN_KEYS if key not in document]:
         return failed("; ".join(missing))
     wrong = [f"{item.key} {item.message}" for item in find_problems(document, stage=settings.stage)]
     if wrong:  # A value that works, for example a short password, prevents no start.

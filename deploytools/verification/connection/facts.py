@@ -13,7 +13,7 @@ from django.db.utils import load_backend
 
 from deploytools.conf import Settings
 from deploytools.errors import ConfigurationError, ConnectionFailed, ConnectionFailure, DatabaseError, DeployError
-from deploytools.loader import require_keys
+from deploytools.loader import LOGIN_KEYS, require_keys
 from deploytools.postgres.connection_probe import (
     ProbeResult,
     SessionReport,
@@ -36,7 +36,6 @@ from deploytools.secrets.plan import SecretState
 from deploytools.secrets.reader import SecretReader
 from deploytools.secrets.versions import PENDING, PREVIOUS
 from deploytools.tenants.credentials import (
-    REQUIRED,
     application_login,
     login_secret_name,
     login_with,
@@ -89,7 +88,7 @@ def connection_attempt(secret: SecretState, settings: Settings, django_database:
     Empty: it was not tried, because the name of that database is, for example, a file of SQLite. With a role per
     tenant, only a tenant has a login.
     """
-    require_keys(secret.document, REQUIRED, name=secret.name)
+    require_keys(secret.document, LOGIN_KEYS, name=secret.name)
     if not django_database.is_postgresql and settings.database == django_database.name:
         return ProbeResult()
     tenants = [tenant.name for tenant in parse_tenants(settings.tenants)]
@@ -203,7 +202,7 @@ def database_settings(
     """``DATABASES["default"]``, compared with the secret and ``DEPLOYTOOLS``. None: it is not PostgreSQL."""
     if not django_database.is_postgresql:
         return None
-    require_keys(secret.document, REQUIRED, name=secret.name)
+    require_keys(secret.document, LOGIN_KEYS, name=secret.name)
     try:
         django = new_connection()
         given = given_parameters(django)
