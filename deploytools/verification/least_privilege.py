@@ -22,6 +22,7 @@ SCOPES: Mapping[str, Set[str]] = {
         "cloudtrail:LookupEvents",
         "cloudwatch:GetMetricStatistics",
         "ec2:DescribeInstances",
+        "ec2:DescribeNetworkAcls",
         "ec2:DescribeNetworkInterfaces",
         "ec2:DescribeRouteTables",
         "ec2:DescribeSecurityGroupRules",

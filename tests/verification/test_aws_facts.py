@@ -204,7 +204,9 @@ def test_all_facts(wire):
     assert seen["rotation_function"] == "implicitDeny"
     container, proxy = seen["task_definition"].containers
     assert (proxy.log_group, seen["log_groups"]) == (("us-east-1", "/ecs/proxy"), frozenset())
-    assert (len(seen["task_placement"].zones), seen["task_placement"].least) == (2, None)
+    assert (len({subnet.zone for subnet in seen["subnets"].values()}), seen["least_tasks"]) == (2, None)
+    first, second = seen["subnets"].values()
+    assert first.allows(second, 5432) and len(first.acl) == 4
     assert seen["rds_log_retention"] == {}
     assert container.environment_files == ("arn:aws:s3:::shop/web.env",)
     assert container.secret_names == (

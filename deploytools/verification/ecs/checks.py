@@ -16,7 +16,6 @@ from deploytools.verification.ecs.facts import (
     Cluster,
     Container,
     Deployment,
-    Placement,
     Service,
     TargetGroup,
     TaskDefinition,
@@ -24,7 +23,7 @@ from deploytools.verification.ecs.facts import (
 )
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.network.checks import allow_hint, missing_groups
-from deploytools.verification.network.facts import Network, SecurityGroup
+from deploytools.verification.network.facts import Network, SecurityGroup, Subnets
 from deploytools.verification.project.facts import ProjectReport
 from deploytools.verification.rds.facts import RdsInstance
 from deploytools.verification.registry import check
@@ -178,9 +177,9 @@ def circuit_breaker(ecs_service: Service) -> Verdict:
     hint="Run: aws ecs update-service --cluster CLUSTER --service SERVICE --desired-count 2, with "
     "a subnet of each zone",
 )
-def redundant(ecs_service: Service, task_placement: Placement) -> Verdict:
+def redundant(ecs_service: Service, least_tasks: int | None, subnets: Subnets) -> Verdict:
     """If the only task or its zone fails, the application is down until ECS has started another task."""
-    service, desired, least = ecs_service, ecs_service.desired, task_placement.least
+    service, desired, least = ecs_service, ecs_service.desired, least_tasks
     if desired is None:
         return unknown("the AWS response has no desiredCount")
     if service.min_healthy == 0 and service.controller == "ECS":
@@ -192,7 +191,8 @@ def redundant(ecs_service: Service, task_placement: Placement) -> Verdict:
     if least is not None and least < 2 <= desired:
         hint = "Run: aws application-autoscaling register-scalable-target with --min-capacity 2"
         return warned(f"Application Auto Scaling can reduce {count(desired, 'task')} to {least}", hint=hint)
-    zones = len(task_placement.zones) if service.security_groups is not None else None
+    used = {subnets[name].zone for name in service.subnets if name in subnets}
+    zones = len(used) if service.security_groups is not None else None
     where = f" in {count(zones, 'Availability Zone')}" if zones is not None else ""
     verdict = warned if desired < 2 or (zones is not None and zones < 2) else passed
     return verdict(f"{count(desired, 'task')}{where}")
@@ -452,13 +452,15 @@ def _evaluate_targets(group: TargetGroup, tasks: int) -> Verdict:
 
 @service_check(
     "ecs.reaches-database",
-    title="ECS service has a security group with access to the database",
+    title="Security groups and network ACLs allow the ECS service to connect to the database",
     severity=Severity.HIGH,
     guide="Security Checklist: RDS security group only allows access from backend application",
     hint="Run: aws ecs update-service --cluster CLUSTER --service SERVICE --network-configuration …, with the "
     "application's security group",
 )
-def reaches_database(ecs_service: Service, rds_instance: RdsInstance, network: Network, settings: Settings) -> Verdict:
+def reaches_database(
+    ecs_service: Service, rds_instance: RdsInstance, network: Network, settings: Settings, subnets: Subnets
+) -> Verdict:
     """If the database allows none of the service's security groups, no task can connect."""
     service, own = ecs_service, ecs_service.security_groups
     if own is None:
@@ -470,7 +472,8 @@ def reaches_database(ecs_service: Service, rds_instance: RdsInstance, network: N
         group.identifier: group for group in _allowed_groups(network, port) if _is_application_group(group, settings)
     }
     if in_use := sorted(set(allowed) & set(own)):
-        return passed(f"the database allows {', '.join(in_use)}")
+        blocked = _blocked(service, rds_instance, port, subnets)
+        return blocked or passed(f"the database allows {', '.join(in_use)}")
     if missing := missing_groups(network.of_database, network.groups):
         return missing[0]
     hint = _assign_hint(service, sorted(allowed)) if allowed else _authorize_hint(service, network, settings, port)
@@ -481,6 +484,18 @@ def reaches_database(ecs_service: Service, rds_instance: RdsInstance, network: N
     expected = 'both in DEPLOYTOOLS["APP_SECURITY_GROUPS"] and ' if settings.app_security_groups else ""
     groups = ", ".join(own) or "the default one of the VPC"
     return failed(f"none of its security groups ({groups}) is {expected}allowed by the database", hint=hint)
+
+
+def _blocked(service: Service, instance: RdsInstance, port: int, subnets: Subnets) -> Verdict | None:
+    """Return a failure if the network ACLs block connections between two of the subnets."""
+    ends = ((subnets.get(task), subnets.get(database)) for task in service.subnets for database in instance.subnets)
+    for task, database in ends:
+        if task and database and not task.allows(database, port):
+            names = f"{task.identifier},{database.identifier}"
+            hint = f"Run: aws ec2 describe-network-acls --filters Name=association.subnet-id,Values={names}"
+            evidence = f"the network ACLs block port {port} from {task.identifier} to {database.identifier}"
+            return failed(f"{evidence}, or the responses", hint=f"{hint} (and allow both directions)")
+    return None
 
 
 def _allowed_groups(network: Network, port: int) -> list[SecurityGroup]:

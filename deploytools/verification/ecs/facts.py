@@ -113,34 +113,17 @@ def _target_groups(balancer: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(arn for arn in (balancer.get("targetGroupArn"), other) if arn)
 
 
-@dataclass(frozen=True)
-class Placement:
-    """Where the tasks of the service run, and how few they can be.
-
-    Attributes:
-        zones: the Availability Zones of its subnets.
-        least: ``MinCapacity`` of Application Auto Scaling; None: it does not scale the service.
-    """
-
-    zones: tuple[str, ...]
-    least: int | None = None
-
-
-@fact(actions=("ec2:DescribeSubnets", "application-autoscaling:DescribeScalableTargets"))
-def task_placement(ecs_service: Service | None, settings: Settings) -> Placement | None:
+@fact(actions=("application-autoscaling:DescribeScalableTargets",))
+def least_tasks(ecs_service: Service | None, settings: Settings) -> int | None:
+    """``MinCapacity`` of Application Auto Scaling; None: it does not scale the service, or the service is not set."""
     if ecs_service is None:
         return None
-    filters: Any = [{"Name": "subnet-id", "Values": list(ecs_service.subnets)}]
-    with aws.translate_aws_errors("ec2:DescribeSubnets", f"the subnets {', '.join(ecs_service.subnets)}"):
-        pages = aws.client("ec2", settings.region).get_paginator("describe_subnets")
-        subnets: Any = pages.paginate(Filters=filters).build_full_result()["Subnets"] if ecs_service.subnets else ()
     resource = f"service/{ecs_service.cluster.rpartition('/')[2]}/{ecs_service.name.rpartition('/')[2]}"
     with aws.translate_aws_errors("application-autoscaling:DescribeScalableTargets", f"the service {resource}"):
         found: Any = aws.client("application-autoscaling", settings.region).describe_scalable_targets(
             ServiceNamespace="ecs", ResourceIds=[resource], ScalableDimension="ecs:service:DesiredCount"
         )
-    least = [target["MinCapacity"] for target in found["ScalableTargets"]]
-    return Placement(tuple(sorted({subnet["AvailabilityZone"] for subnet in subnets})), min(least, default=None))
+    return min((target["MinCapacity"] for target in found["ScalableTargets"]), default=None)
 
 
 @dataclass(frozen=True)

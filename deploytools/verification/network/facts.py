@@ -270,6 +270,80 @@ def all_groups(network: Network, task_groups: HostGroups) -> tuple[SecurityGroup
     return (*network.groups.values(), *(group for group in further if group.identifier not in network.groups))
 
 
+@dataclass(frozen=True)
+class Subnet:
+    """A subnet of the RDS instance or of the ECS tasks.
+
+    Attributes:
+        cidr: its IPv4 range.
+        acl: the entries of its network ACL, as AWS returns them, in the order of their evaluation.
+    """
+
+    identifier: str
+    zone: str
+    cidr: str
+    acl: tuple[Mapping[str, Any], ...] = ()
+
+    def allows(self, other: Subnet, port: int) -> bool:
+        """Return whether the network ACLs allow TCP connections to `port` of another subnet, and the responses."""
+        if self.identifier == other.identifier:
+            return True
+        ways = [(port, self, other), *((response, other, self) for response in EPHEMERAL)]
+        return all(_passes(at, to, n, egress=True) and _passes(to, at, n, egress=False) for n, at, to in ways)
+
+
+#: The first and the last port at the client's end of a connection, on Linux.
+EPHEMERAL = (32_768, 60_999)
+
+
+def _passes(at: Subnet, peer: Subnet, port: int, *, egress: bool) -> bool:
+    """Return whether the network ACL `at` a subnet allows packets to `port` of the receiver, to or from `peer`."""
+    for entry in at.acl:
+        ports = entry.get("PortRange") or {"From": 0, "To": 65_535}
+        if (
+            entry["Egress"] is egress
+            and entry["Protocol"] in {"-1", "6"}
+            and (entry["Protocol"] == "-1" or ports["From"] <= port <= ports["To"])
+            and "CidrBlock" in entry
+            and ip_network(peer.cidr).subnet_of(ip_network(entry["CidrBlock"], strict=False))  # type: ignore[arg-type]
+        ):
+            return bool(entry["RuleAction"] == "allow")
+    return not at.acl
+
+
+Subnets = Mapping[str, Subnet]
+
+
+@fact(actions=("ec2:DescribeSubnets", "ec2:DescribeNetworkAcls"), deadline=30)
+def subnets(rds_instance: RdsInstance, ecs_service: Service | None, settings: Settings) -> Subnets:
+    """The subnets of the RDS instance and of the ECS tasks that exist, by ID."""
+    client, ids = aws.client("ec2", settings.region), sorted({*rds_instance.subnets, *_task_subnets(ecs_service)})
+    if not ids:
+        return {}
+
+    def read(operation: str, key: str, name: str) -> Any:
+        filters: Any = [{"Name": name, "Values": ids}]
+        with aws.translate_aws_errors(f"ec2:Describe{key}", f"the subnets {', '.join(ids)}"):
+            return client.get_paginator(operation).paginate(Filters=filters).build_full_result()[key]  # type: ignore[call-overload]
+
+    entries = {
+        association.get("SubnetId"): tuple(sorted(acl["Entries"], key=lambda entry: entry["RuleNumber"]))
+        for acl in read("describe_network_acls", "NetworkAcls", "association.subnet-id")
+        for association in acl["Associations"]
+    }
+    found = read("describe_subnets", "Subnets", "subnet-id")
+    return {
+        item["SubnetId"]: Subnet(
+            item["SubnetId"], item["AvailabilityZone"], item["CidrBlock"], entries.get(item["SubnetId"], ())
+        )
+        for item in sorted(found, key=lambda item: str(item["SubnetId"]))
+    }
+
+
+def _task_subnets(service: Service | None) -> tuple[str, ...]:
+    return service.subnets if service else ()
+
+
 @fact(actions=("ec2:DescribeRouteTables",))
 def routes(rds_instance: RdsInstance, settings: Settings) -> dict[str, str]:
     """The internet gateway in the route table of each subnet of the RDS instance; empty: none.

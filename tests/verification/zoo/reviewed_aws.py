@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from deploytools.verification.ecs.facts import Placement
 from deploytools.verification.iam.policies import Policy
 from deploytools.verification.network.facts import HostGroups, Rule, SecurityGroup
 from tests.verification.zoo.ecs import defined
@@ -15,10 +14,12 @@ from tests.verification.zoo.row import FAIL, NA, UNKNOWN, WARN, Row
 from tests.verification.zoo.world import (
     ARN,
     BASTION_ROLE,
+    DEFAULT_ACL,
     FROM_BALANCER,
     GROUPS,
     NOW,
     ROLE,
+    SUBNETS,
     TOPIC,
     WORLD,
     Changes,
@@ -152,19 +153,56 @@ IDENTITY = [
     Row(description(rotates=False, failed_replicas=("eu-west-1",)), {SCHEDULE: FAIL}, "replication failed"),
 ]
 
-ONE_ZONE, TWO_ZONES = ("us-east-1a",), ("us-east-1a", "us-east-1b")
+
+def acl(*entries: dict[str, Any]) -> Changes:
+    """The subnet subnet-b has a network ACL with further entries before those of a new VPC."""
+    added = tuple(
+        {"RuleNumber": number, "Egress": False, "Protocol": "6", "RuleAction": "deny", "CidrBlock": "10.0.0.0/16"}
+        | entry
+        for number, entry in enumerate(entries)
+    )
+    return {"subnets": SUBNETS | {"subnet-b": replace(SUBNETS["subnet-b"], acl=added + DEFAULT_ACL)}}
+
+
+POSTGRES, RESPONSES = {"From": 5432, "To": 5432}, {"From": 1024, "To": 65_535}
+REACHES = "ecs.reaches-database"
+ALLOW_SSH = {"PortRange": {"From": 22, "To": 22}, "RuleAction": "allow"}
 AWSLOGS = {"awslogs-group": "/ecs/new", "awslogs-region": "us-east-1"}
 SERVICE = [
     *(
-        Row({"task_placement": Placement(zones, least)}, {"ecs.redundant": WARN}, seen)
-        for zones, least, seen in (
-            (ONE_ZONE, None, "2 tasks in 1 Availability Zone"),
-            ((), None, "2 tasks in 0 Availability Zones"),
-            (TWO_ZONES, 0, "Application Auto Scaling can reduce 2 tasks to 0"),
-            (TWO_ZONES, 1, "Application Auto Scaling can reduce 2 tasks to 1"),
+        Row(changes, {"ecs.redundant": WARN}, seen)
+        for changes, seen in (
+            (
+                {"subnets": SUBNETS | {"subnet-b": replace(SUBNETS["subnet-b"], zone="us-east-1a")}},
+                "1 Availability Zone",
+            ),
+            ({"subnets": {}}, "2 tasks in 0 Availability Zones"),
+            ({"least_tasks": 0}, "Application Auto Scaling can reduce 2 tasks to 0"),
+            ({"least_tasks": 1}, "Application Auto Scaling can reduce 2 tasks to 1"),
         )
     ),
-    Row({"task_placement": Placement(TWO_ZONES, 2)}, good=("ecs.redundant",)),
+    Row({"least_tasks": 2}, good=("ecs.redundant",)),
+    *(
+        Row(acl(*entries), {REACHES: FAIL}, seen)
+        for *entries, seen in (
+            ({"PortRange": POSTGRES}, "the network ACLs block port 5432 from subnet-a to subnet-b"),
+            ({"PortRange": POSTGRES, "Egress": True}, "from subnet-b to subnet-a"),
+            ({"PortRange": RESPONSES, "Egress": True}, "or the responses"),
+            ({"Protocol": "-1", "CidrBlock": "10.0.1.0/24"}, "or the responses"),
+            (ALLOW_SSH, {"Protocol": "-1", "CidrBlock": "0.0.0.0/0"}, "or the responses"),
+        )
+    ),
+    *(
+        Row(acl(*entries), good=(REACHES,))
+        for entries in (
+            ({"PortRange": {"From": 22, "To": 22}},),
+            ({"PortRange": POSTGRES, "CidrBlock": "198.51.100.0/24"},),
+            ({"PortRange": POSTGRES, "CidrBlock": "10.0.1.9/32"},),
+            ({"PortRange": POSTGRES, "RuleAction": "allow"}, {"PortRange": POSTGRES}),
+            ({"Protocol": "17"},),
+            ({"Protocol": "-1", "Ipv6CidrBlock": "::/0", "CidrBlock": "192.0.2.0/24"},),
+        )
+    ),
     Row(service(min_healthy=50), good=("ecs.redundant",)),
     *(
         Row(defined(logConfiguration={"logDriver": "awslogs", "options": options}), {"ecs.logs": FAIL}, seen)

@@ -347,7 +347,7 @@ VARIATIONS = [
     *faults("ecs.circuit-breaker", service(has_circuit_breaker=False, rolls_back=True), status=WARN),
     *faults(
         "ecs.no-public-address",
-        *(service(has_public_address=True, subnets=("subnet-a", f"subnet-{zone}")) for zone in "cd"),
+        *(service(has_public_address=True, deployed_at=NOW - days * DAY) for days in (1, 2)),
     ),
     *faults("ecs.image-pinned", *(container(image=image) for image in ("shop", "shop:1.2.3")), status=WARN),
     *faults("ecs.logs", container(log_driver="")),

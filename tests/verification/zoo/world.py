@@ -22,7 +22,6 @@ from deploytools.verification.ecs.facts import (
     Cluster,
     Container,
     Deployment,
-    Placement,
     Service,
     Target,
     TargetGroup,
@@ -35,7 +34,7 @@ from deploytools.verification.iam.permissions import DECRYPT, READ, RolePermissi
 from deploytools.verification.iam.policies import Policy
 from deploytools.verification.mail.facts import MailLogin, SesAccount, SesIdentity
 from deploytools.verification.mail.sender_domain import DmarcRecord, SpfRecord
-from deploytools.verification.network.facts import HostGroups, Network, Rule, RuleHistory, SecurityGroup
+from deploytools.verification.network.facts import HostGroups, Network, Rule, RuleHistory, SecurityGroup, Subnet
 from deploytools.verification.project.facts import AppsReport, ProjectReport, SecretKeyFallbacks
 from deploytools.verification.rds.facts import (
     EngineSupport,
@@ -145,6 +144,17 @@ GROUPS = {
     "sg-app": SecurityGroup("sg-app", "backend", (FROM_BALANCER,)),
     "sg-bastion": SecurityGroup("sg-bastion", "bastion", (OFFICE,)),
     "sg-balancer": SecurityGroup("sg-balancer", "balancer", (WEB,)),
+}
+
+#: The entries of the network ACL of a new VPC.
+DEFAULT_ACL = tuple(
+    {"RuleNumber": number, "Egress": egress, "Protocol": "-1", "RuleAction": action, "CidrBlock": "0.0.0.0/0"}
+    for number, action in ((100, "allow"), (32_767, "deny"))
+    for egress in (True, False)
+)
+SUBNETS = {
+    "subnet-a": Subnet("subnet-a", "us-east-1a", "10.0.1.0/24", DEFAULT_ACL),
+    "subnet-b": Subnet("subnet-b", "us-east-1b", "10.0.2.0/24", DEFAULT_ACL),
 }
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:ops"
@@ -327,7 +337,8 @@ WORLD: dict[str, Any] = {
     "ecs_deployment": Deployment("SUCCESSFUL", NOW - timedelta(days=2)),
     "ecs_cluster": Cluster("prod", "enabled"),
     "ecs_targets": (TARGETS,),
-    "task_placement": Placement(("us-east-1a", "us-east-1b")),
+    "least_tasks": None,
+    "subnets": SUBNETS,
     "log_groups": frozenset({("us-east-1", "/ecs/web")}),
     "storage_key_state": "Enabled",
     "rds_log_retention": {"postgresql": 30, "upgrade": None},
