@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def canary_values(name: str) -> dict[str, Any]:
     """Return unique values: a search finds them wherever they leak."""
     return {
-        "password": f"canaryPw7kP0mZx2Lw9RtY4vBn6{name}",
+        "password": f"canaryPw7kP0mZx2Lw9RtY4vBn6{name[::-1]}",
         "django_secret_key": f"canaryDj8dP2sL0qWzX5vB7nM1aQ9eR3tY6uI4oPhG8fDx{name}",
         "stripe_secret_key": f"sk_live_canaryStripeAbCdEfGhIj{name}",
         "stripe_publishable_key": f"pk_live_canaryStripeAbCdEfGhIj{name}",

@@ -11,7 +11,7 @@ from deploytools.errors import ConnectionFailed, ConnectionFailure
 from deploytools.postgres.connection_probe import ProbeResult
 from deploytools.postgres.connections import Login
 from deploytools.secrets.document import Secret
-from deploytools.verification.connection.facts import AcceptedPassword, alias_sslmodes
+from deploytools.verification.connection.facts import LOCAL, AcceptedPassword, alias_sslmodes
 from deploytools.verification.fact_result import Fact, Failed, Value
 from deploytools.verification.runner import read_facts
 from tests.management.runner import run
@@ -52,7 +52,9 @@ def test_sslmodes_of_further_aliases(settings, monkeypatch):
     for alias, database in found.items():
         monkeypatch.setitem(settings.DATABASES, alias, database)
     prefer = {"reports": "prefer", "tunnel": "prefer", "several": "prefer"}
-    assert alias_sslmodes() == {"replica": "verify-full", "service": "", "named": "", "strict": "verify-full", **prefer}
+    local = dict.fromkeys(("geo", "local", "socket", "unset"), LOCAL)
+    strict = {"replica": "verify-full", "strict": "verify-full"}
+    assert alias_sslmodes() == {**strict, "service": "", "named": "", **prefer, **local}
     monkeypatch.setenv("PGHOST", "db.shop.net")
     assert alias_sslmodes()["unset"] == "prefer"
     monkeypatch.setenv("PGSSLMODE", "verify-full")

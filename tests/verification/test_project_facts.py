@@ -97,3 +97,21 @@ def test_fallback_keys_are_validated_like_the_key_in_use(settings):
     assert found.problems[0][1].startswith("has 5 characters")
     assert found.problems[2][1] == "is the key in use"
     assert GOOD not in repr(found) and "short" not in repr(found)
+
+
+def test_settings_of_development(settings):
+    assert (project.project().weak, project.project().cookie_domains) == ((), ())
+    settings.DEBUG_PROPAGATE_EXCEPTIONS = True
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    settings.CORS_ALLOW_ALL_ORIGINS = settings.CORS_ALLOW_CREDENTIALS = True
+    settings.SESSION_COOKIE_DOMAIN = ".shop.net"
+    found = list(project._weak_settings())
+    assert [sentence.partition(" ")[0] for sentence in found] == [
+        "DEBUG_PROPAGATE_EXCEPTIONS", "PASSWORD_HASHERS", "SESSION_ENGINE", "CORS_ALLOW_ALL_ORIGINS",
+    ]  # fmt: skip
+    assert project.project().cookie_domains == (("SESSION_COOKIE_DOMAIN", ".shop.net"),)
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher", settings.PASSWORD_HASHERS[0]]
+    assert len(list(project._weak_settings())) == 2

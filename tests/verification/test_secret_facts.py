@@ -52,6 +52,7 @@ def test_project_without_a_value(tree):
     [
         ("settings.py", f"a = 1\n\nPASSWORD = '{PASSWORD}'\n", 3),
         (".env", f"DATABASE_PASSWORD={PASSWORD}\n", 1),
+        ("__pycache__/removed.cpython-312.pyc", f"PASSWORD\n{PASSWORD}", 2),
         ("fixtures/data.json", f'{{"é": 1,\n"password": "prefix{PASSWORD}suffix"}}', 2),
     ],
 )
@@ -68,6 +69,7 @@ def test_value_is_found_in_any_file(tree, file, text, line):
     "line",
     [
         "DATABASE_URL=postgres://app:p%2B%3Dq%21x%25y%26z0w@db/shop",
+        "DATABASE_URL=postgres://app:p%2b%3dq%21x%25y%26z0w@db/shop",
         'password: "cCs9cSF4JXkmejB3"',
         "password: cCs9cSF4JXkmejB3Cg==",
         "echo 'p+=q!x%y&z0w' > file",

@@ -37,6 +37,8 @@ ZONE: Mapping[str, tuple[str, ...]] = {
     "after.net": ("v=spf1 ~all include:amazonses.com mx",),
     "wide.net": ("v=spf1 include:shop.net ip4:0.0.0.0/1 ip6:2000::/3 a/0 -ip4:192.0.0.0/2 ip4:52.100.0.0/14 -all",),
     "macro.net": ("v=spf1 exists:%{i}.macro.net include:%{d}.x exp=e.macro.net",),
+    "exists.net": ("v=spf1 exists:shop.net -exists:two.net -all",),
+    "ptr.net": ("v=spf1 mx ptr:ptr.net ?ptr -all",),
     "none.net": ("v=spf10 -all",),
     "long.net": ("v=spf1 " + "ip4:192.0.2.1 " * 40 + "-all",),
     "open.net": ("v=spf1 a +all",),
@@ -140,6 +142,13 @@ def test_spf_records(domain, number, policy, included, lookups, invalid):
 
 def test_spf_record_for_a_large_part_of_the_internet():
     assert read_spf("wide.net").wide == ("ip4:0.0.0.0/1", "ip6:2000::/3", "a/0")
+    assert read_spf("exists.net").wide == ("exists:shop.net",)
+    assert read_spf("macro.net").wide == ()
+
+
+def test_spf_record_with_ptr():
+    assert read_spf("ptr.net").deprecated == ("ptr:ptr.net",)
+    assert read_spf("wide.net").deprecated == ()
 
 
 def stored(host: str) -> SecretState:

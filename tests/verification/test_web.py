@@ -40,13 +40,15 @@ class Site(http.server.BaseHTTPRequestHandler):
 
     redirects: ClassVar = {"/round": "/round", "/health": "/health/", "/old": "/"}
 
+    files: ClassVar[dict[str, bytes]] = {}
+
     def do_GET(self) -> None:
         if self.path in self.redirects:
             self.send_response(302)
             self.send_header("Location", self.redirects[self.path])
             self.end_headers()
             return
-        known = {"/": b"welcome", "/readyz": b"ok", "/health/": b"ok"}
+        known = {"/": b"welcome", "/readyz": b"ok", "/health/": b"ok", **self.files}
         body = known.get(self.path, b"<p>" + DEBUG_PAGE + b" <code>DEBUG = True</code></p>")
         self.send_response(200 if self.path in known else 404)
         self.send_header("Strict-Transport-Security", "max-age=31536000")
@@ -113,6 +115,22 @@ def test_responses_of_a_site(site, monkeypatch):
     assert (seen.page.internals, seen.missing.internals) == ("", "Django's debug page")
     assert seen.certificate_until and seen.certificate_until > seen.read_at
     assert seen.certificate_error == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "is_exposed"),
+    [
+        ("/.git/HEAD", b"ref: refs/heads/main\n", True),
+        ("/.env", b"# production\n\nexport SECRET_KEY = x\n", True),
+        ("/.env", b"DEBUG=1", True),
+        ("/.env", b"<!doctype html><p>DEBUG=1", False),
+        ("/.git/HEAD", b"not found", False),
+    ],
+)
+def test_files_of_the_code(site, monkeypatch, path, content, is_exposed):
+    monkeypatch.setenv("SSL_CERT_FILE", site[1])
+    monkeypatch.setattr(Site, "files", {path: content})
+    assert read(site[0]).exposed == ((path,) if is_exposed else ())
 
 
 def test_url_is_not_set():

@@ -169,29 +169,39 @@ def django_connection(django_database: DjangoDatabase, connection_attempt: Probe
     return probe_django() if django_database.is_postgresql and connection_attempt.report else None
 
 
+#: Instead of the ``sslmode`` of a server on this machine, such as a pooler: nothing is known of how that one connects.
+LOCAL = "on this machine"
+
+
 @fact()
 def alias_sslmodes() -> Mapping[str, str]:
-    """The ``sslmode`` of each further alias of ``DATABASES`` for a PostgreSQL server on another machine.
+    """The ``sslmode`` of each further alias of ``DATABASES`` for a PostgreSQL server.
 
-    Empty: a service file can set it.
+    Empty: a service file can set it. `LOCAL`: the server is on this machine.
     """
     return {
-        alias: mode
+        alias: _sslmode(database)
         for alias, database in django_settings.DATABASES.items()
-        if alias != ALIAS and (mode := _remote_sslmode(database)) is not None
-        if load_backend(database["ENGINE"]).DatabaseWrapper.vendor == POSTGRESQL
+        if alias != ALIAS and _is_postgresql(database["ENGINE"])
     }
 
 
-def _remote_sslmode(database: Mapping[str, Any]) -> str | None:
-    """Return the ``sslmode`` of an alias, from its settings and the environment; None: the server is local."""
+def _is_postgresql(engine: str) -> bool:
+    """Return whether a backend is one for PostgreSQL; True if it cannot be loaded."""
+    with suppress(ImproperlyConfigured):
+        return bool(load_backend(engine).DatabaseWrapper.vendor == POSTGRESQL)
+    return True
+
+
+def _sslmode(database: Mapping[str, Any]) -> str:
+    """Return the ``sslmode`` of an alias, from its settings and the environment."""
     options = {**database.get("OPTIONS", {}), **({"host": database["HOST"]} if database.get("HOST") else {})}
     given = {key: str(value) for key, value in options.items() if value}
     parameters = with_defaults(given)
     hosts = [host for key in ("host", "hostaddr") for host in parameters.get(key, "").split(",") if host]
     is_service = "service" in given
     if all(map(is_local, hosts)) and (hosts or not is_service):
-        return None
+        return LOCAL
     return given.get("sslmode", "") if is_service else parameters.get("sslmode", "prefer")
 
 

@@ -15,6 +15,7 @@ from deploytools.tenants.credentials import owner_role
 from deploytools.tenants.migration_history import MigrationGraph, dotted
 from deploytools.tenants.options import SECOND_LOGIN_SUFFIX
 from deploytools.tenants.state import ENCODING, ConnectionSlots, DatabaseState, ServerCatalog
+from deploytools.verification.connection.facts import LOCAL
 from deploytools.verification.databases.facts import TenantReport
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.registry import check
@@ -318,12 +319,16 @@ def tls_verified(
             f"Django's own connection is {tls}, its sslmode is {django.sslmode}",
             hint="Set DATABASES['default']['OPTIONS']['sslmode'] to verify-full, and sslrootcert to the CA bundle",
         )
-    if other := [f"DATABASES['{a}']: {mode}" for a, mode in alias_sslmodes.items() if mode not in {"", "verify-full"}]:
+    accepted = {"", "verify-full", LOCAL}
+    if other := [f"DATABASES['{alias}']: {mode}" for alias, mode in alias_sslmodes.items() if mode not in accepted]:
         hint = "Set OPTIONS['sslmode'] of these aliases to verify-full, and sslrootcert to the CA bundle"
         return failed(f"the sslmode of other aliases is not verify-full: {', '.join(other)}", hint=hint)
     for alias in (alias for alias, mode in alias_sslmodes.items() if not mode):
         hint = "Set OPTIONS['sslmode'] of the alias to verify-full, and sslrootcert to the CA bundle"
         return unknown(f"the sslmode of DATABASES['{alias}'] is not known: its service file can set it", hint=hint)
+    if local := [f"DATABASES['{alias}']" for alias, mode in alias_sslmodes.items() if mode == LOCAL]:
+        hint = "Check that it is not a value of development, and that its pooler or tunnel verifies the certificate"
+        return warned(f"{join_names(local)} is a server on this machine", hint=hint)
     return passed(f"verify-full, {connection.tls}")
 
 

@@ -240,7 +240,7 @@ def _plaintext(container: Container) -> list[Verdict]:
 
 @container_check(
     "ecs.expected-secret",
-    title="Task definition uses the secret and the settings module of this deployment",
+    title="Task definition uses the secret and the settings of this deployment, not those of development",
     severity=Severity.HIGH,
     guide=IN_SECRETS_MANAGER,
     hint="Set the variable that names the secret, and each valueFrom, to the secret of this deployment",
@@ -271,6 +271,8 @@ def expected_secret(
             if newest_settings_modules.get(container.name) == module:
                 return warned(f"{found}, as in the newest revision", hint="Deploy the newest revision")
             return failed(found, hint=f"Set DJANGO_SETTINGS_MODULE to {module}, or run the command with its settings")
+        if container.development:
+            return failed(f"it has {', '.join(container.development)}", hint="Remove these variables")
         own = {name: source for name, source in container.secrets if is_own(secret_arn(source))}
         if former := [variable for variable, source in own.items() if VERSION.search(source)]:
             return failed(

@@ -142,6 +142,7 @@ class Container:
         settings_module: its variable ``DJANGO_SETTINGS_MODULE``; empty: not set.
         region: its variable ``AWS_REGION``; empty: not set.
         log_group: Region and name of its log group, if ECS does not create it; empty: none.
+        development: its variables with values of development: ``DJANGO_DEBUG=1``, ``ALLOWED_HOSTS=*``.
     """
 
     name: str
@@ -160,6 +161,7 @@ class Container:
     settings_module: str = ""
     region: str = ""
     log_group: tuple[str, ...] = ()
+    development: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,13 @@ SECRET_ARN = re.compile(r"arn:[\w-]+:secretsmanager:[\w-]+:\d+:secret:[\w/+=.@:-
 HARMLESS_CAPABILITIES = {"NET_BIND_SERVICE", "SYS_PTRACE"}
 
 MODULE = "DJANGO_SETTINGS_MODULE"
+
+#: Variables that switch protection off.
+DEVELOPMENT = re.compile(
+    r"((DJANGO|APP|WEB|FLASK|WERKZEUG)_)?DEBUG=(1|true|yes|on)|(\w+_)?ALLOWED_HOSTS=(.*,\s*)?\*(,.*)?"
+    r"|PYTHONHTTPSVERIFY=0|NODE_TLS_REJECT_UNAUTHORIZED=0",
+    re.IGNORECASE,
+)
 
 #: Ends of the names of variables that identify something.
 OF_NAME = ("_NAME", "_ARN", "_ID")
@@ -273,6 +282,9 @@ def _container(item: Any, values: set[str], secret: str) -> Container:
         settings_module=environment.get(MODULE, ""),
         region=environment.get("AWS_REGION", ""),
         log_group=_log_group(log),
+        development=tuple(
+            sorted(text for pair in environment.items() if DEVELOPMENT.fullmatch(text := "=".join(pair)))
+        ),
     )
 
 

@@ -133,6 +133,12 @@ def ses_identity_verified(ses_identity: SesIdentity) -> Verdict:
         return failed("it does not exist in SES or is not verified", hint=hint)
     if ses_identity.dkim != "SUCCESS":
         return warned(f"DKIM is {ses_identity.dkim or 'not set up'}", hint=hint)
+    if ses_identity.key_length == "RSA_1024_BIT":
+        command = (
+            f"aws sesv2 put-email-identity-dkim-signing-attributes --email-identity {ses_identity.domain} "
+            "--signing-attributes-origin AWS_SES --signing-attributes NextSigningKeyLength=RSA_2048_BIT"
+        )
+        return warned("the DKIM key has 1024 bits", hint=f"Run: {command}")
     if ses_identity.is_signing is not True:
         command = (
             f"aws sesv2 put-email-identity-dkim-attributes --email-identity {ses_identity.domain} --signing-enabled"
@@ -186,6 +192,8 @@ def spf(spf_record: SpfRecord) -> Verdict:
     if record.wide:
         hint = "Replace them by the addresses of the servers that send"
         return failed(f"it allows a large part of the internet to send: {', '.join(record.wide)}", hint=hint)
+    if record.deprecated:
+        return warned(f"receivers are advised to ignore {', '.join(record.deprecated)}", hint="Use ip4, ip6 or include")
     if record.policy not in {"~", "-"}:
         return warned("it does not end with ~all or -all: all servers can send", hint="Add ~all at its end")
     included = f", includes {provider}" if provider else "; which servers send the messages is not known"
@@ -219,6 +227,10 @@ def dmarc(dmarc_record: DmarcRecord) -> Verdict:
     if policy == "none":
         hint = f"Set {tag}=quarantine or {tag}=reject in the record {own}"
         return warned(f"{evidence}: receivers deliver forged messages", hint=hint)
+    if not record.is_inherited and tags.get("sp", policy) == "none":
+        return warned(
+            f"{evidence}, but sp=none: receivers deliver forged messages of subdomains", hint=f"Set sp={policy}"
+        )
     if tags.get("t") == "y" or tags.get("pct", "100") != "100":
         return warned(f"{evidence}, but not for all messages", hint="Remove pct and t from the record")
     return passed(evidence)

@@ -250,6 +250,7 @@ class SesIdentity:
         is_signing: whether DKIM signing is enabled.
         mail_from: status of the custom MAIL FROM domain; None: there is none.
         mail_from_domain: that domain; empty: SES uses its own.
+        key_length: the length of the DKIM key of SES: ``RSA_1024_BIT``; empty: not in the AWS response.
     """
 
     domain: str
@@ -258,6 +259,7 @@ class SesIdentity:
     is_signing: bool | None = None
     mail_from: str | None = None
     mail_from_domain: str = ""
+    key_length: str = ""
 
 
 @fact(actions=("ses:GetEmailIdentity",))
@@ -279,6 +281,7 @@ def ses_identity(secret: SecretState) -> SesIdentity | None:
         dkim.get("SigningEnabled"),
         sender.get("MailFromDomainStatus"),
         sender.get("MailFromDomain", ""),
+        dkim.get("CurrentSigningKeyLength", ""),
     )
 
 

@@ -56,7 +56,8 @@ class SpfRecord:
         included: domains of ``include`` and ``redirect``, also of included records.
         allows_servers: whether the record allows any server other than by ``all``.
         lookups: DNS lookups that an evaluation needs; at most one more than is allowed is counted.
-        wide: ranges that a large part of the internet is in.
+        wide: ranges that a large part of the internet is in, and ``exists`` without a macro, which is all of it.
+        deprecated: mechanisms ``ptr``, which receivers are advised to ignore (RFC 7208, 5.5).
         invalid: terms that are not valid, and included domains that do not have exactly one record.
         provider: the domain that the record must include; empty: the service that sends the messages is unknown.
     """
@@ -70,6 +71,7 @@ class SpfRecord:
     provider: str = ""
     allows_servers: bool = True
     wide: tuple[str, ...] = ()
+    deprecated: tuple[str, ...] = ()
 
 
 def sender_domain(secret: SecretState) -> str:
@@ -98,7 +100,7 @@ def read_spf(domain: str, provider: str = "") -> SpfRecord:
     The policy is the one of the record or of its ``redirect``. ``+all`` of an included record also allows every server.
     """
     records = _records(domain, SPF_VERSION)
-    included, invalid, wide = dict[str, None](), list[str](), list[str]()
+    included, invalid, wide, deprecated = dict[str, None](), list[str](), list[str](), list[str]()
     lookups, policy, allows_servers = 0, "", False
     pending = [(record, True) for record in records] if len(records) == 1 else []
     while pending and lookups <= MAX_LOOKUPS:
@@ -110,6 +112,7 @@ def read_spf(domain: str, provider: str = "") -> SpfRecord:
         named = [(name, value[1:]) for _, name, value in map(_parse, used)]
         allowed = [(name, value[1:]) for qualifier, name, value in map(_parse, used) if name and qualifier in PLUS]
         wide += [f"{name}{value}" for sign, name, value in map(_parse, used) if sign in PLUS and _is_wide(name, value)]
+        deprecated += [f"{name}{value}" for sign, name, value in map(_parse, used) if sign in PLUS and name == "ptr"]
         redirects = [value for term in terms if (value := term.removeprefix("redirect=")) != term and not others]
         lookups += sum(name in WITH_LOOKUP for name, _ in named) + len(redirects)
         qualifier = (others[0].removesuffix("all") or "+") if others else ""
@@ -128,7 +131,16 @@ def read_spf(domain: str, provider: str = "") -> SpfRecord:
             else:  # A redirect comes first: an included record can have the same target.
                 pending.insert(0 if follows else len(pending), (found[0], follows))
     return SpfRecord(
-        domain, records, policy, tuple(included), lookups, tuple(invalid), provider, allows_servers, tuple(wide)
+        domain,
+        records,
+        policy,
+        tuple(included),
+        lookups,
+        tuple(invalid),
+        provider,
+        allows_servers,
+        tuple(wide),
+        tuple(deprecated),
     )
 
 
@@ -139,6 +151,8 @@ def _parse(term: str) -> tuple[str, str, str]:
 
 
 def _is_wide(name: str, value: str) -> bool:
+    if name == "exists" and "%{" not in value:  # It is true for every server, or for none.
+        return True
     prefix = re.search(r"/(\d+)", value)
     return prefix is not None and int(prefix[1]) < SHORTEST_PREFIX.get(name, 12)
 

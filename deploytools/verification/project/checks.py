@@ -41,21 +41,33 @@ startup_check = partial(check, severity=Severity.HIGH, tags=("startup",))
 
 @startup_check(
     "django.check-deploy",
-    title="Django's check --deploy reports no issues and silences none",
+    title="Django's check --deploy reports no issues and silences none, and no setting is one of development",
     guide="Security Checklist: Django SECRET_KEY is unique for production",
     hint="Run: python manage.py check --deploy",
     references=("Django check --deploy",),
 )
-def check_deploy(project: ProjectReport) -> Verdict:
+def check_deploy(project: ProjectReport, settings: Settings) -> Verdict:
     """Each issue is a known weakness of a production deployment. The settings of this process are checked."""
+    host = urlsplit(settings.url).hostname or ""
+    weak = [*project.weak, *_rejected_cookies(project.cookie_domains, host)]
+    if not project.messages and weak:
+        hint = "Run the command with the production settings. If it has, correct these settings"
+        return failed(f"with {project.settings_module}: {'; '.join(weak)}", hint=hint)
     if not project.messages and project.silenced:
         hint = "Fix the issue, or replace SILENCED_SYSTEM_CHECKS by a waiver with a reason and an expiry date"
         return warned(f"with {project.settings_module}; silenced: {', '.join(project.silenced)}", hint=hint)
     if not project.messages:
         return passed(f"with {project.settings_module}")
-    found = "; ".join(f"{identifier} {text.split('. ')[0].rstrip('.')}" for identifier, text in project.messages)
+    found = "; ".join([*(f"{id} {text.split('. ')[0].rstrip('.')}" for id, text in project.messages), *weak])
     hint = "Run the command with the production settings. For details, run: python manage.py check --deploy"
     return failed(f"with {project.settings_module}: {found}", hint=hint)
+
+
+def _rejected_cookies(domains: Iterable[tuple[str, str]], host: str) -> Iterable[str]:
+    """Yield the domains of cookies that browsers reject from `host`, or send to hosts of others."""
+    for name, domain in domains:
+        if is_wide(f".{domain.lstrip('.')}") or (host and not _is_allowed(host, [f".{domain.lstrip('.')}"])):
+            yield f"{name} is {domain}"
 
 
 @startup_check(

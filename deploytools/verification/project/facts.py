@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.apps import apps as installed_apps
@@ -55,6 +57,8 @@ class ProjectReport:
         messages: (id, text) of each message of level WARNING or higher, by id.
         proxy_ssl_header: ``SECURE_PROXY_SSL_HEADER``; empty: not set.
         silenced: ids of the messages in ``SILENCED_SYSTEM_CHECKS``.
+        weak: settings that do not work in production, or weaken it, and that no system check reports.
+        cookie_domains: ``SESSION_COOKIE_DOMAIN`` and ``CSRF_COOKIE_DOMAIN``, if set.
     """
 
     settings_module: str
@@ -63,6 +67,8 @@ class ProjectReport:
     trusted_origins: tuple[str, ...] = ()
     proxy_ssl_header: tuple[str, ...] = ()
     silenced: tuple[str, ...] = ()
+    weak: tuple[str, ...] = ()
+    cookie_domains: tuple[tuple[str, str], ...] = ()
 
 
 @fact(deadline=30)
@@ -78,7 +84,36 @@ def project() -> ProjectReport:
         trusted_origins=tuple(settings.CSRF_TRUSTED_ORIGINS),
         proxy_ssl_header=tuple(settings.SECURE_PROXY_SSL_HEADER or ()),
         silenced=tuple(sorted({str(item.id) for item in found if item.is_silenced()})),
+        weak=tuple(_weak_settings()),
+        cookie_domains=tuple(
+            (name, str(domain))
+            for name in ("SESSION_COOKIE_DOMAIN", "CSRF_COOKIE_DOMAIN")
+            if (domain := getattr(settings, name))
+        ),
     )
+
+
+#: Apps of development, and hashers of passwords that are fast, for tests.
+TOOLS = {"debug_toolbar", "django_browser_reload"}
+FAST = re.compile(r".*\.(Unsalted)?(MD5|SHA1)PasswordHasher")
+
+#: Caches that other processes do not share.
+NOT_SHARED = re.compile(r"django\.core\.cache\.backends\.(locmem\.LocMem|dummy\.Dummy)Cache")
+
+
+def _weak_settings() -> Iterator[str]:
+    if settings.DEBUG_PROPAGATE_EXCEPTIONS:
+        yield "DEBUG_PROPAGATE_EXCEPTIONS is True"
+    if settings.PASSWORD_HASHERS and FAST.fullmatch(settings.PASSWORD_HASHERS[0]):
+        yield f"PASSWORD_HASHERS begins with {settings.PASSWORD_HASHERS[0]}"
+    if settings.SESSION_SERIALIZER.endswith("PickleSerializer"):
+        yield f"SESSION_SERIALIZER is {settings.SESSION_SERIALIZER}"
+    cache = settings.CACHES.get(settings.SESSION_CACHE_ALIAS, {}).get("BACKEND", "")
+    if settings.SESSION_ENGINE == "django.contrib.sessions.backends.cache" and NOT_SHARED.fullmatch(cache):
+        yield f"SESSION_ENGINE uses {cache}, in which other processes do not find a session"
+    if getattr(settings, "CORS_ALLOW_ALL_ORIGINS", False) and getattr(settings, "CORS_ALLOW_CREDENTIALS", False):
+        yield "CORS_ALLOW_ALL_ORIGINS and CORS_ALLOW_CREDENTIALS are True"
+    yield from (f"INSTALLED_APPS contains {app}" for app in settings.INSTALLED_APPS if app in TOOLS)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from deploytools.secrets.contract import (
     by_name,
     find_missing,
     find_problems,
+    host_name,
     password,
     preset_fields,
     required_keys,
@@ -33,9 +34,10 @@ from deploytools.verification.findings import (
     warned,
 )
 from deploytools.verification.iam.policies import account_of, argument, binding_conditions, name_of, principals
+from deploytools.verification.local_hosts import is_local
 from deploytools.verification.registry import check
 from deploytools.verification.secret.facts import CustomFields, ResourcePolicy
-from deploytools.verification.secret.secret_scan import NOT_READ, LeakedSecrets
+from deploytools.verification.secret.secret_scan import MIN_LENGTH, NOT_READ, LeakedSecrets
 from deploytools.wording import count, join_names
 
 CHECKLIST = "Security Checklist: All production secrets stored in AWS Secrets Manager"
@@ -47,8 +49,20 @@ MAIL_KEYS = tuple(field.name for field in EMAIL)
 PASSWORDS = ("password", "master_password", "superuser_password")
 DJANGO_KEY = ("django_secret_key",)
 
-#: Keys with names of database roles, and the characters of a name that a random password does not contain.
-ROLES, MIN_ROLE = ("username", "owner", "master_username"), 5
+#: Keys with names, the characters of a name or word that a random password does not contain, and words of passwords.
+NAMES, MIN_NAME = ("username", "owner", "master_username", "dbClusterIdentifier"), 5
+WORDS = {
+    "password",
+    "passw0rd",
+    "secret",
+    "admin",
+    "welcome",
+    "production",
+    "postgres",
+    "database",
+    "django",
+    "letmein",
+}
 
 #: Credentials that must have different values.
 DISTINCT = (*PASSWORDS, *DJANGO_KEY, "email_password", "stripe_secret_key", "stripe_webhook_secret")
@@ -176,9 +190,12 @@ def _weakness(secret: SecretState, key: str) -> str | None:
     if key not in secret.document:
         return None
     value = str(secret.document[key].reveal())
-    roles = {str(secret.document[name].reveal()).lower() for name in ROLES if name in secret.document}
-    if any(len(role) >= MIN_ROLE and role in value.lower() for role in roles):
+    names = {str(secret.document[name].reveal()).lower() for name in NAMES if name in secret.document}
+    if any(len(name) >= MIN_NAME and name in value.lower() for name in names):
         return "contains the name of a database role"
+    words = {word for text in (*names, secret.name.lower()) for word in re.split(r"[^a-z0-9]+", text)} | WORDS
+    if any(len(word) >= MIN_NAME and word in value.lower() for word in words):
+        return "contains a word: it was not generated"
     return password(re.sub(r'[/"@ ]', "-", value))
 
 
@@ -201,7 +218,13 @@ def django_key(secret: SecretState, settings: Settings) -> Iterable[Verdict]:
 def other_values(secret: SecretState, settings: Settings) -> Iterable[Verdict]:
     """A wrong host or role, or a remaining placeholder, is noticed only when the application first uses it."""
     others = {*STRIPE_KEYS, *MAIL_KEYS, *PASSWORDS, *DJANGO_KEY}
-    return _evaluate(secret, settings, [field.name for field in FIELDS if field.name not in others])
+    verdicts = _evaluate(secret, settings, [field.name for field in FIELDS if field.name not in others])
+    host = host_name(secret.document)
+    if is_local(host) or (host and "." not in host) or host.endswith((".localhost", ".docker.internal")):
+        hint = "Set host to the endpoint of the RDS instance. For a tunnel, set hostaddr in OPTIONS of the settings"
+        local = failed(f"{host} is not the endpoint of a server in production", "host", hint)
+        return [*(verdict for verdict in verdicts if verdict.resource), local]
+    return verdicts
 
 
 @content_check("secret.custom-fields", title="Custom fields of the secret are valid", severity=Severity.HIGH)
@@ -227,12 +250,17 @@ def distinct(secret: SecretState, settings: Settings) -> Iterable[Verdict]:
     known = by_name(preset_fields(settings.presets)).keys() & secret.document.keys()
     present: Mapping[str, Secret[Any]] = {key: secret.document[key] for key in DISTINCT if key in known}
     same = [
-        failed("they have the same value", f"{first} {second}")
+        failed("they have the same value, or one contains the other", f"{first} {second}")
         for index, second in enumerate(present)
         for first in list(present)[:index]
-        if present[first] == present[second]
+        if _overlap(*(str(present[key].reveal()) for key in (first, second)))
     ]
     return same or [passed(f"{count(len(present), 'credential')}, all different")]
+
+
+def _overlap(one: str, other: str) -> bool:
+    short, long = sorted((one, other), key=len)
+    return one == other or (len(short) >= MIN_LENGTH and short in long)
 
 
 @check(

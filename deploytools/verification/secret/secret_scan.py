@@ -24,7 +24,7 @@ from deploytools.secrets.contract import Field, by_name, is_placeholder, is_sequ
 from deploytools.secrets.document import Document
 
 #: Directories without source code of the project.
-EXCLUDED = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".tox"}
+EXCLUDED = {".git", ".hg", ".venv", "venv", "node_modules", ".mypy_cache", ".ruff_cache", ".tox"}
 
 #: Bytes of the largest file that is read, also decompressed, and the number of files.
 MAX_SIZE, MAX_FILES = 20_000_000, 20_000
@@ -164,7 +164,9 @@ def encoded_forms(value: str) -> tuple[bytes, ...]:
     """
     plain = value.encode()
     parts = [plain[-before % 3 : len(plain) - (len(plain) + before) % 3] for before in range(3)]
-    forms = {plain, quote(value, safe="").encode(), json.dumps(value)[1:-1].encode()}
+    quoted = quote(value, safe="")
+    in_lower_case = re.sub("%..", lambda found: found[0].lower(), quoted)
+    forms = {plain, quoted.encode(), in_lower_case.encode(), json.dumps(value)[1:-1].encode()}
     return tuple(forms | {encode(part) for part in parts for encode in (b64encode, urlsafe_b64encode)})
 
 

@@ -11,7 +11,14 @@ from urllib.parse import urljoin, urlsplit
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.project.checks import is_wide
 from deploytools.verification.registry import check
-from deploytools.verification.web.facts import MISSING_PATH, NoResponse, Response, SiteResponse, same_site
+from deploytools.verification.web.facts import (
+    MISSING_PATH,
+    ORIGIN,
+    NoResponse,
+    Response,
+    SiteResponse,
+    same_site,
+)
 
 GUIDE = "Next Steps: Phase 10"
 NO_RESPONSE = "the site does not respond (see web.health)"
@@ -147,7 +154,7 @@ def _max_age(header: str) -> int:
 
 @site_check(
     "web.security-headers",
-    title="Security headers have effective values, and cookies are sent over HTTPS only",
+    title="Security headers have effective values, and cookies are Secure, those of sessions HttpOnly",
     severity=Severity.MEDIUM,
     stage=Stage.LAUNCH,
     hint="Enable Django's SecurityMiddleware and XFrameOptionsMiddleware, set a content security policy without "
@@ -167,9 +174,18 @@ def security_headers(site_response: SiteResponse) -> Verdict:
         problems.append("x-content-type-options is not nosniff")
     if not _is(page.headers, "referrer-policy", REFERRERS):
         problems.append("referrer-policy has no strict value")
-    problems += [
-        f"cookie {cookie.partition(';')[0]} is not Secure" for cookie in page.cookies if not _is_secure(cookie)
-    ]
+    if page.headers.get("access-control-allow-origin") in {ORIGIN, "null"} and _is(
+        page.headers, "access-control-allow-credentials", {"true"}
+    ):
+        problems.append("access-control-allow-origin allows every site to read pages as the visitor")
+    responses = (page, site_response.health, site_response.missing)
+    cookies = {cookie: None for response in responses if isinstance(response, Response) for cookie in response.cookies}
+    for cookie in cookies:
+        name, attributes = cookie.partition(";")[0], _attributes(cookie)
+        problems += [f"cookie {name} is not Secure"] if "secure" not in attributes else []
+        problems += (
+            [f"cookie {name} is not HttpOnly"] if "sess" in name.lower() and "httponly" not in attributes else []
+        )
     return warned("; ".join(problems)) if problems else passed(", ".join(HEADERS))
 
 
@@ -210,8 +226,8 @@ def _is(headers: Mapping[str, str], name: str, values: Container[str]) -> bool:
     return headers.get(name, "").split(",")[-1].strip().lower() in values
 
 
-def _is_secure(cookie: str) -> bool:
-    return "secure" in {attribute.strip().lower() for attribute in cookie.split(";")[1:]}
+def _attributes(cookie: str) -> set[str]:
+    return {attribute.strip().lower() for attribute in cookie.split(";")[1:]}
 
 
 @site_check(
@@ -241,7 +257,7 @@ def health(site_response: SiteResponse) -> Iterable[Verdict]:
 
 @site_check(
     "web.no-debug-page",
-    title="Pages show neither debug information nor a server's default page",
+    title="Pages show neither debug information, a server's default page nor files of the code",
     severity=Severity.CRITICAL,
     guide="Security Checklist",
     hint="Run the application with DEBUG = False: DJANGO_SETTINGS_MODULE=…settings_production",
@@ -257,6 +273,11 @@ def no_debug_page(site_response: SiteResponse) -> Verdict:
     for name, page in pages.items():
         if isinstance(page, Response) and page.internals:
             return failed(f"{name} shows {page.internals}")
+    if site.exposed:
+        hint = (
+            "Serve no directory of the code. Replace every credential in the file: python manage.py sync_secrets FILE"
+        )
+        return failed(f"every visitor can read {', '.join(site.exposed)}", hint=hint)
     if isinstance(missing, NoResponse):
         return unknown(f"no response for a missing page: {missing.reason}", hint=hint)
     if missing.status in MISSING:

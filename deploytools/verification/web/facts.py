@@ -28,6 +28,15 @@ MISSING_PATH = "/deploytools-missing-page"
 
 MAX_REDIRECTS = 3
 
+#: The site that a request claims to come from. No site may allow it to read pages as the visitor.
+ORIGIN = "https://deploytools.invalid"
+
+#: Files of the code that a server of a directory shows, and how they begin.
+FILES = {
+    "/.git/HEAD": re.compile(rb"ref: refs/"),
+    "/.env": re.compile(rb"(\s*#[^\n]*\n|\s)*(export )?[A-Z][A-Z0-9_]*\s?="),
+}
+
 #: A phrase of Django's debug page.
 DEBUG_PAGE = b"You\xe2\x80\x99re seeing this error because you have"
 
@@ -71,6 +80,7 @@ class Response:
         internals: what the page shows that is meant for developers: ``Django's debug page``; empty: nothing.
         cookies: name and attributes of each cookie, without its value: ``sessionid; HttpOnly``.
         unhealthy: the first member of a JSON response that is down, failed or false; empty: none.
+        is_file: whether it is the file of `FILES` that was requested.
     """
 
     status: int
@@ -78,6 +88,7 @@ class Response:
     internals: str = ""
     cookies: tuple[str, ...] = ()
     unhealthy: str = ""
+    is_file: bool = False
 
     @property
     def is_page(self) -> bool:
@@ -100,6 +111,7 @@ class SiteResponse:
         page, health, missing: the responses for ``/``, for the health path, and for a page that does not exist.
         plain: the response on port 80; None: the connection was refused.
         certificate_error: why the certificate is not valid; the other responses were then read without verification.
+        exposed: the paths of `FILES` that every visitor can read.
     """
 
     url: str
@@ -110,9 +122,10 @@ class SiteResponse:
     missing: Response | NoResponse
     plain: Response | NoResponse | None
     certificate_error: str = ""
+    exposed: tuple[str, ...] = ()
 
 
-@fact(deadline=40)
+@fact(deadline=50)
 def site_response(settings: Settings) -> SiteResponse | None:
     """The responses of ``DEPLOYTOOLS["URL"]``; None: not set."""
     if not settings.url:
@@ -149,6 +162,7 @@ def site_response(settings: Settings) -> SiteResponse | None:
         missing=get(MISSING_PATH),
         plain=_get_plain(host) if port == 443 else None,
         certificate_error=certificate_error,
+        exposed=tuple(path for path in FILES if isinstance(found := get(path), Response) and found.is_file),
     )
 
 
@@ -240,7 +254,7 @@ def _get_plain(host: str, port: int = 80) -> Response | NoResponse | None:
 
 
 def _request(connection: http.client.HTTPConnection, path: str) -> Response:
-    connection.request("GET", path, headers={"Accept": "text/html", "User-Agent": "deploytools"})
+    connection.request("GET", path, headers={"Accept": "text/html", "User-Agent": "deploytools", "Origin": ORIGIN})
     response = connection.getresponse()
     body = response.read(MAX_BYTES)
     headers: dict[str, str] = {}
@@ -251,7 +265,8 @@ def _request(connection: http.client.HTTPConnection, path: str) -> Response:
     cookies = tuple(sorted(map(_without_value, response.headers.get_all("Set-Cookie") or ())))
     unhealthy = unhealthy_member(body) if "json" in headers.get("content-type", "") else ""
     headers.pop("set-cookie", None)
-    return Response(response.status, headers, found, cookies, unhealthy)
+    is_file = response.status == 200 and path in FILES and FILES[path].match(body) is not None
+    return Response(response.status, headers, found, cookies, unhealthy, is_file)
 
 
 def unhealthy_member(body: bytes) -> str:

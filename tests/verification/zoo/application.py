@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from tests.verification.zoo.row import WARN, Row
-from tests.verification.zoo.world import CATALOGUE, Changes, role, shop, tenant
+from deploytools.verification.connection.facts import LOCAL
+from deploytools.verification.mail.sender_domain import DmarcRecord
+from deploytools.verification.web.facts import ORIGIN, Response
+from tests.verification.zoo.ecs import variable
+from tests.verification.zoo.row import FAIL, WARN, Row
+from tests.verification.zoo.web import headers, page
+from tests.verification.zoo.world import (
+    CATALOGUE,
+    DOCUMENT,
+    Changes,
+    project,
+    role,
+    secret,
+    ses_identity,
+    shop,
+    site_response,
+    spf,
+    tenant,
+)
 
 
 def catalog(**changes: object) -> Changes:
@@ -72,4 +90,133 @@ DATABASES = [
         "the version of its collation C.UTF-8 is outdated",
     ),
     Row(catalog(outdated_collations=frozenset({"other"})), good=("databases.encoding",)),
+]
+
+
+def cookie_domain(domain: str, name: str = "SESSION_COOKIE_DOMAIN") -> Changes:
+    return project(cookie_domains=((name, domain),))
+
+
+SETTINGS = [
+    *(
+        Row(project(weak=(setting,)), {"django.check-deploy": FAIL}, f"with prod.settings: {setting}")
+        for setting in (
+            "DEBUG_PROPAGATE_EXCEPTIONS is True",
+            "PASSWORD_HASHERS begins with django.contrib.auth.hashers.MD5PasswordHasher",
+            "SESSION_ENGINE uses django.core.cache.backends.locmem.LocMemCache, in which other processes",
+            "INSTALLED_APPS contains debug_toolbar",
+        )
+    ),
+    *(
+        Row(cookie_domain(domain, name), {"django.check-deploy": FAIL}, f"{name} is {domain}")
+        for domain, name in (
+            (".shop.com", "SESSION_COOKIE_DOMAIN"),
+            ("shop.example", "CSRF_COOKIE_DOMAIN"),
+            (".net", "SESSION_COOKIE_DOMAIN"),
+            ("www.shop.net.evil.net", "SESSION_COOKIE_DOMAIN"),
+        )
+    ),
+    *(
+        Row(cookie_domain(domain), good=("django.check-deploy",))
+        for domain in (".shop.net", "shop.net", "www.shop.net", ".WWW.shop.net")
+    ),
+    Row(
+        {"alias_sslmodes": {"reports": LOCAL, "replica": "verify-full"}},
+        {"databases.tls-verified": WARN},
+        "DATABASES['reports'] is a server on this machine",
+    ),
+]
+
+CORS = {"access_control_allow_credentials": "true"}
+ERROR_PAGE = Response(404, {}, cookies=("sessionid; Secure; Path=/",))
+
+SITE = [
+    *(
+        Row(changes, {"web.security-headers": WARN}, seen)
+        for changes, seen in (
+            (page(cookies=("sessionid; Secure; Path=/",)), "cookie sessionid is not HttpOnly"),
+            (site_response(missing=ERROR_PAGE), "cookie sessionid is not HttpOnly"),
+            (site_response(health=Response(200, {}, cookies=("visitor; Path=/",))), "cookie visitor is not Secure"),
+            (headers(access_control_allow_origin=ORIGIN, **CORS), "allows every site to read pages as the visitor"),
+            (headers(access_control_allow_origin="null", **CORS), "allows every site to read pages as the visitor"),
+        )
+    ),
+    *(
+        Row(changes, good=("web.security-headers",))
+        for changes in (
+            page(cookies=("csrftoken; Secure; Path=/", "sessionid; secure; httponly")),
+            headers(access_control_allow_origin="*"),  # Browsers then send no cookies.
+            headers(access_control_allow_origin="https://app.shop.net", **CORS),
+        )
+    ),
+    *(
+        Row(site_response(exposed=paths), {"web.no-debug-page": FAIL}, f"every visitor can read {seen}")
+        for paths, seen in ((("/.env",), "/.env"), (("/.git/HEAD", "/.env"), "/.git/HEAD, /.env"))
+    ),
+]
+
+PASSWORD: Any = {"secret.database-passwords": FAIL}
+
+SECRET = [
+    *(
+        Row(secret(**changes), PASSWORD, "contains a word: it was not generated")
+        for changes in (
+            {"password": "Startup-Production-2026-Winter!!"},
+            {"password": "MyVerySafePassw0rd-For-The-Shop1"},
+            {"dbClusterIdentifier": "flowers-prod", "password": "Flowers-2026-Berlin-Hamburg-Wien"},
+            {"master_password": "Admin-of-the-shop-2026-in-Berlin"},
+        )
+    ),
+    *(
+        Row(secret(host=host), {"secret.other-values": FAIL}, f"{host} is not the endpoint of a server in production")
+        for host in ("localhost", "127.0.0.1", "127.9.9.9", "db", "host.docker.internal", "shop.localhost")
+    ),
+    *(
+        Row(secret(host=host), good=("secret.other-values",))
+        for host in ("db.internal.shop.net", "good.abc.us-east-1.rds.amazonaws.com", "10.0.1.5")
+    ),
+    *(
+        Row(secret(**changes), {"secret.distinct": FAIL}, "or one contains the other")
+        for changes in (
+            {"password": DOCUMENT["django_secret_key"][:32]},
+            {"django_secret_key": DOCUMENT["password"] + "x7Yw2Vb9Nc4Md6Ke8T"},
+            {"superuser_password": "Zq" + DOCUMENT["email_password"]},
+        )
+    ),
+]
+
+
+def dmarc(record: str) -> Changes:
+    return {"dmarc_record": DmarcRecord("shop.net", (record,))}
+
+
+MAIL = [
+    *(
+        Row(dmarc(f"v=DMARC1; p={policy}; sp=none"), {"mail.dmarc": WARN}, f"p={policy}, but sp=none")
+        for policy in ("reject", "quarantine")
+    ),
+    Row(dmarc("v=DMARC1; p=reject; sp=quarantine"), good=("mail.dmarc",)),
+    *(
+        Row(spf(deprecated=terms), {"mail.spf": WARN}, f"advised to ignore {seen}")
+        for terms, seen in ((("ptr",), "ptr"), (("ptr:shop.net",), "ptr:shop.net"))
+    ),
+    Row(ses_identity(key_length="RSA_1024_BIT"), {"mail.ses-identity": WARN}, "the DKIM key has 1024 bits"),
+    Row(ses_identity(key_length="RSA_2048_BIT"), good=("mail.ses-identity",)),
+]
+
+CONTAINERS = [
+    *(
+        Row(variable(name, value), {"ecs.expected-secret": FAIL}, f"it has {name}={value}")
+        for name, value in (
+            ("DEBUG", "1"),
+            ("DJANGO_DEBUG", "True"),
+            ("ALLOWED_HOSTS", "*"),
+            ("DJANGO_ALLOWED_HOSTS", "www.shop.net, *"),
+            ("PYTHONHTTPSVERIFY", "0"),
+        )
+    ),
+    *(
+        Row(variable(name, value), good=("ecs.expected-secret",))
+        for name, value in (("DEBUG", "0"), ("ALLOWED_HOSTS", "www.shop.net"), ("DEBUG_EMAIL", "true"))
+    ),
 ]

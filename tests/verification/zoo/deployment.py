@@ -338,7 +338,7 @@ SECRET = [
     ),
     Row(
         rotated(password=1, django_secret_key=1, master_password=91)
-        | secret(master_password=f"Zq1{DOCUMENT['password']}"),
+        | secret(master_password=DOCUMENT["password"][::-1]),
         {"secret.credential-age": FAIL, "ecs.deployed-since-rotation": WARN},
         "master_password: rotated more than 90 days ago",
     ),
@@ -576,7 +576,11 @@ MAIL = [
     ),
     *(
         Row(dmarc(record, is_inherited=is_inherited), good=("mail.dmarc",))
-        for record, is_inherited in (("p=reject; sp=none", False), (" P = Reject ;pct=100;", False), ("p=reject", True))
+        for record, is_inherited in (
+            ("p=reject; sp=quarantine", False),
+            (" P = Reject ;pct=100;", False),
+            ("p=reject", True),
+        )
     ),
 ]
 

@@ -46,6 +46,11 @@ ROWS: tuple[Row, ...] = (
     *later.LATER,
     *reviewed_aws.REVIEWED,
     *application.DATABASES,
+    *application.SETTINGS,
+    *application.SITE,
+    *application.SECRET,
+    *application.MAIL,
+    *application.CONTAINERS,
 )
 
 #: The least number of good variations and of faults for each check. Every fact is denied and absent, too.

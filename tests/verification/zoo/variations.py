@@ -77,7 +77,7 @@ def second(**changes: Any) -> Changes:
     }
 
 
-RELAY = {"email_host": "relay.shop.net", "email_port": 465, "email_user": "shop", "email_password": "kJ8dP2sL0qWzX5vB"}
+RELAY = {"email_host": "relay.shop.net", "email_port": 465, "email_user": "shop", "email_password": "Rw8nE2sT0cHaY5vK"}
 #: An instance that differs from the good one in everything that may differ.
 OTHER_INSTANCE = rds(
     status="backing-up",
@@ -184,7 +184,7 @@ VARIATIONS = [
         *("secret.stripe-live", "secret.stripe-format", "secret.distinct"),
     ),
     good(
-        secret(password="x9" + DOCUMENT["password"] * 2, master_password="Zq1" + DOCUMENT["password"]),
+        secret(password="x9" + DOCUMENT["password"] * 2, master_password=DOCUMENT["password"][::-1]),
         *("secret.database-passwords", "secret.distinct", "connection.configuration"),
     ),
     good(secret(django_secret_key="A1!" + DOCUMENT["django_secret_key"]), "secret.django-key"),
