@@ -29,6 +29,7 @@ SCOPES: Mapping[str, Set[str]] = {
         "ec2:DescribeSecurityGroups",
         "ec2:DescribeSubnets",
         "ecs:DescribeTaskDefinition",
+        "elasticloadbalancing:DescribeTargetGroups",
         "elasticloadbalancing:DescribeTargetHealth",
         "rds:DescribeDBEngineVersions",
         "rds:DescribeDBMajorEngineVersions",

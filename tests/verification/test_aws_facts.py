@@ -365,6 +365,10 @@ def test_both_target_groups_of_a_blue_green_deployment_are_read(wire):
     """One of the two is empty, and each deployment swaps them."""
     states = {"arn:blue": [], "arn:green": ["healthy", "unhealthy"]}
 
+    def groups(request: dict[str, Any]) -> dict[str, Any]:
+        assert request == {"TargetGroupArns": ["arn:blue", "arn:green"]}
+        return {"TargetGroups": [{"Matcher": {"HttpCode": codes}} for codes in ("200-499", "200")]}
+
     def health(request: dict[str, Any]) -> dict[str, Any]:
         said = [{"State": state} for state in states[request["TargetGroupArn"]]]
         return {"TargetHealthDescriptions": [{"Target": {"Id": "10.0.1.7"}, "TargetHealth": item} for item in said]}
@@ -373,9 +377,11 @@ def test_both_target_groups_of_a_blue_green_deployment_are_read(wire):
     wire.documented = {
         "ecs:DescribeServices": lambda _: {"services": [BLUE_GREEN]},
         "elasticloadbalancing:DescribeTargetHealth": health,
+        "elasticloadbalancing:DescribeTargetGroups": groups,
     }
     fact = read(closure("ecs_targets"))["ecs_targets"]
-    assert fact == Value((TargetGroup("arn:blue", (Target("10.0.1.7", "healthy"), Target("10.0.1.7", "unhealthy"))),))
+    targets = (Target("10.0.1.7", "healthy"), Target("10.0.1.7", "unhealthy"))
+    assert fact == Value((TargetGroup("arn:blue", targets, ("200", "200-499")),))
 
 
 def test_a_service_without_a_recent_deployment(wire):

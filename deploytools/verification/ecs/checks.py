@@ -51,6 +51,9 @@ OTHER_CONTROLLERS = {
     "EXTERNAL": "Create a new task set (aws ecs create-task-set)",
 }
 
+#: The first HTTP code of an error, and a code in the matcher of a target group.
+FIRST_ERROR, NUMBER = 400, re.compile(r"\d+")
+
 #: States of a target that should receive requests and does not. A draining target is being stopped.
 BROKEN = {"unhealthy", "unused", "unavailable"}
 
@@ -420,7 +423,7 @@ def container_insights(ecs_cluster: Cluster) -> Verdict:
 
 @container_check(
     "ecs.targets-healthy",
-    title="Load balancer targets of the ECS service are healthy",
+    title="Load balancer targets of the ECS service are healthy, and no error counts as healthy",
     severity=Severity.HIGH,
     hint="Read the reason of each target: aws elbv2 describe-target-health --target-group-arn ARN",
 )
@@ -449,6 +452,10 @@ def _evaluate_targets(group: TargetGroup, tasks: int) -> Verdict:
         return warned(f"{counts}: health checks are not complete yet", group.name, hint)
     if len(group.targets) < tasks:
         return warned(f"{counts}, but {tasks} tasks run: the others receive no requests", group.name, hint)
+    if wide := [codes for codes in group.codes if max(map(int, NUMBER.findall(codes))) >= FIRST_ERROR]:
+        modify = f"Run: aws elbv2 modify-target-group --target-group-arn {group.arn} --matcher HttpCode=200"
+        note = "first check that the health check path returns 200, also with the task's address as Host"
+        return warned(f"the health check accepts {', '.join(wide)}: errors, too", group.name, f"{modify} ({note})")
     return passed(counts, group.name)
 
 

@@ -416,24 +416,37 @@ class TargetGroup:
     Attributes:
         arn: ARN of the target group; of the first one if a blue/green deployment swaps two.
         targets: the targets of all of them.
+        codes: the HTTP codes that their health checks accept, for example ``200-399``; empty: they do not use HTTP.
     """
 
     arn: str
     targets: tuple[Target, ...]
+    codes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return self.arn.split(":targetgroup/")[-1].split("/")[0]
 
 
-@fact(actions=("elasticloadbalancing:DescribeTargetHealth",))
+@fact(actions=("elasticloadbalancing:DescribeTargetHealth", "elasticloadbalancing:DescribeTargetGroups"))
 def ecs_targets(ecs_service: Service | None, settings: Settings) -> tuple[TargetGroup, ...] | None:
     if ecs_service is None:
         return None
     return tuple(
-        TargetGroup(arns[0], tuple(target for arn in arns for target in _targets(arn, settings.region)))
+        TargetGroup(
+            arns[0],
+            tuple(target for arn in arns for target in _targets(arn, settings.region)),
+            _codes(arns, settings.region),
+        )
         for arns in ecs_service.target_groups
     )
+
+
+def _codes(arns: tuple[str, ...], region: str) -> tuple[str, ...]:
+    with aws.translate_aws_errors("elasticloadbalancing:DescribeTargetGroups", f"the target group {arns[0]}"):
+        response: Any = aws.client("elbv2", region).describe_target_groups(TargetGroupArns=list(arns))
+    codes = ((group.get("Matcher") or {}).get("HttpCode") for group in response["TargetGroups"])
+    return tuple(sorted(set(filter(None, codes))))
 
 
 def _targets(arn: str, region: str) -> tuple[Target, ...]:

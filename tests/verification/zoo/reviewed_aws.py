@@ -20,6 +20,7 @@ from tests.verification.zoo.world import (
     NOW,
     ROLE,
     SUBNETS,
+    TARGETS,
     TOPIC,
     WORLD,
     Changes,
@@ -180,6 +181,14 @@ SERVICE = [
             ({"least_tasks": 0}, "Application Auto Scaling can reduce 2 tasks to 0"),
             ({"least_tasks": 1}, "Application Auto Scaling can reduce 2 tasks to 1"),
         )
+    ),
+    *(
+        Row({"ecs_targets": (replace(TARGETS, codes=codes),)}, {"ecs.targets-healthy": WARN}, "errors, too")
+        for codes in (("200-499",), ("200", "200-400"), ("404,200",))
+    ),
+    *(
+        Row({"ecs_targets": (replace(TARGETS, codes=codes),)}, good=("ecs.targets-healthy",))
+        for codes in ((), ("200-399",), ("200,301",))
     ),
     Row({"least_tasks": 2}, good=("ecs.redundant",)),
     *(

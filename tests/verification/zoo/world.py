@@ -214,6 +214,7 @@ SERVICE = Service(
 TARGETS = TargetGroup(
     "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/web/0123456789abcdef",
     (Target("10.0.1.7:8000", "healthy"), Target("10.0.2.7:8000", "healthy")),
+    ("200",),
 )
 OF_THIS_ACCOUNT = {"StringEquals": {"aws:SourceAccount": "123456789012"}}
 TRUST = (
