@@ -50,29 +50,32 @@ def read_state(
 
     Args:
         logins: the application roles with the passwords in their secrets. They are tried by logging in, because only
-            a superuser can read password hashes.
+            a superuser can read password hashes; the queries are executed meanwhile.
         secrets: the changes that the tenants' own secrets need.
     """
     user = connection.info.user
-    with translate_database_errors("read the catalog"):
+    separate = [desired.login, *(change.login for change in (secrets or {}).values())]
+    with ThreadPoolExecutor(workers) as pool, translate_database_errors("read the catalog"):
+        roles = read_roles(connection, [user, *desired.roles, *separate])
+        if user not in roles:
+            raise DatabaseError(f"Role {user} does not exist.", hint="Run the command again.")
+        master = roles[user]
+        if user not in (desired.app_role, desired.login):
+            del roles[user]
+        tried = [login for login in logins if login.user in roles and roles[login.user].can_login]
+        attempts = [pool.submit(_try_login, roles[login.user], login) for login in tried]
         names = [tenant.name for tenant in desired.all_tenants]
         databases = read_databases(connection, [*names, *filter(None, [desired.template])])
-        others = [role for database in databases.values() for role in database.former_owners]
-        separate = [desired.login, *(change.login for change in (secrets or {}).values())]
-        roles = read_roles(connection, [user, *desired.roles, *separate, *others])
+        former = {role for database in databases.values() for role in database.former_owners} - {user, *roles}
+        others = read_roles(connection, sorted(former)) if former else {}
         owner_logins = read_logins(connection, desired)
         has_locale, locales = read_locales(connection, desired.locale)
         needs_extensions = any(tenant.options.extensions for tenant in desired.all_tenants)
         extensions = read_available_extensions(connection) if needs_extensions else {}
-    if user not in roles:
-        raise DatabaseError(f"Role {user} does not exist.", hint="Run the command again.")
-    master = roles[user]
-    if user not in (desired.app_role, desired.login):
-        del roles[user]
     return ServerState(
         version=connection.info.server_version,
         master=master,
-        roles=roles | _try_logins(roles, logins, workers),
+        roles=roles | others | {role.name: role for role in (attempt.result() for attempt in attempts)},
         logins=owner_logins,
         extensions=extensions,
         databases=databases,
@@ -82,17 +85,11 @@ def read_state(
     )
 
 
-def _try_logins(roles: Mapping[str, RoleState], logins: Iterable[Login], workers: int) -> dict[str, RoleState]:
-    tried = [login for login in logins if login.user in roles and roles[login.user].can_login]
-
-    def one(login: Login) -> RoleState:
-        try:
-            return replace(roles[login.user], password_works=password_works(login))
-        except ConnectionFailed as error:
-            return replace(roles[login.user], login_error=error)
-
-    with ThreadPoolExecutor(workers) as pool:
-        return {role.name: role for role in pool.map(one, tried)}
+def _try_login(role: RoleState, login: Login) -> RoleState:
+    try:
+        return replace(role, password_works=password_works(login))
+    except ConnectionFailed as error:
+        return replace(role, login_error=error)
 
 
 def password_works(login: Login) -> bool:
