@@ -24,8 +24,26 @@ from tests.local_cloud import separate_cloud, shop_variables
 
 ROOT = Path(__file__).parent.parent.parent
 TENANTS, LOOPED, ROUNDS = 100, 5, 11
-MANY, MANY_ROUNDS = 50, 4
+MANY = 300
 PREFIX = "bench"
+
+#: The minimum of a run with nothing to migrate, in one process: start Django, read the secret, log in with psycopg.
+BARE_LOGINS = """
+import os, django
+from multiprocessing.pool import ThreadPool
+django.setup()
+from deploytools.conf import read_settings
+from deploytools.tenants.credentials import application_login, read_secret
+
+settings = read_settings()
+login = application_login(settings, read_secret(settings))
+
+def read(tenant):
+    with login.connect(tenant) as connection:
+        connection.execute("SELECT app, name FROM django_migrations").fetchall()
+
+ThreadPool(4).map(read, os.environ["TENANTS"].split(","), chunksize=1)
+"""
 
 
 @dataclass(frozen=True)
@@ -41,8 +59,11 @@ class Bench:
     environment: dict[str, str]
 
     def manage(self, *arguments: str, **more: str) -> None:
+        self.python("manage.py", *arguments, **more)
+
+    def python(self, *arguments: str, **more: str) -> None:
         subprocess.run(
-            [sys.executable, "manage.py", *arguments],
+            [sys.executable, *arguments],
             cwd=ROOT,
             env=self.environment | more,
             stdin=subprocess.DEVNULL,
@@ -121,7 +142,7 @@ def one_with_tables(bench: Bench) -> tuple[list[list[str]], str]:
         cases = OneTenant(bench, connection)
         cases.from_template()
         seconds = in_turns(cases.by_name(), rounds=ROUNDS, average=mean)
-        many = in_turns(cases.of_many(), rounds=MANY_ROUNDS, average=mean)
+        many = in_turns(cases.of_many(), rounds=1)
     rows = [
         row("one tenant with its tables", seconds["ours"], "`manage.py migrate`", seconds["migrate"]),
         [
@@ -142,7 +163,9 @@ def one_with_tables(bench: Bench) -> tuple[list[list[str]], str]:
         "owner, compare, enable connections, read back, verify by logging in). The minimum: a connection "
         f"{seconds['connection'] * 1000:.1f} ms, a query {seconds['query'] * 1000:.2f} ms, a bare copy "
         f"{seconds['bare'] * 1000:.0f} ms. The first two rows are means of {ROUNDS - 1} rounds in turns, because the "
-        f"disk time of a copy varies widely. The loop runs over {LOOPED} tenants and is scaled to {TENANTS}."
+        f"disk time of a copy varies widely. The loop runs over {LOOPED} tenants and is scaled to {TENANTS}. "
+        f"{TENANTS} bare logins are the minimum: a process that starts Django, reads the secret, and reads the rows of "
+        "`django_migrations` in each tenant with psycopg, in four threads."
     )
     return rows, notes
 
@@ -219,10 +242,17 @@ def loop(bench: Bench, tenants: list[str], **more: str) -> float:
 
 
 def nothing_to_migrate(bench: Bench) -> list[list[str]]:
-    """All tenants up to date."""
-    ours = in_turns({"ours": lambda: bench.manage("migrate_tenants", "--noinput")}, rounds=3)["ours"]
+    """All tenants up to date, and the minimum of a process that logs in to each."""
+    cases = {
+        "ours": lambda: bench.manage("migrate_tenants", "--noinput"),
+        "logins": lambda: bench.python("-c", BARE_LOGINS),
+    }
+    seconds = in_turns(cases, rounds=6)
     theirs = loop(bench, names(TENANTS)[:LOOPED])
-    return [row(f"{TENANTS} tenants with nothing to migrate", ours, "a loop of `migrate`", theirs)]
+    return [
+        row(f"{TENANTS} tenants with nothing to migrate", seconds["ours"], "a loop of `migrate`", theirs),
+        row(f"{TENANTS} bare logins, each with a query", seconds["logins"], "a loop of `migrate`", theirs),
+    ]
 
 
 def one_new_migration(bench: Bench) -> list[list[str]]:
