@@ -119,6 +119,7 @@ class AwsAccount:
             EnableCloudwatchLogsExports=["postgresql", "upgrade"],
             StorageType="gp3",
             StorageEncrypted=True,
+            KmsKeyId="alias/aws/rds",
             MasterUsername=MASTER,
             MasterUserPassword=master_password,
             Port=port,

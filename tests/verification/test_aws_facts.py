@@ -204,6 +204,7 @@ def test_all_facts(wire):
     assert seen["rotation_function"] == "implicitDeny"
     container, proxy = seen["task_definition"].containers
     assert (proxy.log_group, seen["log_groups"]) == (("us-east-1", "/ecs/proxy"), frozenset())
+    assert seen["storage_key_state"] == "Enabled"
     assert (len({subnet.zone for subnet in seen["subnets"].values()}), seen["least_tasks"]) == (2, None)
     first, second = seen["subnets"].values()
     assert first.allows(second, 5432) and len(first.acl) == 4
