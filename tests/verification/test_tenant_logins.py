@@ -20,6 +20,7 @@ from deploytools.verification.databases.facts import (
     login_timeout,
     read_catalog,
     tenant_logins,
+    weakness,
 )
 from deploytools.verification.findings import Status
 from tests.management.runner import run
@@ -82,6 +83,19 @@ def test_each_tenant_is_logged_in_to_once_and_reported_in_order():
     assert tuple(report.name for report in log_in_to_all(names, log_in, 30)) == names
     assert sorted(seen) == sorted(names)
     assert log_in_to_all((), log_in, 30) == ()
+
+
+def test_passwords_of_tenants():
+    strong = "Aq7kP0mZx2Lw9RtY4vBn6HsD1fGjE3cU"
+    passwords = {"one": strong, "two": strong, "three": strong[::-1], "four": "short", "five": "change-me-" + strong}
+    assert [weakness(name, passwords) for name in (*passwords, "unknown")] == [
+        "is also the password of two",
+        "is also the password of one",
+        "",
+        "has 5 characters, at least 32 are required",
+        "is a placeholder",
+        "",
+    ]
 
 
 @pytest.mark.slow

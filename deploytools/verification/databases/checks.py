@@ -163,7 +163,11 @@ def _is_logged_in(error: DeployError) -> bool:
     return isinstance(error, DatabaseError) and not isinstance(error, ConnectionFailed)
 
 
-@tenant_check("databases.login", title="Application can log in to every tenant database", severity=Severity.CRITICAL)
+@tenant_check(
+    "databases.login",
+    title="Application can log in to every tenant database, with a strong password",
+    severity=Severity.CRITICAL,
+)
 def login(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdict]:
     """If the login to a database fails, no request for its tenant can be served."""
 
@@ -171,6 +175,9 @@ def login(tenant_logins: tuple[TenantReport, ...]) -> Iterable[Verdict]:
         if tenant.error and not _is_logged_in(tenant.error):
             verdict = failed if isinstance(tenant.error, ConnectionFailed | SecretError | NotFound) else unknown
             return verdict(str(tenant.error), hint=tenant.error.hint)
+        if tenant.weakness:
+            hint = f"Run: python manage.py rotate_credentials password --tenant {tenant.name}"
+            return failed(f"the login succeeded, but the password of its role {tenant.weakness}", hint=hint)
         if tenant.password_days is not None and tenant.password_days < EXPIRY_DAYS:
             hint = "As the master user, run ALTER ROLE … VALID UNTIL 'infinity'"
             evidence = f"the login succeeded, but the password expires in less than {EXPIRY_DAYS} days"

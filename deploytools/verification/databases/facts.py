@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from django.apps import apps
@@ -16,9 +16,9 @@ from django.db import router
 from deploytools.conf import Settings
 from deploytools.errors import DeployError
 from deploytools.postgres.connection_probe import SessionReport
-from deploytools.postgres.connections import CONNECT_TIMEOUT, TRUSTED_SEARCH_PATH, translate_database_errors
+from deploytools.postgres.connections import CONNECT_TIMEOUT, TRUSTED_SEARCH_PATH, Login, translate_database_errors
 from deploytools.postgres.default_connection import ALIAS
-from deploytools.secrets.document import Document
+from deploytools.secrets.contract import is_placeholder, password
 from deploytools.secrets.plan import SecretState
 from deploytools.tenants.catalog import read_server_catalog, read_slots
 from deploytools.tenants.credentials import owner_role, tenant_login
@@ -29,6 +29,7 @@ from deploytools.tenants.options import SECOND_LOGIN_SUFFIX, configured_tenants
 from deploytools.tenants.state import ConnectionSlots, ServerCatalog, UnusableObjects
 from deploytools.verification.registry import fact
 from deploytools.verification.unexpected import unexpected_error
+from deploytools.wording import join_names
 
 #: Concurrent logins: enough to hide latency, few enough for the connection slots of a small instance.
 CONCURRENT_LOGINS = 8
@@ -82,6 +83,7 @@ class TenantReport:
     """The result of a login to one tenant database: what was read before the error, if any.
 
     Attributes:
+        weakness: why the password of a tenant's own role is weak; empty: it is not, or the tenants share a role.
         is_read_only: whether its sessions are read-only: by a setting, or because the server is a replica.
         password_days: the days until the password expires (VALID UNTIL); None: it does not expire.
         missing_tables: the tables of models that do not exist, although migrations of their apps are recorded.
@@ -108,6 +110,7 @@ class TenantReport:
     defects: tuple[str, ...] = ()
     public_grants: tuple[str, ...] = ()
     definer_functions: tuple[str, ...] = ()
+    weakness: str = ""
 
 
 #: What Django needs on a table.
@@ -242,7 +245,25 @@ def tenant_logins(
     secret: SecretState, tenants: tuple[str, ...], settings: Settings, connection: SessionReport
 ) -> tuple[TenantReport, ...]:
     """A login as the application to each tenant database. A tenant that does not respond does not delay the others."""
-    return log_in_to_all(tenants, lambda name: _log_in(settings, secret.document, name), login_timeout(len(tenants)))
+    passwords = dict[str, str]()
+
+    def log_in(name: str) -> TenantReport:
+        login = tenant_login(settings, secret.document, name)
+        if not settings.is_shared:
+            passwords[name] = login.password.reveal()
+        return _read(login, name)
+
+    found = log_in_to_all(tenants, log_in, login_timeout(len(tenants)))
+    read = dict(passwords)  # A login that timed out can still add its own.
+    return tuple(replace(report, weakness=weakness(report.name, read)) for report in found)
+
+
+def weakness(tenant: str, passwords: Mapping[str, str]) -> str:
+    """Return why the password of `tenant` is weak: by the rules of the secret, or because another tenant has it."""
+    own = passwords.get(tenant, "")
+    if others := [name for name, value in passwords.items() if own == value and name != tenant]:
+        return f"is also the password of {join_names(others)}"
+    return ("is a placeholder" if is_placeholder(own) else password(own) or "") if own else ""
 
 
 def log_in_to_all(
@@ -274,6 +295,8 @@ def log_in_to_all(
 def _guarded(log_in: Callable[[str], TenantReport], name: str) -> TenantReport:
     try:
         return log_in(name)
+    except DeployError as error:
+        return TenantReport(name, error=error)
     except Exception as error:
         return TenantReport(name, error=unexpected_error(f"The login to {name}", error))
 
@@ -283,10 +306,10 @@ def _timed_out(name: str, seconds: float) -> TenantReport:
     return TenantReport(name, error=DeployError(f"The login to {name} timed out after {seconds:g} s.", hint=hint))
 
 
-def _log_in(settings: Settings, secret: Document, name: str) -> TenantReport:
+def _read(login: Login, name: str) -> TenantReport:
     unusable = None
     try:
-        with tenant_login(settings, secret, name).connect(name) as session:
+        with login.connect(name) as session:
             with translate_database_errors("read the settings of its session"):
                 (row,) = session.execute(SESSION).fetchall()
             unusable = UnusableObjects() if row.is_usable else read_unusable_objects(session)

@@ -41,6 +41,10 @@ DATABASES = [
             (("USAGE of the user mapping for server billing",), "USAGE of the user mapping for server billing"),
         )
     ),
+    *(
+        Row(tenant(weakness=weakness), {"databases.login": FAIL}, f"the password of its role {weakness}")
+        for weakness in ("has 8 characters, at least 32 are required", "is also the password of clinic")
+    ),
     Row(
         tenant(definer_functions=("run(text) (owner postgres)",)),
         {"databases.role-privileges": WARN},
