@@ -107,11 +107,13 @@ def test_settings_of_development(settings):
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     settings.CORS_ALLOW_ALL_ORIGINS = settings.CORS_ALLOW_CREDENTIALS = True
     settings.SESSION_COOKIE_DOMAIN = ".shop.net"
+    settings.ADMINS, settings.SERVER_EMAIL = ["ops@shop.net"], "root@localhost"
     found = list(project._weak_settings())
     assert [sentence.partition(" ")[0] for sentence in found] == [
-        "DEBUG_PROPAGATE_EXCEPTIONS", "PASSWORD_HASHERS", "SESSION_ENGINE", "CORS_ALLOW_ALL_ORIGINS",
+        "DEBUG_PROPAGATE_EXCEPTIONS", "SERVER_EMAIL", "PASSWORD_HASHERS", "SESSION_ENGINE", "CORS_ALLOW_ALL_ORIGINS",
     ]  # fmt: skip
     assert project.project().cookie_domains == (("SESSION_COOKIE_DOMAIN", ".shop.net"),)
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+    settings.SERVER_EMAIL = "Shop <errors@shop.net>"
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher", settings.PASSWORD_HASHERS[0]]
     assert len(list(project._weak_settings())) == 2

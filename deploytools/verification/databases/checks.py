@@ -27,8 +27,9 @@ TRANSFER = "Show how to transfer them: python manage.py create_tenant_dbs --plan
 tenant_check = partial(check, guide="Step 5", hint=CREATE, per_tenant=True)
 
 REPAIR = (
-    "Run in psql what applies: REINDEX INDEX CONCURRENTLY …; ALTER TABLE … VALIDATE CONSTRAINT …; ALTER TABLE … ENABLE "
-    "TRIGGER ALL; setval() for the sequence, as python manage.py sqlsequencereset APP prints it"
+    "Run in psql what applies: REINDEX INDEX CONCURRENTLY …; ALTER TABLE … VALIDATE CONSTRAINT …, ENABLE TRIGGER ALL, "
+    "SET LOGGED, RESET (autovacuum_enabled), ADD PRIMARY KEY (…); setval() for the sequence, as python manage.py "
+    "sqlsequencereset APP prints it"
 )
 
 #: Objects that an evidence names before "and … more".

@@ -141,7 +141,8 @@ SESSION = """
            EXISTS (SELECT FROM pg_catalog.pg_index WHERE NOT (indisvalid AND indisready) AND indrelid >= 16384)
            OR EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE NOT convalidated)
            OR EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgenabled = 'D')
-           OR EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid >= 16384 AND relacl::text ~ '[{,]=')
+           OR EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid >= 16384 AND (
+               relacl::text ~ '[{,]=' OR relpersistence = 'u' OR reloptions && '{autovacuum_enabled=false}'))
            OR EXISTS (SELECT FROM pg_catalog.pg_default_acl WHERE defaclacl::text ~ '[{,]=')
            OR EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE has_schema_privilege('public', oid, 'CREATE'))
            OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE oid >= 16384 AND prosecdef)
@@ -174,6 +175,10 @@ DETAILS = """
                  UNION ALL SELECT 'constraint ' || quote_ident(conname) || ' of ' || conrelid::regclass
                                   || ' is not valid'
                  FROM pg_catalog.pg_constraint WHERE NOT convalidated AND conrelid >= 16384
+                 UNION ALL SELECT 'table ' || oid::regclass || CASE relpersistence WHEN 'u'
+                     THEN ' is unlogged: a crash empties it' ELSE ' is excluded from autovacuum' END
+                 FROM pg_catalog.pg_class WHERE relkind = 'r' AND oid >= 16384
+                   AND (relpersistence = 'u' OR reloptions && '{autovacuum_enabled=false}')
                  UNION SELECT 'foreign keys of ' || tgrelid::regclass || ' are disabled'
                  FROM pg_catalog.pg_trigger WHERE tgenabled = 'D' AND tgisinternal ORDER BY 1) AS defects,
            ARRAY(SELECT 'CREATE on schema ' || quote_ident(nspname) FROM pg_catalog.pg_namespace
@@ -198,6 +203,7 @@ DETAILS = """
 """
 TABLES = """
     SELECT name, relation IS NULL AS is_missing,
+           (SELECT relhasindex FROM pg_catalog.pg_class WHERE oid = relation) AS has_index,
            ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute
                  WHERE attrelid = relation AND NOT attisdropped) AS columns,
            ARRAY(SELECT privilege FROM unnest(%s::text[]) AS privilege
@@ -337,7 +343,11 @@ def _read(login: Login, name: str) -> TenantReport:
                 missing_privileges=tuple(f"{privilege} on {t.name}" for t in found for privilege in t.privileges),
                 hidden_tables=tuple(table.name for table in found if table.is_hidden),
                 settings=tuple(row.settings),
-                defects=(*(details.defects if details else ()), *(sentence for (sentence,) in behind)),
+                defects=(
+                    *(f"table {table.name} has no primary key" for table in found if not table.has_index),
+                    *(details.defects if details else ()),
+                    *(sentence for (sentence,) in behind),
+                ),
                 public_grants=tuple(details.public_grants) if details else (),
                 definer_functions=tuple(details.definer_functions) if details else (),
             )

@@ -13,6 +13,7 @@ from django.core.checks import ERROR, WARNING, Tags, run_checks
 
 from deploytools.secrets.contract import find_problems
 from deploytools.secrets.document import Document
+from deploytools.verification.mail.sender_domain import NO_DOMAIN
 from deploytools.verification.registry import fact
 
 DJANGO_KEY = "django_secret_key"
@@ -104,6 +105,8 @@ NOT_SHARED = re.compile(r"django\.core\.cache\.backends\.(locmem\.LocMem|dummy\.
 def _weak_settings() -> Iterator[str]:
     if settings.DEBUG_PROPAGATE_EXCEPTIONS:
         yield "DEBUG_PROPAGATE_EXCEPTIONS is True"
+    if settings.ADMINS and NO_DOMAIN.fullmatch(settings.SERVER_EMAIL.rpartition("@")[2].rstrip(">")):
+        yield f"SERVER_EMAIL is {settings.SERVER_EMAIL}, from which no mail to ADMINS is accepted"
     if settings.PASSWORD_HASHERS and FAST.fullmatch(settings.PASSWORD_HASHERS[0]):
         yield f"PASSWORD_HASHERS begins with {settings.PASSWORD_HASHERS[0]}"
     if settings.SESSION_SERIALIZER.endswith("PickleSerializer"):

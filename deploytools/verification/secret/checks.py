@@ -70,6 +70,9 @@ DISTINCT = (*PASSWORDS, *DJANGO_KEY, "email_password", "stripe_secret_key", "str
 #: Files that an evidence names before "and … more".
 MAX_PATHS = 5
 
+#: A Stripe key that begins with the ID of its account, as keys do since 2020.
+STRIPE_ACCOUNT = re.compile(r"[spr]k_(?:live|test)_5(1[A-Za-z0-9]{15})")
+
 #: Words of placeholders within a value, a value in angle brackets, one letter twelve times, and a repeated unit.
 PLACEHOLDER_WORDS = re.compile(
     r"replace_?(me|this|with)|change_?(me|this|it)|(real|your)_?(password|key|secret|token)|(password|key)_goes_here"
@@ -150,7 +153,12 @@ def stripe_live(secret: SecretState, settings: Settings) -> Iterable[Verdict]:
 )
 def stripe_format(secret: SecretState, settings: Settings) -> Iterable[Verdict]:
     """Payments fail with a placeholder, with swapped keys, and with keys of two different modes."""
-    return _evaluate(secret, settings, STRIPE_KEYS, stage="pre-launch")
+    verdicts = _evaluate(secret, settings, STRIPE_KEYS, stage="pre-launch")
+    values = [str(secret.document[key].reveal()) for key in STRIPE_KEYS[:2] if key in secret.document]
+    accounts = {found[1] for value in values if (found := STRIPE_ACCOUNT.match(value))}
+    if len(accounts) > 1 and not any(verdict.status is Status.FAIL for verdict in verdicts):
+        return [warned("stripe_secret_key and stripe_publishable_key are of different Stripe accounts")]
+    return verdicts
 
 
 @content_check(

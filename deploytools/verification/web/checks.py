@@ -51,7 +51,7 @@ REFERRERS = {
 }
 
 #: Sources of a content security policy that allow the scripts of an attacker.
-UNSAFE = {"*", "http:", "https:", "data:", "blob:", "filesystem:", "'unsafe-inline'"}
+UNSAFE = {"*", "http:", "https:", "data:", "blob:", "filesystem:", "'unsafe-inline'", "'unsafe-eval'"}
 
 #: Hosts of everyone's scripts. A source with a path allows a part of them.
 CDNS = {"cdn.jsdelivr.net", "cdnjs.cloudflare.com", "esm.sh", "raw.githubusercontent.com", "unpkg.com"}

@@ -77,6 +77,8 @@ DATABASES = [
             "index orders_total is not valid",
             "constraint total_is_positive of orders is not valid",
             "foreign keys of lines are disabled",
+            "table lines is unlogged: a crash empties it",
+            'table "order_order" has no primary key',
             "sequence orders_id_seq is behind orders",
         )
     ),
@@ -109,6 +111,7 @@ SETTINGS = [
             "PASSWORD_HASHERS begins with django.contrib.auth.hashers.MD5PasswordHasher",
             "SESSION_ENGINE uses django.core.cache.backends.locmem.LocMemCache, in which other processes",
             "INSTALLED_APPS contains debug_toolbar",
+            "SERVER_EMAIL is root@localhost, from which no mail to ADMINS is accepted",
         )
     ),
     *(
@@ -142,6 +145,7 @@ SITE = [
             (site_response(missing=ERROR_PAGE), "cookie sessionid is not HttpOnly"),
             (site_response(health=Response(200, {}, cookies=("visitor; Path=/",))), "cookie visitor is not Secure"),
             (headers(access_control_allow_origin=ORIGIN, **CORS), "allows every site to read pages as the visitor"),
+            (headers(content_security_policy="script-src 'self' 'unsafe-eval'"), "allows scripts from 'unsafe-eval'"),
             (headers(access_control_allow_origin="null", **CORS), "allows every site to read pages as the visitor"),
         )
     ),
@@ -175,6 +179,13 @@ SECRET = [
         Row(secret(host=host), {"secret.other-values": FAIL}, f"{host} is not the endpoint of a server in production")
         for host in ("localhost", "127.0.0.1", "127.9.9.9", "db", "host.docker.internal", "shop.localhost")
     ),
+    Row(
+        secret(stripe_publishable_key="pk_live_51ZzCdEfGhIjKlMnOpQrStUv"),
+        {"secret.stripe-format": WARN},
+        "are of different Stripe accounts",
+    ),
+    Row(secret(stripe_publishable_key="pk_live_51AbCdEfGhIjKlMnOz8Yx7Wv6U"), good=("secret.stripe-format",)),
+    Row(secret(stripe_publishable_key="pk_live_Ab8YxCdEfGhIjKlMnOpQrStUv"), good=("secret.stripe-format",)),
     *(
         Row(secret(host=host), good=("secret.other-values",))
         for host in ("db.internal.shop.net", "good.abc.us-east-1.rds.amazonaws.com", "10.0.1.5")
