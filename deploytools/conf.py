@@ -36,9 +36,7 @@ def _with_always(presets: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*ALWAYS, *presets)))
 
 
-def _port(value: int | str) -> int | None:
-    if value == "":
-        return None
+def _port(value: int | str) -> int:
     if not 0 < int(value) < 65536:
         raise ValueError
     return int(value)

@@ -13,7 +13,7 @@ from deploytools.conf import Settings
 from deploytools.errors import DeployError, RotationInProgress, SecretEmpty, SecretNotFound, UnmanagedDatabase
 from deploytools.loader import LOGIN_KEYS, load_secrets, load_tenant_secret
 from deploytools.postgres.connections import Login, ServerAddress
-from deploytools.secrets.document import Document, Secret, value_of
+from deploytools.secrets.document import EMPTY, Document, Secret, value_of
 from deploytools.secrets.inputs import ALPHABET, GENERATED_LENGTHS
 from deploytools.secrets.plan import SecretState, SyncPlan, plan_sync
 from deploytools.secrets.store import SecretStore
@@ -95,22 +95,16 @@ def new_password() -> Secret[str]:
 
 @dataclass(frozen=True)
 class TenantSecrets:
-    """The tenants' secrets in one Region.
+    """The tenants' own secrets.
 
     Attributes:
-        prefix: prefix of the secrets' names; the tenant's name follows.
-        host: host name of the server for the application.
-        port: port of the server for the application, not of a tunnel.
-        address: address of the server for these commands.
+        secret: the shared secret; its host and port are those for the application, not of a tunnel.
         master_arn: ARN of the master user's secret, which AWS's rotation for alternating users needs; empty: unknown.
     """
 
     client: SecretsManagerClient
-    region: str
-    prefix: str
-    host: str
-    port: int
-    address: ServerAddress
+    settings: Settings
+    secret: Document
     master_arn: str = ""
 
     def read(self, tenants: Iterable[Tenant]) -> tuple[dict[str, SecretChange], dict[str, Login]]:
@@ -153,16 +147,20 @@ class TenantSecrets:
         return self._login(tenant, read_when_not_rotating(self._store(tenant)))
 
     def _store(self, tenant: str) -> SecretStore:
-        return SecretStore(self.client, self.prefix + tenant, self.region, command="", tenant=tenant)
+        return SecretStore(self.client, self._name(tenant), self.settings.region, command="", tenant=tenant)
+
+    def _name(self, tenant: str) -> str:
+        return self.settings.tenant_secret_prefix + tenant
 
     def _fixed(self, tenant: str) -> dict[str, str | int]:
         """Return everything but the password, with the keys of AWS's rotation functions for PostgreSQL."""
-        fixed: dict[str, str | int] = {"engine": "postgres", "host": self.host, "port": self.port}
+        host, port = str(self.secret["host"].reveal()), int(self.secret["port"].reveal())
+        fixed: dict[str, str | int] = {"engine": "postgres", "host": host, "port": port}
         fixed |= {"username": tenant, "dbname": tenant}
         return fixed | ({"masterarn": self.master_arn} if self.master_arn else {})
 
     def _read_one(self, tenant: str) -> tuple[SecretChange, Document]:
-        name, empty = self.prefix + tenant, Document({})
+        name, empty = self._name(tenant), EMPTY
         try:
             _, document = self._store(tenant).read_current()
         except (SecretNotFound, SecretEmpty):
@@ -173,7 +171,7 @@ class TenantSecrets:
         return change, empty if change.error else document
 
     def _change(self, tenant: str, document: Document) -> SecretChange:
-        name, second = self.prefix + tenant, tenant + SECOND_LOGIN_SUFFIX
+        name, second = self._name(tenant), tenant + SECOND_LOGIN_SUFFIX
         fixed, stored = self._fixed(tenant), {key: document[key].reveal() for key in document}
         login = second if stored.get("username") == second else ""
         fixed["username"] = login or tenant
@@ -193,7 +191,7 @@ class TenantSecrets:
 
     def _login(self, tenant: str, document: Mapping[str, Secret[object]]) -> Login:
         user = str(document["username"].reveal()) if "username" in document else tenant
-        return Login(self.address, user, Secret(_password(document)))
+        return Login(server_address(self.settings, self.secret), user, Secret(_password(document)))
 
 
 def _password(document: Mapping[str, Secret[object]]) -> str:
@@ -209,12 +207,4 @@ def tenant_secrets(settings: Settings, secret: Document, master_arn: str = "") -
     """
     if settings.is_shared:
         return None
-    return TenantSecrets(
-        client=aws.client("secretsmanager", settings.region),
-        region=settings.region,
-        prefix=settings.tenant_secret_prefix,
-        host=str(secret["host"].reveal()),
-        port=int(secret["port"].reveal()),
-        address=server_address(settings, secret),
-        master_arn=master_arn,
-    )
+    return TenantSecrets(aws.client("secretsmanager", settings.region), settings, secret, master_arn)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from deploytools.conf import Settings
 from deploytools.postgres.connections import Connection, Login, locked_session, session
-from deploytools.secrets.document import Secret
+from deploytools.secrets.document import Document, Secret
 from deploytools.tenants.credentials import TenantSecrets
 from deploytools.tenants.logins import TenantLogins
 from deploytools.tenants.operations import Operation
@@ -87,7 +88,13 @@ class SeparateSite(BaseSite):
     @property
     def secrets(self) -> TenantSecrets:
         address = self.postgres.address
-        return TenantSecrets(cast(Any, self.fake), "us-east-1", PREFIX, address.host, address.port, address)
+        settings = Settings(
+            tenant_secret_prefix=PREFIX,
+            hostaddr=address.hostaddr,
+            sslmode=address.sslmode,
+            sslrootcert=address.sslrootcert,
+        )
+        return TenantSecrets(cast(Any, self.fake), settings, Document({"host": address.host, "port": address.port}))
 
     def provisioner(self, connection: Connection, **changes: Any) -> TenantProvisioner:
         desired = replace(self.desired, **changes)
