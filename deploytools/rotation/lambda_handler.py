@@ -41,7 +41,7 @@ from deploytools.rotation.rotation_steps import (
 )
 from deploytools.rotation.rotation_store import RotationStore
 from deploytools.rotation.rotator import Rotator
-from deploytools.secrets.document import Document
+from deploytools.secrets.document import EMPTY, Document
 from deploytools.secrets.plan import SecretState
 from deploytools.secrets.versions import CURRENT, PENDING, ROTATING, parse_age, short_id
 from deploytools.tenants.credentials import application_login, owner_role
@@ -129,7 +129,7 @@ def _is_switched(store: RotationStore, secret: SecretState) -> bool:
         return CURRENT in labels
     # The switch replaces a version if another writer has changed other keys since it was created.
     with suppress(SecretError):
-        replaced = store.read_version(store.aws_version).document if not labels else Document({})
+        replaced = store.read_version(store.aws_version).document if not labels else EMPTY
         if _has_login(secret.document, replaced):
             return True
         pending = secret.pending_version

@@ -201,7 +201,7 @@ def plan_sync(
     if DJANGO_KEY in generated and is_leaked:
         unset = [*unset, *({FALLBACKS_KEY} & state.document.keys())]
     elif DJANGO_KEY in generated:
-        given = Document({}).merge({**_former_keys(state.document, fields), **given})
+        given = EMPTY.merge({**_former_keys(state.document, fields), **given})
     filled = _applicable(defaults.without(given), state.document, fields)
     given = normalize({**filled, **given}, state.document, fields=fields)
     after = state.document.merge(given).without(unset)
