@@ -19,6 +19,7 @@ AREAS = (
     "iam.checks",
     "alarms.checks",
     "ecs.checks",
+    "ecs.connection_checks",
     "web.checks",
 )
 
