@@ -204,7 +204,22 @@ def test_the_instance_has_the_properties_of_its_cluster(api, host, values, setti
     )
     assert found.parameter_groups == (("orders-16", "in-sync"),)
     assert found.instance_groups == (("orders-1-16", "pending-reboot"),)
-    assert (found.pending, found.cluster_pending) == (("DBInstanceClass",), ("EngineVersion",))
+    assert (found.pending, found.cluster_pending) == (
+        ("DBInstanceClass = db.r6g.xlarge",),
+        ("EngineVersion = 16.11",),
+    )
+    changes = {
+        "BackupRetentionPeriod": 0,
+        "IAMDatabaseAuthenticationEnabled": False,
+        "PendingCloudwatchLogsExports": {},
+    }
+    api["DescribeDBClusters"] = {"DBClusters": [CLUSTER | {"PendingModifiedValues": changes}]}
+    found = rds_instance(stored(host, **values), Settings(**settings))
+    assert found.cluster_pending == (
+        "BackupRetentionPeriod = 0",
+        "IAMDatabaseAuthenticationEnabled = false",
+        "PendingCloudwatchLogsExports",
+    )
 
 
 def test_what_the_cluster_does_not_have_is_missing(api):

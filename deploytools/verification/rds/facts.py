@@ -39,8 +39,8 @@ class RdsInstance:
         region: the Region of a read replica in another Region; empty: that of the settings.
         other_endpoints: the reader endpoint and the custom endpoints of the cluster.
         read_at: the time of the response.
-        pending: names of the pending changes of the instance.
-        cluster_pending: names of the pending changes of its cluster.
+        pending: names and values of the pending changes of the instance: ``MultiAZ = false``.
+        cluster_pending: those of its cluster.
         parameter_groups: name and ``ParameterApplyStatus`` of each group, or of the group of its cluster.
         instance_groups: those of the instance, if it is in a cluster.
         security_groups: ID and status of each group.
@@ -154,8 +154,8 @@ def _instance(identifier: str, item: Mapping[str, Any], region: str = "") -> Rds
         endpoint=item.get("ClusterEndpoint") or item.get("Endpoint", {}).get("Address"),
         port=item.get("Endpoint", {}).get("Port"),
         log_exports=tuple(sorted(item.get("EnabledCloudwatchLogsExports") or ())),
-        pending=tuple(sorted(item.get("PendingModifiedValues") or ())),
-        cluster_pending=tuple(sorted(item.get("ClusterPendingModifiedValues") or ())),
+        pending=_changes(item.get("PendingModifiedValues") or {}),
+        cluster_pending=_changes(item.get("ClusterPendingModifiedValues") or {}),
         parameter_groups=_parameter_groups(item.get("DBParameterGroups")),
         instance_groups=_parameter_groups(item.get("InstanceParameterGroups")),
         security_groups=tuple(sorted((group["VpcSecurityGroupId"], group.get("Status", "")) for group in groups)),
@@ -172,6 +172,12 @@ def _instance(identifier: str, item: Mapping[str, Any], region: str = "") -> Rds
         other_endpoints=tuple(filter(None, item.get("OtherEndpoints", ()))),
         region=region,
     )
+
+
+def _changes(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names and, unless they have members, the values; AWS masks passwords."""
+    shown = {name: str(value).lower() if isinstance(value, bool) else value for name, value in values.items()}
+    return tuple(sorted(f"{name} = {value}" if isinstance(value, str | int) else name for name, value in shown.items()))
 
 
 def _parameter_groups(groups: Any) -> tuple[tuple[str, str], ...]:

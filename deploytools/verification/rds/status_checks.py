@@ -38,6 +38,9 @@ SERVING = (
     "upgrading-storage",
 )
 
+#: Pending changes that must not be applied, and the options that keep the current state.
+HARMFUL_CHANGES = {"BackupRetentionPeriod = 0": "--backup-retention-period 14", "MultiAZ = false": "--multi-az"}
+
 CERTIFICATE_DAYS = 60
 
 OFF, LOGGED = {"0", "off", "false", "no"}, "the log contains the data of customers"
@@ -234,9 +237,11 @@ def _pending(instance: RdsInstance) -> Verdict:
 def _changes(pending: tuple[str, ...], modify: Callable[..., str], instance: RdsInstance) -> Verdict:
     if not pending:
         return passed("no changes are pending")
+    evidence = f"pending until the maintenance window: {', '.join(pending)}"
+    if kept := [HARMFUL_CHANGES[change] for change in pending if change in HARMFUL_CHANGES]:
+        return failed(evidence, hint=modify(instance, " ".join(kept), "this replaces the pending change"))
     note = "this can restart the instance: run it at a time of low traffic"
-    hint = modify(instance, "--apply-immediately", note)
-    return warned(f"pending until the maintenance window: {', '.join(pending)}", hint=hint)
+    return warned(evidence, hint=modify(instance, "--apply-immediately", note))
 
 
 @instance_check(

@@ -27,6 +27,7 @@ from tests.verification.zoo.world import (
     alarm,
     description,
     expect,
+    rds,
     service,
 )
 
@@ -239,6 +240,11 @@ DATABASE = [
         )
         for state in ("PendingDeletion", "Disabled", "PendingImport", "missing")
     ),
+    *(
+        Row(rds(pending=(change, "DBInstanceClass = db.t4g.large")), {"rds.no-pending-changes": FAIL}, change)
+        for change in ("BackupRetentionPeriod = 0", "MultiAZ = false")
+    ),
+    Row(rds(pending=("BackupRetentionPeriod = 30",)), {"rds.no-pending-changes": WARN}, "BackupRetentionPeriod = 30"),
     Row({"storage_key_state": ""}, good=("rds.storage-encrypted",)),
 ]
 
