@@ -144,7 +144,8 @@ SESSION = """
            OR EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid >= 16384 AND (
                relacl::text ~ '[{,]=' OR relpersistence = 'u' OR reloptions && '{autovacuum_enabled=false}'))
            OR EXISTS (SELECT FROM pg_catalog.pg_default_acl WHERE defaclacl::text ~ '[{,]=')
-           OR EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE has_schema_privilege('public', oid, 'CREATE'))
+           OR EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE has_schema_privilege('public', oid, 'CREATE')
+                      AND (oid >= 16384 OR current_setting('server_version_num')::int >= 150000))  -- 14: by default.
            OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE oid >= 16384 AND prosecdef)
            OR EXISTS (SELECT FROM pg_catalog.pg_foreign_server) AS has_details
 """
