@@ -198,7 +198,8 @@ def test_formats_of_the_list(capsys, deployment):
     (check,) = json.loads(
         run(capsys, "verify_deploy", "--list", "--only", "rds.storage-encrypted", "--format", "json").out
     )
-    assert (check["id"], check["stage"], check["facts"]) == ("rds.storage-encrypted", "pre-launch", ["rds_instance"])
+    assert (check["id"], check["stage"]) == ("rds.storage-encrypted", "pre-launch")
+    assert check["facts"] == ["rds_instance", "storage_key_state"]
     assert "rds:DescribeDBInstances" in check["actions"]
     assert run(capsys, "verify_deploy", "--list", "--format", "html") == Result(
         "",
