@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploytools.verification.iam.excess import contains, overlaps
-from deploytools.verification.iam.policies import allowed_by, binding_conditions, decision, parse_policy, principals
+from deploytools.verification.iam.policies import binding_conditions, decision, parse_policy, principals
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod-AbCdEf"
 READ = "secretsmanager:GetSecretValue"
@@ -48,9 +48,9 @@ def allow(**members: Any) -> dict[str, Any]:
         ([allow(Action="rds:*")], READ, "*", False),
     ],
 )
-def test_allowed_by(statements, action, resource, is_allowed):
+def test_allowing_statement(statements, action, resource, is_allowed):
     policy = parse_policy("p", {"Version": "2012-10-17", "Statement": statements})
-    assert bool(allowed_by([policy], action, resource)) is is_allowed
+    assert bool(decision([policy], action, resource)[1]) is is_allowed
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_a_decision_that_depends_on_a_condition(effect, condition, decided):
 def test_a_deny_in_another_policy_overrides_the_allow():
     reading = parse_policy("reads", {"Statement": allow(Sid="Reads")})
     denying = parse_policy("denies", {"Statement": [allow(Effect="Deny")]})
-    assert allowed_by([reading], READ, SECRET) == "policy reads, statement Reads"
-    assert allowed_by([parse_policy("plain", {"Statement": [allow()]})], READ, SECRET) == "policy plain, statement 0"
-    assert allowed_by([reading, denying], READ, SECRET) == ""
+    assert decision([reading], READ, SECRET)[1] == "policy reads, statement Reads"
+    assert decision([parse_policy("plain", {"Statement": [allow()]})], READ, SECRET)[1] == "policy plain, statement 0"
+    assert decision([reading, denying], READ, SECRET)[1] == ""
 
 
 def test_a_url_encoded_document():

@@ -64,11 +64,6 @@ def argument(statements: Iterable[Mapping[str, Any]]) -> str:
     return shlex.quote(document.replace(" ", "\\u0020"))
 
 
-def allowed_by(policies: Iterable[Policy], action: str, resource: str) -> str:
-    """Return the statement that allows `action` on `resource`, perhaps under a condition; empty: it is denied."""
-    return decision(policies, action, resource)[1]
-
-
 def decision(
     policies: Iterable[Policy], action: str, resource: str, context: Mapping[str, str] | None = None
 ) -> tuple[str, str]:
