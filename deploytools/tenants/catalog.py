@@ -372,8 +372,9 @@ LEFTOVERS = """
            'As its owner, in ' || quote_ident(database) || ': ROLLBACK PREPARED ' || quote_literal(gid)
     FROM pg_prepared_xacts WHERE prepared < now() - interval '1 hour'
     UNION ALL SELECT datname::text || ' ' || usename, 'a session is idle in a transaction for more than an hour',
-           'Check what it does. To end it: SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state LIKE '
-           || quote_literal('idle in transaction%')
+           'Check what it does. To end it: SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ' ||
+           quote_literal(datname) || ' AND usename = ' || quote_literal(usename) ||
+           ' AND state LIKE ''idle in transaction%'' AND state_change < now() - interval ''1 hour'''
     FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND state_change < now() - interval '1 hour'
     GROUP BY datname, usename ORDER BY 1
 """

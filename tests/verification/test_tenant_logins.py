@@ -11,6 +11,7 @@ import pytest
 
 from deploytools.conf import read_settings
 from deploytools.secrets.reader import SecretReader
+from deploytools.tenants.catalog import LEFTOVERS
 from deploytools.tenants.credentials import tenant_login
 from deploytools.tenants.state import UnusableObjects
 from deploytools.verification.databases.facts import (
@@ -282,3 +283,12 @@ def test_leftovers_on_the_server(capsys, deployment):
     ]
     assert catalog.leftovers[0][2].endswith("SELECT pg_drop_replication_slot('old_replica')")
     assert catalog.outdated_collations == frozenset()
+
+
+def test_hint_for_a_forgotten_transaction_does_not_end_shorter_ones(deployment):
+    with deployment.postgres.admin() as admin, deployment.postgres.admin() as other, other.transaction():
+        other.execute("SELECT")
+        leftovers = admin.execute(LEFTOVERS.replace("interval '1 hour'", "interval '0'")).fetchall()
+        (hint,) = [hint for name, _, hint in leftovers if name == f"postgres {other.info.user}"]
+        statement = hint.partition("To end it: ")[2].replace("WHERE", f"WHERE pid = {other.info.backend_pid} AND")
+        assert admin.execute(statement).fetchall() == []
