@@ -290,7 +290,8 @@ def lock_error(connection: psycopg.Connection[Any], key: int, message: str) -> D
 
 def scram_verifier(login: Login) -> str:
     """Return the password as PostgreSQL stores it (RFC 5803), computed here: the server never sees the password."""
-    unconnected = psycopg.pq.PGconn.connect_start(b"host=/nonexistent")
+    # Without hostaddr, libpq would connect to PGHOSTADDR.
+    unconnected = psycopg.pq.PGconn.connect_start(b"host=/nonexistent hostaddr=''")
     password = login.password.reveal().encode()
     return unconnected.encrypt_password(password, login.user.encode(), b"scram-sha-256").decode()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ from dataclasses import replace
 import pytest
 from psycopg import sql
 
-from deploytools.postgres.connections import Login, scram_verifier
+from deploytools.postgres.connections import Login, ServerAddress, scram_verifier
 from deploytools.secrets.document import Secret
 from deploytools.tenants.options import DesiredState, Tenant, TenantOptions
 from deploytools.tenants.sql_script import sql_script
@@ -165,3 +166,14 @@ def test_script_contains_verifiers_instead_of_passwords(one_postgres):
     script = sql_script(DesiredState("app", (Tenant("shop"),)), {"app": login})
     assert (PASSWORD.reveal() in script, "SCRAM-SHA-256$4096:" in script) == (False, True)
     assert scram_verifier(login) != scram_verifier(login)
+
+
+def test_verifier_needs_no_connection(monkeypatch):
+    """Also not to the address of a tunnel."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")
+        monkeypatch.setenv("PGPORT", str(server.getsockname()[1]))
+        scram_verifier(Login(ServerAddress("db.example", 5432), "app", PASSWORD))
+        server.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            server.accept()
