@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
+import textwrap
 from pathlib import Path
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent.parent / "docs" / "benchmarks.md"
 AREAS = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in {"__init__", "__main__", "measure"})
+WRAPPER = textwrap.TextWrapper(120, break_long_words=False, break_on_hyphens=False)
 
 
 def main() -> None:
@@ -25,9 +27,10 @@ def main() -> None:
 
 
 def with_section(text: str, area: str, section: str) -> str:
-    """Return `text` with the section of `area` replaced, or appended."""
+    """Return `text` with the section of `area` replaced, or appended. Lines are wrapped, except in tables."""
     begin, end = f"<!-- {area}: written by scripts/bench -->", f"<!-- end of {area} -->"
-    block = f"{begin}\n{section.strip()}\n{end}"
+    lines = (line if line.startswith("|") else WRAPPER.fill(line) for line in section.strip().splitlines())
+    block = "\n".join([begin, *lines, end])
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     return pattern.sub(lambda _: block, text) if pattern.search(text) else f"{text.rstrip()}\n\n{block}\n"
 

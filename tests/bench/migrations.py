@@ -27,7 +27,7 @@ TENANTS, LOOPED, ROUNDS = 100, 5, 11
 MANY = 300
 PREFIX = "bench"
 
-#: The minimum of a run with nothing to migrate, in one process: start Django, read the secret, log in with psycopg.
+#: What a run with nothing to migrate is compared with: start Django, read the secret, log in with psycopg.
 BARE_LOGINS = """
 import os, django
 from multiprocessing.pool import ThreadPool
@@ -164,8 +164,8 @@ def one_with_tables(bench: Bench) -> tuple[list[list[str]], str]:
         f"{seconds['connection'] * 1000:.1f} ms, a query {seconds['query'] * 1000:.2f} ms, a bare copy "
         f"{seconds['bare'] * 1000:.0f} ms. The first two rows are means of {ROUNDS - 1} rounds in turns, because the "
         f"disk time of a copy varies widely. The loop runs over {LOOPED} tenants and is scaled to {TENANTS}. "
-        f"{TENANTS} bare logins are the minimum: a process that starts Django, reads the secret, and reads the rows of "
-        "`django_migrations` in each tenant with psycopg, in four threads."
+        f"The row of {MANY} tenants is one round. {TENANTS} bare logins, for comparison: a process that starts Django, "
+        "reads the secret, and reads the rows of `django_migrations` in each tenant with psycopg, in four threads."
     )
     return rows, notes
 
@@ -242,7 +242,7 @@ def loop(bench: Bench, tenants: list[str], **more: str) -> float:
 
 
 def nothing_to_migrate(bench: Bench) -> list[list[str]]:
-    """All tenants up to date, and the minimum of a process that logs in to each."""
+    """All tenants up to date, and a process that only logs in to each."""
     cases = {
         "ours": lambda: bench.manage("migrate_tenants", "--noinput"),
         "logins": lambda: bench.python("-c", BARE_LOGINS),
