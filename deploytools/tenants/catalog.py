@@ -63,7 +63,7 @@ def read_state(
         if user not in (desired.app_role, desired.login):
             del roles[user]
         tried = [login for login in logins if login.user in roles and roles[login.user].can_login]
-        attempts = [pool.submit(_try_login, roles[login.user], login) for login in tried]
+        attempts = pool.map(_try_login, [roles[login.user] for login in tried], tried)
         names = [tenant.name for tenant in desired.all_tenants]
         databases = read_databases(connection, [*names, *filter(None, [desired.template])])
         former = {role for database in databases.values() for role in database.former_owners} - {user, *roles}
@@ -72,10 +72,11 @@ def read_state(
         has_locale, locales = read_locales(connection, desired.locale)
         needs_extensions = any(tenant.options.extensions for tenant in desired.all_tenants)
         extensions = read_available_extensions(connection) if needs_extensions else {}
+        roles |= others | {role.name: role for role in attempts}
     return ServerState(
         version=connection.info.server_version,
         master=master,
-        roles=roles | others | {role.name: role for role in (attempt.result() for attempt in attempts)},
+        roles=roles,
         logins=owner_logins,
         extensions=extensions,
         databases=databases,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,10 +16,10 @@ import pytest
 from psycopg import sql
 
 from deploytools.errors import ConnectionFailed, ConnectionFailure, DatabaseError
-from deploytools.postgres.connections import lock_error, locked_session, session
+from deploytools.postgres.connections import Login, lock_error, locked_session, session
 from deploytools.secrets.document import Secret
-from deploytools.tenants import step_execution
-from deploytools.tenants.catalog import read_server_catalog
+from deploytools.tenants import catalog, step_execution
+from deploytools.tenants.catalog import read_server_catalog, read_state
 from deploytools.tenants.database_operations import CreateDatabase, ReassignObjects
 from deploytools.tenants.isolation import verify_tenant
 from deploytools.tenants.operations import (
@@ -494,3 +496,21 @@ def test_identifiers_are_quoted():
     evil = 'x"; DROP DATABASE y; --'
     text = CreateDatabase(evil).sql().as_string(None)
     assert text.startswith('CREATE DATABASE "x""; DROP DATABASE y; --" TEMPLATE template0')
+
+
+def test_interrupt_while_passwords_are_tried_starts_no_other_login(one_site, monkeypatch):
+    one_site.run()
+    tried: list[Login] = []
+
+    def hang(login: Login) -> bool:
+        tried.append(login)
+        if len(tried) == 2:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        time.sleep(1)
+        return True
+
+    monkeypatch.setattr(catalog, "password_works", hang)
+    with session(one_site.master) as connection, pytest.raises(KeyboardInterrupt):
+        read_state(connection, one_site.desired, [one_site.app] * 5)
+    time.sleep(1.5)
+    assert len(tried) == 2
