@@ -335,6 +335,13 @@ def test_the_login_of_the_application_is_not_the_master_user(capsys, deployed: D
     assert f"{deployed.role} is a login of the application, not the master user." in result.err
 
 
+@pytest.mark.parametrize("credential", ["django_secret_key", "master_password"])
+def test_tenants_are_not_required(capsys, settings, deployed: Deployment, credential: str):
+    settings.DEPLOYTOOLS |= {"TENANTS": []}
+    result = rotate_credentials(capsys, credential, "--plan")
+    assert (result.code, result.err) == (0, "")
+
+
 @pytest.mark.slow
 def test_a_wrong_password(capsys, deployed: Deployment):
     deployed.put(master_username=f"{deployed.name}_master", master_password="wrong-password-0123456789")

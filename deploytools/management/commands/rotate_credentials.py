@@ -83,8 +83,11 @@ class Command(DeployCommand):
             for _, path in self.destinations:
                 self.report(document, path)
             return
-        tenants = [configured.name for configured in configured_tenants(self._settings)]
-        tenant = _tenant(options["tenant"], tenants, self._settings) if credential == PASSWORD.name else ""
+        tenant, tenants = "", list[str]()
+        if credential == PASSWORD.name or (credential == DJANGO_KEY and not self._settings.is_shared):
+            tenants = [configured.name for configured in configured_tenants(self._settings)]
+        if credential == PASSWORD.name:
+            tenant = _tenant(options["tenant"], tenants, self._settings)
         self._secret = read_secret(self._settings)
         self._is_read_only = options["plan"] or mode == "status"
         master = self._find_master(in_secret=credential == MASTER)
@@ -153,7 +156,7 @@ class Command(DeployCommand):
 
     def _rotate_key(self, connection: Connection, tenants: Sequence[str]) -> None:
         settings, secret = self._settings, read_secret(self._settings)  # Another run can have held the lock.
-        owners = [owner_role(settings, secret), *(() if settings.is_shared else tenants)]
+        owners = [owner_role(settings, secret), *tenants]
         current = application_login(settings, secret).user
         rotator = KeyRotator(
             connection,
