@@ -22,6 +22,9 @@ def refuse_idle_options(modes: Modes, options: Mapping[str, Any], argument: str 
 
     Args:
         argument: the value of a positional argument, if its values are modes.
+
+    Raises:
+        ConfigurationError: an option does nothing in the mode.
     """
     given = [name for name, value in options.items() if is_given(value)]
     for mode in (mode for mode in modes if mode in (argument, *given)):

@@ -97,10 +97,12 @@ def next_steps(base: str, restart_command: str, *, needs_role: bool, is_restarte
 
 
 def restarting(service: str) -> str:
+    """Render the beginning of a restart."""
     return f"Restart of the ECS service {service}: a new deployment replaces all tasks. This takes minutes."
 
 
 def history(found: History) -> str:
+    """Render all versions, the newest first."""
     state = found.state
     labels = [row.version.id for row in found.rows]
     lines = [f"Secret {state.name} in {state.region}: {count(len(labels), 'version')}, the newest first"]
@@ -127,6 +129,7 @@ def _history_lines(row: HistoryRow, others: Sequence[str]) -> list[str]:
 
 
 def inspection(found: Inspection, notices: Sequence[Notice] = ()) -> str:
+    """Render the state of the secret and of each key."""
     state = found.state
     width = max((len(printable(item.key)) for item in found.keys), default=0)
     changed = f", last changed {state.last_changed}" if state.last_changed else ""
@@ -149,6 +152,7 @@ def inspection(found: Inspection, notices: Sequence[Notice] = ()) -> str:
 def validation(
     problems: Sequence[Problem], keys: Collection[str], missing: Sequence[str], unrecognized: Sequence[str] = ()
 ) -> str:
+    """Render the result of ``--validate``."""
     errors = sum(not item.is_warning for item in problems)
     lines = _all_problem_lines(problems)
     lines += _name_lines(
@@ -163,6 +167,7 @@ def validation(
 
 
 def template_written(file: str, keys: int) -> str:
+    """Render the result of ``--template``."""
     return (
         f"{file}: {count(keys, 'key')} to fill in. Remove the lines of values that you do not have yet. "
         "Only you can read the file (mode 0600)."

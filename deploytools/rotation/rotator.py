@@ -109,6 +109,7 @@ class Rotator:
     # Called by the steps.
 
     def execute_sql(self, operation: Operation) -> None:
+        """Execute the statement in the master user's session."""
         verifier = scram_verifier(self._pending_login()) if operation.password_role else ""
         self.connection.execute(operation.sql(verifier))
 
@@ -156,9 +157,11 @@ class Rotator:
             verify_tenant(login, database, self.owner)
 
     def test_master(self) -> None:
+        """Log in as the master user with the new password."""
         self._pending_login().connect(MAINTENANCE_DATABASE).close()
 
     def switch(self) -> None:
+        """Make the version of AWSPENDING current."""
         self.store.switch(*self._pending())
 
     def end(self) -> None:
