@@ -159,6 +159,7 @@ SEQUENCES = """
                  coalesce(pg_sequence_last_value(seqrelid), 0) AS value
           FROM (SELECT oid, reltuples FROM pg_catalog.pg_class WHERE relkind = 'r'
                   AND (reltuples > 0 OR pg_stat_get_tuples_inserted(oid) > 0) AND has_table_privilege(oid, 'SELECT')
+                  AND has_schema_privilege(relnamespace, 'USAGE')  -- Not that of another session's temporary tables.
                 OFFSET 0) AS t
           JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid
             AND d.refobjsubid > 0 AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
