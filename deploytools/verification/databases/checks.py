@@ -102,7 +102,7 @@ def encoding(server_catalog: ServerCatalog, tenants: tuple[str, ...]) -> Iterabl
 
     def evaluate(database: DatabaseState) -> Verdict:
         if database.encoding == ENCODING and database.name in server_catalog.outdated_collations:
-            hint = "As its owner, in psql: REINDEX DATABASE …; then ALTER DATABASE … REFRESH COLLATION VERSION"
+            hint = "In psql, as its owner: REINDEX DATABASE CONCURRENTLY …; ALTER DATABASE … REFRESH COLLATION VERSION"
             return warned(f"the version of its collation {database.locale} is outdated", hint=hint)
         verdict = passed if database.encoding == ENCODING else failed
         return verdict(f"encoding {database.encoding}, locale {database.locale}")
