@@ -124,6 +124,7 @@ def test_responses_of_a_site(site, monkeypatch):
         ("/.env", b"# production\n\nexport SECRET_KEY = x\n", True),
         ("/.env", b"DEBUG=1", True),
         ("/.env", b"<!doctype html><p>DEBUG=1", False),
+        ("/.env", b"\n# A comment\n" * 60 + b"name", False),
         ("/.git/HEAD", b"not found", False),
     ],
 )

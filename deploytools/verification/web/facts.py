@@ -34,7 +34,7 @@ ORIGIN = "https://deploytools.invalid"
 #: Files of the code that a server of a directory shows, and how they begin.
 FILES = {
     "/.git/HEAD": re.compile(rb"ref: refs/"),
-    "/.env": re.compile(rb"(\s*#[^\n]*\n|\s)*(export )?[A-Z][A-Z0-9_]*\s?="),
+    "/.env": re.compile(rb"(#[^\n]*\n|\s)*(export )?[A-Z][A-Z0-9_]*\s?="),
 }
 
 #: A phrase of Django's debug page.
