@@ -170,7 +170,9 @@ def redundant(ecs_service: Service, least_tasks: int | None, subnets: Subnets) -
     if least is not None and least < 2 <= desired:
         hint = "Run: aws application-autoscaling register-scalable-target with --min-capacity 2"
         return warned(f"Application Auto Scaling can reduce {count(desired, 'task')} to {least}", hint=hint)
-    used = {subnets[name].zone for name in service.subnets if name in subnets}
+    if unread := [name for name in service.subnets if name not in subnets]:
+        return unknown(f"the AWS response has no subnet {unread[0]}")
+    used = {subnets[name].zone for name in service.subnets}
     zones = len(used) if service.security_groups is not None else None
     where = f" in {count(zones, 'Availability Zone')}" if zones is not None else ""
     verdict = warned if desired < 2 or (zones is not None and zones < 2) else passed

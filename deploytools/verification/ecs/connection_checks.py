@@ -114,10 +114,13 @@ def reaches_database(
 
 
 def _blocked(service: Service, instance: RdsInstance, port: int, subnets: Subnets) -> Verdict | None:
-    """Return a failure if the network ACLs block connections between two of the subnets."""
-    ends = ((subnets.get(task), subnets.get(database)) for task in service.subnets for database in instance.subnets)
+    """Return a failure if the network ACLs block connections between two of the subnets; unknown: one was not read."""
+    for name in (*service.subnets, *instance.subnets):
+        if name not in subnets or not subnets[name].acl:
+            return unknown(f"the AWS response has no subnet {name} with its network ACL")
+    ends = ((subnets[task], subnets[database]) for task in service.subnets for database in instance.subnets)
     for task, database in ends:
-        if task and database and not task.allows(database, port):
+        if not task.allows(database, port):
             names = f"{task.identifier},{database.identifier}"
             hint = f"Run: aws ec2 describe-network-acls --filters Name=association.subnet-id,Values={names}"
             evidence = f"the network ACLs block port {port} from {task.identifier} to {database.identifier}"

@@ -308,7 +308,7 @@ def _passes(at: Subnet, peer: Subnet, port: int, *, egress: bool) -> bool:
             and ip_network(peer.cidr).subnet_of(ip_network(entry["CidrBlock"], strict=False))  # type: ignore[arg-type]
         ):
             return bool(entry["RuleAction"] == "allow")
-    return not at.acl
+    return False
 
 
 Subnets = Mapping[str, Subnet]

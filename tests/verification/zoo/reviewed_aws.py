@@ -178,7 +178,6 @@ SERVICE = [
                 {"subnets": SUBNETS | {"subnet-b": replace(SUBNETS["subnet-b"], zone="us-east-1a")}},
                 "1 Availability Zone",
             ),
-            ({"subnets": {}}, "2 tasks in 0 Availability Zones"),
             ({"least_tasks": 0}, "Application Auto Scaling can reduce 2 tasks to 0"),
             ({"least_tasks": 1}, "Application Auto Scaling can reduce 2 tasks to 1"),
         )
@@ -192,6 +191,12 @@ SERVICE = [
         for codes in ((), ("200-399",), ("200,301",))
     ),
     Row({"least_tasks": 2}, good=("ecs.redundant",)),
+    Row({"subnets": {}}, {"ecs.redundant": UNKNOWN, REACHES: UNKNOWN}, "the AWS response has no subnet"),
+    Row(
+        {"subnets": SUBNETS | {"subnet-b": replace(SUBNETS["subnet-b"], acl=())}},
+        {REACHES: UNKNOWN},
+        "the AWS response has no subnet subnet-b with its network ACL",
+    ),
     *(
         Row(acl(*entries), {REACHES: FAIL}, seen)
         for *entries, seen in (
