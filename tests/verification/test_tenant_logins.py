@@ -204,6 +204,11 @@ WORLDS = (
         ("SELECT setval('public.orders_id_seq', 7)",),
     ),
     (
+        ("INSERT INTO public.orders VALUES (9)", "ALTER TABLE public.orders ALTER id RESTART 9", "ANALYZE"),
+        {"defects": ("sequence orders_id_seq is behind orders",)},
+        ("ALTER TABLE public.orders ALTER id RESTART 10",),
+    ),
+    (
         (
             "ALTER TABLE public.lines SET UNLOGGED",
             "CREATE TABLE public.plain (id int) WITH (autovacuum_enabled = false)",

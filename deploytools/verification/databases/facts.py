@@ -152,8 +152,8 @@ SESSION = """
 #: Sequences of columns that have been used less often than rows were inserted: for each, a query that compares it with
 #: the column. Tables without rows are not opened.
 SEQUENCES = """
-    SELECT format('SELECT %L WHERE (SELECT max(%I) FROM %s) > %s',
-                  'sequence ' || sequence || ' is behind ' || relation, attname, relation, value) AS comparison
+    SELECT format('SELECT %L WHERE (SELECT max(%I) FROM %s) > (SELECT last_value - (NOT is_called)::int FROM %s)',
+                  'sequence ' || sequence || ' is behind ' || relation, attname, relation, sequence) AS comparison
     FROM (SELECT seqrelid::regclass AS sequence, t.oid::regclass AS relation, attname,
                  greatest(t.reltuples, pg_stat_get_tuples_inserted(t.oid)) AS rows,
                  coalesce(pg_sequence_last_value(seqrelid), 0) AS value
@@ -165,7 +165,7 @@ SEQUENCES = """
             AND d.refobjsubid > 0 AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
           JOIN pg_catalog.pg_sequence ON seqrelid = d.objid
           JOIN pg_catalog.pg_attribute ON attrelid = t.oid AND attnum = d.refobjsubid
-          WHERE has_sequence_privilege(seqrelid, 'USAGE, SELECT') OFFSET 0) AS owned
+          WHERE has_sequence_privilege(seqrelid, 'SELECT') OFFSET 0) AS owned
     WHERE value < rows
 """
 DETAILS = """
