@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ from deploytools.errors import ConfigurationError
 from deploytools.secrets.contract import FIELDS
 from deploytools.secrets.document import Document
 from deploytools.secrets.plan import SecretState
-from deploytools.verification.ecs.facts import Cluster, Target, TargetGroup, newest_settings_modules
+from deploytools.verification.ecs.facts import Cluster, Target, TargetGroup, log_groups, newest_settings_modules
 from deploytools.verification.fact_result import Absent, Fact, Failed, Value
 from deploytools.verification.findings import Report, Status
 from deploytools.verification.iam.permissions import DECRYPT, READ
@@ -630,3 +631,9 @@ def test_the_addresses_of_load_balancers_are_known(wire):
     wire.remembered = {}
     wire.documented = wire.documented | {"ec2:DescribeNetworkInterfaces": interfaces}
     assert read(closure("balancer_nodes"))["balancer_nodes"] == Value(frozenset({"203.0.113.7"}))
+
+
+def test_container_without_the_name_of_its_log_group():
+    definition = WORLD["task_definition"]
+    containers = tuple(replace(container, log_group=("us-east-1", "")) for container in definition.containers)
+    assert log_groups(replace(definition, containers=containers)) == frozenset()

@@ -228,7 +228,7 @@ def log_groups(task_definition: TaskDefinition | None) -> frozenset[tuple[str, .
     if task_definition is None:
         return None
     wanted = {container.log_group for container in task_definition.containers if container.log_group}
-    return frozenset((region, name) for region, name in wanted if name in read_log_groups([name], region))
+    return frozenset((region, name) for region, name in wanted if name and name in read_log_groups([name], region))
 
 
 @fact(actions=("ecs:DescribeTaskDefinition",))
