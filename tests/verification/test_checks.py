@@ -483,3 +483,17 @@ def test_a_squashed_migration_is_applied_if_the_replaced_ones_are():
     assert graph.missing_from(frozenset({FIRST})) == (squashed,)
     assert graph.missing_from(frozenset({FIRST, ("order", "0002_more")})) == ()
     assert graph.unknown_in(frozenset({FIRST, ("order", "0002_more")})) == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "command"),
+    [
+        ("PendingDeletion", "cancel-key-deletion"),
+        ("Disabled", "enable-key"),
+        ("PendingImport", "describe-key"),
+        ("missing", "describe-key"),
+    ],
+)
+def test_hint_for_a_storage_key_is_a_command_that_its_state_allows(state, command):
+    (finding,) = [f for f in findings(storage_key_state=state) if f.check.id == "rds.storage-encrypted"]
+    assert f"Run: aws kms {command} --key-id " in finding.hint

@@ -18,6 +18,9 @@ MIN_STEP = 10
 #: Days for which the exported logs must be kept. RDS itself keeps them for three days.
 MIN_LOG_DAYS = 7
 
+#: The command of ``aws kms`` that makes a key usable again, by its state.
+KEY_COMMANDS = {"PendingDeletion": "cancel-key-deletion", "Disabled": "enable-key"}
+
 #: PostgreSQL logs that RDS can export, and Aurora.
 LOGS, AURORA_LOGS = ("postgresql", "upgrade"), ("postgresql",)
 
@@ -120,8 +123,8 @@ def _not_public(instance: RdsInstance) -> Verdict:
 )
 def storage_encrypted(rds_instance: RdsInstance, storage_key_state: str) -> Verdict:
     """Without encryption, data, backups and snapshots are stored in plaintext. Without the key, they are lost."""
-    if storage_key_state not in {"", "Enabled"}:
-        verb = "cancel-key-deletion" if storage_key_state == "PendingDeletion" else "enable-key"
+    if storage_key_state not in {"", "Enabled", "Updating"}:  # While its primary Region changes, a key can be used.
+        verb = KEY_COMMANDS.get(storage_key_state, "describe-key")
         hint = f"Run: aws kms {verb} --key-id {rds_instance.key} (a key is disabled after its deletion was cancelled)"
         return failed(f"the state of its KMS key is {storage_key_state}", hint=hint)
     return _switch("StorageEncrypted", rds_instance.is_encrypted)

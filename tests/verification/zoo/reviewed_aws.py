@@ -245,6 +245,7 @@ DATABASE = [
         )
         for state in ("PendingDeletion", "Disabled", "PendingImport", "missing")
     ),
+    Row({"storage_key_state": "Updating"}, good=("rds.storage-encrypted",)),
     *(
         Row(rds(pending=(change, "DBInstanceClass = db.t4g.large")), {"rds.no-pending-changes": FAIL}, change)
         for change in ("BackupRetentionPeriod = 0", "MultiAZ = false")
