@@ -297,7 +297,7 @@ def no_test_databases(server_catalog: ServerCatalog) -> Iterable[Verdict]:
     replication slot fills the storage with WAL; an open transaction holds its locks, and stops VACUUM."""
     found = [warned("it exists", name) for name in server_catalog.test_databases]
     found += [warned(sentence, name, hint) for name, sentence, hint in server_catalog.leftovers]
-    return found or [passed("no database is named test_*, and no slot or transaction was left behind")]
+    return found or [passed("no test_* database, no idle slot, and no forgotten transaction of the application")]
 
 
 @check(
