@@ -297,7 +297,12 @@ EPHEMERAL = (32_768, 60_999)
 
 
 def _passes(at: Subnet, peer: Subnet, port: int, *, egress: bool) -> bool:
-    """Return whether the network ACL `at` a subnet allows packets to `port` of the receiver, to or from `peer`."""
+    """Return whether the network ACL `at` a subnet allows packets to `port` of the receiver, to or from `peer`.
+
+    Entries that deny a part of the peer's addresses are left out: a quarantined host blocks no application.
+    """
+    peers: Any = ip_network(peer.cidr)
+    rest, is_allowed = [peers], False  # The addresses of the peer that no entry has matched yet.
     for entry in at.acl:
         ports = entry.get("PortRange") or {"From": 0, "To": 65_535}
         if (
@@ -305,10 +310,21 @@ def _passes(at: Subnet, peer: Subnet, port: int, *, egress: bool) -> bool:
             and entry["Protocol"] in {"-1", "6"}
             and (entry["Protocol"] == "-1" or ports["From"] <= port <= ports["To"])
             and "CidrBlock" in entry
-            and ip_network(peer.cidr).subnet_of(ip_network(entry["CidrBlock"], strict=False))  # type: ignore[arg-type]
         ):
-            return bool(entry["RuleAction"] == "allow")
-    return False
+            block = ip_network(entry["CidrBlock"], strict=False)
+            if entry["RuleAction"] == "allow":
+                is_allowed |= any(block.overlaps(part) for part in rest)
+            elif peers.subnet_of(block):
+                break
+            rest = [left for part in rest for left in _outside(part, block)]
+    return is_allowed and not rest
+
+
+def _outside(part: Any, block: Any) -> Iterable[Any]:
+    """Return the networks of the addresses in `part` that are not in `block`."""
+    if part.subnet_of(block):
+        return ()
+    return part.address_exclude(block) if block.subnet_of(part) else (part,)
 
 
 Subnets = Mapping[str, Subnet]
@@ -408,7 +424,9 @@ def range_rules(groups: Iterable[SecurityGroup], settings: Settings) -> list[tup
 def temporary_rules(
     groups: Iterable[SecurityGroup], settings: Settings, known: Container[str] = ()
 ) -> list[tuple[SecurityGroup, Rule]]:
-    """Return the rules that are described as temporary, and those for one address except on the bastion host.
+    """Return the rules that are described as temporary, and those for one address.
+
+    Not for one address on the bastion host or on the ports of a website: an internal site has one office's address.
 
     Args:
         known: addresses that are not temporary.
@@ -419,7 +437,12 @@ def temporary_rules(
         for group in groups
         for rule in group.rules
         if TEMPORARY.search(rule.description)
-        or (is_single(rule) and not group.is_one_of(bastions) and rule.cidr.partition("/")[0] not in known)
+        or (
+            is_single(rule)
+            and not rule.is_web
+            and not group.is_one_of(bastions)
+            and rule.cidr.partition("/")[0] not in known
+        )
     ]
 
 

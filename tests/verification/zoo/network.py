@@ -397,6 +397,7 @@ NETWORK += [
             "HTTP from the load balancer",
         )
     ),
+    Row(rules(APP, Rule("sgr-x", "tcp", 443, 443, cidr="198.51.100.7/32")), good=("network.no-temporary-rules",)),
     Row(
         rules(APP, Rule("sgr-x", "tcp", 8000, 8000, cidr="10.0.1.12/32"))
         | {"balancer_nodes": frozenset({"10.0.1.12"})},

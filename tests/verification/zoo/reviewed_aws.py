@@ -168,6 +168,8 @@ def acl(*entries: dict[str, Any]) -> Changes:
 
 POSTGRES, RESPONSES = {"From": 5432, "To": 5432}, {"From": 1024, "To": 65_535}
 REACHES = "ecs.reaches-database"
+ALLOW_HALF = {"Protocol": "-1", "CidrBlock": "10.0.1.0/25", "RuleAction": "allow"}
+DENIED_HALVES = tuple({"Protocol": "-1", "CidrBlock": cidr} for cidr in ("10.0.1.0/25", "10.0.1.128/25"))
 ALLOW_SSH = {"PortRange": {"From": 22, "To": 22}, "RuleAction": "allow"}
 AWSLOGS = {"awslogs-group": "/ecs/new", "awslogs-region": "us-east-1"}
 SERVICE = [
@@ -205,6 +207,8 @@ SERVICE = [
             ({"PortRange": RESPONSES, "Egress": True}, "or the responses"),
             ({"Protocol": "-1", "CidrBlock": "10.0.1.0/24"}, "or the responses"),
             (ALLOW_SSH, {"Protocol": "-1", "CidrBlock": "0.0.0.0/0"}, "or the responses"),
+            (ALLOW_HALF, {"Protocol": "-1"}, "or the responses"),
+            (*DENIED_HALVES, "or the responses"),
         )
     ),
     *(
@@ -213,6 +217,7 @@ SERVICE = [
             ({"PortRange": {"From": 22, "To": 22}},),
             ({"PortRange": POSTGRES, "CidrBlock": "198.51.100.0/24"},),
             ({"PortRange": POSTGRES, "CidrBlock": "10.0.1.9/32"},),
+            (ALLOW_HALF, ALLOW_HALF | {"CidrBlock": "10.0.1.128/25"}, {"Protocol": "-1"}),
             ({"PortRange": POSTGRES, "RuleAction": "allow"}, {"PortRange": POSTGRES}),
             ({"Protocol": "17"},),
             ({"Protocol": "-1", "Ipv6CidrBlock": "::/0", "CidrBlock": "192.0.2.0/24"},),
