@@ -224,6 +224,14 @@ WORLDS = (
     ),
     (
         (
+            """DO $$BEGIN IF current_setting('server_version_num')::int >= 180000 THEN
+               EXECUTE 'ALTER TABLE public.orders ADD CONSTRAINT hope CHECK (id > 0) NOT ENFORCED'; END IF; END$$""",
+        ),
+        {},
+        ("ALTER TABLE public.orders DROP CONSTRAINT IF EXISTS hope",),
+    ),
+    (
+        (
             "CREATE INDEX broken ON public.orders (id)",
             "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'public.broken'::regclass",
             "ALTER TABLE public.orders ADD CONSTRAINT positive CHECK (id > 0) NOT VALID",

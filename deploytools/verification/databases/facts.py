@@ -176,7 +176,8 @@ DETAILS = """
                    AND indexrelid NOT IN (SELECT index_relid FROM pg_catalog.pg_stat_progress_create_index)
                  UNION ALL SELECT 'constraint ' || quote_ident(conname) || ' of ' || conrelid::regclass
                                   || ' is not valid'
-                 FROM pg_catalog.pg_constraint WHERE NOT convalidated AND conrelid >= 16384
+                 FROM pg_catalog.pg_constraint c WHERE NOT convalidated AND conrelid >= 16384
+                   AND to_jsonb(c) ->> 'conenforced' IS DISTINCT FROM 'false'  -- A column since PostgreSQL 18.
                  UNION ALL SELECT 'table ' || oid::regclass || CASE relpersistence WHEN 'u'
                      THEN ' is unlogged: a crash empties it' ELSE ' is excluded from autovacuum' END
                  FROM pg_catalog.pg_class WHERE relkind = 'r' AND oid >= 16384
