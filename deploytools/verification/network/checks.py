@@ -314,7 +314,10 @@ def no_temporary_rules(
     rule_history: RuleHistory,
     balancer_nodes: frozenset[str],
 ) -> Iterable[Verdict]:
-    """The address in a temporary rule can later be assigned to another host."""
+    """The address in a temporary rule can later be assigned to another host.
+
+    A single address is not reported on the bastion host and on ports 80 and 443: an internal site can have one.
+    """
     groups = all_groups(network, task_groups)
     if not network.groups:
         return [unknown("the AWS response has no security groups")]
