@@ -223,7 +223,13 @@ class DeployCommand(BaseCommand):
                 "Confirmation required, but stdin is not a terminal. Nothing was changed.",
                 hint="Check the plan with --plan, then run the command with --noinput.",
             )
-        if not self.prompt_yes_no(question):
+        try:
+            is_confirmed = self.prompt_yes_no(question)
+        except KeyboardInterrupt:
+            self.stderr.write("")  # The terminal has printed ^C.
+            message = "Interrupted. Nothing was changed.\nHint: Run the command again."
+            raise Error(message, returncode=INTERRUPTED) from None
+        if not is_confirmed:
             raise Refused("Canceled. Nothing was changed.", hint="Run the command again and answer yes.")
 
     def prompt_yes_no(self, question: str) -> bool:

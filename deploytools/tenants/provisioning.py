@@ -199,7 +199,7 @@ class TenantProvisioner:
             for target in targets
             if (roles := [role for role in unknown.get(target.tenant.name, ()) if role not in target.previous_members])
         ]
-        templates = self.old_templates() if self.desired.migrate else ()
+        templates = self.old_templates() if self.desired.template else ()
         old = [("", f"Template {template.name} is outdated; --prune-templates drops it") for template in templates]
         accessible = sum(database.master_owns for database in databases.values())
         whole = count(len(databases), "tenant database")

@@ -89,6 +89,21 @@ def test_an_error_is_a_message_with_a_hint_and_an_exit_code(capsys, error, messa
     assert capsys.readouterr().err.lstrip() == f"Error: {message}\n"
 
 
+def test_an_interrupt_at_the_prompt_changes_nothing(monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    command = ReportingCommand()
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr(command, "prompt_yes_no", interrupt)
+    with pytest.raises(CommandError) as raised:
+        command.confirm("Apply this plan?", interactive=True)
+    assert (str(raised.value), raised.value.returncode) == (
+        "Interrupted. Nothing was changed.\nHint: Run the command again.",
+        130,
+    )
+
+
 def test_traceback_prints_the_exception_and_keeps_the_exit_code(capsys):
     command = ReportingCommand(error=Refused("Canceled.", hint="Answer yes."))
     assert exit_code(command, "--traceback") == 1

@@ -340,6 +340,8 @@ def test_old_templates_are_reported_and_dropped_on_request(site, settings):
     with locked_session(site.postgres.master, wait=30) as connection:
         provisioner = newer.provisioner(connection)
         assert ("", f"Template {site.template} is outdated; --prune-templates drops it") in provisioner.notes()
+        without = replace(site, desired=replace(site.desired, template="")).provisioner(connection)
+        assert without.notes() == []  # The template of another run is not outdated.
         steps = tuple(drop_steps(provisioner.old_templates()))
         assert steps == (UnmarkTemplate(site.template, site.app.user), DropTemplate(site.template, site.app.user))
         provisioner.prune(steps, Listener(lambda step: None))
