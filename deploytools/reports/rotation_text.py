@@ -11,14 +11,20 @@ from deploytools.rotation.rotation_state import PASSWORD, LoginState, RotationSt
 from deploytools.secrets.plan import rotation_dates
 from deploytools.secrets.versions import short_id
 from deploytools.tenants.operations import Operation
-from deploytools.wording import count
+from deploytools.wording import count, wrapped
 
 VERSION = 1
 
 
 def to_plan_text(steps: Sequence[Operation | str]) -> str:
     """Return one line for each step."""
-    return "\n".join(f"  - {step}" for step in steps) or "  No changes: the former login is closed."
+    lines = [line for step in steps for line in step_lines(step, "-")]
+    return "\n".join(lines) or "  No changes: the former login is closed."
+
+
+def step_lines(step: Operation | str, symbol: str) -> list[str]:
+    """Return the lines of a step of a plan, or of one that was applied."""
+    return wrapped(str(step), indent=f"  {symbol} ")
 
 
 def to_status_text(state: RotationState) -> str:
@@ -27,11 +33,12 @@ def to_status_text(state: RotationState) -> str:
     lines = [f"{secret.name}: version {short_id(secret.version)}, login {state.current}, {_age(state)}"]
     if state.pending_version:
         pending = short_id(state.pending_version)
-        lines.append(
-            f"  A rotation is not finished: AWSPENDING is on version {pending}. Complete it: {state.resume_command}"
-        )
+        lines += [
+            f"  A rotation is not finished: AWSPENDING is on version {pending}. Complete it:",
+            f"  {state.resume_command}",
+        ]
     if state.has_leftover_labels:
-        lines.append(f"  A rotation was interrupted after its switch. Complete it: {state.command}")
+        lines += ["  A rotation was interrupted after its switch. Complete it:", f"  {state.command}"]
     for login in state.logins.values():
         lines.append(f"  {login.name}: {_kind(login, state)}, {count(len(login.sessions), 'session')}")
         lines += [f"    {session}" for session in login.sessions]
@@ -56,13 +63,18 @@ def to_recovery_text(state: RotationState) -> str:
 
 def to_offer(instance: str) -> str:
     """Return how RDS can manage the master user's password instead."""
-    return (
+    prose = (
         "RDS can manage this password and rotate it every 7 days. Blue/green deployments and new read replicas are "
-        "then not possible. If the instance is not in a DB cluster, run:\n"
-        f"  aws rds modify-db-instance --db-instance-identifier {instance} "
-        "--manage-master-user-password --apply-immediately\nThen remove it from the secret:\n"
-        "  python manage.py sync_secrets --unset master_username --unset master_password"
+        "then not possible. If the instance is not in a DB cluster, run:"
     )
+    lines = [
+        *wrapped(prose, indent=""),
+        f"  aws rds modify-db-instance --db-instance-identifier {instance} --manage-master-user-password "
+        "--apply-immediately",
+        "Then remove it from the secret:",
+        "  python manage.py sync_secrets --unset master_username --unset master_password",
+    ]
+    return "\n".join(lines)
 
 
 def to_managed_text(managed: ManagedMaster, state: ManagedState) -> str:

@@ -61,10 +61,10 @@ class Command(DeployCommand):
 
     help = (
         "Rotate a credential while the application serves requests. password: two logins of the role that owns the "
-        "databases take turns, so that the former one works until no process uses it: then run --finish. Running "
+        "databases take turns: the former one works until you run --finish, when no process uses it. Running "
         "processes need the database backend deploytools.backend, or a restart before --finish. django_secret_key: "
-        "three phases, one a run, with a restart of all processes after each. master_password: the password of the "
-        "master user, in the secret that RDS manages or in yours."
+        "three phases, one for each run, with a restart of all processes after each. master_password: the password of "
+        "the master user, in the secret that RDS manages or in yours."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -231,7 +231,8 @@ class Command(DeployCommand):
                 self.report(to_json() if format == "json" else to_text(), path)
 
     def _show_step(self, step: Operation | str) -> None:
-        self.stderr.write(f"  ✓ {step}")
+        for line in rotation_text.step_lines(step, "✓"):
+            self.stderr.write(line)
 
     def _find_master(self, *, in_secret: bool) -> Master:
         return find_master(
