@@ -45,7 +45,8 @@ environment variables:
                    tenant: apply the migrations of this tenant (DATABASE_NAME)
                    all: apply the migrations of all tenants
                    skip: do not check
-  FAIL_LEVEL       lowest severity of failures that prevents the start: low, medium, high or critical (default: high)
+  FAIL_LEVEL       lowest severity of failures that prevents the start:
+                   low, medium, high or critical (default: high)
   LOG_FORMAT       text or json (default: text)
   LOG_LEVEL        DEBUG, INFO, WARNING, ERROR or CRITICAL (default: INFO)
 """

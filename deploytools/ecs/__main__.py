@@ -52,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
         "2 error. The action run exits with the exit code of the container, or with 130 (SIGINT) or 143 (SIGTERM).",
     )
     parser.add_argument("--cluster", required=True, help="name or ARN of the ECS cluster (required)")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="ACTION", prog=f"{parser.prog} --cluster CLUSTER"
+    )
     _add_register(actions.add_parser("register", help="register a new revision of a task definition, print its ARN"))
     _add_run(actions.add_parser("run", help="run a one-off task, follow its log, exit with its exit code"))
     _add_deploy(actions.add_parser("deploy", help="update a service, roll back on failure"))

@@ -73,18 +73,24 @@ def add_rotation_options(parser: CommandParser) -> None:
         ("--back", "Make the former login current again, while it is open."),
         ("--status", "Show where the rotation stands and who uses each login; change nothing."),
         ("--iam-policy", IAM_POLICY_HELP),
-        ("--one-login", "Change the password of the login in use. New connections fail until processes read it."),
+        (
+            "--one-login",
+            "Change the password of the login in use. New connections fail until processes read the secret again.",
+        ),
         (
             "--end-sessions",
-            "With --finish or --wait-for-sessions: end sessions of the former login that are idle for 10 s.",
+            "With --finish or --wait-for-sessions: end sessions of the former login that have been idle for 10 s.",
         ),
         ("--leaked", LEAKED_HELP),
-        ("--restarted", "All processes were restarted since the last phase of django_secret_key: do not check it."),
+        ("--restarted", "Do not check that all processes were restarted since the last phase of django_secret_key."),
         ("--now", "With --finish: close the former login and end all its sessions, for example after a leak."),
     ):
         parser.add_argument(option, action="store_true", help=text)
     for option, text in (
-        ("--wait-for-sessions", "After the switch, wait so long and close the former login."),
-        ("--grace", "Let PostgreSQL refuse the former login after this time."),
+        (
+            "--wait-for-sessions",
+            "After the switch, wait up to TIME, for example 30m, until no session uses the former login, and close it.",
+        ),
+        ("--grace", "Let PostgreSQL refuse the former login after TIME, for example 24h."),
     ):
         parser.add_argument(option, type=duration, metavar="TIME", help=text)

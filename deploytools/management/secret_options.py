@@ -78,8 +78,8 @@ def add_value_options(parser: CommandParser) -> None:
         (
             "--regenerate",
             "KEY",
-            "Replace the value with a generated one. Instead of --regenerate password, after which logins fail until "
-            "create_tenant_dbs, use rotate_credentials. With django_secret_key, the former key stays valid.",
+            "Replace the value with a generated one. With password, logins fail until you run create_tenant_dbs: use "
+            "rotate_credentials instead. With django_secret_key, the former key stays valid.",
         ),
     ):
         group.add_argument(option, action="append", default=[], metavar=metavar, help=text)

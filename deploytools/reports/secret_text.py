@@ -83,7 +83,7 @@ def next_steps(base: str, restart_command: str, *, needs_role: bool, is_restarte
     if needs_role:
         lines += ["Next: set the new password for the database role:", "  python manage.py create_tenant_dbs"]
     if not is_restarted:
-        lines.append("Next: restart every process that reads the secret. Until then it has the old values:")
+        lines.append("Next: restart all processes that read the secret. Until then, they use the old values:")
         if restart_command:
             lines += [
                 f"  {restart_command}",

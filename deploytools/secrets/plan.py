@@ -278,7 +278,7 @@ def _refuse_invalid(errors: Sequence[Problem]) -> None:
         raise InvalidSecret(
             "; ".join(f"{printable(item.key)} {item.message}" for item in errors) + ". Nothing was changed.",
             hint="Expected: " + "; ".join(f"{printable(item.key)}: {item.expected}" for item in errors) + ". "
-            "To keep the stored value of a key, remove the key from the file.",
+            "To keep the stored value of a key, leave the key out.",
         )
 
 

@@ -81,8 +81,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Open a tunnel to an RDS instance through a bastion host. The tunnel is ready when PostgreSQL "
         "answers through it with a valid certificate. With COMMAND, run the command through the tunnel and exit with "
         "its exit code. Without, print the environment variables to set and keep the tunnel open until Ctrl-C.",
-        usage="%(prog)s [-h] {ssm,ssh} BASTION --host ENDPOINT [--port PORT] [--local-port PORT] [--ca FILE] "
-        "[--wait SECONDS] [-- COMMAND …]",
+        usage="%(prog)s [-h] {ssm,ssh} BASTION --host ENDPOINT [--port PORT]\n"
+        "                                   [--local-port PORT] [--ca FILE] [--wait SECONDS] [-- COMMAND …]",
     )
     parser.add_argument(
         "method", choices=("ssm", "ssh"), help="ssm: AWS Systems Manager, needs no open port; ssh: needs port 22"

@@ -53,7 +53,7 @@ def test_given_values_are_written_and_all_others_kept(capsys, deployment, file):
     assert result == Result(
         plan_lines(deployment, version)
         + f"Written and verified.\n  AWSCURRENT   {new[:8]}\n  AWSPREVIOUS  {version[:8]}\n"
-        "Next: restart every process that reads the secret. Until then it has the old values:\n"
+        "Next: restart all processes that read the secret. Until then, they use the old values:\n"
         "  web servers, workers and scheduled jobs\n"
         f"Go back:\n  python manage.py sync_secrets --rollback {version[:8]}\n"
         f"{file} contains credentials. Delete it: rm {file}\n",

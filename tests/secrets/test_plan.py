@@ -127,7 +127,7 @@ def test_refused(stored, wanted, stage, message):
         plan(stored, wanted, stage)
     assert str(caught.value) == f"{message}. Nothing was changed."
     assert caught.value.hint.startswith("Expected: ")
-    assert caught.value.hint.endswith(" To keep the stored value of a key, remove the key from the file.")
+    assert caught.value.hint.endswith(" To keep the stored value of a key, leave the key out.")
 
 
 def test_too_large():

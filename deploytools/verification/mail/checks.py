@@ -164,7 +164,7 @@ dns_check = partial(
     title="SPF record of the sender's domain is valid and includes Amazon SES or Gmail, if used",
     severity=Severity.HIGH,
     hint="Add one TXT record to the domain: v=spf1 include:SERVICE ~all",
-    not_set="receivers use no SPF record of the project (SES uses its own domain, a local server none)",
+    not_set="receivers check no SPF record of the project: SES uses its own domain, and a local server needs none",
 )
 def spf(spf_record: SpfRecord) -> Verdict:
     """Receivers reject messages, or treat them as spam, if the record does not list the server that sends them."""

@@ -41,7 +41,7 @@ startup_check = partial(check, severity=Severity.HIGH, tags=("startup",))
 
 @startup_check(
     "django.check-deploy",
-    title="Django's check --deploy reports no issues and silences none, and no setting is one of development",
+    title="Django's check --deploy reports no issues and silences none, and no setting is meant for development",
     guide="Security Checklist: Django SECRET_KEY is unique for production",
     hint="Run: python manage.py check --deploy",
     references=("Django check --deploy",),

@@ -532,7 +532,7 @@ MAIL = [
     Row(ses_identity(is_verified=False), {"mail.ses-identity": FAIL}, "not verified"),
     Row(ses_identity(dkim="PENDING"), {"mail.ses-identity": WARN}, "DKIM is PENDING"),
     Row(ses_identity(is_verified=None), {"mail.ses-identity": UNKNOWN}, "VerifiedForSendingStatus"),
-    Row({"spf_record": None}, {"mail.spf": NA}, "receivers use no SPF record of the project"),
+    Row({"spf_record": None}, {"mail.spf": NA}, "receivers check no SPF record of the project"),
     *(
         Row(spf(**changes), {"mail.spf": status}, seen)
         for changes, status, seen in (
