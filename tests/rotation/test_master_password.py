@@ -139,7 +139,7 @@ def test_killed_after_each_step(made: World, after: int):
     pending = made.fake.stored.labels.get(PENDING)
     assert made.works(made.password()) is (after < 2 or after > 3)  # Then AWSPENDING has the one that works.
     if after < len(STEPS):
-        assert "Complete it: python manage.py rotate_credentials master_password" in to_status_text(
+        assert "Complete it:\n  python manage.py rotate_credentials master_password" in to_status_text(
             made.run(lambda s: ())
         )
         assert made.rotate().secret.version == pending

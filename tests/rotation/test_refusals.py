@@ -139,7 +139,9 @@ def test_the_status_names_an_interrupted_switch(made: World):
     with pytest.raises(Crash):
         made.rotate(after=7)
     assert (made.steps[-1], PENDING in made.fake.stored.labels) == ("Switch", True)
-    message = "A rotation was interrupted after its switch. Complete it: python manage.py rotate_credentials password"
+    message = (
+        "A rotation was interrupted after its switch. Complete it:\n  python manage.py rotate_credentials password"
+    )
     assert message in to_status_text(made.state())
     assert message not in to_status_text(made.rotate())
 
