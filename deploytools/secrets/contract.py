@@ -120,7 +120,10 @@ def secret_keys(value: Any) -> str | None:
 def _too_weak(value: str, length: int, unique: int) -> str | None:
     if len(value) < length:
         return f"has {len(value)} characters, at least {length} are required"
-    return f"has fewer than {unique} different characters" if len(set(value)) < unique else None
+    if len(set(value)) < unique:
+        return f"has fewer than {unique} different characters"
+    is_repeated = any(value[n:] == value[:-n] for n in range(1, length // 2 + 1))
+    return "repeats its first characters" if is_repeated else None
 
 
 def _is_digits(text: str) -> bool:

@@ -78,12 +78,14 @@ PASSWORDS = ("secret.database-passwords",)
 PLACEHOLDERS = (
     (STRIPE, {"stripe_secret_key": "sk_live_" + "X" * 24}),
     (STRIPE, {"stripe_secret_key": "sk_live_REPLACEMEWITHYOURREALKEY00"}),
-    (PASSWORDS, {"password": "Password1" * 4}),
+    (PASSWORDS, {"password": "Password1Password2Password3Password4"}),
     (PASSWORDS, {"password": "TODO_SET_A_REAL_PASSWORD_BEFORE_LAUNCH"}),
     (PASSWORDS, {"password": "<YOUR_PASSWORD_GOES_HERE_32_CHARACTERS>"}),
     (PASSWORDS, {"password": "django_app-2026-shop-prod-with-32-letters"}),
     (PASSWORDS, {"master_username": "dbadmin", "master_password": "S0meDBadmin_of_the_shop_in_2026_x"}),
     (PASSWORDS, {"password": "please-change-this-password-before-launch"}),
+    (PASSWORDS, {"master_username": "dbadmin", "master_password": "Winter-2026-" * 2 + "Winter-2026-Winter"}),
+    (("secret.django-key",), {"django_secret_key": "Xk9!vQ2zR" * 6}),
     (("secret.database-passwords",), {"master_password": "hunter2"}),
 )
 GMAIL_LOGIN = {"email_host": "smtp.gmail.com", "email_user": "a@gmail.com"}
@@ -292,6 +294,11 @@ SECRET = [
             "is a sequence",
         )
         for typed in ("qwertyuiopasdfghjklzxcvbnm1234567890", "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p")
+    ),
+    Row(
+        secret(password="Summer2026!" * 3),
+        {"connection.configuration": WARN, "secret.database-passwords": FAIL},
+        "password repeats its first characters",
     ),
     Row(
         secret(password=None),
