@@ -51,7 +51,10 @@ UNSAFE_PARAMETERS: Mapping[str, tuple[Set[str], str]] = {
     **dict.fromkeys(("fsync", "full_page_writes"), (OFF, "a crash can corrupt the data")),
     "synchronous_commit": (OFF, "a crash loses the last transactions"),
     "log_statement": ({"all", "mod"}, LOGGED),
-    "log_min_duration_statement": ({"0"}, LOGGED),
+    **dict.fromkeys(
+        ("log_min_duration_statement", "log_min_duration_sample", "auto_explain.log_min_duration"), ({"0"}, LOGGED)
+    ),
+    "pgaudit.log_parameter": ({"1", "on", "true", "yes"}, LOGGED),
     "ssl_min_protocol_version": ({"tlsv1", "tlsv1.1"}, "clients can use a TLS version with known vulnerabilities"),
     "password_encryption": ({"md5", *OFF}, "new passwords are stored as MD5 hashes"),
 }

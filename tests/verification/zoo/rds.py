@@ -71,11 +71,15 @@ UNSAFE = (
     ("log_statement", "all", "log_statement is all: the log contains the data of customers"),
     ("log_statement", "mod", "the log contains the data of customers"),
     ("log_min_duration_statement", "0", "the log contains the data of customers"),
+    ("log_min_duration_sample", "0", "the log contains the data of customers"),
+    ("auto_explain.log_min_duration", "0", "the log contains the data of customers"),
+    ("pgaudit.log_parameter", "1", "the log contains the data of customers"),
     ("ssl_min_protocol_version", "TLSv1.1", "known vulnerabilities"),
     ("password_encryption", "md5", "MD5"),
 )
 SAFE = {
-    "autovacuum": "1", "log_statement": "ddl", "log_min_duration_statement": "1000", "synchronous_commit": "on",
+    "autovacuum": "1", "log_statement": "ddl", "log_min_duration_statement": "1000", "log_min_duration_sample": "100",
+    "auto_explain.log_min_duration": "-1", "pgaudit.log": "ddl,role", "pgaudit.log_parameter": "0", "synchronous_commit": "on",
     "ssl_min_protocol_version": "TLSv1.2", "password_encryption": "scram-sha-256", "fsync": None,
 }  # fmt: skip
 
