@@ -194,8 +194,10 @@ WORLDS = (
         (
             "ALTER ROLE {role} SET statement_timeout = '50ms'",
             "ALTER DATABASE {database} SET idle_in_transaction_session_timeout = '1min'",
+            "ALTER DATABASE {database} SET lock_timeout = '1ms'",
+            "ALTER ROLE {role} SET idle_session_timeout = '1s'",
         ),
-        {"settings": ("statement_timeout is 50ms",)},
+        {"settings": ("statement_timeout is 50ms", "lock_timeout is 1ms", "idle_session_timeout is 1s")},
         ("ALTER ROLE {role} RESET ALL", "ALTER DATABASE {database} RESET ALL"),
     ),
     (

@@ -125,8 +125,11 @@ SESSION = """
            ARRAY(SELECT name || ' is ' || value FROM (
                      SELECT name, current_setting(name, true) AS value
                      FROM unnest('{statement_timeout,transaction_timeout,idle_in_transaction_session_timeout,
-                                    session_replication_role}'::text[]) AS name) AS setting
-                 WHERE CASE WHEN name LIKE '%timeout' THEN value::interval > '0' AND value::interval < '1s'
+                                    lock_timeout,idle_session_timeout,session_replication_role}'::text[]) AS name
+                 ) AS setting
+                 WHERE CASE WHEN name LIKE '%timeout' THEN value::interval > '0' AND value::interval < CASE name
+                                WHEN 'lock_timeout' THEN '50ms' WHEN 'idle_session_timeout' THEN '10s' ELSE '1s'
+                            END::interval
                             ELSE value <> 'origin' END) AS settings,
            coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
            AND has_schema_privilege(current_schema(), 'USAGE') AND NOT EXISTS (

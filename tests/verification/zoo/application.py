@@ -52,7 +52,12 @@ DATABASES = [
     ),
     *(
         Row(tenant(settings=settings), {"databases.table-privileges": WARN}, f"in its sessions, {settings[0]}")
-        for settings in (("statement_timeout is 50ms",), ("session_replication_role is replica",))
+        for settings in (
+            ("statement_timeout is 50ms",),
+            ("lock_timeout is 1ms",),
+            ("idle_session_timeout is 1s",),
+            ("session_replication_role is replica",),
+        )
     ),
     *(
         Row(changes, {"databases.table-privileges": WARN}, "in its sessions, synchronous_commit is off")

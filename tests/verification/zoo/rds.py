@@ -79,8 +79,9 @@ UNSAFE = (
 )
 SAFE = {
     "autovacuum": "1", "log_statement": "ddl", "log_min_duration_statement": "1000", "log_min_duration_sample": "100",
-    "auto_explain.log_min_duration": "-1", "pgaudit.log": "ddl,role", "pgaudit.log_parameter": "0", "synchronous_commit": "on",
-    "ssl_min_protocol_version": "TLSv1.2", "password_encryption": "scram-sha-256", "fsync": None,
+    "auto_explain.log_min_duration": "-1", "pgaudit.log": "ddl,role", "pgaudit.log_parameter": "0",
+    "synchronous_commit": "on", "ssl_min_protocol_version": "TLSv1.2",
+    "password_encryption": "scram-sha-256", "fsync": None,
 }  # fmt: skip
 
 SWITCHES = [
