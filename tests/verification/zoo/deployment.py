@@ -382,6 +382,11 @@ SECRET = [
     Row(description(rotates=False), {"secret.rotation-on-schedule": NA}, "rotation is disabled"),
     Row(description(next_rotation=NOW - timedelta(days=1)), {"secret.rotation-on-schedule": FAIL}, "due on 2026-02-28"),
     Row(description(next_rotation=None), {"secret.rotation-on-schedule": UNKNOWN}, "NextRotationDate"),
+    Row(  # It is also true for requests without the key.
+        statement(Principal="*", Condition={"ForAllValues:StringEquals": {"aws:PrincipalOrgID": "o-1"}}),
+        {"secret.not-shared": FAIL},
+        "its condition (aws:PrincipalOrgID) does not restrict that",
+    ),
     Row(statement(Principal="*"), {"secret.not-shared": FAIL}, "statement Open allows every AWS account (*)"),
     Row(
         statement(Principal={"AWS": ["*"]}), {"secret.not-shared": FAIL}, "statement Open allows every AWS account (*)"

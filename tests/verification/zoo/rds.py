@@ -67,6 +67,7 @@ UNSAFE = (
     ("autovacuum", "0", "autovacuum is 0: PostgreSQL stops before"),
     ("track_counts", "off", "PostgreSQL stops before"),
     ("fsync", "0", "a crash can corrupt the data"),
+    ("full_page_writes", "0", "a crash can corrupt the data"),
     ("synchronous_commit", "off", "a crash loses the last transactions"),
     ("log_statement", "all", "log_statement is all: the log contains the data of customers"),
     ("log_statement", "mod", "the log contains the data of customers"),

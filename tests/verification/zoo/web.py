@@ -142,6 +142,10 @@ VISIT = [
         Row(headers(**changes), {"web.security-headers": WARN}, seen)
         for changes, seen in (
             ({"content_security_policy": ""}, "does not limit scripts"),
+            (
+                {"content_security_policy": "", "content_security_policy_report_only": "default-src 'none'"},
+                "does not limit scripts",
+            ),
             ({"content_security_policy": "default-src * 'unsafe-inline'"}, "scripts from *, 'unsafe-inline'"),
             ({"content_security_policy": "script-src 'self' https:"}, "scripts from https:"),
             ({"content_security_policy": "img-src 'self'"}, "does not limit scripts"),
