@@ -39,13 +39,14 @@ def to_text(report: Report, paint: Paint = plain) -> str:
         lines += [line for group in _by_check(merge_resources(findings)) for line in check_lines(group, paint)]
         lines += [""]
     causes, others = split_by_cause(report.findings)
-    if not_applicable := not_applicable_lines(others, paint):
+    not_evaluated = {check for group in report.not_evaluated for check in group.checks}  # Listed after the verdict.
+    if not_applicable := not_applicable_lines((item for item in others if item.check.id not in not_evaluated), paint):
         lines += [*not_applicable, ""]
     problems = _problem_lines((finding for finding in others if finding.status in PROBLEMS), paint)
     problems += [line for cause in causes for line in _cause_lines(cause, paint)]
     if problems:
         lines += ["Problems:", *problems, ""]
-    return "\n".join([*lines, *closing_lines(report)])
+    return "\n".join([*lines, *closing_lines(report, with_ids=True)])
 
 
 def _by_check(findings: Iterable[Finding]) -> list[list[Finding]]:
@@ -69,7 +70,7 @@ def _cause_lines(findings: Sequence[Finding], paint: Paint) -> list[str]:
 
 
 def not_applicable_lines(findings: Iterable[Finding], paint: Paint) -> list[str]:
-    """Return each reason why checks do not apply, with these checks."""
+    """Return each reason why checks do not apply to a resource, with these checks."""
     by_reason: dict[str, list[str]] = {}
     for finding in merge_resources(finding for finding in findings if finding.status is Status.NOT_APPLICABLE):
         name = f"{finding.check.id} ({finding.resource})" if finding.resource else finding.check.id
@@ -116,11 +117,19 @@ def change_lines(changes: Iterable[Change], paint: Paint) -> list[str]:
     return lines or ["No changes."]
 
 
-def closing_lines(report: Report) -> list[str]:
-    """Return the verdict, why checks were not evaluated, the settings, the number of findings and the duration."""
+def closing_lines(report: Report, *, with_ids: bool = False) -> list[str]:
+    """Return the verdict, why checks were not evaluated, the settings, the number of findings and the duration.
+
+    Args:
+        with_ids: whether to list the checks that do not apply.
+    """
+    reasons = [
+        f"{group} ({', '.join(group.checks)})" if with_ids and group.status is Status.NOT_APPLICABLE else str(group)
+        for group in report.not_evaluated
+    ]
     return [
         report.verdict,
-        *(line for group in report.not_evaluated for line in wrapped(str(group), indent="  ")),
+        *(line for reason in reasons for line in wrapped(reason, indent="  ", hanging="  ")),
         f"Settings: {report.settings}, stage: {report.stage}.",
         f"Findings: {counts_text(report)}. Duration: {report.seconds:.1f} s.",
     ]

@@ -88,17 +88,17 @@ def test_checks_that_do_not_apply_are_grouped_by_reason():
     base = change(BAD, status=Status.NOT_APPLICABLE, evidence=reason, hint="", resource="")
     ecs = [change(base, id=f"ecs.{name}") for name in ("deployment-complete", "circuit-breaker", "logs")]
     other = change(base, id="mail.ses", evidence="not SES", resource="shop")
-    text = to_text(Report((*ecs[:2], GOOD, other, ecs[2]), 0, "prod"))
+    partly = change(GOOD, status=Status.NOT_APPLICABLE, evidence="a replica", resource="shop")
+    text = to_text(Report((*ecs[:2], GOOD, other, ecs[2], partly), 0, "prod"))
     assert text.splitlines()[4:] == [
-        'Not applicable (DEPLOYTOOLS["ECS_SERVICE"] is not set): ecs.deployment-complete,',
-        "  ecs.circuit-breaker, ecs.logs",
-        "Not applicable (not SES): mail.ses (shop)",
+        f"Not applicable (a replica): {GOOD.check.id} (shop)",
         "",
         "OK: 1 check passed, 4 not applicable",
         '  3 checks not applicable: DEPLOYTOOLS["ECS_SERVICE"] is not set',
-        "  1 check not applicable: not SES",
+        "    (ecs.deployment-complete, ecs.circuit-breaker, ecs.logs)",
+        "  1 check not applicable: not SES (mail.ses)",
         "Settings: prod, stage: launch.",
-        "Findings: 4 not applicable, 1 pass. Duration: 0.0 s.",
+        "Findings: 5 not applicable, 1 pass. Duration: 0.0 s.",
     ]
 
 
