@@ -222,6 +222,7 @@ def test_all_facts(wire):
     assert sorted(service.subnets) == sorted(rds.subnets)
     assert {group.name for group in seen["task_groups"].groups} == {"backend", "debug"}
     assert {group.identifier for group in seen["task_groups"].groups} == set(service.security_groups)
+    assert all([rule.cidr for rule in group.egress] == ["0.0.0.0/0"] for group in seen["task_groups"].groups)
     assert service.target_groups == ((balanced.arn,),)
     assert (balanced.name, balanced.targets) == ("web", (Target("10.0.1.7:8000", "healthy"),))
     assert seen["ecs_cluster"].insights == "enabled"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from ipaddress import ip_network
 
 from deploytools.conf import Settings
 from deploytools.verification.ecs.checks import (
@@ -17,7 +18,7 @@ from deploytools.verification.ecs.checks import (
 from deploytools.verification.ecs.facts import Service, TargetGroup
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.network.checks import allow_hint, missing_groups
-from deploytools.verification.network.facts import Network, SecurityGroup, Subnets
+from deploytools.verification.network.facts import HostGroups, Network, SecurityGroup, Subnets
 from deploytools.verification.rds.facts import RdsInstance
 
 #: The first HTTP code of an error, and a code in the matcher of a target group.
@@ -86,7 +87,12 @@ def _evaluate_targets(group: TargetGroup, tasks: int) -> Verdict:
     "application's security group",
 )
 def reaches_database(
-    ecs_service: Service, rds_instance: RdsInstance, network: Network, settings: Settings, subnets: Subnets
+    ecs_service: Service,
+    rds_instance: RdsInstance,
+    network: Network,
+    settings: Settings,
+    subnets: Subnets,
+    task_groups: HostGroups,
 ) -> Verdict:
     """If the database allows none of the service's security groups, no task can connect."""
     service, own = ecs_service, ecs_service.security_groups
@@ -100,6 +106,13 @@ def reaches_database(
     }
     if in_use := sorted(set(allowed) & set(own)):
         blocked = _blocked(service, rds_instance, port, subnets)
+        to_database = [subnets[name].cidr for name in rds_instance.subnets if name in subnets]
+        if not blocked and not _allows_egress(task_groups.groups, network.of_database, to_database, port):
+            hint = (
+                f"Run: aws ec2 authorize-security-group-egress --group-id {in_use[0]} --ip-permissions "
+                f"IpProtocol=tcp,FromPort={port},ToPort={port},UserIdGroupPairs=[{{GroupId={network.of_database[0]}}}]"
+            )
+            return failed(f"no egress rule of its security groups allows port {port} of the database", hint=hint)
         return blocked or passed(f"the database allows {', '.join(in_use)}")
     if missing := missing_groups(network.of_database, network.groups):
         return missing[0]
@@ -111,6 +124,17 @@ def reaches_database(
     expected = 'both in DEPLOYTOOLS["APP_SECURITY_GROUPS"] and ' if settings.app_security_groups else ""
     groups = ", ".join(own) or "the default one of the VPC"
     return failed(f"none of its security groups ({groups}) is {expected}allowed by the database", hint=hint)
+
+
+def _allows_egress(
+    groups: Iterable[SecurityGroup], of_database: Collection[str], ranges: Iterable[str], port: int
+) -> bool:
+    """Return whether the egress rules allow a security group of the database, or a part of each of its subnets."""
+    rules = [rule for group in groups for rule in group.egress if rule.covers(port)]
+    networks = [ip_network(rule.cidr) for rule in rules if rule.cidr]
+    return any(rule.group in of_database or rule.prefix_list for rule in rules) or all(
+        any(network.overlaps(ip_network(subnet)) for network in networks) for subnet in ranges
+    )
 
 
 def _blocked(service: Service, instance: RdsInstance, port: int, subnets: Subnets) -> Verdict | None:

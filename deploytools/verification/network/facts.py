@@ -84,11 +84,18 @@ class Rule:
         return f"{self.identifier} {protocol}{ports} {self.cidr or self.prefix_list or group}"
 
 
+#: The egress rule of a new security group.
+ALLOW_ALL = Rule("", "-1", -1, -1, cidr="0.0.0.0/0")
+
+
 @dataclass(frozen=True)
 class SecurityGroup:
+    """A security group with its ingress rules, and its egress rules, whose sources are destinations."""
+
     identifier: str
     name: str
     rules: tuple[Rule, ...] = ()
+    egress: tuple[Rule, ...] = (ALLOW_ALL,)
 
     def is_one_of(self, names: Iterable[str]) -> bool:
         """Return whether the id or the name of the group is in `names`."""
@@ -160,13 +167,15 @@ def read_groups(client: EC2Client, ids: list[str], vpc: str = "") -> dict[str, S
         groups = client.get_paginator("describe_security_groups").paginate(Filters=filters).build_full_result()
     with aws.translate_aws_errors("ec2:DescribeSecurityGroupRules", where):
         rules = client.get_paginator("describe_security_group_rules").paginate(Filters=filters).build_full_result()
-    ingress = [rule for rule in rules["SecurityGroupRules"] if not rule["IsEgress"]]
-    ingress.sort(key=lambda rule: rule["SecurityGroupRuleId"])
+    every = sorted(rules["SecurityGroupRules"], key=lambda rule: rule["SecurityGroupRuleId"])
     return {
         group["GroupId"]: SecurityGroup(
             group["GroupId"],
             _name(group, vpc),
-            tuple(_rule(r) for r in ingress if r["GroupId"] == group["GroupId"]),
+            *(
+                tuple(_rule(r) for r in every if (r["GroupId"], r["IsEgress"]) == (group["GroupId"], is_egress))
+                for is_egress in (False, True)
+            ),
         )
         for group in sorted(groups["SecurityGroups"], key=lambda group: group["GroupId"])
     }

@@ -22,6 +22,7 @@ from tests.verification.zoo.world import (
     SUBNETS,
     TARGETS,
     TOPIC,
+    WEB,
     WORLD,
     Changes,
     alarm,
@@ -166,6 +167,13 @@ def acl(*entries: dict[str, Any]) -> Changes:
     return {"subnets": SUBNETS | {"subnet-b": replace(SUBNETS["subnet-b"], acl=added + DEFAULT_ACL)}}
 
 
+def egress(*rules: Rule) -> Changes:
+    """The tasks' security group has these egress rules."""
+    group = replace(GROUPS["sg-app"], egress=rules)
+    return {"task_groups": HostGroups((group,), {})}
+
+
+TO_POSTGRES = Rule("sgr-e", "tcp", 5432, 5432, group="sg-db")
 POSTGRES, RESPONSES = {"From": 5432, "To": 5432}, {"From": 1024, "To": 65_535}
 REACHES = "ecs.reaches-database"
 ALLOW_HALF = {"Protocol": "-1", "CidrBlock": "10.0.1.0/25", "RuleAction": "allow"}
@@ -221,6 +229,25 @@ SERVICE = [
             ({"PortRange": POSTGRES, "RuleAction": "allow"}, {"PortRange": POSTGRES}),
             ({"Protocol": "17"},),
             ({"Protocol": "-1", "Ipv6CidrBlock": "::/0", "CidrBlock": "192.0.2.0/24"},),
+        )
+    ),
+    *(
+        Row(egress(*rules), {REACHES: FAIL}, "no egress rule of its security groups allows port 5432")
+        for rules in (
+            (),
+            (WEB,),
+            (replace(TO_POSTGRES, group="sg-cache"),),
+            (replace(TO_POSTGRES, group="", cidr="::/0"),),
+            (replace(TO_POSTGRES, group="", cidr="10.0.1.0/24"),),
+        )
+    ),
+    *(
+        Row(egress(WEB, *rules), good=(REACHES,))
+        for rules in (
+            (TO_POSTGRES,),
+            (replace(TO_POSTGRES, group="", cidr="10.0.0.0/16"),),
+            (replace(TO_POSTGRES, group="", cidr="10.0.1.0/25"), replace(TO_POSTGRES, group="", cidr="10.0.2.0/24")),
+            (replace(TO_POSTGRES, group="", prefix_list="pl-vpc"),),
         )
     ),
     Row(service(min_healthy=50), good=("ecs.redundant",)),
