@@ -253,7 +253,7 @@ def expected_secret(
                 return warned(f"{found}, as in the newest revision", hint="Deploy the newest revision")
             return failed(found, hint=f"Set DJANGO_SETTINGS_MODULE to {module}, or run the command with its settings")
         if container.development:
-            return failed(f"it has {', '.join(container.development)}", hint="Remove these variables")
+            return failed(f"it has {', '.join(container.development)}", hint="Remove it from the task definition")
         own = {name: source for name, source in container.secrets if is_own(secret_arn(source))}
         if former := [variable for variable, source in own.items() if VERSION.search(source)]:
             return failed(

@@ -139,10 +139,11 @@ class Container:
         also_fetched: ARNs of the secrets of its log driver and of its image's registry.
         environment_files: ARNs of S3 objects with more environment variables, which are not read.
         host_access: Linux capabilities, devices, directories and namespaces of the host that it has.
-        settings_module: its variable ``DJANGO_SETTINGS_MODULE``; empty: not set.
+        settings_module: ``DJANGO_SETTINGS_MODULE`` of its command or its variables; empty: not set.
         region: its variable ``AWS_REGION``; empty: not set.
         log_group: Region and name of its log group, if ECS does not create it; empty: none.
-        development: its variables with values of development: ``DJANGO_DEBUG=1``, ``ALLOWED_HOSTS=*``.
+        development: its variables with values of development: ``DJANGO_DEBUG=1``, ``ALLOWED_HOSTS=*``, and words of
+            its command: ``runserver``.
     """
 
     name: str
@@ -197,6 +198,10 @@ DEVELOPMENT = re.compile(
     re.IGNORECASE,
 )
 
+#: Servers and options of development in a command, and the settings that a command has instead of its variable's.
+OF_DEVELOPMENT = re.compile(r"(?<![\w/-])(runserver(_plus)?|--reload)(?![\w.-])")
+OF_COMMAND = re.compile(rf"""(?:{MODULE}=|(?<!\S)--settings[= ])["']?(\w[\w.]*)""")
+
 #: Ends of the names of variables that identify something.
 OF_NAME = ("_NAME", "_ARN", "_ID")
 
@@ -243,9 +248,7 @@ def newest_settings_modules(task_definition: TaskDefinition | None, settings: Se
             response: Any = client.describe_task_definition(taskDefinition=family)
         except client.exceptions.ClientException:  # The family has no active revision.
             return {}
-    return {
-        item["name"]: _environment(item).get(MODULE, "") for item in response["taskDefinition"]["containerDefinitions"]
-    }
+    return {item["name"]: _settings_module(item) for item in response["taskDefinition"]["containerDefinitions"]}
 
 
 def secret_arn(source: str) -> str:
@@ -279,11 +282,12 @@ def _container(item: Any, values: set[str], secret: str) -> Container:
             *([registry] if registry else ()),
         ),
         environment_files=tuple(file["value"] for file in item.get("environmentFiles") or ()),
-        settings_module=environment.get(MODULE, ""),
+        settings_module=_settings_module(item),
         region=environment.get("AWS_REGION", ""),
         log_group=_log_group(log),
-        development=tuple(
-            sorted(text for pair in environment.items() if DEVELOPMENT.fullmatch(text := "=".join(pair)))
+        development=(
+            *sorted(text for pair in environment.items() if DEVELOPMENT.fullmatch(text := "=".join(pair))),
+            *(f"{found[0]} in its command" for found in OF_DEVELOPMENT.finditer(_command(item))),
         ),
     )
 
@@ -293,6 +297,15 @@ def _log_group(log: Mapping[str, Any]) -> tuple[str, ...]:
     if log.get("logDriver") != "awslogs" or options.get("awslogs-create-group") == "true":
         return ()
     return (options.get("awslogs-region", ""), options.get("awslogs-group", ""))
+
+
+def _settings_module(item: Any) -> str:
+    found = OF_COMMAND.search(_command(item))
+    return found[1] if found else _environment(item).get(MODULE, "")
+
+
+def _command(item: Any) -> str:
+    return " ".join((*(item.get("entryPoint") or ()), *(item.get("command") or ())))
 
 
 def _environment(item: Any) -> dict[str, str]:
