@@ -113,6 +113,9 @@ def test_settings_of_development(settings):
         "DEBUG_PROPAGATE_EXCEPTIONS", "SERVER_EMAIL", "PASSWORD_HASHERS", "SESSION_ENGINE", "CORS_ALLOW_ALL_ORIGINS",
     ]  # fmt: skip
     assert project.project().cookie_domains == (("SESSION_COOKIE_DOMAIN", ".shop.net"),)
+    settings.MIGRATION_MODULES = {"auth": None, "sessions": "shop.session_migrations", "gone": None}
+    assert list(project._weak_settings())[-1] == "MIGRATION_MODULES['auth'] is None: its tables are not migrated"
+    settings.MIGRATION_MODULES = {}
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
     settings.SERVER_EMAIL = "Shop <errors@shop.net>"
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher", settings.PASSWORD_HASHERS[0]]

@@ -73,6 +73,8 @@ def test_value_is_found_in_any_file(tree, file, text, line):
         'password: "cCs9cSF4JXkmejB3"',
         "password: cCs9cSF4JXkmejB3Cg==",
         "echo 'p+=q!x%y&z0w' > file",
+        r'{"password": "p+=q!x%y\u0026z0w"}',
+        "<password>p+=q!x%y&amp;z0w</password>",
         *(
             f"Authorization: Basic {encode(f'{user}:p+=q!x%y&z0w'.encode()).decode()}"
             for user in ("app", "shop", "django_app")

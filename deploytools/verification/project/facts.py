@@ -116,6 +116,11 @@ def _weak_settings() -> Iterator[str]:
         yield f"SESSION_ENGINE uses {cache}, in which other processes do not find a session"
     if getattr(settings, "CORS_ALLOW_ALL_ORIGINS", False) and getattr(settings, "CORS_ALLOW_CREDENTIALS", False):
         yield "CORS_ALLOW_ALL_ORIGINS and CORS_ALLOW_CREDENTIALS are True"
+    yield from (
+        f"MIGRATION_MODULES[{app!r}] is None: its tables are not migrated"
+        for app, module in settings.MIGRATION_MODULES.items()
+        if module is None and app in installed_apps.app_configs
+    )
     yield from (f"INSTALLED_APPS contains {app}" for app in settings.INSTALLED_APPS if app in TOOLS)
 
 

@@ -15,6 +15,7 @@ import zlib
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ def _lines(content: bytes, forms: Mapping[str, tuple[bytes, ...]]) -> Iterator[t
 
 
 def encoded_forms(value: str) -> tuple[bytes, ...]:
-    """Return the forms of a value in files: plain, in a URL, in JSON, and in base64.
+    """Return the forms of a value in files: plain, in a URL, in JSON, in XML or HTML, and in base64.
 
     A base64 form is the part that does not depend on what is before the value, such as the user name of HTTP's basic
     authentication, or follows it, such as a line end.
@@ -166,7 +167,10 @@ def encoded_forms(value: str) -> tuple[bytes, ...]:
     parts = [plain[-before % 3 : len(plain) - (len(plain) + before) % 3] for before in range(3)]
     quoted = quote(value, safe="")
     in_lower_case = re.sub("%..", lambda found: found[0].lower(), quoted)
-    forms = {plain, quoted.encode(), in_lower_case.encode(), json.dumps(value)[1:-1].encode()}
+    in_json = json.dumps(value)[1:-1]
+    escaped = re.sub("[<>&]", lambda found: f"\\u{ord(found[0]):04x}", in_json)  # By Go, such as Terraform.
+    texts = (quoted, in_lower_case, in_json, escaped, escape(value, quote=False), escape(value))
+    forms = {plain, *(text.encode() for text in texts)}
     return tuple(forms | {encode(part) for part in parts for encode in (b64encode, urlsafe_b64encode)})
 
 

@@ -52,6 +52,12 @@ INTERNALS = {
     b"<title>Index of /": "the list of a directory",
 }
 
+#: The whole response in plain text of a health endpoint that does not work.
+UNHEALTHY_TEXT = re.compile(
+    rb"\s*(status:?\s*)?(down|fail(ed|ing|ure)?|error|unhealthy|unavailable|not ok|degraded|out_of_service)[.!]?\s*",
+    re.IGNORECASE,
+)
+
 #: A member of the JSON response of a health endpoint that says that something does not work: a word, or false if the
 #: name is that of a state or a service. ``"maintenance": false`` is good.
 UNHEALTHY = re.compile(
@@ -79,7 +85,8 @@ class Response:
         headers: with lower-case names.
         internals: what the page shows that is meant for developers: ``Django's debug page``; empty: nothing.
         cookies: name and attributes of each cookie, without its value: ``sessionid; HttpOnly``.
-        unhealthy: the first member of a JSON response that is down, failed or false; empty: none.
+        unhealthy: the first member of a JSON response that is down, failed or false, or ``the application`` if the
+            whole text is such a word; empty: none.
         is_file: whether it is the file of `FILES` that was requested.
     """
 
@@ -263,7 +270,7 @@ def _request(connection: http.client.HTTPConnection, path: str) -> Response:
         headers[name] = f"{headers[name]}, {value}" if name in headers and name != "set-cookie" else value
     found = next((internals for phrase, internals in INTERNALS.items() if phrase in body), "")
     cookies = tuple(sorted(map(_without_value, response.headers.get_all("Set-Cookie") or ())))
-    unhealthy = unhealthy_member(body) if "json" in headers.get("content-type", "") else ""
+    unhealthy = unhealthy_member(body) if "json" in headers.get("content-type", "") else unhealthy_text(body)
     headers.pop("set-cookie", None)
     is_file = response.status == 200 and path in FILES and FILES[path].match(body) is not None
     return Response(response.status, headers, found, cookies, unhealthy, is_file)
@@ -273,6 +280,11 @@ def unhealthy_member(body: bytes) -> str:
     """Return the first member of a JSON document that says that something does not work; empty: none."""
     found = UNHEALTHY.search(body)
     return (found["by_word"] or found["by_false"]).decode() if found else ""
+
+
+def unhealthy_text(body: bytes) -> str:
+    """Return ``the application`` if the whole response is a word such as "unhealthy"; empty: it is not."""
+    return "the application" if UNHEALTHY_TEXT.fullmatch(body) else ""
 
 
 def _without_value(cookie: str) -> str:

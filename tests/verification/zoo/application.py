@@ -8,7 +8,7 @@ from typing import Any
 from deploytools.verification.connection.facts import LOCAL
 from deploytools.verification.mail.sender_domain import DmarcRecord
 from deploytools.verification.web.facts import ORIGIN, Response
-from tests.verification.zoo.ecs import variable
+from tests.verification.zoo.ecs import defined, variable
 from tests.verification.zoo.row import FAIL, WARN, Row
 from tests.verification.zoo.web import headers, page
 from tests.verification.zoo.world import (
@@ -116,6 +116,7 @@ SETTINGS = [
             "PASSWORD_HASHERS begins with django.contrib.auth.hashers.MD5PasswordHasher",
             "SESSION_ENGINE uses django.core.cache.backends.locmem.LocMemCache, in which other processes",
             "INSTALLED_APPS contains debug_toolbar",
+            "MIGRATION_MODULES['order'] is None: its tables are not migrated",
             "SERVER_EMAIL is root@localhost, from which no mail to ADMINS is accepted",
         )
     ),
@@ -238,5 +239,25 @@ CONTAINERS = [
     *(
         Row(variable(name, value), good=("ecs.expected-secret",))
         for name, value in (("DEBUG", "0"), ("ALLOWED_HOSTS", "www.shop.net"), ("DEBUG_EMAIL", "true"))
+    ),
+    *(
+        Row(defined(command=command.split()), {"ecs.expected-secret": FAIL}, seen)
+        for command, seen in (
+            ("python manage.py runserver 0.0.0.0:8000", "web: it has runserver in its command"),
+            ("gunicorn shop.wsgi --reload", "web: it has --reload in its command"),
+            (
+                "gunicorn --env DJANGO_SETTINGS_MODULE=shop.dev shop.wsgi",
+                "DJANGO_SETTINGS_MODULE is shop.dev, expected",
+            ),
+            ("python manage.py qcluster --settings=shop.dev", "SETTINGS_MODULE is shop.dev, expected"),
+        )
+    ),
+    *(
+        Row(defined(command=command.split()), good=("ecs.expected-secret",))
+        for command in (
+            "gunicorn --env DJANGO_SETTINGS_MODULE=prod.settings --reload-engine auto shop.wsgi",
+            "python manage.py qcluster --settings prod.settings",
+            "sh -c exec gunicorn --env DJANGO_SETTINGS_MODULE=$MODULE -c /srv/runserver.conf/gunicorn.py shop.wsgi",
+        )
     ),
 ]

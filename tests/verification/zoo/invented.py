@@ -10,7 +10,7 @@ from deploytools.verification.alarms.facts import Topic
 from deploytools.verification.ecs.facts import _host_access
 from deploytools.verification.iam.permissions import READ
 from deploytools.verification.network.facts import Rule
-from deploytools.verification.web.facts import INTERNALS, Response, unhealthy_member
+from deploytools.verification.web.facts import INTERNALS, Response, unhealthy_member, unhealthy_text
 from tests.verification.zoo.deployment import statement
 from tests.verification.zoo.ecs import defined, variable
 from tests.verification.zoo.iam import PLACE, permissions, trusting, written
@@ -239,6 +239,14 @@ INVENTED = [
         )
     ),
     Row(shown('{"status": "ok", "mode": "online"}', kind="json"), good=(HEALTH,)),
+    *(
+        Row(site_response(health=Response(200, {}, unhealthy=unhealthy_text(text))), flips, seen)
+        for text, flips, seen in (
+            (b"unhealthy\n", {HEALTH: FAIL}, "reports that the application does not work"),
+            (b"status: down", {HEALTH: FAIL}, "reports that the application does not work"),
+            (b"OK: no error", {}, ""),
+        )
+    ),
     *(
         Row(shown(text), {PAGE: FAIL}, "the front page shows")
         for text in (
