@@ -105,7 +105,11 @@ def add_value_options(parser: CommandParser) -> None:
 
 def add_mode_options(parser: CommandParser) -> None:
     """Add the modes, and the options of some of them."""
-    modes = parser.add_argument_group("modes", "Run one of these instead of setting values.")
+    modes = parser.add_argument_group(
+        "modes",
+        "Run one of these instead of a write; --restart can also follow one. --with-login and --key are options of "
+        "--rollback.",
+    )
     for option, text in (
         ("--show", "Show the state, length and fingerprint of each key."),
         ("--history", "Show all versions that AWS still has, and the keys that changed in each."),

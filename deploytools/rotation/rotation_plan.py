@@ -177,7 +177,8 @@ def plan_back(state: RotationState) -> Steps:
     _require_finished(state)
     former = state.logins[state.other]
     if not former.is_open:
-        raise Refused(f"The former login {former.name} is closed.", hint=f"Rotate to a new password: {state.command}")
+        reason = "is closed" if former.role else "does not exist yet"
+        raise Refused(f"The former login {former.name} {reason}.", hint=f"Rotate to a new password: {state.command}")
     secret, login = state.secret.name, former.name
     renew = (RemoveExpiry(login),) if former.valid_until else ()
     return (CreateVersion(secret, login), *renew, _test(state, login), Switch(secret, login), EndRotation(secret))

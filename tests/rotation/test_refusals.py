@@ -109,6 +109,11 @@ def test_abort_after_another_writer_has_changed_the_login(made: World):
     assert found == {other: True, f"{made.owner}_b": False}
 
 
+def test_there_is_no_former_login_before_the_first_rotation(made: World):
+    with pytest.raises(Refused, match=f"^The former login {made.owner}_b does not exist yet.$"):
+        plan_back(made.state())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", [plan_finish, plan_back])
 def test_what_requires_a_finished_rotation_names_the_command_that_completes_it(made: World, plan: Any):
