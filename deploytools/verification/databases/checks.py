@@ -233,7 +233,7 @@ def _lost_commits(catalog: ServerCatalog, database: str) -> list[str]:
 
 @tenant_check(
     "databases.migrated",
-    title="All migrations are applied to every tenant database, and its indexes, constraints and sequences work",
+    title="Every tenant database records all migrations, has their tables, and has no broken index or sequence",
     severity=Severity.HIGH,
     guide="Step 7",
     hint="Run: python manage.py migrate_tenants",
@@ -287,7 +287,7 @@ def role_privileges(server_catalog: ServerCatalog, tenant_logins: tuple[TenantRe
 
 @check(
     "databases.no-test-databases",
-    title="Server contains no test databases, idle replication slots or forgotten transactions",
+    title="Server contains no test databases, idle slots or forgotten transactions of the application",
     severity=Severity.MEDIUM,
     guide="Step 10",
     hint="Check that the database is not in use, drop it, and run tests against another server",
