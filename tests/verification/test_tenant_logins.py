@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from deploytools.conf import read_settings
 from deploytools.secrets.reader import SecretReader
@@ -16,9 +18,12 @@ from deploytools.tenants.credentials import tenant_login
 from deploytools.tenants.state import UnusableObjects
 from deploytools.verification.databases.facts import (
     CONCURRENT_LOGINS,
+    PRIVILEGES,
+    TABLES,
     TenantReport,
     log_in_to_all,
     login_timeout,
+    model_tables,
     read_catalog,
     tenant_logins,
     weakness,
@@ -130,7 +135,7 @@ def test_columns_and_privileges_that_are_missing(capsys, deployment):
     create = (
         "CREATE TABLE django_migrations (app text, name text)",
         "INSERT INTO django_migrations VALUES ('contenttypes', '0002_remove_content_type_name')",
-        "CREATE TABLE django_content_type (id integer, app_label text, model text)",
+        "CREATE TABLE django_content_type (id integer, app_label varchar(50), model text)",
         "ALTER TABLE django_content_type ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
         "CREATE POLICY master ON django_content_type TO pg_read_all_data",
         "CREATE POLICY writes ON django_content_type FOR INSERT TO CURRENT_USER WITH CHECK (true)",
@@ -148,12 +153,31 @@ def test_columns_and_privileges_that_are_missing(capsys, deployment):
                 session.execute("REVOKE UPDATE ON django_content_type FROM CURRENT_USER")
                 session.execute("GRANT UPDATE (app_label) ON django_content_type TO CURRENT_USER")
     found = tenant_logins(secret, tuple(deployment.tenants), settings, REPORT)
-    assert [report.defects for report in found] == [('table "django_content_type" has no primary key',)] * 2
+    assert [report.defects for report in found] == [
+        (
+            'table "django_content_type" has no primary key',
+            'column "app_label" of "django_content_type" has 50 characters, not 100',
+            'table "django_content_type" has no unique constraint of app_label, model',
+        )
+    ] * 2
     names = ("missing_tables", "missing_columns", "missing_privileges", "hidden_tables")
     assert [tuple(getattr(report, name) for name in names) for report in found] == [
         ((), (), (), ()),
         ((), ('"django_content_type"."model"',), ('UPDATE on "django_content_type"',), ('"django_content_type"',)),
     ]
+
+
+@pytest.mark.django_db
+def test_migrated_tables_have_no_defects():
+    tables = {table.name: table for table in model_tables()}
+    with connection.cursor() as cursor:
+        cursor.execute(TABLES, [list(PRIVILEGES), list(tables)])
+        names = [column.name for column in cursor.description]
+        rows = [SimpleNamespace(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+    found = [row for row in rows if not row.is_missing]
+    assert sum(len(tables[row.name].uniques) for row in found) > 5
+    assert sum(len(tables[row.name].lengths) for row in found) > 10
+    assert [defect for row in found for defect in tables[row.name].defects(row)] == []
 
 
 #: What is wrong in a database: the statements, what the report has, and how it ends.

@@ -28,8 +28,8 @@ tenant_check = partial(check, guide="Step 5", hint=CREATE, per_tenant=True)
 
 REPAIR = (
     "Run in psql what applies: REINDEX INDEX CONCURRENTLY …; ALTER TABLE … VALIDATE CONSTRAINT …, ENABLE TRIGGER ALL, "
-    "SET LOGGED, RESET (autovacuum_enabled), ADD PRIMARY KEY (…); setval() for the sequence, as python manage.py "
-    "sqlsequencereset APP prints it"
+    "SET LOGGED, RESET (autovacuum_enabled), ADD PRIMARY KEY (…), ADD UNIQUE (…), ALTER COLUMN … TYPE …; setval() for "
+    "the sequence, as python manage.py sqlsequencereset APP prints it"
 )
 
 #: Objects that an evidence names before "and … more".

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 from django.apps import apps
 from django.db import router
+from django.db.models import Model
 
 from deploytools.conf import Settings
 from deploytools.errors import DeployError
@@ -91,7 +93,8 @@ class TenantReport:
         hidden_tables: tables of models without a row that the role can use: their row security has no policy for it.
         missing_privileges: privileges on tables of models that the role does not have: ``UPDATE on "order_order"``.
         settings: settings of its sessions that stop queries or lose data: ``statement_timeout is 50ms``.
-        defects: indexes, constraints and sequences that do not work: ``index orders_total is not valid``.
+        defects: indexes, constraints and sequences that do not work, and columns and unique constraints of models that
+            differ: ``index orders_total is not valid``.
         public_grants: what PUBLIC can use in the database: ``SELECT on orders``.
         definer_functions: functions that the role can execute with the privileges of an administrator.
     """
@@ -210,8 +213,14 @@ DETAILS = """
 TABLES = """
     SELECT name, relation IS NULL AS is_missing,
            (SELECT relhasindex FROM pg_catalog.pg_class WHERE oid = relation) AS has_index,
+           (SELECT relkind = 'r' FROM pg_catalog.pg_class WHERE oid = relation) AS is_ordinary,
            ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute
                  WHERE attrelid = relation AND NOT attisdropped) AS columns,
+           ARRAY(SELECT attname || ' ' || atttypmod - 4 FROM pg_catalog.pg_attribute
+                 WHERE attrelid = relation AND atttypid = 'varchar'::regtype AND atttypmod > 0) AS lengths,
+           ARRAY(SELECT (SELECT string_agg(attname, ', ' ORDER BY attname) FROM pg_catalog.pg_attribute
+                         WHERE attrelid = relation AND attnum = ANY ((indkey::int2[])[0:indnkeyatts - 1]))
+                 FROM pg_catalog.pg_index WHERE indrelid = relation AND indisunique AND indpred IS NULL) AS uniques,
            ARRAY(SELECT privilege FROM unnest(%s::text[]) AS privilege
                  WHERE NOT has_table_privilege(relation, privilege)) AS privileges,
            relation IS NOT NULL AND row_security_active(relation) AND NOT EXISTS (
@@ -224,11 +233,31 @@ TABLES = """
 
 @dataclass(frozen=True)
 class ModelTable:
-    """The table of a model that migrations create in a tenant database; `name` is quoted."""
+    """The table of a model that migrations create in a tenant database.
+
+    Attributes:
+        name: quoted.
+        lengths: the maximum length of each ``CharField``, by column.
+        uniques: the columns that are unique together, sorted: ``app_label, model``.
+    """
 
     name: str
     app: str
     columns: tuple[str, ...]
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    uniques: tuple[str, ...] = ()
+
+    def defects(self, found: Any) -> Iterator[str]:
+        """Yield how the table that was `found` differs: shorter columns, and missing unique constraints."""
+        if not found.has_index:
+            yield f"table {self.name} has no primary key"
+        lengths = dict(text.rsplit(" ", 1) for text in found.lengths)
+        for column, length in self.lengths.items():
+            if column in lengths and int(lengths[column]) < length:
+                yield f'column "{column}" of {self.name} has {lengths[column]} characters, not {length}'
+        for columns in self.uniques if found.is_ordinary else ():
+            if columns not in found.uniques:
+                yield f"table {self.name} has no unique constraint of {columns}"
 
 
 @cache
@@ -237,11 +266,26 @@ def model_tables() -> tuple[ModelTable, ...]:
         ModelTable(
             table if (table := model._meta.db_table).startswith('"') else f'"{table}"',
             model._meta.app_label,
-            tuple(str(field.column) for field in model._meta.local_concrete_fields),
+            tuple(str(one.column) for one in model._meta.local_concrete_fields),
+            {
+                str(one.column): one.max_length
+                for one in model._meta.local_concrete_fields
+                if one.max_length and one.get_internal_type() in {"CharField", "SlugField"}
+            },
+            tuple(_uniques(model)),
         )
         for model in apps.get_models(include_auto_created=True)
         if model._meta.can_migrate(ALIAS) and router.allow_migrate_model(ALIAS, model)
     )
+
+
+def _uniques(model: type[Model]) -> Iterator[str]:
+    """Yield the columns of each unique field and of each unique constraint for all rows."""
+    options = model._meta
+    yield from (str(one.column) for one in options.local_concrete_fields if one.unique and not one.primary_key)
+    constraints = (constraint.fields for constraint in options.total_unique_constraints)
+    for fields in (*options.unique_together, *constraints):
+        yield ", ".join(sorted(str(options.get_field(name).column) for name in fields))  # type: ignore[union-attr]
 
 
 def login_timeout(tenants: int) -> float:
@@ -350,7 +394,7 @@ def _read(login: Login, name: str) -> TenantReport:
                 hidden_tables=tuple(table.name for table in found if table.is_hidden),
                 settings=tuple(row.settings),
                 defects=(
-                    *(f"table {table.name} has no primary key" for table in found if not table.has_index),
+                    *(defect for table in found for defect in expected[table.name].defects(table)),
                     *(details.defects if details else ()),
                     *(sentence for (sentence,) in behind),
                 ),

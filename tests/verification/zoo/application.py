@@ -84,6 +84,8 @@ DATABASES = [
             "foreign keys of lines are disabled",
             "table lines is unlogged: a crash empties it",
             'table "order_order" has no primary key',
+            'table "order_order" has no unique constraint of number',
+            'column "total" of "order_order" has 50 characters, not 255',
             "sequence orders_id_seq is behind orders",
         )
     ),
