@@ -181,7 +181,7 @@ def test_migrated_tables_have_no_defects():
 
 
 #: What is wrong in a database: the statements, what the report has, and how it ends.
-WORLDS = (
+WORLDS: tuple[tuple[tuple[str, ...], dict[str, tuple[str, ...]], tuple[str, ...]], ...] = (
     (
         (
             "CREATE SCHEMA reports",

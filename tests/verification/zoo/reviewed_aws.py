@@ -216,7 +216,7 @@ SERVICE = [
             ({"Protocol": "-1", "CidrBlock": "10.0.1.0/24"}, "or the responses"),
             (ALLOW_SSH, {"Protocol": "-1", "CidrBlock": "0.0.0.0/0"}, "or the responses"),
             (ALLOW_HALF, {"Protocol": "-1"}, "or the responses"),
-            (*DENIED_HALVES, "or the responses"),
+            (DENIED_HALVES[0], DENIED_HALVES[1], "or the responses"),
         )
     ),
     *(
