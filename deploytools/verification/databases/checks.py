@@ -27,9 +27,10 @@ TRANSFER = "Show how to transfer them: python manage.py create_tenant_dbs --plan
 tenant_check = partial(check, guide="Step 5", hint=CREATE, per_tenant=True)
 
 REPAIR = (
-    "Run in psql what applies: REINDEX INDEX CONCURRENTLY …; ALTER TABLE … VALIDATE CONSTRAINT …, ENABLE TRIGGER ALL, "
-    "SET LOGGED, RESET (autovacuum_enabled), ADD PRIMARY KEY (…), ADD UNIQUE (…), ALTER COLUMN … TYPE …; setval() for "
-    "the sequence, as python manage.py sqlsequencereset APP prints it"
+    "Run in psql what applies: REINDEX INDEX CONCURRENTLY …; ALTER TABLE … VALIDATE CONSTRAINT …, RESET "
+    "(autovacuum_enabled); setval() for the sequence, as python manage.py sqlsequencereset APP prints it. In a "
+    "maintenance window, because these block the table: ALTER TABLE … SET LOGGED, ADD PRIMARY KEY (…), ADD UNIQUE (…), "
+    "ALTER COLUMN … TYPE …, or DROP CONSTRAINT … and ADD CONSTRAINT … for a disabled foreign key"
 )
 
 #: Objects that an evidence names before "and … more".
