@@ -52,6 +52,7 @@ class Site(http.server.BaseHTTPRequestHandler):
         body = known.get(self.path, b"<p>" + DEBUG_PAGE + b" <code>DEBUG = True</code></p>")
         self.send_response(200 if self.path in known else 404)
         self.send_header("Strict-Transport-Security", "max-age=31536000")
+        self.send_header("Content-Type", "application/json" if body.startswith(b"{") else "text/plain")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -226,6 +227,18 @@ def test_redirect_of_the_health_endpoint_to_another_page_is_not_followed(site, m
     monkeypatch.setenv("SSL_CERT_FILE", file)
     seen = read(url, health_path=path)
     assert isinstance(seen.health, Response) and seen.health.status == status
+
+
+@pytest.mark.parametrize(
+    ("body", "unhealthy"),
+    [(b"unhealthy", "the application"), (b'{"database": "down"}', "database"), (b'{"database": "up"}', "")],
+)
+def test_health_endpoint_that_reports_a_fault(site, monkeypatch, body, unhealthy):
+    url, file = site
+    monkeypatch.setenv("SSL_CERT_FILE", file)
+    monkeypatch.setattr(Site, "files", {"/health/": body})
+    seen = read(url, health_path="/health/")
+    assert isinstance(seen.health, Response) and seen.health.unhealthy == unhealthy
 
 
 @pytest.mark.parametrize(
