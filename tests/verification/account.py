@@ -404,7 +404,7 @@ def _make_service(endpoint_url: str, ec2: Any, secret: str) -> None:
 
 
 def _make_open_group(ec2: Any, name: str, vpc: str = "") -> str:
-    """A security group that is open to the internet and to a prefix list."""
+    """A security group that is open to the internet and to a prefix list, and allows egress to another one."""
     where = {"VpcId": vpc} if vpc else {}
     group = ec2.create_security_group(GroupName=name, Description="made by the console", **where)["GroupId"]
     offices = ec2.describe_managed_prefix_lists(Filters=[{"Name": "prefix-list-name", "Values": ["offices"]}])
@@ -416,6 +416,11 @@ def _make_open_group(ec2: Any, name: str, vpc: str = "") -> str:
         "PrefixListIds": [{"PrefixListId": offices["PrefixLists"][0]["PrefixListId"]}],
     }
     ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])
+    peers = ec2.create_managed_prefix_list(
+        PrefixListName=f"{name}-peers", MaxEntries=5, AddressFamily="IPv4", Entries=[{"Cidr": "198.51.100.0/24"}]
+    )["PrefixList"]["PrefixListId"]
+    lists = [{"PrefixListId": peers}]
+    ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[{"IpProtocol": "-1", "PrefixListIds": lists}])
     return str(group)
 
 

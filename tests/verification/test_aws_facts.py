@@ -187,7 +187,7 @@ def test_all_facts(wire):
     assert (seen["bastion"].profile, seen["bastion_role"].name) == ("bastion", ROLE)
     (wizard,) = seen["bastion_groups"].groups
     assert {rule.cidr or rule.prefix_list[:3] for rule in wizard.rules} == {"0.0.0.0/0", "pl-"}
-    assert list(seen["bastion_groups"].prefix_lists.values()) == [("192.0.2.0/24",)]
+    assert sorted(seen["bastion_groups"].prefix_lists.values()) == [("192.0.2.0/24",), ("198.51.100.0/24",)]
 
     assert {alarm.metric for alarm in seen["alarms"]} >= {"CPUUtilization", "FreeStorageSpace", "CPUCreditBalance"}
     assert [topic.confirmed for topic in seen["alarm_topics"]] == [
@@ -222,7 +222,7 @@ def test_all_facts(wire):
     assert sorted(service.subnets) == sorted(rds.subnets)
     assert {group.name for group in seen["task_groups"].groups} == {"backend", "debug"}
     assert {group.identifier for group in seen["task_groups"].groups} == set(service.security_groups)
-    assert all([rule.cidr for rule in group.egress] == ["0.0.0.0/0"] for group in seen["task_groups"].groups)
+    assert all("0.0.0.0/0" in [rule.cidr for rule in group.egress] for group in seen["task_groups"].groups)
     assert service.target_groups == ((balanced.arn,),)
     assert (balanced.name, balanced.targets) == ("web", (Target("10.0.1.7:8000", "healthy"),))
     assert seen["ecs_cluster"].insights == "enabled"

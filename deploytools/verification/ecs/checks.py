@@ -19,7 +19,7 @@ from deploytools.verification.ecs.facts import (
     secret_arn,
 )
 from deploytools.verification.findings import Severity, Stage, Verdict, failed, not_applicable, passed, unknown, warned
-from deploytools.verification.network.facts import Subnets
+from deploytools.verification.network.subnets import Subnets
 from deploytools.verification.project.facts import ProjectReport
 from deploytools.verification.registry import check
 from deploytools.verification.secret.facts import SecretDescription

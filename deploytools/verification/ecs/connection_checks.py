@@ -18,7 +18,8 @@ from deploytools.verification.ecs.checks import (
 from deploytools.verification.ecs.facts import Service, TargetGroup
 from deploytools.verification.findings import Severity, Verdict, failed, not_applicable, passed, unknown, warned
 from deploytools.verification.network.checks import allow_hint, missing_groups
-from deploytools.verification.network.facts import HostGroups, Network, SecurityGroup, Subnets
+from deploytools.verification.network.facts import HostGroups, Network, PrefixLists, SecurityGroup
+from deploytools.verification.network.subnets import Subnets
 from deploytools.verification.rds.facts import RdsInstance
 
 #: The first HTTP code of an error, and a code in the matcher of a target group.
@@ -93,6 +94,7 @@ def reaches_database(
     settings: Settings,
     subnets: Subnets,
     task_groups: HostGroups,
+    prefix_lists: PrefixLists,
 ) -> Verdict:
     """If the database allows none of the service's security groups, no task can connect."""
     service, own = ecs_service, ecs_service.security_groups
@@ -107,10 +109,11 @@ def reaches_database(
     if in_use := sorted(set(allowed) & set(own)):
         blocked = _blocked(service, rds_instance, port, subnets)
         to_database = [subnets[name].cidr for name in rds_instance.subnets if name in subnets]
-        if not blocked and not _allows_egress(task_groups.groups, network.of_database, to_database, port):
+        lists = {**prefix_lists, **task_groups.prefix_lists}
+        if not blocked and not _allows_egress(task_groups.groups, network.of_database, to_database, port, lists):
             hint = (
-                f"Run: aws ec2 authorize-security-group-egress --group-id {in_use[0]} --ip-permissions "
-                f"IpProtocol=tcp,FromPort={port},ToPort={port},UserIdGroupPairs=[{{GroupId={network.of_database[0]}}}]"
+                f"Run: aws ec2 authorize-security-group-egress --group-id {in_use[0]} --ip-permissions 'IpProtocol=tcp,"
+                f"FromPort={port},ToPort={port},UserIdGroupPairs=[{{GroupId={network.of_database[0]}}}]'"
             )
             return failed(f"no egress rule of its security groups allows port {port} of the database", hint=hint)
         return blocked or passed(f"the database allows {', '.join(in_use)}")
@@ -127,12 +130,17 @@ def reaches_database(
 
 
 def _allows_egress(
-    groups: Iterable[SecurityGroup], of_database: Collection[str], ranges: Iterable[str], port: int
+    groups: Iterable[SecurityGroup],
+    of_database: Collection[str],
+    ranges: Iterable[str],
+    port: int,
+    lists: PrefixLists,
 ) -> bool:
     """Return whether the egress rules allow a security group of the database, or a part of each of its subnets."""
     rules = [rule for group in groups for rule in group.egress if rule.covers(port)]
-    networks = [ip_network(rule.cidr) for rule in rules if rule.cidr]
-    return any(rule.group in of_database or rule.prefix_list for rule in rules) or all(
+    cidrs = [cidr for rule in rules for cidr in ((rule.cidr,) if rule.cidr else lists.get(rule.prefix_list, ()))]
+    networks = [ip_network(cidr) for cidr in cidrs]
+    return any(rule.group in of_database for rule in rules) or all(
         any(network.overlaps(ip_network(subnet)) for network in networks) for subnet in ranges
     )
 

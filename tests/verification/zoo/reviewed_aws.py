@@ -170,7 +170,8 @@ def acl(*entries: dict[str, Any]) -> Changes:
 def egress(*rules: Rule) -> Changes:
     """The tasks' security group has these egress rules."""
     group = replace(GROUPS["sg-app"], egress=rules)
-    return {"task_groups": HostGroups((group,), {})}
+    lists: dict[str, tuple[str, ...]] = {"pl-vpc": ("10.0.0.0/16",), "pl-s3": ("198.51.100.0/24",)}
+    return {"task_groups": HostGroups((group,), lists)}
 
 
 TO_POSTGRES = Rule("sgr-e", "tcp", 5432, 5432, group="sg-db")
@@ -239,6 +240,7 @@ SERVICE = [
             (replace(TO_POSTGRES, group="sg-cache"),),
             (replace(TO_POSTGRES, group="", cidr="::/0"),),
             (replace(TO_POSTGRES, group="", cidr="10.0.1.0/24"),),
+            (replace(TO_POSTGRES, group="", prefix_list="pl-s3"),),
         )
     ),
     *(

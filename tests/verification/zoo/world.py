@@ -34,7 +34,8 @@ from deploytools.verification.iam.permissions import DECRYPT, READ, RolePermissi
 from deploytools.verification.iam.policies import Policy
 from deploytools.verification.mail.facts import MailLogin, SesAccount, SesIdentity
 from deploytools.verification.mail.sender_domain import DmarcRecord, SpfRecord
-from deploytools.verification.network.facts import HostGroups, Network, Rule, RuleHistory, SecurityGroup, Subnet
+from deploytools.verification.network.facts import HostGroups, Network, Rule, RuleHistory, SecurityGroup
+from deploytools.verification.network.subnets import Subnet
 from deploytools.verification.project.facts import AppsReport, ProjectReport, SecretKeyFallbacks
 from deploytools.verification.rds.facts import (
     EngineSupport,
